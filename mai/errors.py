@@ -1,0 +1,156 @@
+"""One tree of errors. Each says what happened, what to do, and whether it may have cost money."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Billed(Enum):
+    """Whether the service may charge for the call that failed."""
+
+    NO = "not billed"
+    PERHAPS = "perhaps billed"
+
+
+class MaiError(Exception):
+    """The root of every error of this package.
+
+    `what` says what happened, `hint` what to do. `status` is the HTTP status, `code` the service's
+    own word for it, `request_id` what Microsoft's support asks for; each None where there is none.
+    """
+
+    hint = ""
+    billed = Billed.NO
+
+    def __init__(
+        self,
+        what: str,
+        hint: str | None = None,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        billed: Billed | None = None,
+    ) -> None:
+        self.what = what
+        if hint is not None:
+            self.hint = hint
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        if billed is not None:
+            self.billed = billed
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        facts = []
+        if self.status is not None:
+            facts.append(f"HTTP {self.status}")
+        if self.code:
+            facts.append(self.code)
+        if self.request_id:
+            facts.append(f"request id {self.request_id}")
+        lines = [self.what]
+        if self.hint:
+            lines.append(self.hint)
+        if self.billed is Billed.PERHAPS:
+            lines.append("This call was perhaps billed; it was not repeated. The ledger lists it.")
+        if facts:
+            lines.append(f"({', '.join(facts)})")
+        return "\n".join(lines)
+
+
+class InputError(MaiError, ValueError):
+    """What the user asked for can't be sent; nothing was."""
+
+
+class SizeError(InputError):
+    """A width or height that the model can't do."""
+
+
+class PromptError(InputError):
+    """An empty prompt, or one that is too long."""
+
+
+class PictureError(InputError):
+    """Too many or too few reference pictures, or one that can't be read."""
+
+
+class OptionError(InputError):
+    """An option, or a model, that this model or service doesn't have."""
+
+
+class ProfileError(MaiError):
+    """No profile of that name, or one that can't be used as it is written."""
+
+
+class CredentialError(MaiError):
+    """No key or token could be had from what the profile names."""
+
+
+class BudgetError(MaiError):
+    """The call would pass the profile's budget; nothing was sent."""
+
+
+class StoreError(MaiError):
+    """The store or the ledger can't be read or written."""
+
+
+class ServiceError(MaiError):
+    """The service answered with an error, or did not answer as it should."""
+
+
+class BadRequestError(ServiceError):
+    """400: the service refuses the request as it stands."""
+
+
+class BlockedError(ServiceError):
+    """The content filter stopped the prompt, a reference or the result."""
+
+
+class AuthenticationError(ServiceError):
+    """401: the key or token isn't accepted."""
+
+
+class ForbiddenError(ServiceError):
+    """403: a role is missing, or the network is closed."""
+
+
+class PaymentError(ServiceError):
+    """402: the gateway's balance is used up."""
+
+
+class NotFoundError(ServiceError):
+    """404: no such deployment, or a wrong host or path."""
+
+
+class RateLimitError(ServiceError):
+    """429, again and again."""
+
+
+class CallTimeoutError(ServiceError):
+    """The service gave up (408), or the whole call took too long."""
+
+
+class UnavailableError(ServiceError):
+    """5xx, or 499."""
+
+
+class ConnectError(ServiceError):
+    """No connection: the request never left this machine whole."""
+
+
+class ConnectionLostError(ServiceError):
+    """The connection broke after the request was out."""
+
+    billed = Billed.PERHAPS
+
+
+class AnswerError(ServiceError):
+    """A 200 whose body isn't a usable picture."""
+
+    billed = Billed.PERHAPS
+
+
+class CancelledCall(MaiError):
+    """The call was withdrawn before it was sent."""

@@ -1,0 +1,133 @@
+"""The catalogue: what each MAI image model can do, its limits and prices, as data.
+
+Sources, read in November 2026: Microsoft Learn "Deploy and use MAI image models in Microsoft
+Foundry" and its model table (MicrosoftDocs/azure-ai-docs, `use-foundry-models-mai.md` and
+`models-azure-direct-others.md`) for versions, abilities, sizes and requests a minute; Azure's price
+list for the USD per 1M tokens; measurements by independent clients where a constant says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .messages import Edit, Generate, Message, Usage
+
+STEP = 16
+"""The service rounds each side down to a multiple of this, silently (measured: 1366 gives 1360)."""
+
+MIN_SIDE = 768
+"""Documented for every model; 767 is refused."""
+
+PIXELS_2X = 1_056_768
+"""2.x: 1,048,576 is documented; 1032x1024 is accepted and the refusal of 1033x1024 quotes this."""
+
+PIXELS_26 = 2_359_296
+"""2.6: 1536 x 1536, documented; a side may be longer than 1536."""
+
+PIXELS_27 = 4_194_304
+"""2.7: 2048 x 2048, measured once, at a gateway."""
+
+PIXELS_PER_TOKEN = 1024
+"""Output tokens = width * height / 1024 (documented, and measured: 768x768 gives 576)."""
+
+PROMPT_TOKENS = 32_000
+"""The documented prompt context."""
+
+EDIT_PIXELS = PIXELS_2X
+"""An edit comes back at about 1 MP in the input's aspect (measured: 553x311 gives 1360x768)."""
+
+BYTES_PER_TEXT_TOKEN = 3
+"""For estimates: a byte-level tokenizer needs about 4 bytes of English, 3 of Chinese, a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per 1M tokens."""
+
+    text_in: float
+    image_in: float
+    image_out: float
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model. Pixels are width * height; `rpm_by_tier` is requests a minute at tiers 1 to 6."""
+
+    name: str
+    version: str
+    max_pixels: int
+    max_references: int
+    options: bool
+    price: Price
+    rpm_by_tier: tuple[int, ...]
+    min_side: int = MIN_SIDE
+
+    @property
+    def can_edit(self) -> bool:
+        """Whether the model takes references at all."""
+        return self.max_references > 0
+
+    def cost(self, usage: Usage) -> float:
+        """USD for the tokens that the service counted."""
+        return (
+            usage.text_in * self.price.text_in
+            + usage.image_in * self.price.image_in
+            + usage.image_out * self.price.image_out
+        ) / 1_000_000
+
+    def estimate(self, message: Message) -> float:
+        """USD that one message costs at most, before it is sent."""
+        return self.cost(estimate_usage(self, message))
+
+
+def estimate_usage(model: Model, message: Message) -> Usage:
+    """The tokens of one message, from above: the largest picture where the service chooses."""
+    if message.auto_aspect_ratio:
+        pixels = model.max_pixels
+    elif isinstance(message, Generate):
+        pixels = message.width * message.height
+    else:
+        pixels = message.size[0] * message.size[1] if message.size else EDIT_PIXELS
+    image_in = 0
+    if isinstance(message, Edit):
+        image_in = sum(_tokens(image.width * image.height) for image in message.images)
+    text = -(-len(message.prompt.encode("utf-8", "replace")) // BYTES_PER_TEXT_TOKEN)
+    return Usage(text_in=text, image_in=image_in, image_out=_tokens(pixels))
+
+
+def _tokens(pixels: int) -> int:
+    return -(-pixels // PIXELS_PER_TOKEN)
+
+
+_SLOW = (2, 4, 6, 8, 10, 12)
+
+CATALOGUE: tuple[Model, ...] = (
+    Model("MAI-Image-2.6", "2026-07-31", PIXELS_26, 5, True, Price(5, 8, 38), _SLOW),
+    Model("MAI-Image-2.6-Flash", "2026-07-31", PIXELS_26, 5, True, Price(1.75, 2.5, 19), _SLOW),
+    Model("MAI-Image-2.7", "2026-11", PIXELS_27, 5, False, Price(5, 8, 34), ()),
+    Model("MAI-Image-2.5", "2026-06-02", PIXELS_2X, 1, False, Price(5, 8, 47), _SLOW),
+    Model("MAI-Image-2.5-Flash", "2026-06-02", PIXELS_2X, 1, False, Price(1.75, 1.75, 19.5), _SLOW),
+    Model("MAI-Image-2.5-Pro", "2026-06-19", PIXELS_2X, 1, False, Price(5, 8, 106), _SLOW),
+    Model(
+        "MAI-Image-2", "2026-02-20", PIXELS_2X, 0, False, Price(5, 0, 33), (9, 15, 30, 45, 60, 90)
+    ),
+    Model(
+        "MAI-Image-2e",
+        "2026-04-09",
+        PIXELS_2X,
+        0,
+        False,
+        Price(5, 0, 19.5),
+        (18, 30, 60, 90, 120, 180),
+    ),
+)
+"""Newest first. 2.5 takes exactly one reference (its refusal says so), though the table now says up
+to 5; some lists price its output at 33. 2.7 is seen at gateways only: options and quota unknown."""
+
+DEFAULT_MODEL = "MAI-Image-2.6"
+
+BY_NAME: dict[str, Model] = {model.name: model for model in CATALOGUE}
+
+MODEL_NAMES: tuple[str, ...] = tuple(BY_NAME)
+
+EDIT_MODEL_NAMES: tuple[str, ...] = tuple(model.name for model in CATALOGUE if model.can_edit)

@@ -1,0 +1,18 @@
+"""What the graph sees: one file a node."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+from typing_extensions import override
+
+from .edit import MAIEdit
+from .generate import MAIGenerate
+from .size_helper import MAISizeHelper
+
+
+class MAIExtension(ComfyExtension):
+    """The pack's nodes."""
+
+    @override
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [MAIGenerate, MAIEdit, MAISizeHelper]
