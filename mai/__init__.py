@@ -1,1 +1,1 @@
-"""A client of Microsoft's MAI image models: no ComfyUI and no torch in it, for any Python program."""
+"""A client of the MAI image models without ComfyUI or torch, for any Python program."""

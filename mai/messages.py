@@ -93,6 +93,21 @@ class Result:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a call is doing now.
+
+    `phase` is "waiting" (for its place in the quota), "joined" (the same request is running),
+    "sent", or "retrying". `until` is the `time.monotonic()` second at which the wait ends, None
+    where it isn't known; `rpm` the requests a minute that make it wait; `reason` why it retries.
+    """
+
+    phase: str
+    until: float | None = None
+    rpm: float | None = None
+    reason: str = ""
+
+
 def request_key(message: Message, service: str) -> str:
     """The SHA-256 (64 hex digits) under which a message's picture is kept.
 

@@ -1,0 +1,234 @@
+"""One call from its key to its picture: store, ledger, quota, wire, store, in this order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
+
+from . import foundry
+from .errors import BadRequestError, Billed, BlockedError, MaiError, StoreError
+from .ledger import Call, Ledger, Outcome
+from .messages import Edit, Message, Progress, Result
+from .models import BY_NAME, Model
+from .profiles import Profile
+from .quota import Lane, Quota
+from .refusals import names_size
+from .store import Store
+from .transport import Transport
+from .wire import HttpAnswer, HttpRequest
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Listener = Callable[[Progress], None]
+
+_ELSEWHERE_POLL = 0.5
+"""Seconds between looks at a call that another process has in flight."""
+
+
+class Work(Protocol):
+    """Runs a blocking job outside the event loop."""
+
+    def __call__(self, job: Callable[[], T]) -> Awaitable[T]: ...
+
+
+@dataclass(eq=False)
+class Flight:
+    """One call under way and everybody who waits for it.
+
+    `out` is True while a request may be at the service: from before it is sent until an answer
+    says that nothing was begun. A flight that isn't out can be withdrawn.
+    """
+
+    key: str
+    message: Message
+    profile: Profile
+    waiting: dict[Future[Result], Listener | None] = field(default_factory=dict)
+    task: asyncio.Task[None] | None = None
+    out: bool = False
+    progress: Progress | None = None
+
+    def tell(self, progress: Progress) -> None:
+        """Pass on what the call is doing to all who listen."""
+        self.progress = progress
+        for listener in list(self.waiting.values()):
+            if listener is not None:
+                listener(progress)
+
+
+@dataclass
+class Desk:
+    """What every call needs: where pictures are kept, money is written down, turns are taken."""
+
+    store: Store
+    ledger: Ledger
+    quota: Quota
+    transport: Transport
+    work: Work
+    unsaved: dict[str, Result] = field(default_factory=dict)
+    """Pictures that the disk would not take, kept for as long as the process lives."""
+
+    async def fetch(self, flight: Flight) -> Result:
+        """The picture: from the store, from another process's call, or bought."""
+        model = BY_NAME[flight.message.model]
+        while True:
+            kept = self.unsaved.get(flight.key)
+            kept = kept or await self.work(lambda: self.store.get(flight.key))
+            if kept is not None:
+                return replace(kept, from_store=True, cost_usd=0.0)
+            await self.work(self.store.check_room)
+            call, budget = _ledger_call(flight, model), flight.profile.budget
+            row = await self.work(lambda: self.ledger.open(call, budget))
+            if row is not None:
+                return await self._buy(flight, model, row)
+            flight.tell(Progress("joined"))
+            await asyncio.sleep(_ELSEWHERE_POLL)
+
+    async def _buy(self, flight: Flight, model: Model, row: int) -> Result:
+        """Send the call and close its ledger row, whatever happens."""
+        try:
+            result = await self._send(flight, model, row)
+        except asyncio.CancelledError:
+            await self._close(row, Outcome.PERHAPS_BILLED if flight.out else Outcome.WITHDRAWN)
+            raise
+        except MaiError as error:
+            await self._close(row, _outcome(error), error=error)
+            raise
+        except Exception:
+            await self._close(row, Outcome.PERHAPS_BILLED if flight.out else Outcome.REFUSED)
+            raise
+        result = await self._keep(flight, result)
+        await self._close(row, Outcome.DELIVERED, result=result)
+        return result
+
+    async def _send(self, flight: Flight, model: Model, row: int) -> Result:
+        sender = _Sender(self, flight, model, row)
+        answer = await self.transport.send(flight.profile, sender)
+        await sender.answered(answer)
+        message = flight.message
+        try:
+            return await self.work(lambda: foundry.read(answer, message))
+        except BadRequestError as error:
+            if not isinstance(message, Edit) or message.size is None or not names_size(error):
+                raise
+            flight.message = replace(message, size=None)
+            return await self._send(flight, model, row)
+
+    async def _keep(self, flight: Flight, result: Result) -> Result:
+        """Put a picture into the store before anything decodes it; a full disk loses nothing."""
+        try:
+            await self.work(
+                lambda: self.store.put(
+                    flight.key,
+                    result,
+                    prompt=flight.message.prompt,
+                    keep_prompt=flight.profile.keep_prompts,
+                    service=flight.profile.store_service,
+                    profile=flight.profile.name,
+                )
+            )
+        except StoreError as error:
+            logger.error("%s", error)
+            self.unsaved[flight.key] = result
+            return replace(result, notes=(*result.notes, f"not kept on disk: {error.what}"))
+        return result
+
+    async def _close(
+        self,
+        row: int,
+        outcome: Outcome,
+        *,
+        result: Result | None = None,
+        error: MaiError | None = None,
+    ) -> None:
+        try:
+            await self.work(
+                lambda: self.ledger.close(
+                    row,
+                    outcome,
+                    cost_usd=result.cost_usd if result else None,
+                    usage=result.usage if result else None,
+                    request_id=result.request_id if result else error.request_id if error else None,
+                    status=200 if result else error.status if error else None,
+                    code=error.code if error else None,
+                )
+            )
+        except StoreError as problem:
+            logger.error("%s", problem)
+
+
+class _Sender:
+    """The caller that the transport speaks with: takes turns, and writes down what is out."""
+
+    def __init__(self, desk: Desk, flight: Flight, model: Model, row: int) -> None:
+        self._desk, self._flight, self._row = desk, flight, row
+        self._rpm = flight.profile.rpm(model)
+        self._deployments = {
+            _lane_name(flight.profile, name): name
+            for name in flight.profile.deployments_for(model.name)
+        }
+        self._lane: Lane | None = None
+
+    async def turn(self) -> HttpRequest:
+        """Wait for a place on one of the model's deployments, then note the call as out."""
+        await self._set_out(False)
+        lanes = [Lane(name, self._rpm) for name in self._deployments]
+        self._lane = await self._desk.quota.acquire(lanes, self._wait)
+        deployment = self._deployments[self._lane.name]
+        await self._set_out(True, deployment)
+        self._flight.tell(Progress("sent"))
+        return foundry.build(self._flight.message, self._flight.profile.endpoint, deployment)
+
+    async def _set_out(self, out: bool, deployment: str | None = None) -> None:
+        if out == self._flight.out:
+            return
+        await self._desk.work(lambda: self._desk.ledger.mark(self._row, out, deployment))
+        self._flight.out = out
+
+    def _wait(self, seconds: float, rpm: float | None) -> None:
+        self._flight.tell(Progress("waiting", time.monotonic() + seconds, rpm))
+
+    async def refused(self, answer: HttpAnswer, seconds: float | None) -> None:
+        """A 429: the lane pauses for everybody."""
+        await self._set_out(False)
+        if self._lane is not None:
+            self._desk.quota.learn(self._lane, answer.headers)
+            self._desk.quota.refused(self._lane, seconds)
+
+    async def retrying(self, seconds: float, reason: str) -> None:
+        """Nothing is out until the next try."""
+        await self._set_out(False)
+        self._flight.tell(Progress("retrying", time.monotonic() + seconds, reason=reason))
+
+    async def answered(self, answer: HttpAnswer) -> None:
+        """The final answer: the lane goes on, and learns what the headers say of its limit."""
+        if self._lane is not None and answer.status != 429:
+            self._desk.quota.learn(self._lane, answer.headers)
+            self._desk.quota.accepted(self._lane)
+
+
+def _ledger_call(flight: Flight, model: Model) -> Call:
+    return Call(
+        key=flight.key,
+        profile=flight.profile.name,
+        service=flight.profile.store_service,
+        model=model.name,
+        kind=type(flight.message).__name__.lower(),
+        estimate_usd=model.estimate(flight.message),
+        deployment=None,
+    )
+
+
+def _lane_name(profile: Profile, deployment: str) -> str:
+    return f"{profile.endpoint}|{deployment}"
+
+
+def _outcome(error: MaiError) -> Outcome:
+    if error.billed is Billed.PERHAPS:
+        return Outcome.PERHAPS_BILLED
+    return Outcome.BLOCKED if isinstance(error, BlockedError) else Outcome.REFUSED

@@ -1,0 +1,186 @@
+"""Microsoft Foundry's wire format: a message becomes a request, an answer a Result or an error.
+
+Source: Microsoft Learn "Deploy and use MAI image models in Microsoft Foundry", and for what it
+does not say (field names that are refused, answers with empty data) measurements by independent
+clients in 2026.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+
+from .errors import AnswerError, BlockedError
+from .formats import inspect
+from .messages import Edit, Generate, Message, Result, Usage
+from .models import BY_NAME
+from .refusals import error_for
+from .wire import FilePart, HttpAnswer, HttpRequest
+
+GENERATIONS = "/mai/v1/images/generations"
+EDITS = "/mai/v1/images/edits"
+
+_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg"}
+
+
+def build(message: Message, endpoint: str, deployment: str) -> HttpRequest:
+    """The request for one message; `model` on the wire is the deployment's name.
+
+    The seed is not sent: the service refuses it.
+    """
+    if isinstance(message, Generate):
+        return HttpRequest("POST", endpoint + GENERATIONS, json=_generation(message, deployment))
+    return HttpRequest(
+        "POST",
+        endpoint + EDITS,
+        fields=_edit_fields(message, deployment),
+        files=tuple(
+            FilePart(
+                "image", f"image_{i}.{_EXTENSIONS[image.media_type]}", image.data, image.media_type
+            )
+            for i, image in enumerate(message.images, 1)
+        ),
+    )
+
+
+def _options(message: Message) -> dict[str, bool]:
+    """The options of 2.6 and later, only where they are on: earlier models refuse the names."""
+    options = {
+        "auto_aspect_ratio": message.auto_aspect_ratio,
+        "web_grounding": message.web_grounding,
+    }
+    return {name: True for name, on in options.items() if on}
+
+
+def _generation(message: Generate, deployment: str) -> dict[str, object]:
+    body: dict[str, object] = {"model": deployment, "prompt": message.prompt}
+    if not message.auto_aspect_ratio:
+        body.update(width=message.width, height=message.height)
+    return {**body, **_options(message)}
+
+
+def _edit_fields(message: Edit, deployment: str) -> dict[str, str]:
+    fields = {"model": deployment, "prompt": message.prompt}
+    if message.size is not None:
+        fields["size"] = f"{message.size[0]}x{message.size[1]}"
+    return {**fields, **dict.fromkeys(_options(message), "true")}
+
+
+def read(answer: HttpAnswer, message: Message) -> Result:
+    """The picture of an answer, or the error that it stands for.
+
+    ServiceError: whatever isn't a 200 (see refusals.py). BlockedError: a 200 without a picture.
+    AnswerError: a 200 whose body isn't what the service documents.
+    """
+    if answer.status != 200:
+        raise error_for(answer)
+    body = _json_object(answer)
+    data = _first_picture(body, answer)
+    picture = inspect(data)
+    usage = _usage(body)
+    model = BY_NAME[message.model]
+    asked = _asked(message)
+    return Result(
+        image=data,
+        media_type=picture.media_type,
+        width=picture.width,
+        height=picture.height,
+        model=message.model,
+        asked=asked,
+        request_id=answer.request_id,
+        usage=usage,
+        cost_usd=model.cost(usage) if usage else model.estimate(message),
+        seconds=answer.seconds,
+        notes=_notes(asked, (picture.width, picture.height), body, message.model, usage),
+    )
+
+
+def _asked(message: Message) -> tuple[int, int] | None:
+    if message.auto_aspect_ratio:
+        return None
+    return (message.width, message.height) if isinstance(message, Generate) else message.size
+
+
+def _json_object(answer: HttpAnswer) -> Mapping[str, object]:
+    try:
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        raise _odd(answer, "isn't JSON") from None
+    if not isinstance(body, dict):
+        raise _odd(answer, "is JSON of another shape")
+    return body
+
+
+def _odd(answer: HttpAnswer, what: str) -> AnswerError:
+    kind = answer.headers.get("content-type", "").split(";")[0].strip()[:60] or "no content type"
+    return AnswerError(
+        f"The service's answer {what} ({len(answer.body)} bytes, {kind}).",
+        "Check with `mai-image doctor` that the endpoint is the MAI service itself and that no "
+        "proxy changes or cuts its answers; then queue again.",
+        status=answer.status,
+        request_id=answer.request_id,
+    )
+
+
+def _first_picture(body: Mapping[str, object], answer: HttpAnswer) -> bytes:
+    data = body.get("data")
+    if isinstance(data, list) and not data:
+        raise BlockedError(
+            "The service answered without a picture: usually the content filter stopped it.",
+            "Change the prompt or a reference; the filter isn't deterministic, so another seed may "
+            "pass too.",
+            status=answer.status,
+            code="empty_data",
+            request_id=answer.request_id,
+        )
+    if not isinstance(data, list) or not isinstance(data[0], dict):
+        raise _odd(answer, "has no list of pictures")
+    encoded = data[0].get("b64_json")
+    if not isinstance(encoded, str) or not encoded:
+        if isinstance(data[0].get("url"), str):
+            raise _odd(answer, "gives an address instead of the picture, which is not followed: it")
+        raise _odd(answer, "has no picture in it")
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise _odd(answer, "holds a picture whose base64 is cut or damaged") from None
+
+
+def _usage(body: Mapping[str, object]) -> Usage | None:
+    """Token counts; early versions put `num_output_tokens` at the top level, some none at all."""
+    nested = body.get("usage")
+    source: Mapping[str, object] = nested if isinstance(nested, dict) else body
+    counts = [
+        _count(source.get(name))
+        for name in ("num_input_text_tokens", "num_input_image_tokens", "num_output_tokens")
+    ]
+    if not counts[2]:
+        return None
+    return Usage(text_in=counts[0], image_in=counts[1], image_out=counts[2])
+
+
+def _count(value: object) -> int:
+    """A count from an answer: a whole number of at most 2^53, else 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return 0
+    return int(value) if 0 <= value <= 2**53 else 0
+
+
+def _notes(
+    asked: tuple[int, int] | None,
+    got: tuple[int, int],
+    body: Mapping[str, object],
+    model: str,
+    usage: Usage | None,
+) -> tuple[str, ...]:
+    notes = []
+    if asked and asked != got:
+        notes.append(f"asked for {asked[0]}x{asked[1]}, the service sent {got[0]}x{got[1]}")
+    answered = body.get("model")
+    if isinstance(answered, str) and answered in BY_NAME and answered != model:
+        notes.append(f"the deployment answers as {answered}, the node asked for {model}")
+    if usage is None:
+        notes.append("the service counted no tokens: the cost is an estimate")
+    return tuple(notes)

@@ -1,0 +1,236 @@
+"""The one door: submit(message, profile) gives a future of its picture.
+
+One thread with one event loop lives as long as the process, because every ComfyUI prompt brings a
+short-lived loop of its own. A call that is out goes on in that thread whatever becomes of the
+prompt that asked for it, and its picture lands in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .calls import Desk, Flight, Listener
+from .checks import check
+from .errors import Billed, CancelledCall, MaiError, ProfileError, StoreError
+from .ledger import Ledger
+from .messages import Message, Progress, Result, request_key
+from .profiles import Profile, Profiles
+from .quota import Quota
+from .store import Store
+from .transport import Transport
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Service:
+    """The client. Safe to call from any thread; make one where it is first needed.
+
+    `folder` holds the store, the ledger and the quota. `launch_emulator` starts the built-in
+    emulator and gives its address; without it the profile "emulator" can't be used.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        profiles: Profiles,
+        *,
+        launch_emulator: Callable[[], str] | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        self.profiles = profiles
+        self.store = Store(folder / "store")
+        self.ledger = Ledger(folder / "ledger.sqlite")
+        self.transport = transport or Transport()
+        quota = Quota(folder / "quota.sqlite")
+        self._desk = Desk(self.store, self.ledger, quota, self.transport, self._work)
+        self._launch_emulator = launch_emulator
+        self._emulator_url = ""
+        self._flights: dict[str, Flight] = {}
+        self._lock = threading.Lock()
+        self._closing = False
+        self._workers = ThreadPoolExecutor(2, "mai-image-work")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._live, name="mai-image", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+        self._settle_dead_calls()
+
+    def _live(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _settle_dead_calls(self) -> None:
+        """Calls that a killed process had out become "perhaps billed"."""
+        try:
+            self.ledger.recover()
+        except StoreError as error:
+            logger.warning("%s", error)
+
+    def submit(
+        self, message: Message, profile: str = "default", on_progress: Listener | None = None
+    ) -> Future[Result]:
+        """Ask for one picture.
+
+        The future gives a Result or raises a MaiError. Cancelling it only ends this wait: a call
+        that isn't out yet is withdrawn when nobody else waits for it, one that is out goes on.
+        `on_progress` is called in the service's thread and must be quick.
+        """
+        future: Future[Result] = Future()
+        future.add_done_callback(self._forget_if_cancelled)
+        self._loop.call_soon_threadsafe(self._begin, message, profile, future, on_progress)
+        return future
+
+    def _begin(
+        self, message: Message, name: str, future: Future[Result], listener: Listener | None
+    ) -> None:
+        if future.cancelled():
+            return
+        try:
+            if self._closing:
+                raise CancelledCall("The program is ending; nothing more is sent.")
+            check(message)
+            profile = self.profiles.get(name)
+            key = request_key(message, profile.store_service)
+        except Exception as error:
+            _fail(future, error)
+            return
+        flight = self._flights.get(key)
+        if flight is not None:
+            flight.waiting[future] = listener
+            if listener is not None:
+                listener(flight.progress or Progress("joined"))
+            return
+        flight = Flight(key, message, profile, {future: listener})
+        self._flights[key] = flight
+        flight.task = self._loop.create_task(self._fly(flight))
+
+    def _forget_if_cancelled(self, future: Future[Result]) -> None:
+        if future.cancelled() and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._leave, future)
+
+    def _leave(self, future: Future[Result]) -> None:
+        for flight in list(self._flights.values()):
+            if future not in flight.waiting:
+                continue
+            del flight.waiting[future]
+            if not flight.waiting and not flight.out and flight.task is not None:
+                flight.task.cancel()
+                del self._flights[flight.key]
+
+    async def _fly(self, flight: Flight) -> None:
+        """Run one call to its end and give everybody who waits its outcome."""
+        try:
+            flight.profile = await self._work(lambda: self._ready(flight.profile))
+            result = await self._desk.fetch(flight)
+        except asyncio.CancelledError:
+            self._land(flight, error=_withdrawn(flight))
+        except Exception as error:
+            if not isinstance(error, MaiError):
+                logger.exception("a call failed in an unforeseen way")
+            self._land(flight, error=error)
+        else:
+            self._land(flight, result)
+
+    def _ready(self, profile: Profile) -> Profile:
+        """The profile with the emulator's address filled in, if it is the emulator."""
+        if not profile.emulated:
+            return profile
+        with self._lock:
+            if not self._emulator_url:
+                if self._launch_emulator is None:
+                    raise ProfileError(
+                        "The built-in emulator can't be started from here.",
+                        "Start `mai-image emulator` and set the variables that it prints.",
+                    )
+                self._emulator_url = self._launch_emulator()
+            return replace(profile, endpoint=self._emulator_url)
+
+    def _land(
+        self, flight: Flight, result: Result | None = None, error: Exception | None = None
+    ) -> None:
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+        for i, future in enumerate(flight.waiting):
+            if error is not None:
+                _fail(future, error)
+            elif result is not None and future.set_running_or_notify_cancel():
+                future.set_result(result if i == 0 else replace(result, cost_usd=0.0))
+        flight.waiting.clear()
+
+    async def _work(self, job: Callable[[], T]) -> T:
+        """Run a blocking job in a worker; at the interpreter's end, when none starts, run it here.
+
+        A job that has begun is waited for even when the call is cancelled: a row or a file that
+        is half written down must not be left alone.
+        """
+        try:
+            pending = self._loop.run_in_executor(self._workers, job)
+        except RuntimeError:
+            return job()
+        try:
+            return await asyncio.shield(pending)
+        except asyncio.CancelledError:
+            await asyncio.wait([pending])
+            raise
+
+    def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine in the service's loop: for checks that share its connections."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self, grace: float | None = None) -> None:
+        """End the service: withdraw what waits, give what is out `grace` seconds to land.
+
+        None takes the longest `shutdown_grace` of the calls' profiles. A second call does nothing.
+        """
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+        atexit.unregister(self.close)
+        asyncio.run_coroutine_threadsafe(self._wind_up(grace), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._workers.shutdown(wait=False)
+
+    async def _wind_up(self, grace: float | None) -> None:
+        flights = list(self._flights.values())
+        for flight in flights:
+            if not flight.out and flight.task is not None:
+                flight.task.cancel()
+        tasks = [flight.task for flight in flights if flight.task is not None]
+        if tasks:
+            longest = max(f.profile.shutdown_grace for f in flights) if grace is None else grace
+            out = sum(flight.out for flight in flights)
+            if out:
+                logger.warning("waiting up to %.0f s for %d paid calls to land", longest, out)
+            _, late = await asyncio.wait(tasks, timeout=longest)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=2)
+        await self.transport.close()
+
+
+def _fail(future: Future[Result], error: Exception) -> None:
+    if future.set_running_or_notify_cancel():
+        future.set_exception(error)
+
+
+def _withdrawn(flight: Flight) -> CancelledCall:
+    if flight.out:
+        return CancelledCall(
+            "The program ended before the picture came.",
+            "Queue again if you accept that it may be paid for twice.",
+            billed=Billed.PERHAPS,
+        )
+    return CancelledCall("The call was withdrawn before it was sent.", "Queue again.")

@@ -1,0 +1,285 @@
+"""The only file that opens a connection: timeouts, byte limits, and when a call may be sent again.
+
+A call is a paid POST that isn't idempotent, so it is sent again only where the service surely did
+not begin it (the reasons stand at `may_repeat` and `_Exchange`); all else is left to the user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+import time
+from typing import Any, Protocol
+
+import httpx
+
+from .errors import (
+    AnswerError,
+    Billed,
+    CallTimeoutError,
+    ConnectError,
+    ConnectionLostError,
+    ServiceError,
+)
+from .profiles import Profile
+from .refusals import was_never_sent_on
+from .wire import HttpAnswer, HttpRequest, retry_after
+
+logger = logging.getLogger(__name__)
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""A 2048 x 2048 PNG of noise is 12.6 MB, 16.8 MB in base64; anything near this is no picture."""
+
+MAX_REPEATS = 4
+"""How often one call is sent again for reasons other than 429."""
+
+MAX_REFUSALS = 10
+"""How many 429s in a row one call takes; each is a full wait for its turn, so this is minutes."""
+
+LONGEST_PAUSE = 900.0
+"""Seconds. An answer that asks to wait longer than this ends the call instead."""
+
+_KEEP_ALIVE = 30.0
+"""Seconds. Shorter than the idle timeouts of Azure's front ends: no dead connection is reused."""
+
+
+class Caller(Protocol):
+    """Who a call belongs to: hears of every step, and says what to send and when."""
+
+    async def turn(self) -> HttpRequest:
+        """Wait for a place in the quota; the request as it is to be sent now."""
+
+    async def refused(self, answer: HttpAnswer, seconds: float | None) -> None:
+        """A 429 came, asking to wait `seconds` (None: it doesn't say)."""
+
+    async def retrying(self, seconds: float, reason: str) -> None:
+        """Nothing is out; the next try is `seconds` away."""
+
+
+def may_repeat(answer: HttpAnswer) -> bool:
+    """Whether the service says that it did not do the work: 408, 429, 499 closed, 503 with a date.
+
+    Never 500, 502, 504 or a plain 503: the picture may have been made and billed.
+    """
+    if answer.status == 503:
+        return "retry-after" in answer.headers
+    return answer.status in (408, 429) or was_never_sent_on(answer)
+
+
+class NotSentError(Exception):
+    """The request did not leave this machine whole; the service can't have begun it."""
+
+
+class Transport:
+    """The kept httpx clients. They belong to the event loop in which they are first used.
+
+    Proxies of the environment work, but loopback addresses never go through one.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._given = transport
+        self._clients: dict[bool, httpx.AsyncClient] = {}
+
+    async def close(self) -> None:
+        """Close every connection."""
+        while self._clients:
+            _, client = self._clients.popitem()
+            await client.aclose()
+
+    async def send(self, profile: Profile, caller: Caller) -> HttpAnswer:
+        """Send one call until it has an answer that is final. ServiceError: no answer came."""
+        repeats = refusals = 0
+        renew = renewed = False
+        while True:
+            request = await caller.turn()
+            headers = await profile.credential.headers(renew=renew)
+            renew = False
+            try:
+                answer = await self._exchange(request, profile, headers)
+            except NotSentError as error:
+                repeats += 1
+                if repeats > MAX_REPEATS:
+                    raise _unreachable(profile, error) from error.__cause__
+                await _pause(backoff(repeats), "no connection", caller)
+                continue
+            if answer.status == 401 and profile.credential.can_renew and not renewed:
+                renew = renewed = True
+                continue
+            asked = retry_after(answer.headers)
+            if not may_repeat(answer) or (asked is not None and asked > LONGEST_PAUSE):
+                return answer
+            if answer.status == 429:
+                refusals += 1
+                await caller.refused(answer, asked)
+                if refusals >= MAX_REFUSALS:
+                    return answer
+                continue
+            repeats += 1
+            if repeats > MAX_REPEATS:
+                return answer
+            pause = backoff(repeats) if asked is None else asked + random.uniform(0, 0.5)
+            await _pause(pause, f"HTTP {answer.status}", caller)
+
+    async def fetch(self, request: HttpRequest, profile: Profile) -> HttpAnswer:
+        """One exchange with the profile's credential, never repeated: for checks and polling."""
+        try:
+            return await self._exchange(request, profile, await profile.credential.headers())
+        except NotSentError as error:
+            raise _unreachable(profile, error) from error.__cause__
+
+    async def _exchange(
+        self, request: HttpRequest, profile: Profile, headers: dict[str, str]
+    ) -> HttpAnswer:
+        exchange = _Exchange(self._client_for(profile), request, profile, headers)
+        try:
+            return await asyncio.wait_for(exchange.run(), profile.timeout)
+        except asyncio.TimeoutError:
+            raise exchange.too_slow() from None
+
+    def _client_for(self, profile: Profile) -> httpx.AsyncClient:
+        outside = not profile.on_loopback
+        if outside not in self._clients:
+            self._clients[outside] = httpx.AsyncClient(
+                transport=self._given,
+                trust_env=outside,
+                follow_redirects=False,
+                limits=httpx.Limits(
+                    max_connections=None,
+                    max_keepalive_connections=32,
+                    keepalive_expiry=_KEEP_ALIVE,
+                ),
+                headers={"user-agent": "mai-image", "accept-encoding": "identity"},
+            )
+        return self._clients[outside]
+
+
+class _Exchange:
+    """One request and its answer, watching how far the request got.
+
+    httpcore reports when the last byte of the body was handed over. Before that the service can't
+    have a whole request, so nothing was begun; from then on it may have one.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        request: HttpRequest,
+        profile: Profile,
+        headers: dict[str, str],
+    ) -> None:
+        self._client = client
+        self._profile = profile
+        self._secrets = [value.split()[-1].encode() for value in headers.values() if value.split()]
+        self._sent = False
+        self._request = self._build(request, headers)
+
+    def _build(self, request: HttpRequest, headers: dict[str, str]) -> httpx.Request:
+        content: dict[str, Any] = {}
+        if request.json is not None:
+            content["json"] = request.json
+        elif request.files:
+            content["data"] = dict(request.fields)
+            content["files"] = [
+                (part.field_name, (part.file_name, part.data, part.media_type))
+                for part in request.files
+            ]
+        return self._client.build_request(
+            request.method,
+            request.url,
+            headers=headers,
+            timeout=httpx.Timeout(self._profile.timeout, connect=self._profile.connect_timeout),
+            extensions={"trace": self._trace},
+            **content,
+        )
+
+    async def _trace(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith("send_request_body.complete"):
+            self._sent = True
+
+    async def run(self) -> HttpAnswer:
+        """The answer. NotSentError, or ConnectionLostError and AnswerError once it was sent."""
+        started = time.monotonic()
+        try:
+            response = await self._client.send(self._request, stream=True)
+            try:
+                body = await self._body(response)
+            finally:
+                await response.aclose()
+        except (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            httpx.ProxyError,
+        ) as error:
+            raise NotSentError(_reason(error)) from error
+        except httpx.TimeoutException as error:
+            raise self.too_slow() from error
+        except (httpx.TransportError, httpx.DecodingError, ssl.SSLError, OSError) as error:
+            raise self._lost(error) from error
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return HttpAnswer(response.status_code, headers, body, time.monotonic() - started)
+
+    async def _body(self, response: httpx.Response) -> bytes:
+        """The whole body, with the profile's secrets blotted out should a server echo them."""
+        self._sent = True
+        received = bytearray()
+        async for chunk in response.aiter_bytes():
+            received += chunk
+            if len(received) > MAX_ANSWER_BYTES:
+                raise AnswerError(
+                    f"The service's answer is larger than {MAX_ANSWER_BYTES // 2**20} MiB; "
+                    "the rest was not read.",
+                    "Check that the endpoint is the MAI service itself.",
+                    status=response.status_code,
+                )
+        body = bytes(received)
+        for secret in self._secrets:
+            if secret in body:
+                body = body.replace(secret, b"[hidden]")
+        return body
+
+    def _lost(self, error: Exception) -> Exception:
+        if not self._sent:
+            return NotSentError(_reason(error))
+        return ConnectionLostError(
+            f"The connection to {self._profile.endpoint} broke after the request was sent "
+            f"({_reason(error)}).",
+            "Queue again if you accept that this picture may be paid for twice.",
+        )
+
+    def too_slow(self) -> ServiceError:
+        """The error for a call that passed its time."""
+        return CallTimeoutError(
+            f"No whole answer within {self._profile.timeout:g} s from {self._profile.endpoint}.",
+            "Queue again if you accept that this picture may be paid for twice; a longer `timeout` "
+            "can be set in the profile."
+            if self._sent
+            else "The request could not even be sent whole: check the network, then queue again.",
+            billed=Billed.PERHAPS if self._sent else Billed.NO,
+        )
+
+
+def backoff(attempt: int) -> float:
+    """Seconds before try number `attempt` + 1: 0.5, 1, 2, 4, each plus up to half in jitter."""
+    base = min(0.5 * 2.0 ** (attempt - 1), 8.0)
+    return base + random.uniform(0, base / 2)
+
+
+async def _pause(seconds: float, reason: str, caller: Caller) -> None:
+    await caller.retrying(seconds, reason)
+    logger.info("%s; trying again in %.1f s", reason, seconds)
+    await asyncio.sleep(seconds)
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip()[:200] or type(error).__name__
+
+
+def _unreachable(profile: Profile, error: NotSentError) -> ServiceError:
+    return ConnectError(
+        f"No connection to {profile.endpoint} after {MAX_REPEATS + 1} tries ({error}).",
+        "Check the endpoint's spelling, the network and the proxy settings; `mai-image doctor` "
+        "names the first thing that is wrong. Nothing was billed.",
+    )
