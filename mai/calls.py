@@ -8,10 +8,18 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 from . import foundry
-from .errors import BadRequestError, Billed, BlockedError, MaiError, StoreError
+from .errors import (
+    BadRequestError,
+    Billed,
+    BlockedError,
+    MaiError,
+    RunningElsewhere,
+    StoreError,
+)
 from .ledger import Call, Ledger, Outcome
 from .messages import Edit, Message, Progress, Result
 from .models import BY_NAME, Model
@@ -82,12 +90,16 @@ class Desk:
             if kept is not None:
                 return replace(kept, from_store=True, cost_usd=0.0)
             await self.work(self.store.check_room)
-            call, budget = _ledger_call(flight, model), flight.profile.budget
-            row = await self.work(lambda: self.ledger.open(call, budget))
-            if row is not None:
+            call = _ledger_call(flight, model)
+            try:
+                row = await self.work(
+                    partial(self.ledger.open, call, flight.profile.budget, alone=True)
+                )
+            except RunningElsewhere:
+                flight.tell(Progress("joined"))
+                await asyncio.sleep(_ELSEWHERE_POLL)
+            else:
                 return await self._buy(flight, model, row)
-            flight.tell(Progress("joined"))
-            await asyncio.sleep(_ELSEWHERE_POLL)
 
     async def _buy(self, flight: Flight, model: Model, row: int) -> Result:
         """Send the call and close its ledger row, whatever happens."""

@@ -130,7 +130,7 @@ class Service:
     async def _fly(self, flight: Flight) -> None:
         """Run one call to its end and give everybody who waits its outcome."""
         try:
-            flight.profile = await self._work(lambda: self._ready(flight.profile))
+            flight.profile = await self._work(lambda: self.ready(flight.profile))
             result = await self._desk.fetch(flight)
         except asyncio.CancelledError:
             self._land(flight, error=_withdrawn(flight))
@@ -141,7 +141,7 @@ class Service:
         else:
             self._land(flight, result)
 
-    def _ready(self, profile: Profile) -> Profile:
+    def ready(self, profile: Profile) -> Profile:
         """The profile with the emulator's address filled in, if it is the emulator."""
         if not profile.emulated:
             return profile

@@ -283,3 +283,9 @@ def _unreachable(profile: Profile, error: NotSentError) -> ServiceError:
         "Check the endpoint's spelling, the network and the proxy settings; `mai-image doctor` "
         "names the first thing that is wrong. Nothing was billed.",
     )
+
+
+async def resolve(host: str) -> str:
+    """The first address of a host name, as the system resolves it. OSError: it can't be."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None)
+    return str(found[0][4][0])

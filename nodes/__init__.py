@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
+from . import running
 from .edit import MAIEdit
 from .generate import MAIGenerate
 from .size_helper import MAISizeHelper
@@ -12,6 +13,10 @@ from .size_helper import MAISizeHelper
 
 class MAIExtension(ComfyExtension):
     """The pack's nodes."""
+
+    @override
+    async def on_load(self) -> None:
+        running.land_calls_on_terminate()
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

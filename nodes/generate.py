@@ -1,0 +1,104 @@
+"""MAI Generate: a prompt becomes pictures."""
+
+from __future__ import annotations
+
+import asyncio
+
+from comfy_api.latest import io
+from typing_extensions import override
+
+from ..mai.checks import check
+from ..mai.messages import Generate
+from ..mai.models import DEFAULT_MODEL, MODEL_NAMES, STEP
+from . import images, running, schema
+
+
+class MAIGenerate(io.ComfyNode):
+    """A prompt becomes a batch of pictures: one request an image, all side by side."""
+
+    @classmethod
+    @override
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MAIGenerate",
+            display_name="MAI Generate",
+            category=schema.CATEGORY,
+            description="Make pictures from text with Microsoft's hosted MAI image models, paid "
+            "for by your own Azure account. A seed that was run before gives its picture again, "
+            "free.",
+            search_aliases=[
+                "azure",
+                "foundry",
+                "microsoft",
+                "text to image",
+                "t2i",
+                "dall-e",
+                "mai-image",
+                "image generation",
+            ],
+            inputs=[
+                schema.prompt("What the picture should show, in any language."),
+                schema.model(MODEL_NAMES),
+                io.Int.Input(
+                    "width",
+                    default=1024,
+                    min=0,
+                    max=16384,
+                    step=STEP,
+                    tooltip="Pixels: a multiple of 16, at least 768. MAI Size Helper picks one.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=1024,
+                    min=0,
+                    max=16384,
+                    step=STEP,
+                    tooltip="Pixels: a multiple of 16, at least 768. Width x height has a limit "
+                    "by model.",
+                ),
+                schema.seed(),
+                schema.batch_size(),
+                schema.profile(),
+                schema.auto_aspect_ratio(
+                    "The model chooses the picture's shape; width and height "
+                    "are not sent. MAI-Image-2.6 and 2.6-Flash only."
+                ),
+                schema.web_grounding(),
+                schema.if_blocked(),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "images", display_name="images", tooltip="The pictures, [B,H,W,3]."
+                ),
+                schema.info_output(),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    @override
+    async def execute(
+        cls,
+        prompt: str,
+        model: str = DEFAULT_MODEL,
+        width: int = 1024,
+        height: int = 1024,
+        seed: int = 0,
+        batch_size: int = 1,
+        profile: str = "default",
+        auto_aspect_ratio: bool = False,
+        web_grounding: bool = False,
+        if_blocked: str = "stop",
+    ) -> io.NodeOutput:
+        messages = [
+            Generate(model, prompt, width, height, seed + i, auto_aspect_ratio, web_grounding)
+            for i in range(batch_size)
+        ]
+        check(messages[0])
+        batch = await running.run(messages, profile, cls.hidden.unique_id, if_blocked)
+        if not batch.pictures:
+            return schema.all_blocked(batch, profile, image_outputs=1)
+        decoded, notes = await asyncio.to_thread(
+            images.decode_batch, [result.image for result in batch.pictures]
+        )
+        return io.NodeOutput(decoded, running.info(batch, profile, notes))
