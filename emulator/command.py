@@ -1,0 +1,152 @@
+"""`mai-image emulator`: the service in the foreground, and how to point a client at it."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import sys
+import threading
+from collections.abc import Sequence
+
+from ..mai.models import MODEL_NAMES
+from . import start
+from .options import COUNTING, DEFAULT_KEY, EDIT_SIZE, USAGE, Options
+from .server import Emulator
+
+DEFAULT_PORT = 8190
+"""Beside ComfyUI's 8188, so that the environment of another shell stays right."""
+
+EPILOG = """\
+A directive asks for faults and changed edits: status=500, answer=truncated-base64, cut=50%,
+reset=answer, drip=20000, first=2, … It works server-wide (--fault, --edit), in the header
+x-emulator-fault, and inside a prompt: [[fault status=429 retry-after=3 first=1]], [[latency 2]],
+[[edit shift=4,-3]]. The prompt words blockprompt, blockresult and emptyresult play the content
+filter. emulator/directives.py has the whole list.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until interrupted. 0 after that, 1 where the address can't be had, 2 for bad options."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        options = _options(arguments)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        service = start(arguments.port, arguments.host, options)
+    except OSError as error:
+        sys.stderr.write(
+            f"The emulator {error}.\nAnother program may use the port: --port 0 takes a free one.\n"
+        )
+        return 1
+    with service:
+        sys.stdout.write(introduction(service, arguments.host) + "\n")
+        sys.stdout.flush()
+        _wait()
+    return 0
+
+
+def introduction(service: Emulator, host: str) -> str:
+    """What a user needs to call the service: address, key, environment, deployments."""
+    options = service.options
+    word = "set" if sys.platform == "win32" else "export"
+    lines = [
+        f"MAI image emulator at {service.url} (key: {options.key}). Nothing here costs money.",
+        "",
+        f"  {word} AZURE_ENDPOINT={service.url}",
+        f"  {word} AZURE_API_KEY={options.key}",
+    ]
+    if all(name not in options.deployments for name in MODEL_NAMES):
+        lines.append(f"  {word} DEPLOYMENT_NAME={next(iter(options.deployments), '')}")
+    lines += ["", "Deployments:"]
+    lines += [
+        f"  {name}" if name == model else f"  {name} -> {model}"
+        for name, model in options.deployments.items()
+    ]
+    lines += ["", f"Requests and what they would have cost: {service.url}/emulator/log"]
+    if not _is_loopback(host):
+        lines.append("Other machines can reach it: prompts and pictures are open to all of them.")
+    lines.append("Ctrl+C ends it.")
+    return "\n".join(lines)
+
+
+def _wait() -> None:
+    """Sleep until Ctrl+C; in short waits, which Windows needs to notice it."""
+    never = threading.Event()
+    try:
+        while not never.wait(1.0):
+            pass
+    except KeyboardInterrupt:
+        return
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mai-image emulator",
+        description="A MAI image service on this machine, as strict as the real one and free.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    add("--port", type=int, default=DEFAULT_PORT, help=f"0: a free one (default {DEFAULT_PORT})")
+    add("--key", default=DEFAULT_KEY, help=f"API key that is accepted (default {DEFAULT_KEY})")
+    add("--token", action="append", default=[], help="Bearer token that is accepted as well")
+    add("--deployment", action="append", default=[], metavar="NAME=MODEL",
+        help="a deployment of this name (default: each model under its own)")  # fmt: skip
+    add("--rpm", action="append", default=[], metavar="[NAME=]N",
+        help="requests a minute of every deployment, or of one (default: no limit)")  # fmt: skip
+    add("--counting", choices=COUNTING, default="sliding window", help="how they are counted")
+    add("--window", type=float, default=60.0, help="seconds that a window lasts")
+    add("--burst", type=float, help="size of the token bucket (default: requests a minute)")
+    add("--count-refused", action="store_true", help="refused requests use up quota too")
+    add("--latency", type=float, default=0.0, help="seconds from a request to its answer")
+    add("--fault", default="", help="a fault for every image request, such as 'status=503 first=2'")
+    add("--edit", default="", help="a change to every edit, such as 'shift=4,-3'")
+    add("--usage", choices=USAGE, default="usage", help="where answers have their token counts")
+    add("--edit-size", choices=EDIT_SIZE, default="by model", help="what size does on edits")
+    return parser
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    """The command line as Options. Raises ValueError for what can't be."""
+    named = dict(_named(text, "--deployment") for text in arguments.deployment)
+    rpm: float | None = None
+    by_name: dict[str, float] = {}
+    for text in arguments.rpm:
+        name, equals, number = text.rpartition("=")
+        if equals:
+            by_name[name] = float(number)
+        else:
+            rpm = float(number)
+    return Options(
+        deployments=named or {name: name for name in MODEL_NAMES},
+        key=arguments.key,
+        tokens=tuple(arguments.token),
+        rpm=rpm,
+        rpm_by_deployment=by_name,
+        counting=arguments.counting,
+        window=arguments.window,
+        burst=arguments.burst,
+        count_refused=arguments.count_refused,
+        latency=arguments.latency,
+        fault=arguments.fault,
+        edits=arguments.edit,
+        usage=arguments.usage,
+        edit_size=arguments.edit_size,
+    )
+
+
+def _named(text: str, option: str) -> tuple[str, str]:
+    name, equals, model = text.rpartition("=")
+    if not equals or not name:
+        raise ValueError(f"{option} takes NAME=MODEL, not {text!r}.")
+    return name, model

@@ -1,0 +1,117 @@
+"""What the service saw and what it would have billed. Headers, and so keys, are never kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import deque
+from dataclasses import asdict, dataclass, field
+
+MAX_ENTRIES = 10_000
+
+
+@dataclass
+class File:
+    """One file part of a request; `width` and `height` are pixels, 0 where it can't be read."""
+
+    field: str
+    filename: str
+    media_type: str
+    bytes: int
+    width: int = 0
+    height: int = 0
+
+
+@dataclass
+class Entry:
+    """One request. `status` is None until it is answered; `delivered` says that the whole answer
+    went out; `size` is that of the picture; `time` is Unix time, `seconds` until the answer's end.
+    """
+
+    number: int
+    time: float
+    method: str
+    path: str
+    request_id: str
+    client_request_id: str | None = None
+    deployment: str | None = None
+    model: str | None = None
+    fields: dict[str, object] = field(default_factory=dict)
+    files: list[File] = field(default_factory=list)
+    fault: str | None = None
+    status: int | None = None
+    code: str | None = None
+    size: tuple[int, int] | None = None
+    billed: bool = False
+    billed_usd: float = 0.0
+    delivered: bool = False
+    seconds: float | None = None
+
+
+class Log:
+    """The newest requests, oldest first; safe to read from any thread.
+
+    The sums count every request since the start or the last `clear`, also those that are no longer
+    kept one by one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
+        self._count = 0
+        self._billed = 0
+        self._billed_usd = 0.0
+
+    def open(self, method: str, path: str, client_request_id: str | None) -> Entry:
+        """A new entry, with a request id of its own."""
+        with self._lock:
+            self._count += 1
+            entry = Entry(
+                self._count, time.time(), method, path, str(uuid.uuid4()), client_request_id
+            )
+            self._entries.append(entry)
+        return entry
+
+    def bill(self, entry: Entry, usd: float) -> None:
+        """Charge for a request: once, when its picture is begun."""
+        with self._lock:
+            entry.billed = True
+            entry.billed_usd = usd
+            self._billed += 1
+            self._billed_usd += usd
+
+    def clear(self) -> None:
+        """Forget all requests and sums."""
+        with self._lock:
+            self._entries.clear()
+            self._count = self._billed = 0
+            self._billed_usd = 0.0
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The requests that are kept."""
+        with self._lock:
+            return tuple(self._entries)
+
+    @property
+    def billed(self) -> int:
+        """How many requests were billed."""
+        with self._lock:
+            return self._billed
+
+    @property
+    def billed_usd(self) -> float:
+        """What they cost, by the catalogue's prices."""
+        with self._lock:
+            return self._billed_usd
+
+    def as_json(self) -> dict[str, object]:
+        """For GET /emulator/log."""
+        with self._lock:
+            return {
+                "count": self._count,
+                "billed": self._billed,
+                "billed_usd": self._billed_usd,
+                "requests": [asdict(entry) for entry in self._entries],
+            }

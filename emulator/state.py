@@ -1,0 +1,84 @@
+"""What the handlers of one emulator share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from aiohttp import web
+
+from .access import Access
+from .directives import Edits, parse_edits
+from .faults import Faults
+from .limits import Limits
+from .options import Options
+from .record import Entry, Log
+
+Done = TypeVar("Done")
+
+MAX_PUBLISHED = 32
+"""Pictures that are kept for the `url` variant of an answer."""
+
+
+class State:
+    """One emulator's options, credentials, counters, faults, log and workers."""
+
+    def __init__(self, options: Options, clock: Callable[[], float] = time.monotonic) -> None:
+        self.options = options
+        self.access = Access(options, clock)
+        self.limits = Limits(options, clock)
+        self.faults = Faults(options.fault)
+        self.edits: Edits = parse_edits(options.edits) or Edits()
+        self.latency = options.latency
+        self.log = Log()
+        self._published: OrderedDict[str, bytes] = OrderedDict()
+        self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="mai-emulator")
+
+    async def work(self, task: Callable[[], Done]) -> Done:
+        """Run what takes long (decoding, painting) beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._workers, task)
+
+    def publish(self, name: str, picture: bytes) -> None:
+        """Keep a picture for GET /emulator/pictures/NAME."""
+        self._published[name] = picture
+        while len(self._published) > MAX_PUBLISHED:
+            self._published.popitem(last=False)
+
+    def published(self, name: str) -> bytes | None:
+        """A picture that was published, None where it isn't kept."""
+        return self._published.get(name)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+
+STATE = web.AppKey("state", State)
+_ENTRY = "emulator entry"
+_HEADERS = "emulator headers"
+
+
+def state_of(request: web.Request) -> State:
+    """The emulator that a request is for."""
+    return request.app[STATE]
+
+
+def entry_of(request: web.Request) -> Entry | None:
+    """The request's line in the log; the control endpoints have none."""
+    entry = request.get(_ENTRY)
+    return entry if isinstance(entry, Entry) else None
+
+
+def set_entry(request: web.Request, entry: Entry) -> None:
+    """Tie a request to its line in the log."""
+    request[_ENTRY] = entry
+
+
+def extra_headers(request: web.Request) -> dict[str, str]:
+    """Headers that the answer gets, whatever it is; handlers add to them."""
+    headers: dict[str, str] = request.setdefault(_HEADERS, {})
+    return headers
