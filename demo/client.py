@@ -182,23 +182,23 @@ class Client:
 
     async def _listen(self) -> None:
         async for message in self._socket:
-            event = _event(message)
+            event = _event(message.type, message.data)
             if event is not None:
                 async with self._changed:
                     self.events.append(event)
                     self._changed.notify_all()
 
 
-def _event(message: aiohttp.WSMessage) -> Event | None:
+def _event(kind: aiohttp.WSMsgType, data: Any) -> Event | None:
     now = time.monotonic()
-    if message.type is aiohttp.WSMsgType.TEXT:
-        said = json.loads(message.data)
+    if kind is aiohttp.WSMsgType.TEXT:
+        said = json.loads(data)
         return Event(said["type"], said.get("data") or {}, now)
-    if message.type is aiohttp.WSMsgType.BINARY and len(message.data) > 8:
-        kind, length = struct.unpack_from(">II", message.data)
-        if kind == TEXT_FRAME:
-            node_id = message.data[8 : 8 + length].decode("utf-8")
-            text = message.data[8 + length :].decode("utf-8")
+    if kind is aiohttp.WSMsgType.BINARY and len(data) > 8:
+        frame, length = struct.unpack_from(">II", data)
+        if frame == TEXT_FRAME:
+            node_id = data[8 : 8 + length].decode("utf-8")
+            text = data[8 + length :].decode("utf-8")
             return Event("progress_text", {"node_id": node_id, "text": text}, now)
     return None
 

@@ -263,8 +263,8 @@ def _last_words(text: str) -> str:
 
 
 def _import_error(log: str) -> str:
-    lines = log.splitlines()
-    for number, line in enumerate(lines):
-        if f"{PACK} module for custom nodes" in line or "Cannot import" in line:
-            return line.split("custom nodes:")[-1].strip() or _last_words("\n".join(lines[:number]))
-    return _last_words(log)
+    """ComfyUI's line on why the pack can't be loaded, without the folder names before it."""
+    reasons = [line for line in log.splitlines() if PACK in line and "Adding" not in line]
+    wanted = ("Error while calling comfy_entrypoint", "Cannot import")
+    reasons = [line for line in reasons if line.startswith(wanted)]
+    return reasons[0].split(f"{PACK}", 1)[1].split(": ", 1)[-1] if reasons else _last_words(log)
