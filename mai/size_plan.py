@@ -1,0 +1,156 @@
+"""From a ratio and a target to a size, a scale and a crop: what Size Helper answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from . import sizes
+from .errors import SizeError
+from .messages import Usage
+from .models import CATALOGUE, Model
+from .sizes import Size
+
+MAX_TARGET = 16384
+"""Pixels: the longest side of ComfyUI's own image nodes (MAX_RESOLUTION)."""
+
+_PRESET_OF = {sizes.ratio_of(text): text for text in sizes.PRESETS}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A size to generate, and how it becomes the target.
+
+    `asked` is the ratio width / height that was asked for, `size` what the model makes for it,
+    `target` the size wanted in the end. `scale` is the factor that enlarges `size` until it covers
+    `target` on both axes; the rest is cut off. `notes` are sentences for the user.
+    """
+
+    model: Model
+    asked: Fraction
+    size: Size
+    target: Size
+    scale: float
+    notes: tuple[str, ...]
+
+    @property
+    def scaled(self) -> Size:
+        """The size after scaling, rounded as ComfyUI's Upscale Image By does."""
+        return Size(round(self.size.width * self.scale), round(self.size.height * self.scale))
+
+    def facts(self) -> dict[str, object]:
+        """All of it as plain values for JSON; sizes are [width, height] in pixels."""
+        size, scaled, target = self.size, self.scaled, self.target
+        cut = Size(scaled.width - target.width, scaled.height - target.height)
+        cost = self.model.cost(Usage(image_out=size.tokens))
+        return {
+            "model": self.model.name,
+            "size": list(size),
+            "ratio": ratio_text(size.ratio),
+            "ratio_asked": ratio_text(self.asked),
+            "ratio_error_percent": round(float(sizes.off_by(size, self.asked) - 1) * 100, 4),
+            "megapixels": round(size.megapixels, 4),
+            "percent_of_limit": round(size.pixels / self.model.max_pixels * 100, 2),
+            "tokens": size.tokens,
+            "price_usd": round(cost, 6),
+            "target": list(target),
+            "scale": self.scale,
+            "scaled": list(scaled),
+            "cut": list(cut),
+            "how": _how(self, cut),
+            "notes": list(self.notes),
+        }
+
+
+def plan(model: Model, ratio: Fraction, target_width: int = 0, target_height: int = 0) -> Plan:
+    """The best size for a ratio, and the way from it to a target in pixels.
+
+    A target side of 0 follows from the other one and the generated ratio; both 0 is the generated
+    size itself. SizeError: a ratio that isn't positive, or a target side that is negative, not a
+    whole number, or (given or following) longer than 16384.
+    """
+    given = target_of(target_width, target_height)
+    size = sizes.best(model, ratio)
+    target = _complete(size, given)
+    scale = sizes.scale_to_cover(size, target)
+    return Plan(model, ratio, size, target, scale, tuple(_notes(model, ratio, size, given, scale)))
+
+
+def target_of(target_width: int, target_height: int) -> Size:
+    """The target as it was given; SizeError unless each side is a whole number in 0..16384."""
+    for name, side in (("target_width", target_width), ("target_height", target_height)):
+        if isinstance(side, bool) or not isinstance(side, int) or not 0 <= side <= MAX_TARGET:
+            raise SizeError(
+                f"{name} is {str(side)[:40]}.",
+                f"Give a whole number of pixels from 1 to {MAX_TARGET}, or 0 for none.",
+            )
+    return Size(target_width, target_height)
+
+
+def ratio_text(ratio: Fraction) -> str:
+    """A ratio as the presets write it ("21:9"), or in its lowest terms."""
+    return _PRESET_OF.get(ratio) or f"{ratio.numerator}:{ratio.denominator}"
+
+
+def _complete(size: Size, given: Size) -> Size:
+    if not any(given):
+        return size
+    width = given.width or max(1, round(given.height * size.ratio))
+    height = given.height or max(1, round(given.width / size.ratio))
+    if max(width, height) > MAX_TARGET:
+        raise SizeError(
+            f"A target of {given} at the ratio of {size} is {width} x {height}, "
+            f"longer than {MAX_TARGET} pixels.",
+            "Give a smaller target, or both of its sides.",
+        )
+    return Size(width, height)
+
+
+def _how(plan: Plan, cut: Size) -> str:
+    if plan.size == plan.target:
+        return "Use it as it is: nothing is scaled or cut."
+    verb = "Enlarge" if plan.scale > 1 else "Shrink" if plan.scale < 1 else "Keep"
+    steps = f"{verb} it to {plan.scaled} (scale {plan.scale:.6g})"
+    if not any(cut):
+        return f"{steps}; nothing is cut."
+    return (
+        f"{steps}, then cut {cut.width} pixels of the width and {cut.height} of the height to get "
+        f"{plan.target}. Upscale Image with crop = center does both."
+    )
+
+
+def _notes(model: Model, asked: Fraction, size: Size, given: Size, scale: float) -> list[str]:
+    notes = []
+    if _beyond(model, asked):
+        notes.append(_cannot(model, asked, size))
+        if not all(given):
+            notes.append(
+                f"To end with {ratio_text(asked)}, set target_width and target_height: "
+                "what is too much is then cut off."
+            )
+    elif any(given) and not all(given) and size.ratio != asked:
+        notes.append(
+            f"The missing side of the target follows from the generated ratio "
+            f"{ratio_text(size.ratio)}; for exactly {ratio_text(asked)} set both sides."
+        )
+    if scale < 1:
+        notes.append("The target is smaller than what is generated, so the picture is shrunk.")
+    return notes
+
+
+def _beyond(model: Model, ratio: Fraction) -> bool:
+    """Whether a ratio is more extreme than any size of the model."""
+    longest = model.max_pixels // model.min_side
+    widest = sizes.best(model, Fraction(longest)).ratio
+    return max(ratio, 1 / ratio) > widest
+
+
+def _cannot(model: Model, ratio: Fraction, size: Size) -> str:
+    wide = ratio > 1
+    about = f"{float(size.ratio):.3g}:1" if wide else f"1:{float(1 / size.ratio):.3g}"
+    able = [other.name for other in CATALOGUE if not _beyond(other, ratio)]
+    others = f" {', '.join(able)} can." if able else " No other model can either."
+    return (
+        f"{model.name} can't make {ratio_text(ratio)}, it is too {'wide' if wide else 'tall'}: "
+        f"{size} ({about}) is the nearest that it can.{others}"
+    )

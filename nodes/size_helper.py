@@ -1,0 +1,155 @@
+"""MAI Size Helper: the best size for a ratio, and how it becomes the size wanted in the end."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import torch
+from comfy_api.latest import io
+from typing_extensions import override
+
+from ..mai.checks import model_named
+from ..mai.errors import OptionError
+from ..mai.models import DEFAULT_MODEL, MODEL_NAMES
+from ..mai.size_plan import MAX_TARGET, plan, target_of
+from ..mai.sizes import PRESETS, ratio_of
+from . import images, schema
+
+FROM_TARGET = "from target"
+FROM_IMAGE = "from image"
+ASPECT_RATIOS = (*PRESETS, FROM_TARGET, FROM_IMAGE)
+
+
+class MAISizeHelper(io.ComfyNode):
+    """The size that a model makes best for an aspect ratio, and the scale to a target."""
+
+    @classmethod
+    @override
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MAISizeHelper",
+            display_name="MAI Size Helper",
+            category=schema.CATEGORY,
+            description="The width and height that a MAI model makes best for an aspect ratio, and "
+            "the scale from there to the size that you want in the end. Buys nothing.",
+            search_aliases=[
+                "resolution",
+                "aspect ratio",
+                "size",
+                "azure",
+                "foundry",
+                "dimensions",
+                "microsoft",
+            ],
+            inputs=_inputs(),
+            outputs=_outputs(),
+        )
+
+    @classmethod
+    @override
+    def execute(
+        cls,
+        model: str = DEFAULT_MODEL,
+        aspect_ratio: str = PRESETS[0],
+        target_width: int = 0,
+        target_height: int = 0,
+        image: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        ratio = asked_ratio(aspect_ratio, target_width, target_height, image)
+        made = plan(model_named(model), ratio, target_width, target_height)
+        info = json.dumps(made.facts(), ensure_ascii=False, indent=1)
+        return io.NodeOutput(*made.size, *made.target, made.scale, info)
+
+
+def asked_ratio(
+    aspect_ratio: str, target_width: int, target_height: int, image: torch.Tensor | None
+) -> Fraction:
+    """Width over height, from a preset, the target (pixels) or an IMAGE [B,H,W,C].
+
+    OptionError: no such choice, or what it takes the ratio from is missing; SizeError: a target
+    that is none; PictureError: an image that is none.
+    """
+    if aspect_ratio == FROM_TARGET:
+        target = target_of(target_width, target_height)
+        if not all(target):
+            raise OptionError(
+                f'aspect_ratio is "{FROM_TARGET}", but the target is '
+                f"{target_width} x {target_height}.",
+                "Set both target_width and target_height, or choose another aspect_ratio.",
+            )
+        return target.ratio
+    if aspect_ratio == FROM_IMAGE:
+        if image is None:
+            raise OptionError(
+                f'aspect_ratio is "{FROM_IMAGE}", but nothing is connected to image.',
+                "Connect a picture to image, or choose another aspect_ratio.",
+            )
+        height, width, _ = images.split(image)[0].shape
+        return Fraction(width, height)
+    if aspect_ratio not in PRESETS:
+        raise OptionError(
+            f"There is no aspect_ratio {str(aspect_ratio)[:60]!r}.",
+            f"Choose one of {', '.join(ASPECT_RATIOS)}.",
+        )
+    return ratio_of(aspect_ratio)
+
+
+def _inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "model",
+            options=list(MODEL_NAMES),
+            default=DEFAULT_MODEL,
+            tooltip="The model that will make the picture: each has its own limit of pixels.",
+        ),
+        io.Combo.Input(
+            "aspect_ratio",
+            options=list(ASPECT_RATIOS),
+            default=PRESETS[0],
+            tooltip='Width to height. "from target" takes it from target_width and target_height, '
+            '"from image" from the picture at image.',
+        ),
+        _target("target_width", "Width", "target_height"),
+        _target("target_height", "Height", "target_width"),
+        io.Image.Input(
+            "image",
+            optional=True,
+            tooltip='The picture whose aspect ratio is taken with "from image".',
+        ),
+    ]
+
+
+def _target(name: str, side: str, other: str) -> io.Int.Input:
+    return io.Int.Input(
+        name,
+        default=0,
+        min=0,
+        max=MAX_TARGET,
+        tooltip=f"{side} wanted in the end, in pixels. 0: it follows from {other}; both 0: the "
+        "generated size.",
+    )
+
+
+def _outputs() -> list[io.Output]:
+    sides = {
+        "width": "Width for MAI Generate, in pixels.",
+        "height": "Height for MAI Generate, in pixels.",
+        "target_width": "Width wanted in the end, in pixels.",
+        "target_height": "Height wanted in the end, in pixels.",
+    }
+    return [
+        *(io.Int.Output(name, display_name=name, tooltip=tip) for name, tip in sides.items()),
+        io.Float.Output(
+            "scale",
+            display_name="scale",
+            tooltip="Factor by which the generated picture must be enlarged to cover the target; "
+            "what is too much is then cut off.",
+        ),
+        io.String.Output(
+            "info",
+            display_name="info",
+            tooltip="JSON: size, ratio and its error, megapixels, tokens, price, scale, what is "
+            "cut, notes.",
+        ),
+    ]
