@@ -92,6 +92,10 @@ class BudgetError(MaiError):
     """The call would pass the profile's budget; nothing was sent."""
 
 
+class RunningElsewhere(MaiError):
+    """Another process of this machine has the same request in flight; nothing was sent."""
+
+
 class StoreError(MaiError):
     """The store or the ledger can't be read or written."""
 
