@@ -28,7 +28,7 @@ from .quota import Lane, Quota
 from .refusals import names_size
 from .store import Store
 from .transport import Transport
-from .wire import HttpAnswer, HttpRequest
+from .wire import HttpAnswer, HttpRequest, number
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _ELSEWHERE_POLL = 0.5
 
 
 class Work(Protocol):
-    """Runs a blocking job outside the event loop."""
+    """Runs a blocking job outside the event loop; `write_down` does so in the order of the calls."""
 
     def __call__(self, job: Callable[[], T]) -> Awaitable[T]: ...
 
@@ -77,6 +77,7 @@ class Desk:
     ledger: Ledger
     quota: Quota
     transport: Transport
+    write_down: Work
     work: Work
     unsaved: dict[str, Result] = field(default_factory=dict)
     """Pictures that the disk would not take, kept for as long as the process lives."""
@@ -86,14 +87,14 @@ class Desk:
         model = BY_NAME[flight.message.model]
         while True:
             kept = self.unsaved.get(flight.key)
-            kept = kept or await self.work(lambda: self.store.get(flight.key))
+            kept = kept or await self.write_down(lambda: self.store.get(flight.key))
             if kept is not None:
                 return replace(kept, from_store=True, cost_usd=0.0)
-            await self.work(self.store.check_room)
+            await self.write_down(self.store.check_room)
             call = _ledger_call(flight, model)
             try:
-                row = await self.work(
-                    partial(self.ledger.open, call, flight.profile.budget, alone=True)
+                row = await self.write_down(
+                    partial(self.ledger.open, call, flight.profile.budget, alone=True, out=False)
                 )
             except RunningElsewhere:
                 flight.tell(Progress("joined"))
@@ -114,6 +115,8 @@ class Desk:
         except Exception:
             await self._close(row, Outcome.PERHAPS_BILLED if flight.out else Outcome.REFUSED)
             raise
+        if flight.profile.emulated:
+            result = _emulated(result)
         result = await self._keep(flight, result)
         await self._close(row, Outcome.DELIVERED, result=result)
         return result
@@ -159,7 +162,7 @@ class Desk:
         error: MaiError | None = None,
     ) -> None:
         try:
-            await self.work(
+            await self.write_down(
                 lambda: self.ledger.close(
                     row,
                     outcome,
@@ -185,12 +188,13 @@ class _Sender:
             for name in flight.profile.deployments_for(model.name)
         }
         self._lane: Lane | None = None
+        self._was_refused = False
 
     async def turn(self) -> HttpRequest:
         """Wait for a place on one of the model's deployments, then note the call as out."""
         await self._set_out(False)
         lanes = [Lane(name, self._rpm) for name in self._deployments]
-        self._lane = await self._desk.quota.acquire(lanes, self._wait)
+        self._lane = await self._desk.quota.acquire(lanes, self._wait, first=self._was_refused)
         deployment = self._deployments[self._lane.name]
         await self._set_out(True, deployment)
         self._flight.tell(Progress("sent"))
@@ -199,7 +203,7 @@ class _Sender:
     async def _set_out(self, out: bool, deployment: str | None = None) -> None:
         if out == self._flight.out:
             return
-        await self._desk.work(lambda: self._desk.ledger.mark(self._row, out, deployment))
+        await self._desk.write_down(lambda: self._desk.ledger.mark(self._row, out, deployment))
         self._flight.out = out
 
     def _wait(self, seconds: float, rpm: float | None) -> None:
@@ -208,8 +212,9 @@ class _Sender:
     async def refused(self, answer: HttpAnswer, seconds: float | None) -> None:
         """A 429: the lane pauses for everybody."""
         await self._set_out(False)
+        self._was_refused = True
+        self._learn(answer)
         if self._lane is not None:
-            self._desk.quota.learn(self._lane, answer.headers)
             self._desk.quota.refused(self._lane, seconds)
 
     async def retrying(self, seconds: float, reason: str) -> None:
@@ -219,9 +224,21 @@ class _Sender:
 
     async def answered(self, answer: HttpAnswer) -> None:
         """The final answer: the lane goes on, and learns what the headers say of its limit."""
+        self._learn(answer)
         if self._lane is not None and answer.status != 429:
-            self._desk.quota.learn(self._lane, answer.headers)
             self._desk.quota.accepted(self._lane)
+
+    def _learn(self, answer: HttpAnswer) -> None:
+        if self._lane is not None:
+            names = ("limit", "remaining", "reset")
+            told = (number(answer.headers, f"x-ratelimit-{name}-requests") for name in names)
+            self._desk.quota.learn(self._lane, *told)
+
+
+def _emulated(result: Result) -> Result:
+    """The built-in emulator's pictures cost nothing; a note says what a real one would have cost."""
+    note = f"emulated: a real one would have cost ${result.cost_usd or 0.0:.4f}"
+    return replace(result, cost_usd=0.0, notes=(*result.notes, note))
 
 
 def _ledger_call(flight: Flight, model: Model) -> Call:
@@ -231,7 +248,7 @@ def _ledger_call(flight: Flight, model: Model) -> Call:
         service=flight.profile.store_service,
         model=model.name,
         kind=type(flight.message).__name__.lower(),
-        estimate_usd=model.estimate(flight.message),
+        estimate_usd=0.0 if flight.profile.emulated else model.estimate(flight.message),
         deployment=None,
     )
 

@@ -48,17 +48,21 @@ class Service:
         transport: Transport | None = None,
     ) -> None:
         self.profiles = profiles
-        self.store = Store(folder / "store")
+        limit = profiles.store_limit_bytes()
+        self.store = Store(folder / "store") if limit is None else Store(folder / "store", limit)
         self.ledger = Ledger(folder / "ledger.sqlite")
         self.transport = transport or Transport()
         quota = Quota(folder / "quota.sqlite")
-        self._desk = Desk(self.store, self.ledger, quota, self.transport, self._work)
+        self._desk = Desk(
+            self.store, self.ledger, quota, self.transport, self._write_down, self._work
+        )
         self._launch_emulator = launch_emulator
         self._emulator_url = ""
         self._flights: dict[str, Flight] = {}
         self._lock = threading.Lock()
         self._closing = False
         self._workers = ThreadPoolExecutor(2, "mai-image-work")
+        self._clerk = ThreadPoolExecutor(1, "mai-image-clerk")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._live, name="mai-image", daemon=True)
         self._thread.start()
@@ -130,7 +134,7 @@ class Service:
     async def _fly(self, flight: Flight) -> None:
         """Run one call to its end and give everybody who waits its outcome."""
         try:
-            flight.profile = await self._work(lambda: self.ready(flight.profile))
+            flight.profile = await self._write_down(lambda: self.ready(flight.profile))
             result = await self._desk.fetch(flight)
         except asyncio.CancelledError:
             self._land(flight, error=_withdrawn(flight))
@@ -167,14 +171,22 @@ class Service:
                 future.set_result(result if i == 0 else replace(result, cost_usd=0.0))
         flight.waiting.clear()
 
+    async def _write_down(self, job: Callable[[], T]) -> T:
+        """Run a job on the store or the ledger: one at a time, in the order of the calls."""
+        return await self._in_thread(self._clerk, job)
+
     async def _work(self, job: Callable[[], T]) -> T:
+        """Run a job on a picture's bytes."""
+        return await self._in_thread(self._workers, job)
+
+    async def _in_thread(self, workers: ThreadPoolExecutor, job: Callable[[], T]) -> T:
         """Run a blocking job in a worker; at the interpreter's end, when none starts, run it here.
 
         A job that has begun is waited for even when the call is cancelled: a row or a file that
         is half written down must not be left alone.
         """
         try:
-            pending = self._loop.run_in_executor(self._workers, job)
+            pending = self._loop.run_in_executor(workers, job)
         except RuntimeError:
             return job()
         try:
@@ -201,6 +213,7 @@ class Service:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._workers.shutdown(wait=False)
+        self._clerk.shutdown(wait=False)
 
     async def _wind_up(self, grace: float | None) -> None:
         flights = list(self._flights.values())

@@ -65,13 +65,13 @@ class Plan:
 def plan(model: Model, ratio: Fraction, target_width: int = 0, target_height: int = 0) -> Plan:
     """The best size for a ratio, and the way from it to a target in pixels.
 
-    A target side of 0 follows from the other one and the generated ratio; both 0 is the generated
-    size itself. SizeError: a ratio that isn't positive, or a target side that is negative, not a
+    A target side of 0 follows from the other one and the asked ratio; both 0 is the generated size
+    itself. SizeError: a ratio that isn't positive, or a target side that is negative, not a
     whole number, or (given or following) longer than 16384.
     """
     given = target_of(target_width, target_height)
     size = sizes.best(model, ratio)
-    target = _complete(size, given)
+    target = _complete(size, ratio, given)
     scale = sizes.scale_to_cover(size, target)
     return Plan(model, ratio, size, target, scale, tuple(_notes(model, ratio, size, given, scale)))
 
@@ -92,14 +92,14 @@ def ratio_text(ratio: Fraction) -> str:
     return _PRESET_OF.get(ratio) or f"{ratio.numerator}:{ratio.denominator}"
 
 
-def _complete(size: Size, given: Size) -> Size:
+def _complete(size: Size, ratio: Fraction, given: Size) -> Size:
     if not any(given):
         return size
-    width = given.width or max(1, round(given.height * size.ratio))
-    height = given.height or max(1, round(given.width / size.ratio))
+    width = given.width or max(1, round(given.height * ratio))
+    height = given.height or max(1, round(given.width / ratio))
     if max(width, height) > MAX_TARGET:
         raise SizeError(
-            f"A target of {given} at the ratio of {size} is {width} x {height}, "
+            f"A target of {given} at {ratio_text(ratio)} is {width} x {height}, "
             f"longer than {MAX_TARGET} pixels.",
             "Give a smaller target, or both of its sides.",
         )
@@ -123,16 +123,10 @@ def _notes(model: Model, asked: Fraction, size: Size, given: Size, scale: float)
     notes = []
     if _beyond(model, asked):
         notes.append(_cannot(model, asked, size))
-        if not all(given):
+        if not any(given):
             notes.append(
-                f"To end with {ratio_text(asked)}, set target_width and target_height: "
-                "what is too much is then cut off."
+                f"To end with {ratio_text(asked)}, set a target: what is too much is cut off."
             )
-    elif any(given) and not all(given) and size.ratio != asked:
-        notes.append(
-            f"The missing side of the target follows from the generated ratio "
-            f"{ratio_text(size.ratio)}; for exactly {ratio_text(asked)} set both sides."
-        )
     if scale < 1:
         notes.append("The target is smaller than what is generated, so the picture is shrunk.")
     return notes

@@ -51,6 +51,15 @@ class HttpAnswer:
         return None
 
 
+def number(headers: Mapping[str, str], name: str) -> float | None:
+    """A header's value as a number that is at least 0, None where it is none."""
+    try:
+        value = float(headers.get(name, ""))
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None
+
+
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Seconds to wait: from `retry-after-ms`, or from `retry-after` in seconds or as a date.
 

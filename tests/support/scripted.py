@@ -77,10 +77,15 @@ class Connection:
         """Send a whole answer."""
         self.send(response(status, body, headers))
 
+    def hang_up(self) -> None:
+        """Close with FIN at once."""
+        self.socket.shutdown(socket.SHUT_RDWR)
+
     def reset(self) -> None:
-        """Close with RST instead of FIN."""
+        """Close with RST instead of FIN, and end the connection's thread."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
+        raise ConnectionAbortedError
 
 
 def response(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> bytes:
