@@ -7,6 +7,7 @@ line in `build`; credentials it issues go to `State.access`, what it bills to `S
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -15,7 +16,7 @@ from . import foundry, refusal
 from .answers import Answer, of_refusal
 from .refusal import Refusal
 from .sending import send
-from .state import STATE, State, entry_of, extra_headers, set_entry, state_of
+from .state import STATE, State, begin, entry_of, exchange_of, state_of
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,8 @@ async def _answer_all(request: web.Request, handler: Handler) -> web.StreamRespo
     entry = state_of(request).log.open(
         request.method, request.path, request.headers.get(CLIENT_REQUEST_ID)
     )
-    set_entry(request, entry)
-    begun = request.loop.time()
+    begin(request, entry)
+    begun = time.monotonic()
     try:
         return await handler(request)
     except Refusal as refused:
@@ -65,28 +66,28 @@ async def _answer_all(request: web.Request, handler: Handler) -> web.StreamRespo
         log.exception("The emulator failed to answer %s %s.", request.method, request.path)
         return await _refuse(request, refusal.of_status(500))
     finally:
-        entry.seconds = request.loop.time() - begun
+        entry.seconds = time.monotonic() - begun
 
 
 async def _refuse(request: web.Request, refused: Refusal) -> web.StreamResponse:
     answer: Answer = of_refusal(refused)
     entry = entry_of(request)
     response, delivered = await send(request, answer, None)
-    if entry is not None:
-        entry.status, entry.code, entry.delivered = refused.status, refused.code, delivered
+    entry.status, entry.code, entry.delivered = refused.status, refused.code, delivered
     return response
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Request ids, the client's own id, and what the handlers added."""
-    entry = entry_of(request)
-    if entry is None:
+    exchange = exchange_of(request)
+    if exchange is None:
         return
+    entry = exchange.entry
     response.headers["apim-request-id"] = entry.request_id
     response.headers["x-ms-request-id"] = entry.request_id
     if entry.client_request_id is not None:
         response.headers[CLIENT_REQUEST_ID] = entry.client_request_id
-    for name, value in extra_headers(request).items():
+    for name, value in exchange.headers.items():
         response.headers.setdefault(name, value)
 
 

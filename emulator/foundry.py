@@ -29,7 +29,7 @@ from .reading import Form, Upload, read_form, read_json
 from .record import Entry, File
 from .rules import Wish
 from .sending import reset, send
-from .state import State, entry_of, extra_headers, state_of
+from .state import State, add_headers, entry_of, state_of
 from .tokens import Tokens, count
 from .uploads import measure
 from .values import DirectiveError
@@ -92,11 +92,8 @@ async def edits(request: web.Request) -> web.StreamResponse:
 
 
 def _admit(request: web.Request) -> Entry:
-    entry = entry_of(request)
-    if entry is None:
-        raise LookupError("the request has no line in the log")
     state_of(request).access.check(request.headers)
-    return entry
+    return entry_of(request)
 
 
 async def _reset_early(request: web.Request, state: State) -> bool:
@@ -106,9 +103,7 @@ async def _reset_early(request: web.Request, state: State) -> bool:
         return False
     if fault.reset == "body":
         await request.content.readany()
-    entry = entry_of(request)
-    if entry is not None:
-        entry.fault = repr(fault)
+    entry_of(request).fault = repr(fault)
     reset(request)
     return True
 
@@ -126,16 +121,14 @@ def _note_fields(request: web.Request, form: Form) -> Model:
     """Write the request into the log, find its deployment and count it; the model."""
     state = state_of(request)
     entry = entry_of(request)
-    if entry is not None:
-        entry.fields = dict(form.fields)
-        entry.files = [
-            File(upload.field, upload.filename, upload.media_type, len(upload.data))
-            for upload in form.files
-        ]
+    entry.fields = dict(form.fields)
+    entry.files = [
+        File(upload.field, upload.filename, upload.media_type, len(upload.data))
+        for upload in form.files
+    ]
     name, model = rules.deployment(form.fields, state.options)
-    if entry is not None:
-        entry.deployment, entry.model = name, model.name
-    extra_headers(request).update(state.limits.take(name))
+    entry.deployment, entry.model = name, model.name
+    add_headers(request, state.limits.take(name))
     return model
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -57,9 +58,20 @@ class State:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
 
+@dataclass
+class Exchange:
+    """One request's line in the log, and headers that its answer gets, whatever it is."""
+
+    entry: Entry
+    headers: dict[str, str] = field(default_factory=dict)
+
+
 STATE = web.AppKey("state", State)
-_ENTRY = "emulator entry"
-_HEADERS = "emulator headers"
+
+# aiohttp 3.14 wants such keys; the versions that ComfyUI ships may lack them.
+_EXCHANGE: Any = (
+    web.RequestKey("exchange", Exchange) if hasattr(web, "RequestKey") else "emulator exchange"
+)
 
 
 def state_of(request: web.Request) -> State:
@@ -67,18 +79,27 @@ def state_of(request: web.Request) -> State:
     return request.app[STATE]
 
 
-def entry_of(request: web.Request) -> Entry | None:
-    """The request's line in the log; the control endpoints have none."""
-    entry = request.get(_ENTRY)
-    return entry if isinstance(entry, Entry) else None
-
-
-def set_entry(request: web.Request, entry: Entry) -> None:
+def begin(request: web.Request, entry: Entry) -> None:
     """Tie a request to its line in the log."""
-    request[_ENTRY] = entry
+    request[_EXCHANGE] = Exchange(entry)
 
 
-def extra_headers(request: web.Request) -> dict[str, str]:
-    """Headers that the answer gets, whatever it is; handlers add to them."""
-    headers: dict[str, str] = request.setdefault(_HEADERS, {})
-    return headers
+def exchange_of(request: web.Request) -> Exchange | None:
+    """What `begin` made; the control endpoints have none."""
+    exchange = request.get(_EXCHANGE)
+    return exchange if isinstance(exchange, Exchange) else None
+
+
+def entry_of(request: web.Request) -> Entry:
+    """The line in the log of a request that has one. Raises LookupError for another."""
+    exchange = exchange_of(request)
+    if exchange is None:
+        raise LookupError(f"{request.path} is not logged")
+    return exchange.entry
+
+
+def add_headers(request: web.Request, headers: Mapping[str, str]) -> None:
+    """Give a request's answer these headers."""
+    exchange = exchange_of(request)
+    if exchange is not None:
+        exchange.headers.update(headers)
