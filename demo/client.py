@@ -48,15 +48,16 @@ class Event:
 class Finished:
     """How a prompt ended: "success", "error" or "interrupted", with what ComfyUI kept of it.
 
-    `outputs` is node id -> what the page shows for it (images, text); `error` is the message of
-    the node that failed, "" where none did; `seconds` from being queued to the end; `cached` are
-    the nodes that ComfyUI did not run again.
+    `outputs` is node id -> what the page shows for it (images, text); `error` is the node that
+    failed and its message, "" where none did; `seconds` from the start to the end and `ended_at`,
+    by time.monotonic(), as they were announced; `cached` are the nodes that were not run again.
     """
 
     status: str
     outputs: dict[str, Any]
     error: str = ""
     seconds: float = 0.0
+    ended_at: float = 0.0
     cached: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
 
@@ -131,8 +132,9 @@ class Client:
         return Finished(
             status=ENDS[end.type],
             outputs=(await self._history(prompt_id))["outputs"],
-            error=str(end.data.get("exception_message", "")),
+            error=_failure(end.data),
             seconds=end.at - mine[0].at,
+            ended_at=end.at,
             cached=tuple(node for nodes in cached for node in nodes),
             events=mine,
         )
@@ -201,6 +203,12 @@ def _event(kind: aiohttp.WSMsgType, data: Any) -> Event | None:
             text = data[8 + length :].decode("utf-8")
             return Event("progress_text", {"node_id": node_id, "text": text}, now)
     return None
+
+
+def _failure(end: dict[str, Any]) -> str:
+    if "exception_message" not in end:
+        return ""
+    return f"{end.get('node_type')} {end.get('node_id')}: {end['exception_message']}".strip()
 
 
 def _reasons(answer: dict[str, Any]) -> str:

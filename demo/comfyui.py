@@ -16,19 +16,27 @@ async def run(server: Server, graph: Graph) -> Outcome:
         except Refused as error:
             raise NotUsable(f"ComfyUI refused the workflow: {error}") from error
     if finished.status != "success":
-        raise NotUsable(f"The workflow ended with {finished.status}: {finished.error}".strip())
+        raise NotUsable(f"The workflow was not finished ({finished.status}). {finished.error}")
     texts = [text for output in finished.outputs.values() for text in output.get("text", ())]
     files = [server.output / subfolder / name for subfolder, name in finished.files()]
     return Outcome(_ran(graph, finished), tuple(files), tuple(texts), finished.seconds)
 
 
 def _ran(graph: Graph, finished: Finished) -> tuple[Ran, ...]:
-    """Each node from the moment that ComfyUI started it to the start of the next."""
-    starts = [event for event in finished.events if event.type == "executing"]
+    """Each node from its start to the moment that ComfyUI's progress calls it finished."""
     ran = []
-    for event, following in zip(starts, [*starts[1:], finished.events[-1]], strict=True):
-        node_id = event.data.get("node")
+    for event in finished.events:
+        node_id = event.data.get("node") if event.type == "executing" else None
         if node_id is not None:
             node = graph[node_id]
-            ran.append(Ran(title(node), node["class_type"], following.at - event.at))
+            seconds = _end(finished, node_id) - event.at
+            ran.append(Ran(title(node), node["class_type"], seconds))
     return tuple(ran)
+
+
+def _end(finished: Finished, node_id: str) -> float:
+    for event in finished.events:
+        state = event.data.get("nodes") if event.type == "progress_state" else None
+        if state and state.get(node_id, {}).get("state") == "finished":
+            return event.at
+    return finished.ended_at

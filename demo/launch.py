@@ -47,8 +47,9 @@ class Server:
     """One ComfyUI process. Use as a context manager, or call start() and stop().
 
     `environ` is added to (None: taken from) this process's environment, `inputs` are files that
-    LoadImage finds by name, `output` is where SaveImage writes, `user` the user directory (None:
-    a temporary one), `packages` a folder in which requirements that its Python lacks are kept.
+    LoadImage finds by name, `output` is where SaveImage writes, `user` the user directory and `log`
+    the file for what it prints (None: temporary ones), `packages` a folder in which requirements
+    that its Python lacks are kept.
     """
 
     def __init__(
@@ -60,16 +61,17 @@ class Server:
         environ: Mapping[str, str | None] | None = None,
         inputs: Iterable[Path] = (),
         user: Path | None = None,
+        log: Path | None = None,
         detached: bool = False,
     ) -> None:
         self.comfyui = comfyui
         self.gpu = comfyui.has_gpu()
         self.output = output
-        self.base = Path(tempfile.mkdtemp(prefix="mai-comfyui-"))
-        self.user = user or self.base / "user"
-        self.log_file = self.base / "comfyui.log"
         self.port = free_port()
         self._packages = _install_missing(comfyui, packages) if comfyui.missing else None
+        self.base = Path(tempfile.mkdtemp(prefix="mai-comfyui-"))
+        self.user = user or self.base / "user"
+        self.log_file = log or self.base / "comfyui.log"
         self._environ = _child_environ(environ or {})
         self._detached = detached
         self._process: subprocess.Popen[bytes] | None = None
