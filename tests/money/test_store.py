@@ -64,6 +64,12 @@ def set_aside(store: Store) -> list[bytes]:
     return [path.read_bytes() for path in sorted(damaged.iterdir())] if damaged.exists() else []
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a power cut leaves is the matter of test_store_disk.py."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
