@@ -21,17 +21,21 @@ from .wire import FilePart, HttpAnswer, HttpRequest
 
 GENERATIONS = "/mai/v1/images/generations"
 EDITS = "/mai/v1/images/edits"
+CALL_ID_HEADER = "x-ms-client-request-id"
 
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg"}
 
 
-def build(message: Message, endpoint: str, deployment: str) -> HttpRequest:
+def build(message: Message, endpoint: str, deployment: str, call_id: str = "") -> HttpRequest:
     """The request for one message; `model` on the wire is the deployment's name.
 
-    The seed is not sent: the service refuses it.
+    The seed is not sent: the service refuses it. `call_id` goes along as Azure's client request
+    id, by which support finds a call; it is the same whenever the same picture is asked for.
     """
+    headers = {CALL_ID_HEADER: call_id} if call_id else {}
     if isinstance(message, Generate):
-        return HttpRequest("POST", endpoint + GENERATIONS, json=_generation(message, deployment))
+        body = _generation(message, deployment)
+        return HttpRequest("POST", endpoint + GENERATIONS, json=body, headers=headers)
     return HttpRequest(
         "POST",
         endpoint + EDITS,
@@ -42,6 +46,7 @@ def build(message: Message, endpoint: str, deployment: str) -> HttpRequest:
             )
             for i, image in enumerate(message.images, 1)
         ),
+        headers=headers,
     )
 
 

@@ -188,7 +188,7 @@ class _Exchange:
         return self._client.build_request(
             request.method,
             request.url,
-            headers=headers,
+            headers={**request.headers, **headers},
             timeout=httpx.Timeout(self._profile.timeout, connect=self._profile.connect_timeout),
             extensions={"trace": self._trace},
             **content,

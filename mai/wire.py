@@ -30,6 +30,7 @@ class HttpRequest:
     json: Mapping[str, object] | None = field(default=None, repr=False)
     fields: Mapping[str, str] = field(default_factory=dict, repr=False)
     files: tuple[FilePart, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

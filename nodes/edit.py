@@ -112,7 +112,9 @@ class MAIEdit(io.ComfyNode):
             for j in range(batch_size)
         ]
         check(messages[0])
-        batch = await running.run(messages, profile, cls.hidden.unique_id, if_blocked)
+        batch = await running.run(
+            messages, profile, getattr(cls.hidden, "unique_id", None), if_blocked
+        )
         if not batch.pictures:
             return schema.all_blocked(batch, profile, image_outputs=2)
         decoded, notes = await asyncio.to_thread(

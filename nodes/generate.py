@@ -95,7 +95,9 @@ class MAIGenerate(io.ComfyNode):
             for i in range(batch_size)
         ]
         check(messages[0])
-        batch = await running.run(messages, profile, cls.hidden.unique_id, if_blocked)
+        batch = await running.run(
+            messages, profile, getattr(cls.hidden, "unique_id", None), if_blocked
+        )
         if not batch.pictures:
             return schema.all_blocked(batch, profile, image_outputs=1)
         decoded, notes = await asyncio.to_thread(
