@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 
 from .processes import Owner, alive, this_process
 
@@ -32,13 +33,29 @@ def elsewhere(sql: sqlite3.Connection, key: str, now: float) -> bool:
     )
 
 
-def lost(sql: sqlite3.Connection, now: float) -> list[tuple[int, int]]:
-    """(row, 1 if it was out) of calls that nobody will finish: their process is dead, and no job
-    can be resumed.
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A call that nobody will finish. `out`: it may have been at the service; `newest`: no later
+    call asked for the same key, so a picture that is there can only be this one's.
     """
+
+    row: int
+    key: str
+    out: bool
+    newest: bool
+
+
+def lost(sql: sqlite3.Connection, now: float) -> list[Lost]:
+    """Calls in flight whose process is dead, and which no job can resume."""
     rows = sql.execute(
-        "SELECT id, out, opened_at, machine, pid, started FROM calls"
+        "SELECT id, key, out, NOT EXISTS (SELECT 1 FROM calls AS later WHERE later.key = calls.key"
+        " AND later.id > calls.id AND (later.outcome = 'delivered' OR later.outcome IS NULL)),"
+        " opened_at, machine, pid, started FROM calls"
         " WHERE outcome IS NULL AND (job_id IS NULL OR opened_at < ?)",
         (now - JOB_SECONDS,),
     ).fetchall()
-    return [(row[0], row[1]) for row in rows if not lives(Owner(*row[3:]), row[2], now)]
+    return [
+        Lost(row[0], row[1], bool(row[2]), bool(row[3]))
+        for row in rows
+        if not lives(Owner(*row[5:]), row[4], now)
+    ]

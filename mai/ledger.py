@@ -48,10 +48,6 @@ class Outcome(str, Enum):
     PERHAPS_BILLED = "perhaps billed"
 
 
-_LOST = {0: Outcome.WITHDRAWN.value, 1: Outcome.PERHAPS_BILLED.value}
-"""What becomes of a dead process's call that was not out, or was."""
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call that is about to be sent: `key` of its request, `kind` "generate" or "edit"."""
@@ -213,27 +209,33 @@ class Ledger:
             )
             return Job(*found[:4])
 
-    def recover(self) -> int:
+    def recover(self, landed: Callable[[str], bool] = lambda key: False) -> int:
         """Calls in flight of processes that died become perhaps billed; gives how many.
 
         For the start; it also checks that the file is whole. Calls that were not out (see mark)
-        become withdrawn, uncounted. Calls with a job id stay in flight for a week, as they can be
-        resumed. Should the owner live after all (unseen, in another container), its mark() and
-        close() still hold.
+        become withdrawn, uncounted; the newest of a key that `landed` knows becomes delivered: its
+        process died between picture and row. Calls with a job id stay in flight for a week, as they
+        can be resumed. Should the owner live after all (unseen, in another container), its mark()
+        and close() still hold.
         """
         now = self._now()
         self._database.verify()
         with self._database.read() as sql:
             if not in_flight.lost(sql, now):
                 return 0
+        perhaps = 0
         with self._database.write() as sql:
-            lost = in_flight.lost(sql, now)
-            sql.executemany(
-                "UPDATE calls SET outcome = ?, closed_at = ?, counted_nano = estimate_nano * ?,"
-                " counted_calls = ?, recovered = 1 WHERE id = ?",
-                ((_LOST[out], now, out, out, row) for row, out in lost),
-            )
-            return sum(out for _, out in lost)
+            for lost in in_flight.lost(sql, now):
+                outcome = Outcome.PERHAPS_BILLED if lost.out else Outcome.WITHDRAWN
+                if lost.out and lost.newest and landed(lost.key):
+                    outcome = Outcome.DELIVERED
+                perhaps += outcome is Outcome.PERHAPS_BILLED
+                sql.execute(
+                    "UPDATE calls SET outcome = ?, closed_at = ?, counted_nano = estimate_nano * ?,"
+                    " counted_calls = ?, recovered = 1 WHERE id = ?",
+                    (outcome.value, now, lost.out, lost.out, lost.row),
+                )
+        return perhaps
 
     def spend(self, profile: str | None = None) -> Spend:
         """The sums of one profile, or of all."""
