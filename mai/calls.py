@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from . import foundry
 from .errors import (
@@ -20,8 +18,9 @@ from .errors import (
     RunningElsewhere,
     StoreError,
 )
+from .flight import Flight
 from .ledger import Call, Ledger, Outcome
-from .messages import Edit, Message, Progress, Result
+from .messages import Edit, Progress, Result
 from .models import BY_NAME, Model
 from .profiles import Profile
 from .quota import Lane, Quota
@@ -33,40 +32,15 @@ from .wire import HttpAnswer, HttpRequest, number
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Listener = Callable[[Progress], None]
 
 _ELSEWHERE_POLL = 0.5
 """Seconds between looks at a call that another process has in flight."""
 
 
 class Work(Protocol):
-    """Runs a blocking job outside the event loop; `write_down` does so in the order of the calls."""
+    """Runs a blocking job outside the event loop."""
 
     def __call__(self, job: Callable[[], T]) -> Awaitable[T]: ...
-
-
-@dataclass(eq=False)
-class Flight:
-    """One call under way and everybody who waits for it.
-
-    `out` is True while a request may be at the service: from before it is sent until an answer
-    says that nothing was begun. A flight that isn't out can be withdrawn.
-    """
-
-    key: str
-    message: Message
-    profile: Profile
-    waiting: dict[Future[Result], Listener | None] = field(default_factory=dict)
-    task: asyncio.Task[None] | None = None
-    out: bool = False
-    progress: Progress | None = None
-
-    def tell(self, progress: Progress) -> None:
-        """Pass on what the call is doing to all who listen."""
-        self.progress = progress
-        for listener in list(self.waiting.values()):
-            if listener is not None:
-                listener(progress)
 
 
 @dataclass
@@ -78,33 +52,44 @@ class Desk:
     quota: Quota
     transport: Transport
     write_down: Work
+    """One job at a time, in the order of the calls."""
     work: Work
     unsaved: dict[str, Result] = field(default_factory=dict)
-    """Pictures that the disk would not take, kept for as long as the process lives."""
+    """Pictures that aren't on the disk (yet): kept for as long as the process lives, and tried
+    again when they are asked for."""
 
     async def fetch(self, flight: Flight) -> Result:
         """The picture: from the store, from another process's call, or bought."""
-        model = BY_NAME[flight.message.model]
         while True:
-            kept = self.unsaved.get(flight.key)
-            kept = kept or await self.write_down(lambda: self.store.get(flight.key))
+            kept = await self._kept(flight)
             if kept is not None:
-                return replace(kept, from_store=True, cost_usd=0.0)
+                return kept
             await self.write_down(self.store.check_room)
-            call = _ledger_call(flight, model)
             try:
-                row = await self.write_down(
-                    partial(self.ledger.open, call, flight.profile.budget, alone=True, out=False)
-                )
+                return await self._buy(flight)
             except RunningElsewhere:
                 flight.tell(Progress("joined"))
                 await asyncio.sleep(_ELSEWHERE_POLL)
-            else:
-                return await self._buy(flight, model, row)
 
-    async def _buy(self, flight: Flight, model: Model, row: int) -> Result:
-        """Send the call and close its ledger row, whatever happens."""
+    async def _kept(self, flight: Flight) -> Result | None:
+        """The picture if it was paid for before. One that the disk refused is tried again."""
+        kept = self.unsaved.get(flight.key)
+        if kept is not None:
+            kept = await self._keep(flight, kept)
+        else:
+            kept = await self.write_down(lambda: self.store.get(flight.key))
+        return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
+
+    async def _buy(self, flight: Flight) -> Result:
+        """Write the call down, send it and close its ledger row, whatever happens."""
+        model = BY_NAME[flight.message.model]
+        row = await self._open(flight, model)
         try:
+            # Another process may have landed it between the first look and the row.
+            kept = await self._kept(flight)
+            if kept is not None:
+                await self._close(row, Outcome.WITHDRAWN)
+                return kept
             result = await self._send(flight, model, row)
         except asyncio.CancelledError:
             await self._close(row, Outcome.PERHAPS_BILLED if flight.out else Outcome.WITHDRAWN)
@@ -117,9 +102,27 @@ class Desk:
             raise
         if flight.profile.emulated:
             result = _emulated(result)
-        result = await self._keep(flight, result)
-        await self._close(row, Outcome.DELIVERED, result=result)
-        return result
+        return await _uninterrupted(self._bring_in(flight, row, result))
+
+    async def _open(self, flight: Flight, model: Model) -> int:
+        """The call's ledger row. One that is cancelled while it is written is withdrawn."""
+        rows: list[int] = []
+        call, budget = _ledger_call(flight, model), flight.profile.budget
+        try:
+            await self.write_down(
+                lambda: rows.append(self.ledger.open(call, budget, alone=True, out=False))
+            )
+        except asyncio.CancelledError:
+            for row in rows:
+                await self._close(row, Outcome.WITHDRAWN)
+            raise
+        return rows[0]
+
+    async def _bring_in(self, flight: Flight, row: int, result: Result) -> Result:
+        """What arrived goes into the store first, then into the ledger."""
+        kept = await self._keep(flight, result)
+        await self._close(row, Outcome.DELIVERED, result=kept)
+        return kept
 
     async def _send(self, flight: Flight, model: Model, row: int) -> Result:
         sender = _Sender(self, flight, model, row)
@@ -136,6 +139,7 @@ class Desk:
 
     async def _keep(self, flight: Flight, result: Result) -> Result:
         """Put a picture into the store before anything decodes it; a full disk loses nothing."""
+        self.unsaved[flight.key] = result
         try:
             await self.work(
                 lambda: self.store.put(
@@ -149,8 +153,8 @@ class Desk:
             )
         except StoreError as error:
             logger.error("%s", error)
-            self.unsaved[flight.key] = result
             return replace(result, notes=(*result.notes, f"not kept on disk: {error.what}"))
+        del self.unsaved[flight.key]
         return result
 
     async def _close(
@@ -235,8 +239,20 @@ class _Sender:
             self._desk.quota.learn(self._lane, *told)
 
 
+async def _uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """The outcome of some short work that the waiting task's cancel doesn't end."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise
+    return task.result()
+
+
 def _emulated(result: Result) -> Result:
-    """The built-in emulator's pictures cost nothing; a note says what a real one would have cost."""
+    """The built-in emulator's pictures cost nothing; a note says what a real one would."""
     note = f"emulated: a real one would have cost ${result.cost_usd or 0.0:.4f}"
     return replace(result, cost_usd=0.0, notes=(*result.notes, note))
 

@@ -14,12 +14,14 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .calls import Desk, Flight, Listener
+from .calls import Desk
 from .checks import check
 from .errors import Billed, CancelledCall, MaiError, ProfileError, StoreError
+from .flight import Flight, Listener, tell
 from .ledger import Ledger
 from .messages import Message, Progress, Result, request_key
 from .profiles import Profile, Profiles
@@ -60,6 +62,7 @@ class Service:
         self._emulator_url = ""
         self._flights: dict[str, Flight] = {}
         self._lock = threading.Lock()
+        self._door = threading.Lock()
         self._closing = False
         self._workers = ThreadPoolExecutor(2, "mai-image-work")
         self._clerk = ThreadPoolExecutor(1, "mai-image-clerk")
@@ -74,9 +77,9 @@ class Service:
         self._loop.run_forever()
 
     def _settle_dead_calls(self) -> None:
-        """Calls that a killed process had out become "perhaps billed"."""
+        """Calls that a killed process had out become "perhaps billed", unless they landed."""
         try:
-            self.ledger.recover()
+            self.ledger.recover(lambda key: self.store.get(key) is not None)
         except StoreError as error:
             logger.warning("%s", error)
 
@@ -91,7 +94,12 @@ class Service:
         """
         future: Future[Result] = Future()
         future.add_done_callback(self._forget_if_cancelled)
-        self._loop.call_soon_threadsafe(self._begin, message, profile, future, on_progress)
+        with self._door:
+            if self._closing:
+                _fail(future, _ending())
+            else:
+                begin = partial(self._begin, message, profile, future, on_progress)
+                self._loop.call_soon_threadsafe(begin)
         return future
 
     def _begin(
@@ -101,7 +109,7 @@ class Service:
             return
         try:
             if self._closing:
-                raise CancelledCall("The program is ending; nothing more is sent.")
+                raise _ending()
             check(message)
             profile = self.profiles.get(name)
             key = request_key(message, profile.store_service)
@@ -111,8 +119,7 @@ class Service:
         flight = self._flights.get(key)
         if flight is not None:
             flight.waiting[future] = listener
-            if listener is not None:
-                listener(flight.progress or Progress("joined"))
+            tell(listener, flight.progress or Progress("joined"))
             return
         flight = Flight(key, message, profile, {future: listener})
         self._flights[key] = flight
@@ -164,11 +171,12 @@ class Service:
     ) -> None:
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
-        for i, future in enumerate(flight.waiting):
+        for future in flight.waiting:
             if error is not None:
                 _fail(future, error)
             elif result is not None and future.set_running_or_notify_cancel():
-                future.set_result(result if i == 0 else replace(result, cost_usd=0.0))
+                future.set_result(result)
+                result = replace(result, cost_usd=0.0)
         flight.waiting.clear()
 
     async def _write_down(self, job: Callable[[], T]) -> T:
@@ -204,7 +212,7 @@ class Service:
 
         None takes the longest `shutdown_grace` of the calls' profiles. A second call does nothing.
         """
-        with self._lock:
+        with self._door:
             if self._closing:
                 return
             self._closing = True
@@ -237,6 +245,10 @@ class Service:
 def _fail(future: Future[Result], error: Exception) -> None:
     if future.set_running_or_notify_cancel():
         future.set_exception(error)
+
+
+def _ending() -> CancelledCall:
+    return CancelledCall("The program is ending; nothing more is sent.", "Start it, queue again.")
 
 
 def _withdrawn(flight: Flight) -> CancelledCall:

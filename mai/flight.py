@@ -1,0 +1,49 @@
+"""A call under way, and everybody who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from .messages import Message, Progress, Result
+from .profiles import Profile
+
+logger = logging.getLogger(__name__)
+
+Listener = Callable[[Progress], None]
+
+
+@dataclass(eq=False)
+class Flight:
+    """One call under way and everybody who waits for it.
+
+    `out` is True while a request may be at the service: from before it is sent until an answer
+    says that nothing was begun. A flight that isn't out can be withdrawn.
+    """
+
+    key: str
+    message: Message
+    profile: Profile
+    waiting: dict[Future[Result], Listener | None] = field(default_factory=dict)
+    task: asyncio.Task[None] | None = None
+    out: bool = False
+    progress: Progress | None = None
+
+    def tell(self, progress: Progress) -> None:
+        """Pass on what the call is doing to all who listen."""
+        self.progress = progress
+        for listener in list(self.waiting.values()):
+            tell(listener, progress)
+
+
+def tell(listener: Listener | None, progress: Progress) -> None:
+    """Call a listener; one that fails must not cost the picture."""
+    if listener is None:
+        return
+    try:
+        listener(progress)
+    except Exception:
+        logger.exception("a progress listener failed")
