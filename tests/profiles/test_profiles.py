@@ -267,7 +267,10 @@ def test_a_key_that_changes_in_the_environment_is_used_at_once(tmp_path: Path) -
     assert asyncio.run(credential.headers(renew=True)) == {"api-key": "two"}
 
 
-def test_every_kind_of_key_reaches_its_header_and_no_text(tmp_path: Path) -> None:
+def test_every_kind_of_key_reaches_its_header_and_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("K", KEY)
     (tmp_path / "mounted").write_text(KEY + "\n", encoding="utf-8")
     kinds = {
         "inline": f'kind = "key", value = "{KEY}"',
@@ -280,7 +283,7 @@ def test_every_kind_of_key_reaches_its_header_and_no_text(tmp_path: Path) -> Non
         for name, kind in kinds.items()
     )
     write(tmp_path, text)
-    profiles = Profiles(tmp_path, {"K": KEY})
+    profiles = Profiles(tmp_path)
     for name in kinds:
         profile = profiles.get(name)
         assert asyncio.run(profile.credential.headers()) == {"X-Key": KEY}
