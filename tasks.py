@@ -5,7 +5,7 @@ python3 tasks.py demo [--keep] [--live] [--in-process]   run the example workflo
 python3 tasks.py test [pytest's arguments]               check, then every test
 python3 tasks.py check                                   formatting, lint and types
 python3 tasks.py cli …                                   the command mai-image, from this clone
-python3 tasks.py bench …                                 the benchmarks
+python3 tasks.py bench [name …]                          a benchmark, or their names
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def demo(arguments: Sequence[str]) -> int:
         raise Failed(str(error)) from error
     # A ComfyUI has torch already: then a download of some hundred megabytes is spared.
     set_up("emulator" if in_comfyui else "dev")
-    return run("-m", "mai_image.demo", *arguments)
+    return run("-m", "mai_image.demo", *arguments, cwd=Path.cwd())
 
 
 def test(arguments: Sequence[str]) -> int:
@@ -105,29 +105,26 @@ def type_check() -> int:
 
 
 def cli(arguments: Sequence[str]) -> int:
-    """The command mai-image."""
+    """The command mai-image; file names are those of the folder that the user is in."""
     set_up("emulator")
-    return run("-m", "mai_image.cli", *arguments)
+    return run("-m", "mai_image.cli", *arguments, cwd=Path.cwd())
 
 
 def bench(arguments: Sequence[str]) -> int:
-    """Every benchmark, or the one that is named first."""
+    """The benchmark that is named first, with its own arguments; without a name, the names."""
+    scripts = (ROOT / "benchmarks").glob("*.py")
+    names = sorted(file.stem for file in scripts if "__main__" in file.read_text("utf-8"))
+    if not arguments or arguments[0] not in names:
+        raise Failed(f"Name a benchmark: {', '.join(names) or 'there are none'}.")
     set_up("dev")
-    scripts = sorted((ROOT / "benchmarks").glob("*.py"))
-    names = [script.stem for script in scripts]
-    if arguments:
-        if arguments[0] not in names:
-            raise Failed(f"No benchmark {arguments[0]!r}; there are: {', '.join(names) or 'none'}.")
-        return run(str(scripts[names.index(arguments[0])]), *arguments[1:])
-    codes = [run(str(script)) for script in scripts]
-    return next((code for code in codes if code), 0)
+    return run("-m", f"mai_image.benchmarks.{arguments[0]}", *arguments[1:])
 
 
-def run(*arguments: str, **environ: str) -> int:
-    """Run .venv's Python in the clone, on this terminal; gives its exit code."""
+def run(*arguments: str, cwd: Path = ROOT, **environ: str) -> int:
+    """Run .venv's Python on this terminal, with `environ` added; gives its exit code."""
     sys.stdout.flush()
     command = [str(PYTHON), *arguments]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environ}, check=False).returncode
+    return subprocess.run(command, cwd=cwd, env={**os.environ, **environ}, check=False).returncode
 
 
 def set_up(extra: str) -> None:

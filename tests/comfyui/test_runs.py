@@ -34,12 +34,17 @@ def pixels(server: Server, finished: Finished) -> list[Any]:
     return [np.asarray(Image.open(file)) for file in files]
 
 
-def ask_directly(service: emulator.Emulator, body: dict[str, Any]) -> Any:
-    """The emulator's own picture for a request; it is the same for the same request."""
+def sent_again(service: emulator.Emulator, body: dict[str, Any]) -> Any:
+    """The picture of the emulator's last request: the same request gets the same picture."""
+    last = service.log.entries[-1]
     request = urllib.request.Request(
-        f"{service.url}/mai/v1/images/generations",
+        f"{service.url}{last.path}",
         json.dumps(body).encode(),
-        {"Content-Type": "application/json", "api-key": emulator.DEFAULT_KEY},
+        {
+            "Content-Type": "application/json",
+            "api-key": emulator.DEFAULT_KEY,
+            "x-ms-client-request-id": last.client_request_id or "",
+        },
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request) as answer:
@@ -77,7 +82,7 @@ def test_a_png_saved_after_generate_has_exactly_the_pixels_that_the_service_sent
     finished = run(server, {"1": generate(prompt, width=1024, height=768), "2": save("1")})
     (saved,) = pixels(server, finished)
     body = {"model": "MAI-Image-2.6", "prompt": prompt, "width": 1024, "height": 768}
-    assert np.array_equal(saved, ask_directly(service, body))
+    assert np.array_equal(saved, sent_again(service, body))
 
 
 def test_two_prompts_one_after_the_other_both_reach_the_service(
