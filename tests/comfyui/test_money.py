@@ -1,0 +1,190 @@
+"""Money in a real ComfyUI: killed, ended, failed and doubled, it pays for nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mai_image import emulator
+from mai_image.demo.client import Client, Finished, Graph
+from mai_image.demo.find import ROOT, ComfyUI
+from mai_image.demo.launch import Server
+from mai_image.demo.service import environ_for
+from mai_image.mai.ledger import Ledger
+
+PROFILES = """
+[profiles.work]
+service = "foundry"
+endpoint = "{url}"
+credential = {{ kind = "key", value = "emulator" }}
+requests_a_minute = 6000
+{more}
+"""
+
+
+@pytest.fixture
+def slow() -> Iterator[emulator.Emulator]:
+    """An emulator of its own, whose pictures take long enough to be interrupted."""
+    with emulator.start(options=emulator.Options(latency=1.5)) as running:
+        yield running
+
+
+@pytest.fixture
+def boot(
+    comfyui: ComfyUI, slow: emulator.Emulator, tmp_path: Path
+) -> Iterator[Callable[..., Server]]:
+    """Starts a ComfyUI on the one user folder of the test; as often as it is called."""
+    servers: list[Server] = []
+
+    def start(more: str = "") -> Server:
+        folder = tmp_path / "user" / "__mai"
+        folder.mkdir(parents=True, exist_ok=True)
+        text = PROFILES.format(url=slow.url, more=more)
+        (folder / "profiles.toml").write_text(text, encoding="utf-8")
+        server = Server(
+            comfyui,
+            output=tmp_path / "output",
+            packages=ROOT / ".venv" / "comfyui-packages",
+            environ={**environ_for(slow.url), "AZURE_ENDPOINT": None, "AZURE_API_KEY": None},
+            user=tmp_path / "user",
+        )
+        servers.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def pictures(tmp_path: Path) -> int:
+    return len(list((tmp_path / "user" / "__mai" / "store").rglob("*.png")))
+
+
+def uncertain(tmp_path: Path) -> int:
+    ledger = Ledger(tmp_path / "user" / "__mai" / "ledger.sqlite")
+    return len(ledger.spend().perhaps_billed)
+
+
+def run(server: Server, graph: Graph) -> Finished:
+    async def scenario() -> Finished:
+        async with Client(server.url) as client:
+            return await client.run(graph)
+
+    return asyncio.run(scenario())
+
+
+def run_until(server: Server, graph: Graph, ready: Callable[[], bool]) -> None:
+    """Queue a graph and return as soon as `ready` says so."""
+
+    async def scenario() -> None:
+        async with Client(server.url) as client:
+            await client.queue(graph)
+            deadline = time.monotonic() + 30
+            while not ready():
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.02)
+
+    asyncio.run(scenario())
+
+
+def batch_of_8(generate: Any, save: Any, prompt: str) -> Graph:
+    return {"1": generate(prompt, batch_size=8, profile="work"), "2": save("1")}
+
+
+def test_a_batch_of_8_that_was_killed_is_finished_by_the_next_start(
+    boot: Any, slow: emulator.Emulator, tmp_path: Path, prompt: str, generate: Any, save: Any
+):
+    first = boot()
+    graph = batch_of_8(generate, save, prompt)
+    run_until(first, graph, lambda: pictures(tmp_path) >= 3)
+    first.kill()
+    time.sleep(2)
+    kept = pictures(tmp_path)
+    before = slow.log.billed
+    second = boot()
+    finished = run(second, graph)
+    assert finished.status == "success"
+    assert slow.log.billed == before + 8 - kept
+    assert slow.log.billed == pictures(tmp_path) + uncertain(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to catch")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_what_is_out_lands_when_comfyui_is_asked_to_end(
+    boot: Any,
+    slow: emulator.Emulator,
+    tmp_path: Path,
+    prompt: str,
+    generate: Any,
+    save: Any,
+    number: signal.Signals,
+):
+    server = boot()
+    run_until(server, batch_of_8(generate, save, prompt), lambda: slow.log.billed == 8)
+    os.kill(server.pid, number)
+    server.stop(keep_folder=True)
+    assert pictures(tmp_path) == 8
+    assert uncertain(tmp_path) == 0
+
+
+def test_a_failing_sibling_node_loses_no_picture(
+    boot: Any, slow: emulator.Emulator, tmp_path: Path, prompt: str, generate: Any, save: Any
+):
+    server = boot()
+    good = generate(prompt, batch_size=3, profile="work")
+    bad = generate(f"{prompt} [[fault status=400]]", profile="work")
+    failed = run(server, {"1": good, "2": save("1"), "3": bad, "4": save("3")})
+    assert failed.status == "error"
+    deadline = time.monotonic() + 10
+    while pictures(tmp_path) < 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert run(server, {"1": good, "2": save("1")}).status == "success"
+    assert slow.log.billed == 3
+
+
+def test_two_comfyuis_on_one_user_folder_buy_the_same_batch_once(
+    boot: Any, slow: emulator.Emulator, tmp_path: Path, prompt: str, generate: Any, save: Any
+):
+    servers = [boot(), boot()]
+    graph = batch_of_8(generate, save, prompt)
+
+    async def both() -> list[Finished]:
+        async with Client(servers[0].url) as one, Client(servers[1].url) as two:
+            return list(await asyncio.gather(one.run(graph), two.run(graph)))
+
+    assert [finished.status for finished in asyncio.run(both())] == ["success", "success"]
+    assert slow.log.billed == 8
+
+
+def test_two_comfyuis_together_never_pass_the_budget(
+    boot: Any, slow: emulator.Emulator, tmp_path: Path, prompt: str, generate: Any, save: Any
+):
+    servers = [boot("budget = { day = 0.15 }"), boot("budget = { day = 0.15 }")]
+    graphs = [batch_of_8(generate, save, f"{prompt} {i}") for i in range(2)]
+
+    async def both() -> list[Finished]:
+        async with Client(servers[0].url) as one, Client(servers[1].url) as two:
+            return list(await asyncio.gather(one.run(graphs[0]), two.run(graphs[1])))
+
+    ended = asyncio.run(both())
+    assert {finished.status for finished in ended} == {"error"}
+    assert all("$0.15" in finished.error for finished in ended)
+    assert slow.log.billed_usd <= 0.15
+    assert slow.log.billed == int(0.15 / (768 * 768 / 1024 * 38e-6 + 0.0002))
+
+
+def test_a_budget_is_checked_before_anything_is_sent(
+    boot: Any, slow: emulator.Emulator, prompt: str, generate: Any, save: Any
+):
+    server = boot("budget = { day = 0.01 }")
+    failed = run(server, {"1": generate(prompt, profile="work"), "2": save("1")})
+    assert failed.status == "error"
+    assert "budget" in failed.error
+    assert not slow.log.entries
