@@ -64,13 +64,16 @@ def profile() -> io.String.Input:
         default="default",
         tooltip="The name of a profile on this server: endpoint, key and budget stay there. "
         '"emulator" makes test pictures without an account.',
+        optional=True,
         advanced=True,
     )
 
 
 def auto_aspect_ratio(tooltip: str) -> io.Boolean.Input:
     """The 2.6 option of that name."""
-    return io.Boolean.Input("auto_aspect_ratio", default=False, tooltip=tooltip, advanced=True)
+    return io.Boolean.Input(
+        "auto_aspect_ratio", default=False, tooltip=tooltip, optional=True, advanced=True
+    )
 
 
 def web_grounding() -> io.Boolean.Input:
@@ -80,6 +83,7 @@ def web_grounding() -> io.Boolean.Input:
         default=False,
         tooltip="Let the model look things up on the web first: about twice as slow, and it times "
         "out more often. MAI-Image-2.6 and 2.6-Flash only.",
+        optional=True,
         advanced=True,
     )
 
@@ -92,6 +96,7 @@ def if_blocked() -> io.Combo.Input:
         default="stop",
         tooltip="When the content filter stops a picture: stop the graph with an error, or skip "
         "that picture and go on with the others.",
+        optional=True,
         advanced=True,
     )
 
