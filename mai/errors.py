@@ -136,6 +136,10 @@ class CallTimeoutError(ServiceError):
     """The service gave up (408), or the whole call took too long."""
 
 
+class PendingError(ServiceError):
+    """A job goes on at the service: the next run of the same request takes it up, unpaid."""
+
+
 class UnavailableError(ServiceError):
     """5xx, or 499."""
 

@@ -21,7 +21,8 @@ class Flight:
     """One call under way and everybody who waits for it.
 
     `out` is True while a request may be at the service: from before it is sent until an answer
-    says that nothing was begun. A flight that isn't out can be withdrawn.
+    says that nothing was begun. A flight that isn't out can be withdrawn. One with a `job_id` can
+    be left at any time: the job stands in the ledger, and the next run takes it up.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Flight:
     waiting: dict[Future[Result], Listener | None] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
     out: bool = False
+    job_id: str = ""
     progress: Progress | None = None
 
     def tell(self, progress: Progress) -> None:

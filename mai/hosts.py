@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import ProfileError
@@ -21,6 +22,13 @@ AZURE_SUFFIXES = (AZURE_SUFFIX, ".cognitiveservices.azure.com", ".openai.azure.c
 PIXAZO_HOST = "gateway.pixazo.ai"
 
 PIXAZO_ENDPOINT = f"https://{PIXAZO_HOST}"
+
+PIXAZO_MEDIA = ("*.pixazo.ai", "pub-582b7213209642b9b995c96c95a30381.r2.dev")
+"""Where Pixazo's pictures are fetched from: its own hosts, and the one bucket in which the pictures
+of its documentation and of public clients' answers lie. A profile's media_hosts are added."""
+
+MAX_MEDIA_CHARACTERS = 8192
+"""A signed address of a picture can be far longer than an endpoint."""
 
 MAX_CHARACTERS = 2048
 """Longer than any address that is meant; keeps a hostile file from costing time."""
@@ -90,7 +98,7 @@ def endpoint(text: str, *, administrator: bool, service: str = "foundry") -> str
     return address.origin + path
 
 
-def parse(text: str) -> Address:
+def parse(text: str, limit: int = MAX_CHARACTERS) -> Address:
     """The parts of an address as pasted: quotes, outer white space and case don't matter.
 
     Raises ProfileError for everything that two programs could read in two ways.
@@ -98,8 +106,8 @@ def parse(text: str) -> Address:
     text = text.strip().strip(_QUOTES).strip()
     if not text:
         raise ProfileError("The endpoint is empty.", _WRITE_IT)
-    if len(text) > MAX_CHARACTERS:
-        raise ProfileError(f"The endpoint is longer than {MAX_CHARACTERS} characters.", _WRITE_IT)
+    if len(text) > limit:
+        raise ProfileError(f"The endpoint is longer than {limit} characters.", _WRITE_IT)
     if re.search(r"[^\x21-\x7e]|\\", text):
         raise ProfileError(
             "The endpoint has a space, a backslash or a character that isn't plain ASCII in it.",
@@ -115,6 +123,40 @@ def parse(text: str) -> Address:
     return Address(
         scheme, host, port, found["path"] or "", found["query"], found["fragment"] is not None
     )
+
+
+def media(url: str, extra: Sequence[str], *, loopback: bool) -> str | None:
+    """The address of a picture as it may be fetched, or None if it may not be.
+
+    That is https on port 443, of a host in PIXAZO_MEDIA or `extra`, where "*.name" means all hosts
+    below a name; with `loopback`, when the endpoint is on this machine too, any address on it.
+    """
+    try:
+        address = parse(url, MAX_MEDIA_CHARACTERS)
+    except ProfileError:
+        return None
+    standard = address.scheme == "https" and address.port in (None, 443)
+    listed = any(_matches(address.host, name) for name in (*PIXAZO_MEDIA, *extra))
+    here = loopback and is_loopback_host(address.host)
+    if address.fragment or not (here or (standard and listed)):
+        return None
+    query = "" if address.query is None else f"?{address.query}"
+    return f"{address.origin}{address.path}{query}"
+
+
+def is_media_host(name: str) -> bool:
+    """Whether a text can stand in media_hosts: a host, or "*." and a host with a dot in it."""
+    host = name.removeprefix("*.")
+    try:
+        address = parse(f"https://{host}")
+    except ProfileError:
+        return False
+    whole = address.host == host and address.origin == f"https://{host}" and not address.path
+    return whole and (host == name or "." in host)
+
+
+def _matches(host: str, name: str) -> bool:
+    return host.endswith(name[1:]) if name.startswith("*.") else host == name
 
 
 def is_azure(host: str) -> bool:

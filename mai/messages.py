@@ -98,8 +98,9 @@ class Progress:
     """What a call is doing now.
 
     `phase` is "waiting" (for its place in the quota), "joined" (the same request is running),
-    "sent", or "retrying". `until` is the `time.monotonic()` second at which the wait ends, None
-    where it isn't known; `rpm` the requests a minute that make it wait; `reason` why it retries.
+    "sent", "retrying", or of a job "queued" or "processing". `until` is the `time.monotonic()`
+    second at which the wait ends, None where it isn't known; `rpm` the requests a minute that make
+    it wait; `reason` why it retries, or what keeps a job's status from being known.
     """
 
     phase: str

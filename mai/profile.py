@@ -18,6 +18,10 @@ CONNECT_TIMEOUT = 10.0
 TIMEOUT = 300.0
 """Seconds for a whole call: the slowest measured one took 106 s, clients use 120 to 600."""
 
+JOB_TIMEOUT = 600.0
+"""Seconds for a whole call to a gateway with jobs, which may queue: to give up waiting loses
+nothing there, as the next run takes the job up."""
+
 SHUTDOWN_GRACE = 20.0
 """Seconds for which the end of the process waits for pictures that are already paid for."""
 
@@ -36,7 +40,8 @@ class Profile:
 
     `service` is "foundry" or "pixazo"; `endpoint` an origin, or a gateway's address with its path,
     without a slash at its end; `deployments` are names by model, "*" for any model. Times are in
-    seconds. `emulated` is the built-in emulator, whose endpoint is filled in on first use.
+    seconds. `media_hosts` are hosts from which a gateway's pictures are fetched besides its own.
+    `emulated` is the built-in emulator, whose endpoint is filled in on first use.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Profile:
     shutdown_grace: float = SHUTDOWN_GRACE
     keep_prompts: bool = True
     emulated: bool = False
+    media_hosts: tuple[str, ...] = ()
 
     def deployments_for(self, model: str) -> tuple[str, ...]:
         """The deployments that serve a model: its own, else those for any, else its name."""

@@ -41,7 +41,13 @@ credential = { kind = "key_env", name = "AZURE_API_KEY" }       # a key, in this
 # [profiles.pixazo]
 # service = "pixazo"
 # credential = { kind = "key_env", name = "PIXAZO_API_KEY" }
+# timeout = 600                           # seconds; a job that takes longer is taken up again
+# media_hosts = ["media.example.com"]     # where its pictures lie, if not on *.pixazo.ai
 
 # [store]
 # limit_gb = 10                           # the oldest pictures go when it is full
+
+# [page]                                  # the sidebar tab "MAI": money and last pictures
+# allow_remote = true                     # show it to the network too, if ComfyUI listens there
+# show_prompts = true                     # and prompts, which else only this machine sees
 """

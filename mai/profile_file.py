@@ -1,7 +1,8 @@
 """The format of profiles.toml: text to profiles, and every mistake with its line.
 
 [profiles.<name>] holds service, endpoint, credential, header, deployments, requests_a_minute or
-tier, budget, timeout, connect_timeout, shutdown_grace and keep_prompts; [store] holds limit_gb.
+tier, budget, timeout, connect_timeout, shutdown_grace, keep_prompts and media_hosts; [store] holds
+limit_gb.
 `mai-image init` writes one from `profile_example.EXAMPLE`, which explains each of them.
 """
 
@@ -13,12 +14,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import hosts
+from . import hosts, page_settings
 from .credentials import AZURE_HEADER, GATEWAY_HEADER, Credential, Secret, header_problem
 from .entra import METHODS, Entra
 from .errors import ProfileError
 from .models import MODEL_NAMES
-from .profile import ANY_MODEL, CONNECT_TIMEOUT, SHUTDOWN_GRACE, TIMEOUT, Budget, Profile
+from .page_settings import PageSettings
+from .profile import (
+    ANY_MODEL,
+    CONNECT_TIMEOUT,
+    JOB_TIMEOUT,
+    SHUTDOWN_GRACE,
+    TIMEOUT,
+    Budget,
+    Profile,
+)
 from .tables import Document, Problem, Table, short, suggestion
 
 EMULATOR = "emulator"
@@ -69,6 +79,7 @@ class Contents:
     mistakes: dict[str, list[Problem]] = field(default_factory=dict)
     whole: list[Problem] = field(default_factory=list)
     store_limit_gb: float | None = None
+    page: PageSettings = page_settings.CLOSED
     holds_key: bool = False
 
 
@@ -89,11 +100,13 @@ class Reader:
             contents.names = [name for name in document.tables("profiles") if is_name(name)]
             return contents
         top = Table(document, (), document.tree, contents.whole)
-        profiles, store = top.table("profiles"), top.table("store")
+        profiles, store, page = top.table("profiles"), top.table("store"), top.table("page")
         top.close()
         if store is not None:
             contents.store_limit_gb = store.number("limit_gb", 0.001, 100_000)
             store.close()
+        if page is not None:
+            contents.page = page_settings.read(page)
         for name in profiles.keys if profiles is not None else ():
             entry = profiles.table(name) if profiles is not None else None
             if entry is not None:
@@ -128,6 +141,7 @@ class Reader:
         tier = entry.number("tier", 1, MAX_TIER, whole=True)
         if service == "pixazo" and (deployments or tier):
             entry.wrong('deployments and tier belong to service "foundry"; Pixazo has none.')
+        media_hosts = _media_hosts(entry, service)
         requests = entry.number("requests_a_minute", 0.01, 100_000)
         connect = entry.number("connect_timeout", 0.1, 120)
         timeout = entry.number("timeout", 1, 3600)
@@ -145,9 +159,10 @@ class Reader:
             tier=None if tier is None else int(tier),
             budget=budget,
             connect_timeout=CONNECT_TIMEOUT if connect is None else connect,
-            timeout=TIMEOUT if timeout is None else timeout,
+            timeout=_usual_timeout(service) if timeout is None else timeout,
             shutdown_grace=SHUTDOWN_GRACE if grace is None else grace,
             keep_prompts=keep_prompts,
+            media_hosts=media_hosts,
         )
 
     def _credential(self, entry: Table, service: str) -> Credential | None:
@@ -206,6 +221,26 @@ def _endpoint(entry: Table, service: str) -> str | None:
     except ProfileError as error:
         entry.wrong(f"{error.what} {error.hint}", "endpoint")
         return None
+
+
+def _usual_timeout(service: str) -> float:
+    return JOB_TIMEOUT if service == "pixazo" else TIMEOUT
+
+
+def _media_hosts(entry: Table, service: str) -> tuple[str, ...]:
+    value = entry.raw("media_hosts")
+    if value is None:
+        return ()
+    names = value if isinstance(value, list) else [value]
+    if service != "pixazo":
+        entry.wrong('media_hosts belongs to service "pixazo".', "media_hosts")
+    elif not all(isinstance(name, str) and hosts.is_media_host(name) for name in names):
+        entry.wrong(
+            "media_hosts must be a list of host names in lower case, without https:// and path, "
+            'such as ["media.example.com", "*.example.net"].',
+            "media_hosts",
+        )
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def _entra(table: Table) -> Entra | None:

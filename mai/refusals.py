@@ -72,6 +72,11 @@ def error_for(answer: HttpAnswer) -> ServiceError:
     )
 
 
+def is_block(text: str) -> bool:
+    """Whether a service's text says that its content filter stopped the call."""
+    return any(word in text.lower() for word in _BLOCK_WORDS)
+
+
 def is_uncertain(answer: HttpAnswer) -> bool:
     """Whether the picture may have been made and billed although none came.
 
