@@ -18,6 +18,7 @@ from . import environment, files, hosts
 from .credentials import Credential, KeyCredential, Secret, from_file, from_variable, harmless
 from .entra import Build, Entra, azure_identity
 from .errors import ProfileError
+from .page_settings import PageSettings
 from .profile import Budget, Profile
 from .profile_file import EMULATOR, Contents, KeySource, Reader
 from .tables import Problem, nearest, short
@@ -41,6 +42,9 @@ FILE_NAME = "profiles.toml"
 
 DEFAULT = "default"
 """The name that means the first configured profile."""
+
+EMULATOR_RPM = 60_000.0
+"""The built-in emulator has no quota: calls start as fast as the pace lets any burst start."""
 
 MAX_FILE_BYTES = 262_144
 """A hundred times a long profiles.toml."""
@@ -84,6 +88,7 @@ class Profiles:
             "foundry",
             "",
             KeyCredential(lambda: Secret(EMULATOR), "the built-in emulator"),
+            requests_a_minute=EMULATOR_RPM,
             emulated=True,
         )
 
@@ -122,6 +127,10 @@ class Profiles:
         """[store] limit_gb of the file in bytes, None if it isn't set."""
         limit = self._read().store_limit_gb
         return None if limit is None else int(limit * 1_000_000_000)
+
+    def page(self) -> PageSettings:
+        """[page] of the file: what the page may show, and to whom."""
+        return self._read().page
 
     def warnings(self) -> list[str]:
         """What is worth knowing and no error: keys that others can read, variables not used."""
