@@ -1,7 +1,6 @@
-"""The only file that opens a connection: timeouts, byte limits, and when a call may be sent again.
+"""The only file that opens a connection: timeouts, byte limits, and sending a call again.
 
-A call is a paid POST that isn't idempotent, so it is sent again only where the service surely did
-not begin it (the reasons stand at `may_repeat` and `_Exchange`); all else is left to the user.
+When a call may be sent again stands in retry.py, and at `_Exchange` how far a request got.
 """
 
 from __future__ import annotations
@@ -11,20 +10,24 @@ import logging
 import random
 import ssl
 import time
-from typing import Any, Protocol
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
+from . import hosts
 from .errors import (
     AnswerError,
     Billed,
     CallTimeoutError,
     ConnectError,
     ConnectionLostError,
+    PendingError,
+    ProfileError,
     ServiceError,
 )
 from .profiles import Profile
-from .refusals import was_never_sent_on
+from .retry import LONGEST_PAUSE, MAX_REFUSALS, MAX_REPEATS, Caller, backoff, may_repeat
 from .wire import HttpAnswer, HttpRequest, retry_after
 
 logger = logging.getLogger(__name__)
@@ -32,40 +35,8 @@ logger = logging.getLogger(__name__)
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """A 2048 x 2048 PNG of noise is 12.6 MB, 16.8 MB in base64; anything near this is no picture."""
 
-MAX_REPEATS = 4
-"""How often one call is sent again for reasons other than 429."""
-
-MAX_REFUSALS = 10
-"""How many 429s in a row one call takes; each is a full wait for its turn, so this is minutes."""
-
-LONGEST_PAUSE = 900.0
-"""Seconds. An answer that asks to wait longer than this ends the call instead."""
-
 _KEEP_ALIVE = 30.0
 """Seconds. Shorter than the idle timeouts of Azure's front ends: no dead connection is reused."""
-
-
-class Caller(Protocol):
-    """Who a call belongs to: hears of every step, and says what to send and when."""
-
-    async def turn(self) -> HttpRequest:
-        """Wait for a place in the quota; the request as it is to be sent now."""
-
-    async def refused(self, answer: HttpAnswer, seconds: float | None) -> None:
-        """A 429 came, asking to wait `seconds` (None: it doesn't say)."""
-
-    async def retrying(self, seconds: float, reason: str) -> None:
-        """Nothing is out; the next try is `seconds` away."""
-
-
-def may_repeat(answer: HttpAnswer) -> bool:
-    """Whether the service says that it did not do the work: 408, 429, 499 closed, 503 with a date.
-
-    Never 500, 502, 504 or a plain 503: the picture may have been made and billed.
-    """
-    if answer.status == 503:
-        return "retry-after" in answer.headers
-    return answer.status in (408, 429) or was_never_sent_on(answer)
 
 
 class NotSentError(Exception):
@@ -128,6 +99,21 @@ class Transport:
             return await self._exchange(request, profile, await profile.credential.headers())
         except NotSentError as error:
             raise _unreachable(profile, error) from error.__cause__
+
+    async def fetch_media(self, url: str, profile: Profile) -> HttpAnswer:
+        """One GET of a picture's file that a gateway's answer names, without any credential.
+
+        PendingError for an address that hosts.media doesn't allow: once its host is listed, the
+        job can be taken up again.
+        """
+        own = urlsplit(profile.endpoint).hostname or ""
+        address = hosts.media(url, (*profile.media_hosts, own), loopback=profile.on_loopback)
+        if address is None:
+            raise _media_refused(url)
+        try:
+            return await self._exchange(HttpRequest("GET", address), profile, {})
+        except NotSentError as error:
+            raise ConnectError(f"No connection to the picture's host ({error}).") from error
 
     async def _exchange(
         self, request: HttpRequest, profile: Profile, headers: dict[str, str]
@@ -261,12 +247,6 @@ class _Exchange:
         )
 
 
-def backoff(attempt: int) -> float:
-    """Seconds before try number `attempt` + 1: 0.5, 1, 2, 4, each plus up to half in jitter."""
-    base = min(0.5 * 2.0 ** (attempt - 1), 8.0)
-    return base + random.uniform(0, base / 2)
-
-
 async def _pause(seconds: float, reason: str, caller: Caller) -> None:
     await caller.retrying(seconds, reason)
     logger.info("%s; trying again in %.1f s", reason, seconds)
@@ -282,6 +262,19 @@ def _unreachable(profile: Profile, error: NotSentError) -> ServiceError:
         f"No connection to {profile.endpoint} after {MAX_REPEATS + 1} tries ({error}).",
         "Check the endpoint's spelling, the network and the proxy settings; `mai-image doctor` "
         "names the first thing that is wrong. Nothing was billed.",
+    )
+
+
+def _media_refused(url: str) -> PendingError:
+    try:
+        host = hosts.parse(url, hosts.MAX_MEDIA_CHARACTERS).host
+    except ProfileError:
+        host = ""
+    where = f"on the host {hosts.shown(host)}" if host else "at an address that can't be read"
+    return PendingError(
+        f"The picture is ready, but lies {where}, from which nothing is fetched.",
+        "If that host is the gateway's, add it to media_hosts in the profile and queue again: the "
+        "picture is fetched then, not bought again.",
     )
 
 
