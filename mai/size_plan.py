@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from . import sizes
-from .errors import SizeError
+from .errors import OptionError, SizeError
 from .messages import Usage
 from .models import CATALOGUE, Model
 from .sizes import Size
 
 MAX_TARGET = 16384
 """Pixels: the longest side of ComfyUI's own image nodes (MAX_RESOLUTION)."""
+
+FROM_TARGET = "from target"
+FROM_IMAGE = "from image"
+ASPECT_RATIOS: tuple[str, ...] = (*sizes.PRESETS, FROM_TARGET, FROM_IMAGE)
+"""The choices of Size Helper, as they stand in workflows."""
 
 _PRESET_OF = {sizes.ratio_of(text): text for text in sizes.PRESETS}
 
@@ -85,6 +90,38 @@ def target_of(target_width: int, target_height: int) -> Size:
                 f"Give a whole number of pixels from 1 to {MAX_TARGET}, or 0 for none.",
             )
     return Size(target_width, target_height)
+
+
+def asked_ratio(
+    aspect_ratio: str, target_width: int, target_height: int, picture: Size | None = None
+) -> Fraction:
+    """Width over height: a preset's, the target's (pixels), or that of the picture at `image`.
+
+    OptionError: no such choice, or what it takes the ratio from is missing; SizeError: a target
+    that is none.
+    """
+    if aspect_ratio == FROM_TARGET:
+        target = target_of(target_width, target_height)
+        if not all(target):
+            raise OptionError(
+                f'aspect_ratio is "{FROM_TARGET}", but the target is '
+                f"{target_width} x {target_height}.",
+                "Set both target_width and target_height, or choose another aspect_ratio.",
+            )
+        return target.ratio
+    if aspect_ratio == FROM_IMAGE:
+        if picture is None:
+            raise OptionError(
+                f'aspect_ratio is "{FROM_IMAGE}", but nothing is connected to image.',
+                "Connect a picture to image, or choose another aspect_ratio.",
+            )
+        return picture.ratio
+    if aspect_ratio not in sizes.PRESETS:
+        raise OptionError(
+            f"There is no aspect_ratio {str(aspect_ratio)[:60]!r}.",
+            f"Choose one of {', '.join(ASPECT_RATIOS)}.",
+        )
+    return sizes.ratio_of(aspect_ratio)
 
 
 def ratio_text(ratio: Fraction) -> str:

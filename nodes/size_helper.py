@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-from fractions import Fraction
 
 import torch
 from comfy_api.latest import io
 from typing_extensions import override
 
 from ..mai.checks import model_named
-from ..mai.errors import OptionError
 from ..mai.models import DEFAULT_MODEL, MODEL_NAMES
-from ..mai.size_plan import MAX_TARGET, plan, target_of
-from ..mai.sizes import PRESETS, ratio_of
+from ..mai.size_plan import ASPECT_RATIOS, FROM_IMAGE, MAX_TARGET, asked_ratio, plan
+from ..mai.sizes import PRESETS, Size
 from . import images, schema
-
-FROM_TARGET = "from target"
-FROM_IMAGE = "from image"
-ASPECT_RATIOS = (*PRESETS, FROM_TARGET, FROM_IMAGE)
 
 
 class MAISizeHelper(io.ComfyNode):
@@ -56,43 +50,19 @@ class MAISizeHelper(io.ComfyNode):
         target_height: int = 0,
         image: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        ratio = asked_ratio(aspect_ratio, target_width, target_height, image)
+        picture = _size_of(image) if aspect_ratio == FROM_IMAGE else None
+        ratio = asked_ratio(aspect_ratio, target_width, target_height, picture)
         made = plan(model_named(model), ratio, target_width, target_height)
         info = json.dumps(made.facts(), ensure_ascii=False, indent=1)
         return io.NodeOutput(*made.size, *made.target, made.scale, info)
 
 
-def asked_ratio(
-    aspect_ratio: str, target_width: int, target_height: int, image: torch.Tensor | None
-) -> Fraction:
-    """Width over height, from a preset, the target (pixels) or an IMAGE [B,H,W,C].
-
-    OptionError: no such choice, or what it takes the ratio from is missing; SizeError: a target
-    that is none; PictureError: an image that is none.
-    """
-    if aspect_ratio == FROM_TARGET:
-        target = target_of(target_width, target_height)
-        if not all(target):
-            raise OptionError(
-                f'aspect_ratio is "{FROM_TARGET}", but the target is '
-                f"{target_width} x {target_height}.",
-                "Set both target_width and target_height, or choose another aspect_ratio.",
-            )
-        return target.ratio
-    if aspect_ratio == FROM_IMAGE:
-        if image is None:
-            raise OptionError(
-                f'aspect_ratio is "{FROM_IMAGE}", but nothing is connected to image.',
-                "Connect a picture to image, or choose another aspect_ratio.",
-            )
-        height, width, _ = images.split(image)[0].shape
-        return Fraction(width, height)
-    if aspect_ratio not in PRESETS:
-        raise OptionError(
-            f"There is no aspect_ratio {str(aspect_ratio)[:60]!r}.",
-            f"Choose one of {', '.join(ASPECT_RATIOS)}.",
-        )
-    return ratio_of(aspect_ratio)
+def _size_of(image: torch.Tensor | None) -> Size | None:
+    """The pixels of an IMAGE [B,H,W,C]; PictureError for what is none."""
+    if image is None:
+        return None
+    height, width, _ = images.split(image)[0].shape
+    return Size(width, height)
 
 
 def _inputs() -> list[io.Input]:
