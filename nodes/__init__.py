@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from comfy.cli_args import args
 from comfy_api.latest import ComfyExtension, io
+from server import PromptServer
 from typing_extensions import override
 
+from ..page import routes
+from ..page.access import Server
 from . import running
 from .edit import MAIEdit
 from .generate import MAIGenerate
@@ -17,6 +21,8 @@ class MAIExtension(ComfyExtension):
     @override
     async def on_load(self) -> None:
         running.land_calls_on_terminate()
+        server = Server(args.listen, args.multi_user)
+        routes.register(PromptServer.instance.routes, running.service, server)
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

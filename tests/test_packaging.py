@@ -20,7 +20,7 @@ else:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-PACKAGES = ("mai", "nodes", "emulator")
+PACKAGES = ("mai", "nodes", "page", "emulator")
 
 BLOCK = """
 import sys

@@ -1,0 +1,103 @@
+"""The last pictures of the store: facts for the sidebar tab, thumbnails, and whole files."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from PIL import Image
+
+from ..mai.errors import ProfileError
+from ..mai.profiles import Profiles
+from ..mai.store import Store
+
+MOST = 60
+"""Pictures of one answer: two or three screens of thumbnails."""
+
+SIDE = 320
+"""Pixels of a thumbnail's longer side: twice the width of a column in the sidebar."""
+
+SERVED = frozenset({"image/png", "image/jpeg", "image/webp"})
+"""Types that a browser shows as a picture; anything else in the store isn't served."""
+
+_KEPT_THUMBNAILS = 300
+"""About 6 MB of JPEGs."""
+
+_FACTS = ("key", "width", "height", "model", "profile", "cost_usd", "seconds", "arrived_at")
+
+
+def recent(
+    store: Store, profiles: Profiles, count: int, with_prompts: bool
+) -> list[dict[str, object]]:
+    """The newest pictures, newest first; blocks on the disk, raises StoreError.
+
+    A prompt is there only if the picture's profile keeps prompts, then and now, and
+    `with_prompts` is true.
+    """
+    found = store.recent(min(count, MOST))
+    return [_facts(side, profiles, with_prompts) for side in found]
+
+
+def picture(store: Store, key: str) -> tuple[bytes, str] | None:
+    """A whole file as the service sent it, with its MIME type; None where there is none.
+
+    `key` must be 64 lower-case hex digits. Blocks on the disk, raises StoreError.
+    """
+    found = store.get(key)
+    if found is None or found.media_type not in SERVED:
+        return None
+    return found.image, found.media_type
+
+
+class Thumbnails:
+    """Small JPEGs, made once; safe for threads, one is made at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._made: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> bytes | None:
+        """The thumbnail of a picture, None where there is none; blocks, raises StoreError."""
+        with self._lock:
+            made = self._made.get(key)
+            if made is None:
+                found = picture(self._store, key)
+                made = None if found is None else _small(found[0])
+            if made is None:
+                return None
+            self._made[key] = made
+            self._made.move_to_end(key)
+            while len(self._made) > _KEPT_THUMBNAILS:
+                self._made.popitem(last=False)
+            return made
+
+
+def _small(data: bytes) -> bytes | None:
+    """A picture's bytes as a JPEG of at most SIDE pixels; None where Pillow can't read it."""
+    try:
+        with Image.open(io.BytesIO(data)) as whole:
+            whole.thumbnail((SIDE, SIDE))
+            small = io.BytesIO()
+            whole.convert("RGB").save(small, "JPEG", quality=82)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+    return small.getvalue()
+
+
+def _facts(side: Mapping[str, object], profiles: Profiles, with_prompts: bool) -> dict[str, object]:
+    facts = {name: side.get(name) for name in _FACTS}
+    facts["emulated"] = str(side.get("service", "")).endswith("-loopback")
+    if with_prompts and _keeps_prompts(profiles, str(side.get("profile", ""))):
+        facts["prompt"] = side.get("prompt")
+    return facts
+
+
+def _keeps_prompts(profiles: Profiles, name: str) -> bool:
+    """Whether the profile still allows it; one that is gone can't have changed its mind."""
+    try:
+        return profiles.get(name).keep_prompts
+    except ProfileError:
+        return True

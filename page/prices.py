@@ -1,0 +1,106 @@
+"""What a node's next run costs and what is wrong with its settings, before it is queued.
+
+The one place where the page gets a price or a size from: all of it is computed by mai's own
+arithmetic, none of it in JavaScript.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..mai import sizes
+from ..mai.checks import check_options, model_named
+from ..mai.errors import OptionError
+from ..mai.messages import Edit, Generate, Message, Usage
+from ..mai.models import Model, estimate_usage
+from ..mai.size_plan import asked_ratio, plan
+from ..mai.sizes import Size
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A paid node's settings as far as the page knows them.
+
+    `kind` is "generate" or "edit". A side in pixels is None where it comes from another node and
+    isn't known before the run.
+    """
+
+    kind: str
+    model: str
+    width: int | None = None
+    height: int | None = None
+    auto_aspect_ratio: bool = False
+    web_grounding: bool = False
+
+
+def quote(settings: Settings) -> dict[str, object]:
+    """The price of one picture in USD, and what keeps the settings from being run.
+
+    `bound` is "exact", "at least" (a size that isn't known counts as the smallest one, and an
+    edit's references aren't counted), "at most" (the model chooses the size) or "about" (both).
+    `problems` are sentences; `nearest` is the [width, height] that mends a wrong size, else None.
+    The prompt's tokens, a hundredth of a cent or two, are left out. OptionError: no such model.
+    """
+    model = model_named(settings.model)
+    problems = _option_problems(model, settings)
+    size, bound = _size(model, settings)
+    nearest = None
+    if size is not None and _sized(settings) and (wrong := sizes.problems(model, *size)):
+        problems.append(f"{model.name} can't make {size}: {'; '.join(wrong)}.")
+        nearest = sizes.nearest_legal(model, *size)
+    return {
+        "usd": None if nearest else round(_picture_usd(model, _message(settings, size)), 6),
+        "bound": bound,
+        "problems": problems,
+        "nearest": list(nearest) if nearest else None,
+    }
+
+
+def size_plan(
+    model: str,
+    aspect_ratio: str,
+    target_width: int,
+    target_height: int,
+    picture: Size | None = None,
+) -> dict[str, object]:
+    """What MAI Size Helper will answer, as plain values; `picture` is the size of its image.
+
+    Raises OptionError and SizeError as the node does.
+    """
+    ratio = asked_ratio(aspect_ratio, target_width, target_height, picture)
+    return plan(model_named(model), ratio, target_width, target_height).facts()
+
+
+def _sized(settings: Settings) -> bool:
+    """Whether width and height are sent."""
+    return settings.kind == "generate" and not settings.auto_aspect_ratio
+
+
+def _size(model: Model, settings: Settings) -> tuple[Size | None, str]:
+    if settings.auto_aspect_ratio:
+        return None, "at most" if settings.kind == "generate" else "about"
+    if settings.kind == "edit":
+        return None, "at least"
+    if settings.width is None or settings.height is None:
+        return Size(model.min_side, model.min_side), "at least"
+    return Size(settings.width, settings.height), "exact"
+
+
+def _message(settings: Settings, size: Size | None) -> Message:
+    auto = settings.auto_aspect_ratio
+    if settings.kind == "edit":
+        return Edit(settings.model, "", (), auto_aspect_ratio=auto)
+    return Generate(settings.model, "", *(size or Size(0, 0)), auto_aspect_ratio=auto)
+
+
+def _picture_usd(model: Model, message: Message) -> float:
+    """USD for the picture alone, as MAI Size Helper gives it."""
+    return model.cost(Usage(image_out=estimate_usage(model, message).image_out))
+
+
+def _option_problems(model: Model, settings: Settings) -> list[str]:
+    try:
+        check_options(model, settings.auto_aspect_ratio, settings.web_grounding)
+    except OptionError as error:
+        return [f"{error.what} {error.hint}"]
+    return []

@@ -1,0 +1,185 @@
+"""The routes under /mai-image/: GET only, nothing is changed by any of them.
+
+price, plan                        arithmetic on public numbers: for everybody
+status, pictures, pictures/<key>…  this server's money and pictures: see access.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from ..mai.errors import InputError, MaiError
+from ..mai.page_settings import PageSettings
+from ..mai.service import Service
+from ..mai.sizes import Size
+from . import access, gallery, prices
+from .access import Server
+from .status import status
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "/mai-image"
+
+LONGEST = 100_000
+"""Pixels of a side in a question: longer than any picture, short enough to compute with at once."""
+
+_KEY = r"{key:[0-9a-f]{64}}"
+
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+_PICTURE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "private, max-age=3600",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+UNREADABLE = "The store or the ledger can't be read; ComfyUI's log says why."
+"""The reason itself names folders of the server."""
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def register(routes: web.RouteTableDef, service: Callable[[], Service], server: Server) -> None:
+    """Add the routes; `service` is asked for when the first request needs it, in a worker."""
+    routes.get(f"{PREFIX}/price")(_computed(price))
+    routes.get(f"{PREFIX}/plan")(_computed(plan))
+    private = Private(service, server)
+    for path, handler in private.handlers().items():
+        routes.get(f"{PREFIX}/{path}")(handler)
+
+
+def price(request: web.Request) -> dict[str, object]:
+    """?kind=generate&model=…&width=…&height=…: prices.quote()."""
+    return prices.quote(
+        prices.Settings(
+            kind=_text(request, "kind", "generate"),
+            model=_text(request, "model"),
+            width=_side(request, "width"),
+            height=_side(request, "height"),
+            auto_aspect_ratio=_flag(request, "auto_aspect_ratio"),
+            web_grounding=_flag(request, "web_grounding"),
+        )
+    )
+
+
+def plan(request: web.Request) -> dict[str, object]:
+    """?model=…&aspect_ratio=…&target_width=…&target_height=…: what MAI Size Helper will answer.
+
+    `picture_width` and `picture_height` are those of the picture at `image`.
+    """
+    width, height = _side(request, "picture_width"), _side(request, "picture_height")
+    return prices.size_plan(
+        _text(request, "model"),
+        _text(request, "aspect_ratio"),
+        _side(request, "target_width") or 0,
+        _side(request, "target_height") or 0,
+        Size(width, height) if width and height else None,
+    )
+
+
+class Private:
+    """The answers that are for the user of this machine, unless the administrator allows more."""
+
+    def __init__(self, service: Callable[[], Service], server: Server) -> None:
+        self._get_service = service
+        self._server = server
+        self._thumbnails: gallery.Thumbnails | None = None
+
+    def handlers(self) -> dict[str, Handler]:
+        """Each path and what answers it, behind the check of who asks."""
+        return {
+            "status": self._guarded(self.status),
+            "pictures": self._guarded(self.pictures),
+            f"pictures/{_KEY}": self._guarded(self.picture),
+            f"pictures/{_KEY}/thumbnail": self._guarded(self.thumbnail),
+        }
+
+    async def status(self, service: Service, request: web.Request) -> web.Response:
+        """Sums, budgets, calls under way: status.status()."""
+        return _json(await asyncio.to_thread(status, service))
+
+    async def pictures(self, service: Service, request: web.Request) -> web.Response:
+        """?count=24: the newest pictures' facts."""
+        with_prompts = access.shows_prompts(self._server, service.profiles.page())
+        count = _side(request, "count") or 24
+        found = await asyncio.to_thread(
+            gallery.recent, service.store, service.profiles, count, with_prompts
+        )
+        return _json({"pictures": found, "with_prompts": with_prompts})
+
+    async def picture(self, service: Service, request: web.Request) -> web.Response:
+        """A picture's file as the service sent it."""
+        found = await asyncio.to_thread(gallery.picture, service.store, request.match_info["key"])
+        if found is None:
+            return _error("This picture is no longer in the store.", 404)
+        return web.Response(body=found[0], content_type=found[1], headers=_PICTURE_HEADERS)
+
+    async def thumbnail(self, service: Service, request: web.Request) -> web.Response:
+        """A small JPEG of a picture."""
+        if self._thumbnails is None:
+            self._thumbnails = gallery.Thumbnails(service.store)
+        found = await asyncio.to_thread(self._thumbnails.get, request.match_info["key"])
+        if found is None:
+            return _error("This picture is no longer in the store.", 404)
+        return web.Response(body=found, content_type="image/jpeg", headers=_PICTURE_HEADERS)
+
+    def _guarded(
+        self, answer: Callable[[Service, web.Request], Awaitable[web.Response]]
+    ) -> Handler:
+        @functools.wraps(answer)
+        async def handler(request: web.Request) -> web.Response:
+            try:
+                service = await asyncio.to_thread(self._get_service)
+                settings: PageSettings = await asyncio.to_thread(service.profiles.page)
+                reason = access.refusal(request, self._server, settings)
+                return _error(reason, 403) if reason else await answer(service, request)
+            except InputError as error:
+                return _error(error.what, 400, error.hint)
+            except MaiError as error:
+                logger.warning("The page could not be answered: %s", error)
+                return _error(UNREADABLE, 503)
+
+        return handler
+
+
+def _computed(compute: Callable[[web.Request], dict[str, object]]) -> Handler:
+    @functools.wraps(compute)
+    async def handler(request: web.Request) -> web.Response:
+        try:
+            return _json(compute(request))
+        except InputError as error:
+            return _error(error.what, 400, error.hint)
+
+    return handler
+
+
+def _json(data: dict[str, object]) -> web.Response:
+    return web.json_response(data, headers=_HEADERS)
+
+
+def _error(what: str, status_code: int, hint: str = "") -> web.Response:
+    return web.json_response({"error": what, "hint": hint}, status=status_code, headers=_HEADERS)
+
+
+def _text(request: web.Request, name: str, default: str = "") -> str:
+    return request.query.get(name, default)[:100]
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    return request.query.get(name) == "true"
+
+
+def _side(request: web.Request, name: str) -> int | None:
+    """A whole number of the query, None where it isn't given; InputError where it isn't one."""
+    text = request.query.get(name, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 8 and int(text) <= LONGEST):
+        raise InputError(f"{name} must be a whole number up to {LONGEST}.", "")
+    return int(text)

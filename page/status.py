@@ -1,0 +1,85 @@
+"""What the sidebar tab shows of money and calls: sums, budgets, calls under way, doubtful ones."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import datetime
+
+from ..mai.errors import ProfileError
+from ..mai.profile import Budget
+from ..mai.profiles import Profiles
+from ..mai.service import Service
+from ..mai.spend import PerhapsBilled, Periods, Spend, Sum
+
+PERHAPS_BILLED = 20
+"""The newest of the calls that were perhaps billed; `mai-image spend` lists all."""
+
+
+def status(service: Service) -> dict[str, object]:
+    """All of it as plain values, amounts in USD; blocks on the ledger. Raises StoreError.
+
+    It holds names of profiles and models, and no prompt, endpoint, credential or path.
+    """
+    spend = service.ledger.spend()
+    doubtful = spend.perhaps_billed
+    return {
+        "now": time.time(),
+        "today": _sum(spend.today),
+        "month": _sum(spend.month),
+        "models": [
+            {"model": model, "today": _sum(sums.today), "month": _sum(sums.month)}
+            for model, sums in spend.by_model.items()
+            if sums.month.calls
+        ],
+        "profiles": _profiles(service.profiles, spend),
+        "flights": [asdict(flight) for flight in service.flights()],
+        "in_flight": _sum(spend.in_flight),
+        "perhaps_billed": [_perhaps(call) for call in doubtful[:PERHAPS_BILLED]],
+        "perhaps_billed_count": len(doubtful),
+    }
+
+
+def _sum(amount: Sum) -> dict[str, object]:
+    return {"usd": round(amount.usd, 6), "calls": amount.calls}
+
+
+def _profiles(profiles: Profiles, spend: Spend) -> list[dict[str, object]]:
+    """Every profile that spent something this month or has a budget."""
+    names = dict.fromkeys([*profiles.names(), *spend.by_profile])
+    rows: list[dict[str, object]] = []
+    for name in names:
+        sums = spend.by_profile.get(name, Periods())
+        budget = _budget(profiles, name)
+        if not sums.month.calls and budget == Budget():
+            continue
+        rows.append(
+            {
+                "profile": name,
+                "today": _sum(sums.today),
+                "month": _sum(sums.month),
+                "day_budget": budget.day,
+                "month_budget": budget.month,
+            }
+        )
+    return rows
+
+
+def _budget(profiles: Profiles, name: str) -> Budget:
+    """The profile's budget; none for a profile that is gone or mistaken."""
+    try:
+        return profiles.get(name).budget
+    except ProfileError:
+        return Budget()
+
+
+def _perhaps(call: PerhapsBilled) -> dict[str, object]:
+    return {
+        "at": datetime.fromtimestamp(call.opened_at).astimezone().isoformat(timespec="seconds"),
+        "profile": call.profile,
+        "model": call.model,
+        "usd": round(call.usd, 6),
+        "request_id": call.request_id,
+        "status": call.status,
+        "code": call.code,
+    }

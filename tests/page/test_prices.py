@@ -1,0 +1,112 @@
+"""price and plan: what the page shows is what mai computes."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import pytest
+from asking import Ask
+from mai_image.mai import sizes
+from mai_image.mai.messages import Usage
+from mai_image.mai.models import BY_NAME, EDIT_MODEL_NAMES, EDIT_PIXELS, MODEL_NAMES
+from mai_image.mai.size_plan import plan
+from mai_image.page.prices import Settings, quote, size_plan
+
+
+@pytest.mark.parametrize("model", MODEL_NAMES)
+def test_the_price_of_every_model_and_preset_is_the_catalogues(model: str) -> None:
+    for preset in sizes.PRESETS:
+        size = sizes.best(BY_NAME[model], sizes.ratio_of(preset))
+        told = quote(Settings("generate", model, *size))
+        assert told["problems"] == []
+        assert told["bound"] == "exact"
+        assert told["usd"] == round(BY_NAME[model].cost(Usage(image_out=size.tokens)), 6)
+        assert told["usd"] == size_plan(model, preset, 0, 0)["price_usd"]
+
+
+@pytest.mark.parametrize("model", MODEL_NAMES)
+def test_a_size_that_is_not_known_costs_at_least_what_the_smallest_does(model: str) -> None:
+    told = quote(Settings("generate", model, None, 1024))
+    assert told["bound"] == "at least"
+    assert told["usd"] == quote(Settings("generate", model, 768, 768))["usd"]
+    assert told["problems"] == []
+
+
+def test_an_automatic_aspect_ratio_costs_at_most_the_largest_picture() -> None:
+    told = quote(Settings("generate", "MAI-Image-2.6", 1, 1, auto_aspect_ratio=True))
+    assert (told["bound"], told["problems"]) == ("at most", [])
+    assert told["usd"] == quote(Settings("generate", "MAI-Image-2.6", 1536, 1536))["usd"]
+
+
+@pytest.mark.parametrize("model", EDIT_MODEL_NAMES)
+def test_an_edit_costs_at_least_its_picture_of_a_megapixel(model: str) -> None:
+    told = quote(Settings("edit", model))
+    assert told["bound"] == "at least"
+    assert told["usd"] == round(BY_NAME[model].cost(Usage(image_out=EDIT_PIXELS // 1024)), 6)
+
+
+def test_a_size_that_cannot_be_made_has_no_price_and_names_the_nearest() -> None:
+    told = quote(Settings("generate", "MAI-Image-2.5", 1920, 1080))
+    assert told["usd"] is None
+    assert told["nearest"] == list(sizes.nearest_legal(BY_NAME["MAI-Image-2.5"], 1920, 1080))
+    (problem,) = told["problems"]  # type: ignore[misc]
+    assert "1920 x 1080" in problem
+    assert "1,056,768" in problem
+
+
+def test_an_option_that_the_model_lacks_is_a_problem_with_the_way_out() -> None:
+    told = quote(Settings("generate", "MAI-Image-2", 1024, 1024, web_grounding=True))
+    (problem,) = told["problems"]  # type: ignore[misc]
+    assert "web_grounding" in problem
+    assert "MAI-Image-2.6" in problem
+    assert told["nearest"] is None
+
+
+def test_the_price_route_answers_what_quote_does(ask: Ask) -> None:
+    answer = ask("price?kind=generate&model=MAI-Image-2.7&width=2048&height=2048")
+    assert answer.status == 200
+    assert answer.json == quote(Settings("generate", "MAI-Image-2.7", 2048, 2048))
+    assert answer.json["usd"] == pytest.approx(4096 * 34 / 1e6)
+
+
+@pytest.mark.parametrize("preset", sizes.PRESETS)
+def test_the_plan_route_answers_what_size_helper_does(preset: str, ask: Ask) -> None:
+    query = {"model": "MAI-Image-2.6", "aspect_ratio": preset, "target_width": 3840}
+    answer = ask(f"plan?{urlencode(query)}")
+    wanted = plan(BY_NAME["MAI-Image-2.6"], sizes.ratio_of(preset), 3840, 0)
+    assert answer.json == wanted.facts()
+
+
+def test_the_plan_route_takes_the_ratio_from_the_target_or_the_picture(ask: Ask) -> None:
+    by_target = ask(
+        "plan?model=MAI-Image-2e&aspect_ratio=from%20target&target_width=600&target_height=400"
+    )
+    by_picture = ask(
+        "plan?model=MAI-Image-2e&aspect_ratio=from%20image&picture_width=300&picture_height=200"
+    )
+    assert by_target.json["ratio_asked"] == by_picture.json["ratio_asked"] == "3:2"
+    assert by_target.json["target"] == [600, 400]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "price?model=MAI-Image-9&width=1024&height=1024",
+        "price?model=MAI-Image-2.6&width=-5&height=1024",
+        "price?model=MAI-Image-2.6&width=99999999999999999999&height=1024",
+        "price?model=MAI-Image-2.6&width=%D9%A3&height=1024",
+        "plan?model=MAI-Image-2.6&aspect_ratio=7",
+        "plan?model=MAI-Image-2.6&aspect_ratio=1:1&target_width=20000",
+        "plan?model=MAI-Image-2.6&aspect_ratio=from%20image&picture_width=0&picture_height=0",
+        "plan",
+    ],
+)
+def test_a_question_that_makes_no_sense_is_a_400_with_a_sentence(question: str, ask: Ask) -> None:
+    answer = ask(question)
+    assert answer.status == 400
+    assert str(answer.json["error"]).endswith(".")
+
+
+@pytest.mark.parametrize("path", ["price?model=MAI-Image-2e", "plan?model=MAI-Image-2e"])
+def test_arithmetic_is_for_everybody_also_on_a_network(path: str, ask: Ask) -> None:
+    assert ask(path, listen="0.0.0.0", headers={"Host": "comfy.lan"}).status in (200, 400)

@@ -1,0 +1,92 @@
+"""The sidebar's numbers: what the ledger says, and nothing that could be misused."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from asking import Ask
+from mai_image.mai.flight import Flight
+from mai_image.mai.ledger import Call, Outcome
+from mai_image.mai.messages import Generate, Progress
+from mai_image.mai.profile import Budget
+from mai_image.mai.service import Service
+
+
+def call(number: int, profile: str = "work", model: str = "MAI-Image-2.6") -> Call:
+    return Call(f"{number:064x}", profile, "foundry", model, "generate", 0.04, "secret-deployment")
+
+
+def spend(service: Service, number: int, outcome: Outcome, cost: float | None, **of: str) -> None:
+    row = service.ledger.open(call(number, **of), Budget())
+    service.ledger.close(row, outcome, cost_usd=cost, request_id=f"r-{number}")
+
+
+def test_sums_are_the_ledgers_by_model_and_by_profile(ask: Ask, service: Service) -> None:
+    spend(service, 1, Outcome.DELIVERED, 0.03)
+    spend(service, 2, Outcome.DELIVERED, 0.5, model="MAI-Image-2.7")
+    spend(service, 3, Outcome.REFUSED, None)
+    told = ask("status").json
+    assert told["today"] == told["month"] == {"usd": 0.53, "calls": 2}
+    assert [row["model"] for row in told["models"]] == [  # type: ignore[attr-defined]
+        "MAI-Image-2.7",
+        "MAI-Image-2.6",
+    ]
+    (work,) = told["profiles"]  # type: ignore[misc]
+    assert work["today"] == {"usd": 0.53, "calls": 2}
+    assert (work["day_budget"], work["month_budget"]) == (5, 50)
+
+
+def test_a_call_that_was_perhaps_billed_is_listed_with_its_request_id(
+    ask: Ask, service: Service
+) -> None:
+    spend(service, 7, Outcome.PERHAPS_BILLED, None)
+    told = ask("status").json
+    (doubtful,) = told["perhaps_billed"]  # type: ignore[misc]
+    assert told["perhaps_billed_count"] == 1
+    assert doubtful["usd"] == 0.04
+    assert doubtful["request_id"] == "r-7"
+
+
+def test_a_profile_that_is_gone_keeps_its_line_without_a_budget(ask: Ask, service: Service) -> None:
+    spend(service, 1, Outcome.DELIVERED, 0.03, profile="removed")
+    rows = {row["profile"]: row for row in ask("status").json["profiles"]}  # type: ignore[attr-defined]
+    assert rows["removed"]["day_budget"] is None
+
+
+def test_a_call_that_waits_tells_the_time_to_its_turn(ask: Ask, service: Service) -> None:
+    profile = service.profiles.get("work")
+    flight = Flight("0" * 64, Generate("MAI-Image-2.6", "a secret prompt", 1024, 1024), profile)
+    flight.progress = Progress("waiting", time.monotonic() + 30, 2.0)
+    service._flights[flight.key] = flight
+    try:
+        answer = ask("status")
+    finally:
+        service._flights.clear()
+    (told,) = answer.json["flights"]  # type: ignore[misc]
+    assert 25 < told["seconds"] <= 30
+    assert (told["phase"], told["rpm"], told["profile"]) == ("waiting", 2.0, "work")
+    assert b"a secret prompt" not in answer.body
+
+
+def test_no_answer_holds_a_key_an_endpoint_a_deployment_or_a_path(
+    ask: Ask, service: Service, folder: Path
+) -> None:
+    spend(service, 1, Outcome.DELIVERED, 0.03)
+    spend(service, 2, Outcome.PERHAPS_BILLED, None)
+    for path in ("status", "pictures"):
+        text = ask(path).body.decode()
+        for secret in ("canary-key", "secret-endpoint", "secret-deployment", str(folder)):
+            assert secret not in text
+
+
+def test_a_ledger_that_cannot_be_read_is_a_503_that_names_no_folder(
+    ask: Ask, service: Service, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.ledger.dispose()
+    (folder / "ledger.sqlite").write_bytes(b"this is no database at all" * 100)
+    answer = ask("status")
+    assert answer.status == 503
+    assert str(folder) not in answer.body.decode()
+    assert str(folder) in caplog.text
