@@ -1,8 +1,10 @@
-"""A MAI service made of raw sockets that does exactly what a test tells it to, and keeps the bill."""
+"""A MAI service made of raw sockets that does what a test tells it to, and keeps the bill."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
 import json
 import socket
 import struct
@@ -13,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
+@functools.lru_cache(maxsize=64)
 def png(width: int = 1024, height: int = 1024, shade: int = 128) -> bytes:
     """A whole 8-bit RGB PNG of one colour, made without Pillow."""
     raw = (b"\0" + bytes([shade, shade // 2, 255 - shade]) * width) * height
@@ -71,9 +74,7 @@ class Connection:
         """Send raw bytes."""
         self.socket.sendall(data)
 
-    def answer(
-        self, status: int, body: bytes = b"", headers: dict[str, str] | None = None
-    ) -> None:
+    def answer(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         """Send a whole answer."""
         self.send(response(status, body, headers))
 
@@ -99,17 +100,21 @@ def response(status: int, body: bytes = b"", headers: dict[str, str] | None = No
 Behaviour = Callable[[Connection, Request], None]
 
 
+def usage_of(width: int, height: int) -> dict[str, int]:
+    """What the service counts for a picture made from a short text."""
+    return {
+        "num_output_tokens": width * height // 1024,
+        "num_input_text_tokens": 10,
+        "num_input_image_tokens": 0,
+    }
+
+
 def deliver(width: int = 1024, height: int = 1024) -> Behaviour:
     """Bill one picture and send it."""
 
     def behave(connection: Connection, request: Request) -> None:
         connection.server.bill(request)
-        usage = {
-            "num_output_tokens": width * height // 1024,
-            "num_input_text_tokens": 10,
-            "num_input_image_tokens": 0,
-        }
-        connection.answer(200, picture_body(png(width, height), usage))
+        connection.answer(200, picture_body(png(width, height), usage_of(width, height)))
 
     return behave
 
@@ -143,6 +148,7 @@ class Scripted:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self._open = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -150,6 +156,8 @@ class Scripted:
 
     def close(self) -> None:
         """Stop listening."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread on Linux
         self._listener.close()
 
     def bill(self, request: Request) -> None:
@@ -157,13 +165,22 @@ class Scripted:
         with self._lock:
             self.billed.append(request)
 
+    def quiet(self, seconds: float = 5.0) -> None:
+        """Wait until no client is connected: the bill is final then."""
+        until = time.monotonic() + seconds
+        while self._open:
+            assert time.monotonic() < until, f"{self._open} clients are still connected"
+            time.sleep(0.002)
+
     def _accept(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            self.connections += 1
+            with self._lock:
+                self.connections += 1
+                self._open += 1
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
@@ -181,6 +198,8 @@ class Scripted:
             pass
         finally:
             client.close()
+            with self._lock:
+                self._open -= 1
 
 
 def _read(stream: socket.SocketIO | object) -> Request | None:
@@ -195,7 +214,10 @@ def _read(stream: socket.SocketIO | object) -> Request | None:
     if headers.get("transfer-encoding") == "chunked":
         body = _chunks(stream)
     else:
-        body = stream.read(int(headers.get("content-length", "0")))  # type: ignore[attr-defined]
+        length = int(headers.get("content-length", "0"))
+        body = stream.read(length)  # type: ignore[attr-defined]
+        if len(body) < length:
+            return None
     return Request(method, path, headers, body, time.monotonic())
 
 
