@@ -1,0 +1,142 @@
+"""A process of its own that buys pictures, and dies by SIGKILL where it is told to.
+
+    python buyer.py '{"folder": …, "url": …, "prompts": […], "budget": null, "rpm": 6000,
+                      "die": ["sent", 3]}'
+
+It prints JSON: for every prompt the USD that its picture cost, or the name of its error.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from mai_image.mai import ledger, store, transport
+from mai_image.mai.errors import MaiError
+from mai_image.mai.profiles import Budget
+from mai_image.mai.service import Service
+from rig import OneProfile, generate, outcome, profile_for, quicken
+
+STEPS = (
+    "before the row",
+    "row written",
+    "before out",
+    "marked out",
+    "sent",
+    "answer begins",
+    "half an answer",
+    "arrived",
+    "picture on disk",
+    "sidecar on disk",
+    "picture named",
+    "sidecar named",
+    "kept",
+    "closed",
+)
+"""The steps of one call at which it can be killed, in their order."""
+
+
+class Killer:
+    """Counts the steps that the process takes and ends it at the one that it was told."""
+
+    def __init__(self, step: str, number: int) -> None:
+        self._step, self._left = step, number
+        self._lock = threading.Lock()
+
+    def pass_by(self, step: str) -> None:
+        """One more call came to this step."""
+        with self._lock:
+            self._left -= step == self._step
+            if self._left == 0:
+                die()
+
+
+def die() -> None:
+    """End at once, as nothing can prevent: no handler runs, no buffer is written."""
+    if hasattr(signal, "SIGKILL"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(9)
+
+
+def watch(killer: Killer) -> None:
+    """Let every step pass by the killer."""
+    around(ledger.Ledger, "open", killer, "before the row", "row written")
+    around(ledger.Ledger, "close", killer, "", "closed")
+    around(store.Store, "put", killer, "arrived", "kept")
+    mark, write, replace = ledger.Ledger.mark, store.write_temporary, store.replace
+    trace = transport._Exchange._trace
+
+    def watched_mark(self: Any, row: int, out: bool, deployment: str | None = None) -> None:
+        if out:
+            killer.pass_by("before out")
+        mark(self, row, out, deployment)
+        if out:
+            killer.pass_by("marked out")
+
+    def watched_write(folder: Path, data: bytes) -> Path:
+        path = write(folder, data)
+        killer.pass_by("picture on disk" if data.startswith(b"\x89PNG") else "sidecar on disk")
+        return path
+
+    def watched_replace(source: Path, target: Path) -> None:
+        replace(source, target)
+        killer.pass_by("picture named" if target.suffix == ".png" else "sidecar named")
+
+    async def watched_trace(self: Any, event: str, info: dict[str, Any]) -> None:
+        await trace(self, event, info)
+        for end, step in (
+            ("send_request_body.complete", "sent"),
+            ("receive_response_headers.complete", "answer begins"),
+            ("receive_response_body.started", "half an answer"),
+        ):
+            if event.endswith(end):
+                killer.pass_by(step)
+
+    ledger.Ledger.mark = watched_mark  # type: ignore[method-assign]
+    store.write_temporary = watched_write
+    store.replace = watched_replace
+    transport._Exchange._trace = watched_trace  # type: ignore[method-assign]
+
+
+def around(owner: type, name: str, killer: Killer, before: str, after: str) -> None:
+    """Watch a method before and after it does its work."""
+    method = getattr(owner, name)
+
+    def watched(self: object, *rest: object, **named: object) -> object:
+        killer.pass_by(before)
+        found = method(self, *rest, **named)
+        killer.pass_by(after)
+        return found
+
+    setattr(owner, name, watched)
+
+
+def main() -> None:
+    """Buy what the first argument says."""
+    logging.disable()
+    job = json.loads(sys.argv[1])
+    quicken(setattr)
+    if job.get("die"):
+        watch(Killer(*job["die"]))
+    folder = Path(job["folder"])
+    profile = profile_for(
+        job["url"],
+        requests_a_minute=job.get("rpm", 6000.0),
+        budget=Budget(day=job.get("budget")),
+    )
+    service = Service(folder, OneProfile(folder, profile))
+    futures = [service.submit(generate(prompt)) for prompt in job["prompts"]]
+    found = [outcome(future) for future in futures]
+    service.close(grace=2)
+    ends = [type(each).__name__ if isinstance(each, MaiError) else each.cost_usd for each in found]
+    sys.stdout.write(json.dumps(ends))
+
+
+if __name__ == "__main__":
+    main()
