@@ -83,6 +83,13 @@ class Secret(Sealed):
         return hash(self._text)
 
 
+class Headers(Sealed, dict[str, str]):
+    """Headers that authenticate a request; only their names are shown."""
+
+    def __repr__(self) -> str:
+        return f"<Headers: {', '.join(self)}>"
+
+
 class KeyCredential(Sealed):
     """A key in a header. `read` gives it anew for every call, so that a changed key is used."""
 

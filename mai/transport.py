@@ -6,16 +6,20 @@ When a call may be sent again stands in retry.py, and at `_Exchange` how far a r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import ssl
 import time
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from . import hosts
+from . import bodies, hosts
+from .credentials import Headers
+from .echoes import Echoes, kept_out_of_logs
 from .errors import (
     AnswerError,
     Billed,
@@ -37,6 +41,14 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 _KEEP_ALIVE = 30.0
 """Seconds. Shorter than the idle timeouts of Azure's front ends: no dead connection is reused."""
+
+
+_NO_CONNECTION = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+)
 
 
 class NotSentError(Exception):
@@ -65,7 +77,7 @@ class Transport:
         renew = renewed = False
         while True:
             request = await caller.turn()
-            headers = await profile.credential.headers(renew=renew)
+            headers = Headers(await profile.credential.headers(renew=renew))
             renew = False
             try:
                 answer = await self._exchange(request, profile, headers)
@@ -96,7 +108,8 @@ class Transport:
     async def fetch(self, request: HttpRequest, profile: Profile) -> HttpAnswer:
         """One exchange with the profile's credential, never repeated: for checks and polling."""
         try:
-            return await self._exchange(request, profile, await profile.credential.headers())
+            headers = Headers(await profile.credential.headers())
+            return await self._exchange(request, profile, headers)
         except NotSentError as error:
             raise _unreachable(profile, error) from error.__cause__
 
@@ -111,18 +124,22 @@ class Transport:
         if address is None:
             raise _media_refused(url)
         try:
-            return await self._exchange(HttpRequest("GET", address), profile, {})
+            return await self._exchange(HttpRequest("GET", address), profile, Headers())
         except NotSentError as error:
             raise ConnectError(f"No connection to the picture's host ({error}).") from error
 
     async def _exchange(
-        self, request: HttpRequest, profile: Profile, headers: dict[str, str]
+        self, request: HttpRequest, profile: Profile, headers: Headers
     ) -> HttpAnswer:
+        if headers and not request.url.startswith(f"{profile.endpoint}/"):
+            raise ProfileError("A key is sent to no other address than its profile's endpoint.")
         exchange = _Exchange(self._client_for(profile), request, profile, headers)
-        try:
-            return await asyncio.wait_for(exchange.run(), profile.timeout)
-        except asyncio.TimeoutError:
-            raise exchange.too_slow() from None
+        with contextlib.suppress(asyncio.TimeoutError):
+            outcome = await asyncio.wait_for(exchange.run(), profile.timeout)
+            if isinstance(outcome, HttpAnswer):
+                return outcome
+            raise outcome
+        raise exchange.too_slow()
 
     def _client_for(self, profile: Profile) -> httpx.AsyncClient:
         outside = not profile.on_loopback
@@ -137,6 +154,7 @@ class Transport:
                     keepalive_expiry=_KEEP_ALIVE,
                 ),
                 headers={"user-agent": "mai-image", "accept-encoding": "identity"},
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             )
         return self._clients[outside]
 
@@ -153,15 +171,16 @@ class _Exchange:
         client: httpx.AsyncClient,
         request: HttpRequest,
         profile: Profile,
-        headers: dict[str, str],
+        headers: Headers,
     ) -> None:
         self._client = client
         self._profile = profile
-        self._secrets = [value.split()[-1].encode() for value in headers.values() if value.split()]
+        self._echoes = Echoes(value.split()[-1] for value in headers.values() if value.split())
         self._sent = False
-        self._request = self._build(request, headers)
+        self._request = self._build(request)
+        self._request.headers.update(headers)
 
-    def _build(self, request: HttpRequest, headers: dict[str, str]) -> httpx.Request:
+    def _build(self, request: HttpRequest) -> httpx.Request:
         content: dict[str, Any] = {}
         if request.json is not None:
             content["json"] = request.json
@@ -174,7 +193,7 @@ class _Exchange:
         return self._client.build_request(
             request.method,
             request.url,
-            headers={**request.headers, **headers},
+            headers=dict(request.headers),
             timeout=httpx.Timeout(self._profile.timeout, connect=self._profile.connect_timeout),
             extensions={"trace": self._trace},
             **content,
@@ -184,56 +203,50 @@ class _Exchange:
         if event.endswith("send_request_body.complete"):
             self._sent = True
 
-    async def run(self) -> HttpAnswer:
-        """The answer. NotSentError, or ConnectionLostError and AnswerError once it was sent."""
-        started = time.monotonic()
-        try:
-            response = await self._client.send(self._request, stream=True)
-            try:
-                body = await self._body(response)
-            finally:
-                await response.aclose()
-        except (
-            httpx.ConnectError,
-            httpx.ConnectTimeout,
-            httpx.PoolTimeout,
-            httpx.ProxyError,
-        ) as error:
-            raise NotSentError(_reason(error)) from error
-        except httpx.TimeoutException as error:
-            raise self.too_slow() from error
-        except (httpx.TransportError, httpx.DecodingError, ssl.SSLError, OSError) as error:
-            raise self._lost(error) from error
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpAnswer(response.status_code, headers, body, time.monotonic() - started)
+    async def run(self) -> HttpAnswer | Exception:
+        """The answer, or NotSentError, or an error of the tree once the request was sent.
 
-    async def _body(self, response: httpx.Response) -> bytes:
-        """The whole body, with the profile's secrets blotted out should a server echo them."""
-        self._sent = True
-        received = bytearray()
-        async for chunk in response.aiter_bytes():
-            received += chunk
-            if len(received) > MAX_ANSWER_BYTES:
-                raise AnswerError(
-                    f"The service's answer is larger than {MAX_ANSWER_BYTES // 2**20} MiB; "
-                    "the rest was not read.",
-                    "Check that the endpoint is the MAI service itself.",
-                    status=response.status_code,
-                )
-        body = bytes(received)
-        for secret in self._secrets:
-            if secret in body:
-                body = body.replace(secret, b"[hidden]")
-        return body
+        The error is returned, not raised where it is met: chained to it would be the frames of
+        httpx and h11, which hold the request's headers and what the server said.
+        """
+        started = time.monotonic()
+        with kept_out_of_logs(self._echoes):
+            try:
+                response = await self._client.send(self._request, stream=True)
+                self._sent = True
+                try:
+                    encoding = response.headers.get("content-encoding", "")
+                    body = await bodies.read(response.aiter_raw(), encoding, MAX_ANSWER_BYTES)
+                finally:
+                    await response.aclose()
+            except _NO_CONNECTION as error:
+                return NotSentError(self._reason(error))
+            except httpx.TimeoutException:
+                return self.too_slow()
+            except (httpx.TransportError, ssl.SSLError, OSError) as error:
+                return self._lost(error)
+        if isinstance(body, str):
+            return _unusable(response.status_code, body)
+        return self._answer(response, body, time.monotonic() - started)
+
+    def _answer(self, response: httpx.Response, body: bytes, seconds: float) -> HttpAnswer:
+        """What came, without the profile's secrets should the server echo them."""
+        status, clean = response.status_code, self._echoes.out_of
+        headers = {clean(name.lower()): clean(value) for name, value in response.headers.items()}
+        body = self._echoes.out_of_body(body, picture=status == 200)
+        return HttpAnswer(status, headers, body, seconds)
 
     def _lost(self, error: Exception) -> Exception:
         if not self._sent:
-            return NotSentError(_reason(error))
+            return NotSentError(self._reason(error))
         return ConnectionLostError(
             f"The connection to {self._profile.endpoint} broke after the request was sent "
-            f"({_reason(error)}).",
+            f"({self._reason(error)}).",
             "Queue again if you accept that this picture may be paid for twice.",
         )
+
+    def _reason(self, error: BaseException) -> str:
+        return self._echoes.out_of(str(error).strip())[:200] or type(error).__name__
 
     def too_slow(self) -> ServiceError:
         """The error for a call that passed its time."""
@@ -253,8 +266,12 @@ async def _pause(seconds: float, reason: str, caller: Caller) -> None:
     await asyncio.sleep(seconds)
 
 
-def _reason(error: BaseException) -> str:
-    return str(error).strip()[:200] or type(error).__name__
+def _unusable(status: int, what: str) -> AnswerError:
+    return AnswerError(
+        f"The service's answer {what}.",
+        "Check that the endpoint is the MAI service itself and that no proxy changes its answers.",
+        status=status,
+    )
 
 
 def _unreachable(profile: Profile, error: NotSentError) -> ServiceError:
