@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .options import DEFAULT_KEY, Options
@@ -30,15 +31,18 @@ def start(
     host: str = "127.0.0.1",
     options: Options = _DEFAULTS,
     clock: Callable[[], float] = time.monotonic,
+    certificate: Path | None = None,
 ) -> Emulator:
     """Run the service in a thread of its own and return when it listens.
 
     Port 0 takes a free one. `clock` (seconds) counts requests a minute and the life of tokens.
-    Raises OSError where the address can't be had. Nothing is printed.
+    `certificate` is a PEM file with key and certificate for localhost: with it a second port speaks
+    https, which azure-identity wants of Entra ID. Raises OSError where an address can't be had, or
+    the file can't be read. Nothing is printed.
     """
     from .server import Emulator
 
-    return Emulator(host, port, options, clock)
+    return Emulator(host, port, options, clock, certificate)
 
 
 def app(options: Options = _DEFAULTS) -> web.Application:

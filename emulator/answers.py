@@ -46,6 +46,11 @@ def of_refusal(refused: Refusal) -> Answer:
     return Answer(refused.status, _json(refused.envelope()), JSON, refused.headers)
 
 
+def of_json(status: int, value: object) -> Answer:
+    """A JSON answer of this status."""
+    return Answer(status, _json(value))
+
+
 def of_fault(status: int, body: str, code: str | None) -> Answer:
     """An error that was asked for; `body` is envelope, html, empty or garbage."""
     if body == "envelope":
@@ -71,16 +76,16 @@ def success(
     if kind in ("garbage", "empty-body"):
         return Answer(200, GARBAGE if kind == "garbage" else b"")
     width, height = image.size
-    picture = _picture(image, kind)
+    file = picture(image, kind)
     whole: dict[str, object] = {
         "created": int(time.time()),
         "model": model,
         "size": f"{width}x{height}",
         **_usage(usage, usage_form),
-        "data": _data(picture, kind, url),
+        "data": _data(file, kind, url),
     }
     if kind == "wrong-shape":
-        whole = {"result": {"images": [_base64(picture)]}}
+        whole = {"result": {"images": [_base64(file)]}}
     body = _json([whole] if kind == "list" else whole)
     return Answer(200, body[: len(body) * 3 // 4] if kind == "cut-json" else body)
 
@@ -99,14 +104,14 @@ def _usage(usage: Tokens, form: str) -> dict[str, object]:
     }
 
 
-def _data(picture: bytes, kind: str | None, url: Callable[[bytes], str]) -> list[dict[str, object]]:
+def _data(file: bytes, kind: str | None, url: Callable[[bytes], str]) -> list[dict[str, object]]:
     if kind == "empty-data":
         return []
     if kind == "no-picture":
         return [{}]
     if kind == "url":
-        return [{"url": url(picture)}]
-    text = _base64(picture)
+        return [{"url": url(file)}]
+    text = _base64(file)
     if kind == "truncated-base64":
         text = text[: len(text) * 3 // 4 // 4 * 4 + 1]
     elif kind == "bad-base64":
@@ -116,7 +121,7 @@ def _data(picture: bytes, kind: str | None, url: Callable[[bytes], str]) -> list
     return [{"b64_json": text}]
 
 
-def _picture(image: Image.Image, kind: str | None) -> bytes:
+def picture(image: Image.Image, kind: str | None) -> bytes:
     """The file: a good PNG, or one of another kind."""
     if kind == "not-a-picture":
         return b"This is no picture. " * 50
@@ -134,6 +139,24 @@ def _picture(image: Image.Image, kind: str | None) -> bytes:
         return paint.png(grey.convert("I;16"))
     data = paint.png(image)
     return data[: len(data) // 2] if kind == "truncated-picture" else data
+
+
+def encoded(image: Image.Image, kind: str) -> bytes:
+    """The file of a picture as "png", "jpeg" or "webp"."""
+    if kind == "png":
+        return paint.png(image)
+    buffer = io.BytesIO()
+    image.save(buffer, kind.upper(), quality=90)
+    return buffer.getvalue()
+
+
+def spoilt(file: bytes, kind: str) -> bytes:
+    """A good file made into one of the kinds of directives.ANSWERS."""
+    plain = {"html": PAGE, "garbage": GARBAGE, "empty-body": b"", "huge": bytes(HUGE_BYTES)}
+    if kind in plain:
+        return plain[kind]
+    with Image.open(io.BytesIO(file)) as image:
+        return picture(image.convert("RGB"), kind)
 
 
 def _bomb() -> bytes:

@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from . import foundry, refusal
+from . import foundry, oauth, pixazo, refusal
 from .answers import Answer, of_refusal
+from .jobs import MEDIA_PATH, STATUS_PATH
 from .refusal import Refusal
 from .sending import send
 from .state import STATE, State, begin, entry_of, exchange_of, state_of
@@ -21,6 +22,7 @@ from .state import STATE, State, begin, entry_of, exchange_of, state_of
 log = logging.getLogger(__name__)
 
 CONTROL = "/emulator/"
+_PIXAZO = "/microsoft-mai-image-2-5"
 CLIENT_REQUEST_ID = "x-ms-client-request-id"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -34,6 +36,14 @@ def build(state: State) -> web.Application:
     app.router.add_post("/mai/v1/images/generations", foundry.generations)
     app.router.add_post("/mai/v1/images/edits", foundry.edits)
     app.router.add_route("*", "/openai/{tail:.*}", _openai)
+    app.router.add_post(f"{_PIXAZO}/v1{_PIXAZO}-request", pixazo.generations)
+    app.router.add_post(f"{_PIXAZO}-edit/v1{_PIXAZO}-edit-request", pixazo.edits)
+    app.router.add_get(f"{STATUS_PATH}{{job}}", pixazo.status)
+    app.router.add_get(f"{MEDIA_PATH}{{job}}.{{kind}}", pixazo.media)
+    app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", oauth.discovery)
+    app.router.add_post("/{tenant}/oauth2/v2.0/token", oauth.client_credentials)
+    app.router.add_get(oauth.APP_SERVICE_PATH, oauth.app_service)
+    app.router.add_get(oauth.IMDS_PATH, oauth.imds)
     app.router.add_get(f"{CONTROL}log", _log)
     app.router.add_get(f"{CONTROL}pictures/{{name}}", _picture)
     return app

@@ -7,9 +7,11 @@ import ipaddress
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..mai.models import MODEL_NAMES
 from . import start
+from .oauth import APP_SERVICE_PATH
 from .options import COUNTING, DEFAULT_KEY, EDIT_SIZE, USAGE, Options
 from .server import Emulator
 
@@ -34,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     try:
-        service = start(arguments.port, arguments.host, options)
+        service = start(arguments.port, arguments.host, options, certificate=arguments.certificate)
     except OSError as error:
         sys.stderr.write(
             f"The emulator {error}.\nAnother program may use the port: --port 0 takes a free one.\n"
@@ -59,6 +61,20 @@ def introduction(service: Emulator, host: str) -> str:
     ]
     if all(name not in options.deployments for name in MODEL_NAMES):
         lines.append(f"  {word} DEPLOYMENT_NAME={next(iter(options.deployments), '')}")
+    lines += [
+        "",
+        "As the Pixazo gateway, in profiles.toml:",
+        f'  service = "pixazo", endpoint = "{service.url}"',
+        "As a managed identity, for Entra ID:",
+        f"  {word} IDENTITY_ENDPOINT={service.url}{APP_SERVICE_PATH}",
+        f"  {word} IDENTITY_HEADER={options.identity_header}",
+    ]
+    if service.authority:
+        lines += [
+            "As Entra ID for a client's secret:",
+            f"  {word} AZURE_AUTHORITY_HOST={service.authority}",
+            f"  {word} AZURE_CLIENT_SECRET={options.client_secret}",
+        ]
     lines += ["", "Deployments:"]
     lines += [
         f"  {name}" if name == model else f"  {name} -> {model}"
@@ -112,6 +128,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--fault", default="", help="a fault for every image request, such as 'status=503 first=2'")
     add("--edit", default="", help="a change to every edit, such as 'shift=4,-3'")
     add("--usage", choices=USAGE, default="usage", help="where answers have their token counts")
+    add("--queued", type=float, default=2.0, help="seconds that a gateway's job is queued (2)")
+    add("--processing", type=float, default=5.0, help="seconds that it is processed (5)")
+    add("--job", default="", help="what every such job does, such as 'end=failed'")
+    add("--balance", type=float, help="USD after which the gateway answers 402 (default: no end)")
+    add("--certificate", type=Path, help="PEM file for localhost: speak https too, for Entra ID")
+    add("--token-life", type=float, default=3600.0, help="seconds that a token is good (3600)")
+    add("--token-fault", default="", help="a fault for every request for a token")
     add("--edit-size", choices=EDIT_SIZE, default="by model", help="what size does on edits")
     return parser
 
@@ -142,6 +165,12 @@ def _options(arguments: argparse.Namespace) -> Options:
         edits=arguments.edit,
         usage=arguments.usage,
         edit_size=arguments.edit_size,
+        queued=arguments.queued,
+        processing=arguments.processing,
+        job=arguments.job,
+        balance=arguments.balance,
+        token_life=arguments.token_life,
+        token_fault=arguments.token_fault,
     )
 
 

@@ -3,7 +3,8 @@
 A directive is words with white space between them, each `name=value`. It stands
 
 - in a prompt, so that a graph can ask: `a red fox [[fault status=500 first=2]] [[latency 2]]`,
-  `[[edit shift=4,-3]]`; several of them add up;
+  `[[edit shift=4,-3]]`, and of a gateway's job (see job_words.py) `[[job end=failed]]`,
+  `[[poll status=500 first=2]]`, `[[media cut=50%]]`; several of them add up;
 - in a header of one request: `x-emulator-fault`, `x-emulator-latency`, `x-emulator-edit`;
 - server-wide: the command line's `--fault`, `--latency` and `--edit`, or `Options`.
 
@@ -52,6 +53,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import values
+from .job_words import WORDS as _JOB_WORDS
+from .job_words import JobWords
 from .values import MAX_SIDE, Cut, DirectiveError
 
 ANSWERS = (
@@ -64,6 +67,8 @@ ANSWERS = (
 RESETS = ("headers", "body", "answer", "middle")
 """When `reset=` strikes: headers in, body begun (both unbilled, and not from a prompt), before a
 byte of the answer, in the middle of the answer (both billed)."""
+
+_DIRECTIVES = ("fault", "edit", "latency", "job", "poll", "media")
 
 EARLY_RESETS = ("headers", "body")
 
@@ -129,6 +134,9 @@ class Directives:
     fault: Fault | None = None
     latency: float | None = None
     edits: Edits | None = None
+    job: JobWords | None = None
+    poll: Fault | None = None
+    media: Fault | None = None
 
 
 def parse_fault(text: str) -> Fault | None:
@@ -143,6 +151,12 @@ def parse_edits(text: str) -> Edits | None:
     return Edits(**_pairs("edit", words, _EDIT_WORDS)) if words else None
 
 
+def parse_job(text: str) -> JobWords | None:
+    """What a job is to do, None for an empty text. Raises DirectiveError."""
+    words = text.split()
+    return JobWords(**_pairs("job", words, _JOB_WORDS)) if words else None
+
+
 def parse_latency(text: str) -> float:
     """Seconds, from `2` or `latency=2`. Raises DirectiveError."""
     value = text.strip()
@@ -151,7 +165,7 @@ def parse_latency(text: str) -> float:
 
 def in_prompt(prompt: str) -> Directives:
     """The directives and trigger words of a prompt. Raises DirectiveError."""
-    words: dict[str, list[str]] = {"fault": [], "edit": [], "latency": []}
+    words: dict[str, list[str]] = {name: [] for name in _DIRECTIVES}
     for match in re.finditer(r"\[\[\s*([A-Za-z]+)([^\[\]]*)\]\]", prompt):
         name = match.group(1)
         if name in words:
@@ -170,6 +184,9 @@ def in_prompt(prompt: str) -> Directives:
         fault,
         parse_latency(words["latency"][0]) if words["latency"] else None,
         parse_edits(" ".join(words["edit"])),
+        parse_job(" ".join(words["job"])),
+        parse_fault(" ".join(words["poll"])),
+        parse_fault(" ".join(words["media"])),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..mai.models import BY_NAME, MODEL_NAMES
-from .directives import parse_edits, parse_fault
+from .directives import parse_edits, parse_fault, parse_job
 
 DEFAULT_KEY = "emulator"
 """The API key that is accepted unless another is set: no secret, it opens nothing but this."""
@@ -40,6 +40,13 @@ class Options:
       num_output_tokens), or "absent".
     - `edit_size`: what `size` does on edits; "by model" is as measured: accepted on 2.6 and later,
       ignored on 2.5.
+    - `queued`, `processing`: seconds that a job of the Pixazo gateway is in each state; `job`: the
+      directive (see job_words.py) that every job gets; `balance`: USD after which the gateway
+      answers 402, None for no end.
+    - `token_life`: seconds for which a token that the emulator grants is accepted; `token_told`:
+      the life that its answer tells, None for the true one; `token_fault`: the directive that
+      every request for a token gets; `client_secret`, `identity_header`: what such a request must
+      bring.
 
     Raises ValueError for what can't be.
     """
@@ -60,6 +67,15 @@ class Options:
     usage: str = "usage"
     edit_size: str = "by model"
     max_body: int = MAX_BODY_BYTES
+    queued: float = 0.0
+    processing: float = 0.0
+    job: str = ""
+    balance: float | None = None
+    token_life: float = 3600.0
+    token_told: float | None = None
+    token_fault: str = ""
+    client_secret: str = field(default=DEFAULT_KEY, repr=False)
+    identity_header: str = field(default=DEFAULT_KEY, repr=False)
 
     def __post_init__(self) -> None:
         _one_of("counting", self.counting, COUNTING)
@@ -67,8 +83,10 @@ class Options:
         _one_of("edit_size", self.edit_size, EDIT_SIZE)
         if not self.key:
             raise ValueError("The emulator's key must not be empty.")
-        if self.latency < 0 or self.window <= 0:
+        if min(self.latency, self.queued, self.processing) < 0 or self.window <= 0:
             raise ValueError("The latency must be 0 s or more, the window longer than 0 s.")
+        if self.token_life <= 0:
+            raise ValueError("A token must live longer than 0 s.")
         for rpm in (self.rpm, *self.rpm_by_deployment.values()):
             if rpm is not None and rpm <= 0:
                 raise ValueError(f"{rpm:g} requests a minute is no limit that lets anything pass.")
@@ -79,7 +97,9 @@ class Options:
         for name in self.rpm_by_deployment:
             _one_of("deployment with requests a minute", name, tuple(self.deployments))
         parse_fault(self.fault)
+        parse_fault(self.token_fault)
         parse_edits(self.edits)
+        parse_job(self.job)
 
     def rpm_of(self, deployment: str) -> float | None:
         """Requests a minute of one deployment, None for no limit."""

@@ -20,6 +20,15 @@ class Refusal(Exception):
         return {"error": {"code": self.code, "message": self.message, "details": self.message}}
 
 
+@dataclass(eq=False)
+class GatewayRefusal(Refusal):
+    """The same of the Pixazo gateway: `code` is its short text, and there are no details."""
+
+    def envelope(self) -> dict[str, object]:
+        """The JSON body."""
+        return {"error": self.code, "message": self.message}
+
+
 def missing(parameter: str) -> Refusal:
     """A required parameter is absent or empty."""
     return Refusal(400, "missing_required_parameter", f"Missing required parameter: '{parameter}'.")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from types import TracebackType
 
 from aiohttp import web
 
 from .application import build
+from .directives import parse_job
 from .options import Options
 from .record import Log
 from .state import State
@@ -26,11 +29,25 @@ JOIN_SECONDS = 10.0
 class Emulator:
     """A running service. `url` is its origin, `log` what it saw and would have billed.
 
+    With a `certificate` for localhost (a PEM file with its key) it listens on a second port too,
+    over https: `authority` is that origin, for Entra ID's tokens.
     Ends with `stop`, as a context manager, or with the process. All methods are for any thread.
     """
 
-    def __init__(self, host: str, port: int, options: Options, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        options: Options,
+        clock: Callable[[], float],
+        certificate: Path | None = None,
+    ) -> None:
         self.options = options
+        self.authority = ""
+        self._tls: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(certificate)
         self._state = State(options, clock)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -51,6 +68,14 @@ class Emulator:
     def fault(self, text: str) -> None:
         """Change the server-wide fault; "" for none. Raises directives.DirectiveError."""
         self._state.faults.set(text)
+
+    def job(self, text: str) -> None:
+        """Change what every job of the gateway does; "" for nothing special. See job_words.py."""
+        self._state.job = parse_job(text)
+
+    def token_fault(self, text: str) -> None:
+        """Change the fault that every request for a token gets; "" for none."""
+        self._state.token_faults.set(text)
 
     def latency(self, seconds: float) -> None:
         """Change the time from a good request to its answer."""
@@ -107,6 +132,9 @@ class Emulator:
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()
+            if self._tls is not None:
+                await web.TCPSite(runner, host, 0, ssl_context=self._tls).start()
+                self.authority = f"https://localhost:{runner.addresses[1][1]}"
             self._ready.set_result(runner.addresses[0][1])
             await self._stopping.wait()
         finally:

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from .access import Access
-from .directives import Edits, parse_edits
+from .directives import Edits, parse_edits, parse_job
 from .faults import Faults
+from .job_words import JobWords
+from .jobs import Jobs
 from .limits import Limits
 from .options import Options
 from .record import Entry, Log
@@ -33,7 +35,10 @@ class State:
         self.access = Access(options, clock)
         self.limits = Limits(options, clock)
         self.faults = Faults(options.fault)
+        self.token_faults = Faults(options.token_fault)
         self.edits: Edits = parse_edits(options.edits) or Edits()
+        self.job: JobWords | None = parse_job(options.job)
+        self.jobs = Jobs(options, clock)
         self.latency = options.latency
         self.log = Log()
         self._published: OrderedDict[str, bytes] = OrderedDict()

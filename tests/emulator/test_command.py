@@ -119,14 +119,27 @@ def test_bad_options_end_the_command_with_usage(argv, capsys):
 def test_every_option_reaches_the_service(monkeypatch):
     seen = []
 
-    def start(port, host, options):
+    def start(port, host, options, certificate):
+        assert str(certificate) == "localhost.pem"
         seen.append((port, host, options))
         raise OSError("stop here")
 
     monkeypatch.setattr(command, "start", start)
     argv = "--host ::1 --port 0 --token t --rpm 3 --rpm a=7 --deployment a=MAI-Image-2 --window 6"
     more = "--burst 2 --count-refused --latency 1.5 --usage absent --edit-size refused"
-    texts = ["--counting", "token bucket", "--fault", "status=500", "--edit", "shift=1,1"]
+    more += " --queued 3 --processing 4 --balance 5 --token-life 6 --certificate localhost.pem"
+    texts = [
+        "--job",
+        "end=failed",
+        "--token-fault",
+        "status=404",
+        "--counting",
+        "token bucket",
+        "--fault",
+        "status=500",
+        "--edit",
+        "shift=1,1",
+    ]
     assert command.main([*argv.split(), *more.split(), *texts]) == 1
     assert seen == [
         (
@@ -146,6 +159,12 @@ def test_every_option_reaches_the_service(monkeypatch):
                 edits="shift=1,1",
                 usage="absent",
                 edit_size="refused",
+                queued=3,
+                processing=4,
+                job="end=failed",
+                balance=5,
+                token_life=6,
+                token_fault="status=404",
             ),
         )
     ]
