@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
+from uuid import UUID
 
-from . import foundry
+from . import foundry, pixazo
 from .errors import (
     BadRequestError,
     Billed,
     BlockedError,
     MaiError,
+    PendingError,
     RunningElsewhere,
     StoreError,
 )
-from .flight import Flight
+from .flight import Flight, Work
+from .jobs import Jobs
 from .ledger import Call, Ledger, Outcome
 from .messages import Edit, Progress, Result
 from .models import BY_NAME, Model
@@ -37,12 +40,6 @@ _ELSEWHERE_POLL = 0.5
 """Seconds between looks at a call that another process has in flight."""
 
 
-class Work(Protocol):
-    """Runs a blocking job outside the event loop."""
-
-    def __call__(self, job: Callable[[], T]) -> Awaitable[T]: ...
-
-
 @dataclass
 class Desk:
     """What every call needs: where pictures are kept, money is written down, turns are taken."""
@@ -54,6 +51,7 @@ class Desk:
     write_down: Work
     """One job at a time, in the order of the calls."""
     work: Work
+    jobs: Jobs
     unsaved: dict[str, Result] = field(default_factory=dict)
     """Pictures that aren't on the disk (yet): kept for as long as the process lives, and tried
     again when they are asked for."""
@@ -83,26 +81,39 @@ class Desk:
     async def _buy(self, flight: Flight) -> Result:
         """Write the call down, send it and close its ledger row, whatever happens."""
         model = BY_NAME[flight.message.model]
-        row = await self._open(flight, model)
+        job = await self.jobs.find(flight)
+        row = await self._open(flight, model) if job is None else job.row
         try:
             # Another process may have landed it between the first look and the row.
             kept = await self._kept(flight)
             if kept is not None:
-                await self._close(row, Outcome.WITHDRAWN)
+                await self._close(row, Outcome.WITHDRAWN if job is None else Outcome.DELIVERED)
                 return kept
-            result = await self._send(flight, model, row)
-        except asyncio.CancelledError:
-            await self._close(row, Outcome.PERHAPS_BILLED if flight.out else Outcome.WITHDRAWN)
+            if job is None:
+                result = await self._send(flight, model, row)
+            else:
+                result = await self.jobs.resumed(flight, job)
+        except PendingError:
+            await self.jobs.leave(row)
             raise
         except MaiError as error:
             await self._close(row, _outcome(error), error=error)
             raise
-        except Exception:
-            await self._close(row, Outcome.PERHAPS_BILLED if flight.out else Outcome.REFUSED)
+        except BaseException as error:
+            await self._give_up(flight, row, cancelled=isinstance(error, asyncio.CancelledError))
             raise
         if flight.profile.emulated:
             result = _emulated(result)
         return await _uninterrupted(self._bring_in(flight, row, result))
+
+    async def _give_up(self, flight: Flight, row: int, *, cancelled: bool) -> None:
+        """Settle the row of a call that was cancelled, or failed in an unforeseen way."""
+        if flight.job_id:
+            await self.jobs.leave(row)
+        elif flight.out:
+            await self._close(row, Outcome.PERHAPS_BILLED)
+        else:
+            await self._close(row, Outcome.WITHDRAWN if cancelled else Outcome.REFUSED)
 
     async def _open(self, flight: Flight, model: Model) -> int:
         """The call's ledger row. One that is cancelled while it is written is withdrawn."""
@@ -128,6 +139,8 @@ class Desk:
         sender = _Sender(self, flight, model, row)
         answer = await self.transport.send(flight.profile, sender)
         await sender.answered(answer)
+        if flight.profile.service == "pixazo":
+            return await self.jobs.begun(flight, row, answer)
         message = flight.message
         try:
             return await self.work(lambda: foundry.read(answer, message))
@@ -202,7 +215,12 @@ class _Sender:
         deployment = self._deployments[self._lane.name]
         await self._set_out(True, deployment)
         self._flight.tell(Progress("sent"))
-        return foundry.build(self._flight.message, self._flight.profile.endpoint, deployment)
+        if self._flight.profile.service == "pixazo":
+            return pixazo.build(self._flight.message, self._flight.profile.endpoint)
+        call_id = str(UUID(self._flight.key[:32]))
+        return foundry.build(
+            self._flight.message, self._flight.profile.endpoint, deployment, call_id
+        )
 
     async def _set_out(self, out: bool, deployment: str | None = None) -> None:
         if out == self._flight.out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import pixazo
 from .errors import OptionError, PictureError, PromptError
 from .messages import Edit, Generate, Message
 from .models import BY_NAME, CATALOGUE, DEFAULT_MODEL, Model
@@ -18,6 +19,12 @@ def check(message: Message) -> Model:
     elif isinstance(message, Generate) and not message.auto_aspect_ratio:
         check_size(model, message.width, message.height)
     return model
+
+
+def check_service(message: Message, service: str) -> None:
+    """InputError for a message that can be sent, but not to this profile's service."""
+    if service == "pixazo":
+        pixazo.check(message)
 
 
 def model_named(name: str) -> Model:

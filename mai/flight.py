@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from .messages import Message, Progress, Result
 from .profiles import Profile
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 Listener = Callable[[Progress], None]
+
+
+class Work(Protocol):
+    """Runs a blocking job outside the event loop."""
+
+    def __call__(self, job: Callable[[], T]) -> Awaitable[T]: ...
 
 
 @dataclass(eq=False)

@@ -36,26 +36,28 @@ def elsewhere(sql: sqlite3.Connection, key: str, now: float) -> bool:
 @dataclass(frozen=True, slots=True)
 class Lost:
     """A call that nobody will finish. `out`: it may have been at the service; `newest`: no later
-    call asked for the same key, so a picture that is there can only be this one's.
+    call asked for the same key, so a picture that is there can only be this one's; `job`: its
+    service knows it by an id by which it can still be resumed.
     """
 
     row: int
     key: str
     out: bool
     newest: bool
+    job: bool = False
 
 
 def lost(sql: sqlite3.Connection, now: float) -> list[Lost]:
-    """Calls in flight whose process is dead, and which no job can resume."""
+    """Calls in flight whose process is dead."""
     rows = sql.execute(
         "SELECT id, key, out, NOT EXISTS (SELECT 1 FROM calls AS later WHERE later.key = calls.key"
         " AND later.id > calls.id AND (later.outcome = 'delivered' OR later.outcome IS NULL)),"
-        " opened_at, machine, pid, started FROM calls"
-        " WHERE outcome IS NULL AND (job_id IS NULL OR opened_at < ?)",
+        " job_id IS NOT NULL AND opened_at >= ?, opened_at, machine, pid, started FROM calls"
+        " WHERE outcome IS NULL",
         (now - JOB_SECONDS,),
     ).fetchall()
     return [
-        Lost(row[0], row[1], bool(row[2]), bool(row[3]))
+        Lost(row[0], row[1], bool(row[2]), bool(row[3]), bool(row[4]))
         for row in rows
-        if not lives(Owner(*row[5:]), row[4], now)
+        if not lives(Owner(*row[6:]), row[5], now)
     ]

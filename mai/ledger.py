@@ -187,6 +187,14 @@ class Ledger:
                 "UPDATE calls SET job_id = ? WHERE id = ? AND outcome IS NULL", (job_id, row)
             )
 
+    def leave_job(self, row: int) -> None:
+        """Nobody follows the job of this row now: any process may take it up."""
+        with self._database.write() as sql:
+            sql.execute(
+                "UPDATE calls SET pid = 0 WHERE id = ? AND outcome IS NULL AND job_id IS NOT NULL",
+                (row,),
+            )
+
     def find_job(self, key: str) -> Job | None:
         """The newest unfinished call of this request that has a job id.
 
@@ -214,9 +222,9 @@ class Ledger:
 
         For the start; it also checks that the file is whole. Calls that were not out (see mark)
         become withdrawn, uncounted; the newest of a key that `landed` knows becomes delivered: its
-        process died between picture and row. Calls with a job id stay in flight for a week, as they
-        can be resumed. Should the owner live after all (unseen, in another container), its mark()
-        and close() still hold.
+        process died between picture and row. Others with a job id stay in flight for a week, as
+        they can be resumed. Should the owner live after all (unseen, in another container), its
+        mark() and close() still hold.
         """
         now = self._now()
         self._database.verify()
@@ -229,6 +237,8 @@ class Ledger:
                 outcome = Outcome.PERHAPS_BILLED if lost.out else Outcome.WITHDRAWN
                 if lost.out and lost.newest and landed(lost.key):
                     outcome = Outcome.DELIVERED
+                elif lost.job:
+                    continue
                 perhaps += outcome is Outcome.PERHAPS_BILLED
                 sql.execute(
                     "UPDATE calls SET outcome = ?, closed_at = ?, counted_nano = estimate_nano * ?,"

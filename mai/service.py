@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .calls import Desk
-from .checks import check
+from .checks import check, check_service
 from .errors import Billed, CancelledCall, MaiError, ProfileError, StoreError
 from .flight import Flight, Listener, tell
+from .jobs import GO_ON, POLL, Jobs
 from .ledger import Ledger
 from .messages import Message, Progress, Result, request_key
 from .profiles import Profile, Profiles
@@ -39,7 +40,8 @@ class Service:
     """The client. Safe to call from any thread; make one where it is first needed.
 
     `folder` holds the store, the ledger and the quota. `launch_emulator` starts the built-in
-    emulator and gives its address; without it the profile "emulator" can't be used.
+    emulator and gives its address; without it the profile "emulator" can't be used. `poll` is the
+    seconds between polls of a gateway's job.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Service:
         *,
         launch_emulator: Callable[[], str] | None = None,
         transport: Transport | None = None,
+        poll: float = POLL,
     ) -> None:
         self.profiles = profiles
         limit = profiles.store_limit_bytes()
@@ -56,9 +59,9 @@ class Service:
         self.ledger = Ledger(folder / "ledger.sqlite")
         self.transport = transport or Transport()
         quota = Quota(folder / "quota.sqlite")
-        self._desk = Desk(
-            self.store, self.ledger, quota, self.transport, self._write_down, self._work
-        )
+        write_down, work = self._write_down, self._work
+        jobs = Jobs(self.transport, self.ledger, write_down, work, profiles.get, poll)
+        self._desk = Desk(self.store, self.ledger, quota, self.transport, write_down, work, jobs)
         self._launch_emulator = launch_emulator
         self._emulator_url = ""
         self._flights: dict[str, Flight] = {}
@@ -117,6 +120,7 @@ class Service:
                 raise _ending()
             check(message)
             profile = self.profiles.get(name)
+            check_service(message, profile.service)
             key = request_key(message, profile.store_service)
         except Exception as error:
             _fail(future, error)
@@ -231,12 +235,12 @@ class Service:
     async def _wind_up(self, grace: float | None) -> None:
         flights = list(self._flights.values())
         for flight in flights:
-            if not flight.out and flight.task is not None:
+            if (flight.job_id or not flight.out) and flight.task is not None:
                 flight.task.cancel()
         tasks = [flight.task for flight in flights if flight.task is not None]
         if tasks:
             longest = max(f.profile.shutdown_grace for f in flights) if grace is None else grace
-            out = sum(flight.out for flight in flights)
+            out = sum(flight.out and not flight.job_id for flight in flights)
             if out:
                 logger.warning("waiting up to %.0f s for %d paid calls to land", longest, out)
             _, late = await asyncio.wait(tasks, timeout=longest)
@@ -257,6 +261,8 @@ def _ending() -> CancelledCall:
 
 
 def _withdrawn(flight: Flight) -> CancelledCall:
+    if flight.job_id:
+        return CancelledCall("The program ended before the job did.", GO_ON)
     if flight.out:
         return CancelledCall(
             "The program ended before the picture came.",

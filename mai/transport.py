@@ -290,8 +290,7 @@ def _media_refused(url: str) -> PendingError:
     where = f"on the host {hosts.shown(host)}" if host else "at an address that can't be read"
     return PendingError(
         f"The picture is ready, but lies {where}, from which nothing is fetched.",
-        "If that host is the gateway's, add it to media_hosts in the profile and queue again: the "
-        "picture is fetched then, not bought again.",
+        "If that host is the gateway's, add it to media_hosts in the profile.",
     )
 
 

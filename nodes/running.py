@@ -177,11 +177,15 @@ class _Listener:
         self.states[self.index] = progress
 
 
+_JOB_PHASES = ("queued", "processing")
+"""What a gateway says of a job that is under way."""
+
+
 def describe(states: Sequence[Progress | None], done: int, seconds: float) -> str:
     """One line on what the calls are doing: "sent 2 of 4 · 14 s"."""
     phases = [state.phase if state else "" for state in states]
     count, now = len(states), time.monotonic()
-    sent = sum(phase in ("sent", "joined") for phase in phases)
+    sent = sum(phase in ("sent", "joined", *_JOB_PHASES) for phase in phases)
     parts = [f"sent {sent} of {count}"]
     if done and count > 1:
         parts.append(f"{done} done")
@@ -191,6 +195,11 @@ def describe(states: Sequence[Progress | None], done: int, seconds: float) -> st
         if first.rpm:
             parts.append(f"{first.rpm:g} requests a minute")
         parts.append(f"your turn in {max(0.0, (first.until or now) - now):.0f} s")
+    for phase in _JOB_PHASES:
+        if phase in phases:
+            parts.append(f"{phases.count(phase)} {phase}" if count > 1 else phase)
+    polls = [state.reason for state in states if state and state.phase in _JOB_PHASES]
+    parts += [reason for reason in polls if reason][:1]
     retries = [state for state in states if state and state.phase == "retrying"]
     if retries:
         parts.append(f"{retries[0].reason}, trying again")
@@ -242,8 +251,8 @@ def _worst(errors: Iterable[MaiError]) -> Billed:
     return Billed.PERHAPS if any(e.billed is Billed.PERHAPS for e in errors) else Billed.NO
 
 
-def info(batch: Batch, profile: str, notes: Sequence[str] = ()) -> str:
-    """What a node says of its pictures, as JSON."""
+def info(batch: Batch, profile: str, notes: Sequence[str] = (), **more: object) -> str:
+    """What a node says of its pictures, as JSON; `more` are facts of that node alone."""
     pictures = [
         {"index": i, "seed": batch.messages[i].seed, **_facts(result)}
         for i, result in enumerate(batch.results)
@@ -260,6 +269,7 @@ def info(batch: Batch, profile: str, notes: Sequence[str] = ()) -> str:
                 {"index": i, "reason": error.what} for i, error in sorted(batch.errors.items())
             ],
             "notes": list(notes),
+            **more,
         },
         ensure_ascii=False,
         indent=1,
