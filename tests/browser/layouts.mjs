@@ -1,0 +1,141 @@
+// How the example workflows look on the page: where each node of an API-format twin stands, which
+// nodes are grouped, and what the note says. Boxes are [x, y, width, height] in the canvas's pixels.
+// Leave room: Vue draws nodes up to a third taller and at least 225 wide, and a run adds a line.
+
+const ACCOUNT = `**No account?** Write *emulator* into **profile** of every paid node (among the advanced inputs): \
+test pictures, marked as such, made on this machine, free.
+
+**With an account**, *default* is the first profile in profiles.toml, or the one that the environment \
+variables AZURE_ENDPOINT and AZURE_API_KEY make. The README says how.`;
+
+const AGAIN = `A second run with the same inputs buys nothing: the pictures come from the store. \
+A new **seed** buys new ones.`;
+
+const GREEN = '#8a8';
+const BLUE = '#3f789e';
+const BROWN = '#b58b2a';
+const GREY = '#888';
+
+export const LAYOUTS = {
+  text_to_4k: {
+    id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3401',
+    note: {
+      box: [0, 20, 350, 440],
+      title: 'Text to 4K',
+      text: `# Text to 4K
+
+MAI-Image-2.6 makes at most 2.36 megapixels. This graph gets 3840 x 2160 from it, exactly:
+
+1. **Size Helper** picks the size that the model makes best for 16:9 (2048 x 1152), and the scale \
+from there to the target (1.875).
+2. **MAI Generate** buys one picture of that size.
+3. **Upscale Image By** enlarges it on this machine.
+4. **Upscale Image** cuts it at the centre to exactly the target.
+
+**Cost: about $0.09 a run.** ${AGAIN}
+
+${ACCOUNT}
+
+**To change:** type another target, or take the ratio "from target". For more detail than Lanczos \
+can give, put *Upscale Image (using Model)* before step 3 and lower its scale.`,
+    },
+    nodes: {
+      1: [400, 60, 260, 300],
+      2: [720, 60, 320, 430],
+      3: [1100, 60, 240, 90],
+      4: [1380, 60, 240, 150],
+      5: [1660, 60, 400, 430],
+      6: [720, 600, 320, 240],
+      7: [1100, 600, 520, 240],
+    },
+    groups: [
+      { title: 'Plan: free', nodes: [1], color: GREEN },
+      { title: 'Buy one picture', nodes: [2], color: BROWN },
+      { title: 'On this machine: free', nodes: [3, 4, 5], color: BLUE },
+      { title: 'To read after a run', nodes: [6, 7], color: GREY },
+    ],
+  },
+
+  edit_with_two_references: {
+    id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3402',
+    note: {
+      box: [0, 20, 350, 440],
+      title: 'Edit with two references',
+      text: `# Edit with two references
+
+**MAI Edit** takes up to five pictures. The first is the one that is edited; the prompt speaks of \
+"the first image", "the second image", in the order of the sockets. A free socket appears when one \
+is connected.
+
+**Your own pictures:** replace the two MAI Generate nodes by *Load Image* nodes. They are here so \
+that the graph opens and runs without a file that you don't have.
+
+The service paints about 1 megapixel in the shape of the first image; **output_size** says whether \
+it is scaled to the size of that image. With a **mask**, only what is white in it changes.
+
+**Cost: about $0.11 a run:** $0.04 for the room, $0.02 for the chair, $0.05 for the edit. ${AGAIN}
+
+${ACCOUNT}
+
+MAI-Image-2.5 takes one reference only; 2.6 takes five.`,
+    },
+    nodes: {
+      1: [400, 60, 320, 430],
+      2: [400, 600, 320, 430],
+      3: [735, 135, 195, 170],
+      4: [735, 675, 195, 230],
+      5: [1110, 60, 360, 620],
+      6: [1550, 60, 450, 440],
+      7: [1550, 620, 450, 410],
+    },
+    groups: [
+      { title: 'The first image: yours, or this one', nodes: [1, 3], color: GREEN },
+      { title: 'The second image: yours, or this one', nodes: [2, 4], color: GREEN },
+      { title: 'Edit', nodes: [5], color: BROWN },
+      { title: 'Result', nodes: [6], color: BLUE },
+      { title: 'To read after a run', nodes: [7], color: GREY },
+    ],
+  },
+
+  cut_out_over_photograph: {
+    id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3403',
+    note: {
+      box: [0, -50, 1630, 225],
+      title: 'Cut out over a photograph',
+      text: `# Cut out over a photograph
+
+A generated thing on white becomes a mask, and the mask lays it over a photograph. After the two \
+purchases everything is done by ComfyUI's own nodes, free, as often as you like.
+
+1. The balloon is red, the background white: in the **green channel** one is dark, the other \
+bright.
+2. **Invert** and **Threshold** make a mask of the dark part; **Feather** lets it fade at the frame.
+3. **Image Composite Masked** lays the balloon over the photograph. **x** and **y** move it.
+
+**Your own photograph:** replace *The photograph* by a *Load Image* node. It stays bit for bit as \
+it was wherever the mask is black.
+
+**Cost: about $0.06 a run**, $0.02 with your own photograph. ${AGAIN}
+
+${ACCOUNT}`,
+    },
+    nodes: {
+      1: [0, 370, 320, 410],
+      2: [0, 890, 320, 410],
+      3: [440, 610, 240, 90],
+      4: [390, 890, 225, 60],
+      5: [635, 890, 225, 30],
+      6: [880, 890, 225, 60],
+      7: [1125, 890, 225, 130],
+      8: [1390, 890, 240, 330],
+      9: [1390, 370, 240, 170],
+      10: [1660, 370, 380, 410],
+    },
+    groups: [
+      { title: 'The photograph: yours, or this one', nodes: [1], color: GREEN },
+      { title: 'Something on white', nodes: [2], color: BROWN },
+      { title: 'Mask', nodes: [4, 5, 6, 7, 8], color: BLUE },
+      { title: 'Composite', nodes: [3, 9, 10], color: BLUE },
+    ],
+  },
+};

@@ -1,0 +1,90 @@
+"""Node, Chromium and playwright-core for the tests that drive the real page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SCRIPTS = ROOT / "tests" / "browser"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+class Missing(Exception):
+    """What is not on this machine, and how it could be."""
+
+
+def run(script: str, *arguments: str, timeout: float = 300.0) -> str:
+    """Run a script of tests/browser with Node; gives what it printed.
+
+    Missing where a tool isn't there, AssertionError with its last words where it failed.
+    """
+    command = [_program("node"), str(SCRIPTS / script), *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, env=environ(), check=False
+    )
+    assert done.returncode == 0, f"{script} failed:\n{done.stderr[-2000:]}{done.stdout[-500:]}"
+    return done.stdout
+
+
+def environ() -> Mapping[str, str]:
+    """This process's environment with what the scripts need; Missing where something isn't there.
+
+    playwright-core is taken from $PLAYWRIGHT_CORE, from where Node finds it, or it is put into
+    .venv by npm, once.
+    """
+    _program("node")
+    found = {"CHROMIUM": _browser(), "PLAYWRIGHT_CORE": _playwright_core()}
+    return {**os.environ, **found}
+
+
+def _browser() -> str:
+    names = [os.environ.get("CHROMIUM", ""), *BROWSERS]
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    if found is None:
+        raise Missing("no Chromium on this machine: install one, or set CHROMIUM to its path")
+    return found
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise Missing(f"no {name} on this machine: install Node.js")
+    return found
+
+
+def _playwright_core() -> str:
+    named = os.environ.get("PLAYWRIGHT_CORE", "")
+    if named:
+        return named
+    find = "console.log(require('path').dirname(require.resolve('playwright-core/package.json')))"
+    done = _quiet(_program("node"), "-e", find, folder=SCRIPTS)
+    if done.returncode == 0:
+        return done.stdout.strip()
+    return str(_installed())
+
+
+def _installed() -> Path:
+    """playwright-core of tests/browser/package.json in .venv, installed there the first time."""
+    folder = ROOT / ".venv" / "browser"
+    package = folder / "node_modules" / "playwright-core"
+    wanted = (SCRIPTS / "package.json").read_text(encoding="utf-8")
+    stamp = folder / "package.json"
+    if package.is_dir() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return package
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(wanted, encoding="utf-8")
+    options = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+    done = _quiet(_program("npm"), "install", *options, folder=folder)
+    if done.returncode != 0 or not package.is_dir():
+        raise Missing("playwright-core is not installed, and npm could not install it")
+    return package
+
+
+def _quiet(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
