@@ -1,0 +1,50 @@
+"""A real ComfyUI whose page the tests drive; without one, or a browser, they are skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import browser_tools
+import pytest
+from mai_image import emulator
+from mai_image.demo.find import ROOT, NotUsable, locate
+from mai_image.demo.launch import Server
+from mai_image.demo.service import environ_for
+
+HERE = Path(__file__).resolve().parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = [item for item in items if item.path.is_relative_to(HERE)]
+    reason = _why_not() if here else None
+    for item in here:
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _why_not() -> str | None:
+    try:
+        if locate() is None:
+            return "no ComfyUI on this machine: set COMFYUI_PATH to its folder"
+        browser_tools.environ()
+    except (NotUsable, browser_tools.Missing) as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running ComfyUI with nothing but this pack; its profile "default" is an emulator."""
+    comfyui = locate()
+    assert comfyui is not None
+    with (
+        emulator.start() as service,
+        Server(
+            comfyui,
+            output=tmp_path_factory.mktemp("output"),
+            packages=ROOT / ".venv" / "comfyui-packages",
+            environ=environ_for(service.url),
+        ) as running,
+    ):
+        yield running
