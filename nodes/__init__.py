@@ -10,9 +10,11 @@ from typing_extensions import override
 from ..page import routes
 from ..page.access import Server
 from . import running
+from .crop import MAICrop
 from .edit import MAIEdit
 from .generate import MAIGenerate
 from .size_helper import MAISizeHelper
+from .stitch import MAIStitch
 
 
 class MAIExtension(ComfyExtension):
@@ -26,4 +28,4 @@ class MAIExtension(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [MAIGenerate, MAIEdit, MAISizeHelper]
+        return [MAIGenerate, MAIEdit, MAISizeHelper, MAICrop, MAIStitch]

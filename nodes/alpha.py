@@ -19,9 +19,9 @@ from .rectangle import Rect, bounds
 
 Levels = npt.NDArray[np.uint8]
 
-RECTANGLES = 12
+RECTANGLES = 8
 """A disc is grown as the union of at most so many rectangles inscribed in it: exact up to a radius
-of 16 or so, and never beyond the disc. Their cost does not depend on the radius."""
+of 8 or so, and never beyond the disc. Their cost hardly depends on the radius."""
 
 FAINT = 16
 """Blurred coverage (of 255) below which a part of a mask is too small for a ramp: it stays hard."""
@@ -183,14 +183,18 @@ def _thin(covered: Levels, support: Levels, pixels: int) -> Levels | None:
     """The best coverage found within about `pixels` of each pixel; None if it is full all over."""
     cell = max(1, pixels // 2)
     height, width = covered.shape
-    inside = np.minimum(covered, support)
-    rows = np.maximum.reduceat(inside, np.arange(0, height, cell), axis=0)
-    best = np.maximum.reduceat(rows, np.arange(0, width, cell), axis=1)
-    near = widest(best, 2, 2)
-    if near[best > 0].min() == 255:
+    near = widest(pooled(np.minimum(covered, support), cell), 2, 2)
+    if near[pooled(support, cell) > 0].min() == 255:
         return None
     small = Image.fromarray(near).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(small)
+
+
+def pooled(levels: Levels, cell: int) -> Levels:
+    """The largest level of each cell of so many pixels a side."""
+    rows = np.maximum.reduceat(levels, np.arange(0, levels.shape[0], cell), axis=0)
+    pooled: Levels = np.maximum.reduceat(rows, np.arange(0, levels.shape[1], cell), axis=1)
+    return pooled
 
 
 def _ramp_of_thin(covered: Levels, best: Levels) -> Levels:

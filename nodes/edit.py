@@ -1,4 +1,4 @@
-"""MAI Edit: one to five pictures and a prompt become new pictures."""
+"""MAI Edit: one to five pictures and a prompt become new pictures, whole or inside a mask."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import torch
 from comfy_api.latest import io
 from typing_extensions import override
 
-from ..mai.checks import check, check_options, check_prompt, check_references, model_named
-from ..mai.messages import Edit, Reference
-from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES, Model
-from . import images as tensors
-from . import running, schema
-
-SOCKETS = tuple(f"image_{i}" for i in range(1, 6))
+from ..mai.checks import check_options, check_prompt, model_named
+from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
+from . import editing, mask_inputs, masked, running, schema
+from .editing import SOCKETS
 
 
 class MAIEdit(io.ComfyNode):
@@ -29,8 +26,8 @@ class MAIEdit(io.ComfyNode):
             display_name="MAI Edit",
             category=schema.CATEGORY,
             description="Edit a picture with Microsoft's hosted MAI image models, with up to four "
-            "more pictures as references. What comes back has about 1 megapixel in the shape of "
-            "image_1.",
+            "more pictures as references. With a mask only what it selects changes: the part "
+            "around it is sent, and set back at full resolution.",
             search_aliases=[
                 "azure",
                 "foundry",
@@ -64,6 +61,13 @@ class MAIEdit(io.ComfyNode):
                 schema.model(EDIT_MODEL_NAMES),
                 schema.seed(),
                 schema.batch_size(),
+                mask_inputs.mask(),
+                mask_inputs.output_size(),
+                mask_inputs.region(),
+                mask_inputs.mask_grow(optional=True),
+                mask_inputs.mask_feather(optional=True),
+                mask_inputs.context(optional=True),
+                mask_inputs.match_color(optional=True),
                 schema.profile(),
                 schema.auto_aspect_ratio(
                     "The model chooses the picture's shape. MAI-Image-2.6 and 2.6-Flash only."
@@ -90,6 +94,13 @@ class MAIEdit(io.ComfyNode):
         model: str = DEFAULT_MODEL,
         seed: int = 0,
         batch_size: int = 1,
+        mask: torch.Tensor | None = None,
+        output_size: str = masked.SAME_AS_INPUT,
+        region: str = masked.AROUND_MASK,
+        mask_grow: int = masked.MASK_GROW,
+        mask_feather: int = masked.MASK_FEATHER,
+        context: float = masked.CONTEXT,
+        match_color: bool = True,
         profile: str = "default",
         auto_aspect_ratio: bool = False,
         web_grounding: bool = False,
@@ -98,48 +109,16 @@ class MAIEdit(io.ComfyNode):
         chosen = model_named(model)
         check_prompt(prompt)
         check_options(chosen, auto_aspect_ratio, web_grounding)
-        sets = await asyncio.to_thread(reference_sets, images, chosen)
-        messages = [
-            Edit(
-                model,
-                prompt,
-                references,
-                seed + i * batch_size + j,
-                auto_aspect_ratio=auto_aspect_ratio,
-                web_grounding=web_grounding,
-            )
-            for i, references in enumerate(sets)
-            for j in range(batch_size)
-        ]
-        check(messages[0])
+        area = editing.Area(mask, region, context, mask_grow, mask_feather)
+        job = await asyncio.to_thread(editing.prepare, images, chosen, area)
+        messages = job.messages(prompt, seed, batch_size, auto_aspect_ratio, web_grounding)
         batch = await running.run(
             messages, profile, getattr(cls.hidden, "unique_id", None), if_blocked
         )
         if not batch.pictures:
             return schema.all_blocked(batch, profile, image_outputs=2)
-        decoded, notes = await asyncio.to_thread(
-            tensors.decode_batch, [result.image for result in batch.pictures]
+        edited = await asyncio.to_thread(
+            job.finish, batch.results, batch_size, match_color, output_size
         )
-        return io.NodeOutput(decoded, decoded, running.info(batch, profile, notes))
-
-
-def reference_sets(images: Mapping[str, torch.Tensor], model: Model) -> list[tuple[Reference, ...]]:
-    """The references of each edit: one picture of image_1, then all that the other sockets hold.
-
-    Sockets count in the order image_1 to image_5. Every picture of a batch on another socket than
-    image_1 is a reference of its own. PictureError: more pictures than the model takes, or a
-    tensor that is no picture.
-    """
-    connected = [name for name in SOCKETS if images.get(name) is not None]
-    if "image_1" not in connected:
-        check_references(model, 0)
-    first = tensors.split(images["image_1"], "image_1")
-    rest = [
-        picture
-        for name in connected
-        if name != "image_1"
-        for picture in tensors.split(images[name], name)
-    ]
-    check_references(model, 1 + len(rest))
-    shared = [tensors.encode(picture, model.max_pixels) for picture in rest]
-    return [(tensors.encode(picture, model.max_pixels), *shared) for picture in first]
+        info = running.info(batch, profile, edited.notes, edits=edited.facts)
+        return io.NodeOutput(edited.images, edited.as_returned, info)

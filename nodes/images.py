@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..mai.errors import AnswerError, PictureError
-from ..mai.formats import inspect
+from ..mai.formats import inspect, plain
 from ..mai.messages import Reference
 
 PNG_LEVEL = 1
@@ -91,12 +91,27 @@ def decode_batch(files: Sequence[bytes]) -> tuple[Tensor, list[str]]:
     for index, data in enumerate(files):
         pixels = first if index == 0 else _pixels(data)
         if pixels.shape != first.shape:
-            notes.append(
-                f"Image {index + 1} came back as {pixels.shape[1]} x {pixels.shape[0]}; it was "
-                f"scaled and cut at the centre to {width} x {height}, the size of image 1."
-            )
+            notes.append(_fitted(index, pixels.shape[1], pixels.shape[0], width, height))
             pixels = _cover(pixels, height, width)
         _to_unit(pixels, batch[index].numpy())
+    return batch, notes
+
+
+def join(pictures: Sequence[Tensor]) -> tuple[Tensor, list[str]]:
+    """Pictures [H,W,3] as one IMAGE [n,H,W,3], and sentences on those that had to be fitted.
+
+    The first picture sets the size, as in `decode_batch`. A single picture isn't copied.
+    """
+    if len(pictures) == 1:
+        return pictures[0].unsqueeze(0), []
+    height, width, _ = pictures[0].shape
+    batch, notes = torch.empty((len(pictures), height, width, 3)), []
+    for index, picture in enumerate(pictures):
+        if picture.shape == pictures[0].shape:
+            batch[index] = picture
+            continue
+        notes.append(_fitted(index, picture.shape[1], picture.shape[0], width, height))
+        _to_unit(_cover(_to_levels(picture).numpy(), height, width), batch[index].numpy())
     return batch, notes
 
 
@@ -217,6 +232,13 @@ def _resize(levels: Tensor, height: int, width: int) -> Tensor:
     return resized[0].permute(1, 2, 0)
 
 
+def _fitted(index: int, old_width: int, old_height: int, width: int, height: int) -> str:
+    return (
+        f"Image {index + 1} is {old_width} x {old_height}; it was scaled and cut at the centre to "
+        f"{width} x {height}, the size of image 1."
+    )
+
+
 def _bicubic(planes: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(planes, size=(height, width), mode="bicubic", antialias=True)
 
@@ -238,7 +260,7 @@ def _pixels(data: bytes) -> Pixels:
     """A file's pixels, upright, [H,W,3] uint8 (uint16 for 16-bit greyscale)."""
     known = inspect(data)
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
+        with Image.open(io.BytesIO(plain(data)), formats=("PNG", "JPEG")) as picture:
             if picture.size != (known.width, known.height):
                 raise ValueError("it gives its size twice, differently")
             picture.load()

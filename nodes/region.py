@@ -7,22 +7,33 @@ to a size that the model can work with is padding, which is cut off again afterw
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ..mai.models import EDIT_PIXELS, STEP, Model
+from ..mai.models import EDIT_PIXELS, MIN_SIDE, STEP, Model
 from ..mai.sizes import Size
-from .alpha import Levels, widest
+from .alpha import Levels, pooled, widest
 from .rectangle import Rect, bounds
 
 SMALLEST_BOX = 192
 """Pixels: a quarter of the least side that can be sent. Enlarging more than fourfold shows the
 model nothing but blur; a small mask gets more context instead."""
 
+WIDEST = (EDIT_PIXELS // MIN_SIDE // STEP * STEP, MIN_SIDE)
+"""Width and height of the widest size that comes back at 1 megapixel: 1376 x 768, 1.79:1."""
+
+FAR = 2 / 3
+"""The scale at which a box around several areas is shrunk too much: below, a second paid request
+shows clearly more."""
+
 MAX_AREAS = 4
 """Each area that is edited alone is a paid request."""
+
+MAX_SPECKS = 32
+"""A mask of more separate parts than this is taken as one area: noise, text, foliage."""
 
 GRID = 128
 """Separate areas are looked for on a grid of at most so many cells a side."""
@@ -65,11 +76,11 @@ def need(rect: Rect, picture: Size, context: float) -> Need:
         min(side, max(SMALLEST_BOX, length + margin))
         for side, length in zip(picture, (rect.width, rect.height), strict=True)
     )
-    widest_one = _longest(min(EDIT_PIXELS, 1 << 40)) / _shortest()
+    long, short = WIDEST
     return Need(
         rect,
-        max(width, min(picture.width, math.ceil(height / widest_one))),
-        max(height, min(picture.height, math.ceil(width / widest_one))),
+        max(width, min(picture.width, -(-height * short // long))),
+        max(height, min(picture.height, -(-width * short // long))),
     )
 
 
@@ -122,23 +133,38 @@ def sent_size(model: Model, width: int, height: int) -> tuple[float, Size]:
         scale, size = sent_size(model, height, width)
         return scale, size.transposed
     limit = min(EDIT_PIXELS, model.max_pixels)
-    scale = max(1.0, _shortest() / height)
-    if width * _shortest() > _longest(limit) * height:
-        limit, scale = model.max_pixels, _shortest() / height
+    least = -(-model.min_side // STEP) * STEP
+    scale = max(1.0, least / height)
+    if width * WIDEST[1] > WIDEST[0] * height:
+        limit, scale = model.max_pixels, least / height
     fitting = max(
         min(limit // row // STEP * STEP / width, row / height)
-        for row in range(_shortest(), math.isqrt(limit) + 1, STEP)
+        for row in range(least, math.isqrt(limit) + 1, STEP)
     )
     scale = min(scale, fitting)
-    return scale, Size(_legal(width * scale), _legal(height * scale))
+    sides = (max(least, -(-round(side * scale) // STEP) * STEP) for side in (width, height))
+    return scale, Size(*sides)
+
+
+def _span(start: int, end: int, side: int, length: int, scale: float) -> tuple[int, int, int, int]:
+    """One axis of a frame: start and length of the box, start and length of its inner part.
+
+    `start` to `end` must be inside the box, `side` is the picture's, `length` the sent picture's.
+    """
+    wanted = max(end - start, round(length / scale))
+    if wanted <= side:
+        return min(max(0, (start + end - wanted) // 2), side - wanted), wanted, 0, length
+    inner = min(length, max(1, round(side * scale)))
+    return 0, side, (length - inner) // 2, inner
 
 
 def areas(levels: Levels, model: Model, context: float) -> list[Rect]:
     """The rectangles that are edited one by one: one around all, unless they are far apart.
 
-    They are far apart if one box around all could only be sent shrunk, and the boxes of the single
-    areas (each with its context; those that overlap count as one) together cover less than half of
-    it. At most MAX_AREAS: of more, the nearest are joined.
+    They are far apart if one box around all would lose more than a third of its resolution (FAR),
+    and the boxes of the single areas (each with its context) together cover less than half of it.
+    Parts whose boxes overlap, or that are less than SMALLEST_BOX apart, count as one area. There
+    are at most MAX_AREAS: of more, the nearest are joined.
     """
     picture = Size(levels.shape[1], levels.shape[0])
     whole = bounds(levels)
@@ -149,14 +175,17 @@ def areas(levels: Levels, model: Model, context: float) -> list[Rect]:
         return frame_around(need(rect, picture, context), picture, model).box
 
     joint = frame_around(need(whole, picture, context), picture, model)
-    if joint.scale >= 1:
+    if joint.scale >= FAR:
         return [whole]
-    rects = _join_overlapping(_components(levels), box)
+    rects = _parts(levels)
+    if len(rects) > MAX_SPECKS:
+        return [whole]
+    rects = _join_overlapping(rects, box)
     while len(rects) > MAX_AREAS:
         rects = _join_overlapping(_join_nearest(rects), box)
     if sum(box(rect).area for rect in rects) * 2 >= joint.box.area:
         return [whole]
-    return rects
+    return sorted(rects, key=lambda rect: (rect.top, rect.left))
 
 
 def _join_overlapping(rects: list[Rect], box: Callable[[Rect], Rect]) -> list[Rect]:
@@ -167,14 +196,14 @@ def _join_overlapping(rects: list[Rect], box: Callable[[Rect], Rect]) -> list[Re
         rect = todo.pop()
         around = box(rect)
         near = [other for other in done if around.overlaps(box(other))]
-        if near:
-            done = [other for other in done if other not in near]
-            for other in near:
-                rect = rect.joined(other)
-            todo.append(rect)
-        else:
+        if not near:
             done.append(rect)
-    return sorted(done, key=lambda rect: (rect.top, rect.left))
+            continue
+        done = [other for other in done if other not in near]
+        for other in near:
+            rect = rect.joined(other)
+        todo.append(rect)
+    return done
 
 
 def _join_nearest(rects: list[Rect]) -> list[Rect]:
@@ -185,33 +214,34 @@ def _join_nearest(rects: list[Rect]) -> list[Rect]:
     return [*rest, first.joined(second)]
 
 
-def _components(levels: Levels) -> list[Rect]:
-    """The bounds of the connected parts of a mask, as far as a coarse grid tells them apart."""
+def _parts(levels: Levels) -> list[Rect]:
+    """The bounds of the parts of a mask that are SMALLEST_BOX or more apart.
+
+    Found on a coarse grid, so the distance is right to a cell; stops after MAX_SPECKS + 1.
+    """
     height, width = levels.shape
     cell = -(-max(height, width) // GRID)
-    rows = np.maximum.reduceat(levels, np.arange(0, height, cell), axis=0)
-    cells = np.maximum.reduceat(rows, np.arange(0, width, cell), axis=1) > 0
-    found = []
-    for part in _parts(cells):
-        area = Rect(*(edge * cell for edge in part)).grown(0, levels.shape)
-        exact = bounds(levels[area.slices])
-        if exact is not None:
-            found.append(exact.moved(area.left, area.top))
-    return found
-
-
-def _parts(cells: npt.NDArray[np.bool_]) -> list[Rect]:
-    """The bounds of the parts of a small grid that touch by side or corner."""
-    left = cells.copy()
-    parts = []
-    while left.any():
-        part = np.zeros(cells.shape, np.uint8)
-        part[np.unravel_index(int(left.argmax()), cells.shape)] = 1
-        count = 0
-        while count != (count := int(part.sum())):
-            part = np.where(cells, widest(part, 1, 1), np.uint8(0))
-        left &= part == 0
-        found = bounds(part)
-        if found is not None:
-            parts.append(found)
+    cells = pooled(levels, cell) > 0
+    reach = max(1, SMALLEST_BOX // cell)
+    parts: list[Rect] = []
+    while cells.any() and len(parts) <= MAX_SPECKS:
+        part = _part(cells, reach)
+        cells = cells & ~part
+        coarse = bounds(part)
+        if coarse is not None:
+            area = Rect(*(edge * cell for edge in coarse)).grown(0, levels.shape)
+            exact = bounds(levels[area.slices])
+            if exact is not None:
+                parts.append(exact.moved(area.left, area.top))
     return parts
+
+
+def _part(cells: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
+    """The cells that the first one is linked with, by steps of at most `reach` cells."""
+    part = np.zeros(cells.shape, np.uint8)
+    part.flat[int(cells.argmax())] = 1
+    while True:
+        wider = np.where(cells, widest(part, reach, reach), np.uint8(0))
+        if int(wider.sum()) == int(part.sum()):
+            return part > 0
+        part = wider

@@ -39,7 +39,7 @@ def emulated() -> Iterator[emulators.server.Emulator]:  # type: ignore[name-defi
 
 @pytest.fixture
 def emulator(emulated: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    """The emulator with an empty log, and the nodes' service on a profile "test" that leads to it."""
+    """The emulator, its log empty, and the nodes' service with a profile "test" for it."""
     emulated.log.clear()  # type: ignore[attr-defined]
     folder = tmp_path / "mai"
     folder.mkdir()

@@ -123,3 +123,82 @@ def test_the_inputs_are_never_changed(emulator: Any):
     before = images.clone()
     edit({"image_1": images})
     assert torch.equal(images, before)
+
+
+def masked(height: int, width: int, box: tuple[int, int, int, int]) -> torch.Tensor:
+    mask = torch.zeros((1, height, width))
+    left, top, right, bottom = box
+    mask[0, top:bottom, left:right] = 1
+    return mask
+
+
+def outside(mask: torch.Tensor, grow: int) -> torch.Tensor:
+    """Where not even the grown mask is."""
+    grown = torch.nn.functional.max_pool2d(mask, 2 * grow + 1, stride=1, padding=grow)
+    return grown[0] == 0
+
+
+def test_outside_the_mask_every_value_is_the_input_s(emulator: Any):
+    images = picture(900, 1300) * 3 - 1
+    images[0, 5, 5] = float("nan")
+    mask = masked(900, 1300, (400, 300, 600, 500))
+    output = edit({"image_1": images}, mask=mask)
+    kept = outside(mask, 16)
+    edited = output.args[0][0]
+    assert edited.shape == (900, 1300, 3)
+    assert torch.equal(edited[kept].nan_to_num(-9), images[0][kept].nan_to_num(-9))
+    assert not torch.equal(edited[~kept], images[0][~kept])
+
+
+def test_a_masked_12_megapixel_picture_costs_one_edit_of_about_1_megapixel(emulator: Any):
+    mask = masked(3000, 4000, (1800, 1200, 2100, 1500))
+    output = edit({"image_1": picture(3000, 4000)}, mask=mask)
+    assert output.args[0].shape == (1, 3000, 4000, 3)
+    (entry,) = emulator.log.entries
+    (file,) = entry.files
+    assert file.width * file.height <= 2_359_296
+    assert min(file.width, file.height) >= 768
+    assert file.width % 16 == file.height % 16 == 0
+
+
+def test_info_says_how_far_the_edit_drifted_in_each_area(emulator: Any):
+    mask = masked(800, 800, (300, 300, 400, 400))
+    output = edit({"image_1": picture(800, 800)}, mask=mask)
+    (edited,) = json.loads(output.args[-1])["edits"]
+    (area,) = edited["areas"]
+    assert area["mean_abs_difference"] >= 0
+    assert len(area["shift_px"]) == 2
+
+
+def test_each_picture_of_a_batch_has_its_own_mask(emulator: Any):
+    images = picture(400, 400, count=2)
+    masks = torch.cat([masked(400, 400, (10, 10, 60, 60)), masked(400, 400, (300, 300, 390, 390))])
+    output = edit({"image_1": images}, mask=masks, mask_grow=0, mask_feather=0)
+    for i in range(2):
+        kept = masks[i] == 0
+        assert torch.equal(output.args[0][i][kept], images[i][kept])
+        assert not torch.equal(output.args[0][i][~kept], images[i][~kept])
+
+
+def test_an_empty_mask_is_refused_before_anything_is_sent(emulator: Any):
+    with pytest.raises(PictureError, match="mask is empty"):
+        edit({"image_1": picture()}, mask=torch.zeros((1, 96, 128)))
+    assert not emulator.log.entries
+
+
+def test_without_a_mask_the_edit_has_the_input_s_size(emulator: Any):
+    output = edit({"image_1": picture(311, 553)})
+    assert output.args[0].shape == (1, 311, 553, 3)
+    assert output.args[1].shape == (1, 768, 1360, 3)
+
+
+def test_as_returned_leaves_the_size_as_it_came(emulator: Any):
+    output = edit({"image_1": picture(311, 553)}, output_size="as returned")
+    assert torch.equal(output.args[0], output.args[1])
+    assert output.args[0].shape == (1, 768, 1360, 3)
+
+
+def test_a_picture_whose_edit_is_blocked_is_left_out_under_skip(emulator: Any):
+    prompt = "add a hat [[fault answer=block-result first=1]]"
+    output = edit({"image_1": picture(count=2)}, prompt=prompt, if_blocked="skip")
+    assert output.args[0].shape[0] == output.args[1].shape[0] == 1

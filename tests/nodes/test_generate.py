@@ -133,7 +133,7 @@ def test_auto_aspect_ratio_sends_no_size_and_any_size_may_come(emulator: Any):
 
 
 def test_a_profile_that_is_not_configured_is_an_error_that_names_those_that_are(emulator: Any):
-    with pytest.raises(ProfileError, match="tset.*\n.*test"):
+    with pytest.raises(ProfileError, match=r"tset.*\n.*test"):
         generate(profile="tset")
 
 

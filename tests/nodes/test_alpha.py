@@ -1,0 +1,145 @@
+"""nodes/alpha.py: from a MASK to levels, grown and feathered, and the masks of padded pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mai_image.nodes import alpha
+from mai_image.nodes.rectangle import Rect
+
+
+def block(height: int, width: int, rect: Rect, level: int = 255) -> alpha.Levels:
+    levels = np.zeros((height, width), np.uint8)
+    levels[rect.slices] = level
+    return levels
+
+
+def padded(
+    old: torch.Tensor, left: int, top: int, right: int, bottom: int, feathering: int
+) -> tuple[torch.Tensor, alpha.Levels]:
+    """What ComfyUI's ImagePadForOutpaint makes of a picture [H,W,3]."""
+    height, width, _ = old.shape
+    picture = torch.full((height + top + bottom, width + left + right, 3), 0.5)
+    picture[top : top + height, left : left + width] = old
+    mask = torch.ones(picture.shape[:2])
+    inside = torch.zeros(height, width)
+    for i in range(height):
+        for j in range(width):
+            distance = min(
+                i if top else height,
+                height - i if bottom else height,
+                j if left else width,
+                width - j if right else width,
+            )
+            if distance < feathering:
+                inside[i, j] = ((feathering - distance) / feathering) ** 2
+    mask[top : top + height, left : left + width] = inside
+    return picture, alpha.levels_of(mask, *picture.shape[:2])
+
+
+def test_only_mask_values_under_a_512th_count_as_nothing() -> None:
+    mask = torch.tensor([[0.0, 0.0019, 0.002, 0.5, 1.0, 7.0, -1.0, float("nan"), float("inf")]])
+    assert alpha.levels_of(mask, 1, 9).tolist() == [[0, 0, 1, 128, 255, 255, 0, 0, 255]]
+
+
+def test_a_mask_of_another_size_is_scaled_to_its_picture() -> None:
+    mask = torch.zeros(8, 8)
+    mask[:, 4:] = 1
+    levels = alpha.levels_of(mask, 100, 200)
+    assert levels.shape == (100, 200)
+    assert not levels[:, :80].any()
+    assert (levels[:, 120:] == 255).all()
+
+
+@pytest.mark.parametrize("pixels", [1, 5, 16, 60])
+def test_growing_reaches_exactly_as_far_along_the_axes_and_never_beyond_the_disc(
+    pixels: int,
+) -> None:
+    levels = block(161, 161, Rect(80, 80, 81, 81))
+    grown = alpha.grow(levels, pixels)
+    y, x = np.nonzero(grown)
+    assert ((y - 80) ** 2 + (x - 80) ** 2).max() == pixels**2
+    for far in (80 - pixels, 80 + pixels):
+        assert grown[80, far] == grown[far, 80] == 255
+    assert len(y) > 0.9 * np.pi * pixels**2
+
+
+def test_shrinking_takes_as_much_but_nothing_from_the_pictures_border() -> None:
+    shrunk = alpha.grow(block(60, 60, Rect(0, 10, 40, 50)), -5)
+    assert (shrunk == block(60, 60, Rect(0, 15, 35, 45))).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.integers(0, 40),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.001, 0.05, 0.5, 0.99]),
+)
+def test_a_feather_never_leaves_its_mask_nor_makes_it_vanish(
+    height: int, width: int, pixels: int, seed: int, share: float
+) -> None:
+    levels = np.where(np.random.default_rng(seed).random((height, width)) < share, 255, 0)
+    levels = levels.astype(np.uint8)
+    soft = alpha.feather(levels, pixels)
+    assert (soft <= levels).all()
+    assert soft.any() == levels.any()
+
+
+def test_a_feather_rises_from_the_edge_and_is_full_at_its_depth() -> None:
+    soft = alpha.feather(block(200, 200, Rect(50, 50, 150, 150)), 16)
+    line = soft[100, 49:68].astype(int)
+    assert line[0] == 0
+    assert 0 < line[1] < 20
+    assert 90 < line[8] < 165
+    assert (np.diff(line) >= 0).all()
+    assert (soft[67:133, 67:133] == 255).all()
+
+
+def test_a_feather_leaves_the_middle_of_what_is_thinner_than_itself() -> None:
+    levels = block(100, 100, Rect(10, 50, 90, 51)) | block(100, 100, Rect(30, 5, 31, 6))
+    soft = alpha.feather(levels, 12)
+    assert soft[50, 50] == 255
+    assert soft[5, 30] == 255
+
+
+def test_a_feather_has_no_edge_at_the_pictures_border() -> None:
+    full = np.full((40, 50), 255, np.uint8)
+    assert (alpha.feather(full, 16) == 255).all()
+
+
+def test_a_soft_mask_keeps_its_own_levels_inside() -> None:
+    levels = block(100, 100, Rect(20, 20, 80, 80), level=100)
+    assert alpha.feather(levels, 8)[50, 50] == 100
+
+
+@pytest.mark.parametrize("feathering", [0, 10])
+@pytest.mark.parametrize("sides", [(8, 0, 0, 0), (0, 8, 0, 0), (0, 0, 8, 16), (8, 16, 24, 32)])
+def test_the_old_picture_is_found_whole_in_a_padded_one(
+    sides: tuple[int, int, int, int], feathering: int
+) -> None:
+    left, top, right, bottom = sides
+    old = torch.rand(40, 50, 3)
+    picture, levels = padded(old, left, top, right, bottom, feathering)
+    found = alpha.padding_around(picture, levels)
+    assert found == Rect(left, top, left + 50, top + 40)
+
+
+def test_a_mask_over_a_band_of_a_photograph_is_no_padding() -> None:
+    picture = torch.rand(40, 50, 3)
+    assert alpha.padding_around(picture, block(40, 50, Rect(0, 0, 50, 10))) is None
+
+
+def test_a_full_mask_is_no_padding() -> None:
+    picture = torch.full((40, 50, 3), 0.5)
+    assert alpha.padding_around(picture, np.full((40, 50), 255, np.uint8)) is None
+
+
+def test_padding_with_more_painted_into_the_mask_is_an_ordinary_mask() -> None:
+    picture, levels = padded(torch.rand(40, 50, 3), 8, 0, 0, 0, 0)
+    levels[20:30, 30:40] = 255
+    assert alpha.padding_around(picture, levels) is None
