@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from typing import Any
 
 from . import pixazo
 from .errors import (
@@ -186,9 +187,7 @@ class _Follower:
         request = pixazo.ask(self._profile.endpoint, self._job_id)
         limit = min(POLL_TIMEOUT, self._left())
         try:
-            answer = await asyncio.wait_for(
-                self._jobs.transport.fetch(request, self._profile), limit
-            )
+            answer = await _within(limit, self._jobs.transport.fetch(request, self._profile))
         except _NO_ANSWER:
             return None, "no connection"
         except MaiError as error:
@@ -224,7 +223,9 @@ class _Follower:
 
     async def _download(self, url: str) -> bytes:
         try:
-            answer = await self._jobs.transport.fetch_media(url, self._profile)
+            answer = await _within(
+                self._profile.timeout, self._jobs.transport.fetch_media(url, self._profile)
+            )
         except AnswerError as error:
             raise self._lost(error.what) from error
         except PendingError as error:
@@ -271,6 +272,22 @@ class _Follower:
             request_id=self._job_id or None,
             billed=Billed.PERHAPS,
         )
+
+
+async def _within(seconds: float, exchange: Coroutine[Any, Any, HttpAnswer]) -> HttpAnswer:
+    """An exchange's answer; asyncio.TimeoutError after so many seconds.
+
+    asyncio.wait_for loses a cancel that comes in the moment of the answer (up to Python 3.11): the
+    job would be followed on while the program wants to end.
+    """
+    task = asyncio.ensure_future(exchange)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    finally:
+        task.cancel()
+    if not done:
+        raise asyncio.TimeoutError
+    return task.result()
 
 
 def _first_line(error: BaseException) -> str:
