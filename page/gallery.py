@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import struct
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
 
 from PIL import Image
 
 from ..mai.errors import ProfileError
-from ..mai.profiles import Profiles
+from ..mai.formats import plain
+from ..mai.profiles import EMULATOR, Profiles
 from ..mai.store import Store
 
 MOST = 60
@@ -24,6 +27,20 @@ SERVED = frozenset({"image/png", "image/jpeg", "image/webp"})
 
 _KEPT_THUMBNAILS = 300
 """About 6 MB of JPEGs."""
+
+_FORMATS = ("PNG", "JPEG", "WEBP")
+
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for a damaged file."""
 
 _FACTS = ("key", "width", "height", "model", "profile", "cost_usd", "seconds", "arrived_at")
 
@@ -78,18 +95,18 @@ class Thumbnails:
 def _small(data: bytes) -> bytes | None:
     """A picture's bytes as a JPEG of at most SIDE pixels; None where Pillow can't read it."""
     try:
-        with Image.open(io.BytesIO(data)) as whole:
+        with Image.open(io.BytesIO(plain(data)), formats=_FORMATS) as whole:
             whole.thumbnail((SIDE, SIDE))
             small = io.BytesIO()
             whole.convert("RGB").save(small, "JPEG", quality=82)
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except _UNREADABLE:
         return None
     return small.getvalue()
 
 
 def _facts(side: Mapping[str, object], profiles: Profiles, with_prompts: bool) -> dict[str, object]:
     facts = {name: side.get(name) for name in _FACTS}
-    facts["emulated"] = str(side.get("service", "")).endswith("-loopback")
+    facts["emulated"] = side.get("profile") == EMULATOR
     if with_prompts and _keeps_prompts(profiles, str(side.get("profile", ""))):
         facts["prompt"] = side.get("prompt")
     return facts

@@ -120,9 +120,8 @@ def test_a_picture_that_is_not_there_is_a_404_with_a_sentence(ask: Ask) -> None:
     assert str(answer.json["error"]).endswith(".")
 
 
-def test_what_this_machine_drew_is_called_emulated(ask: Ask, service: Service) -> None:
-    service.store.put(
-        KEYS[0], result(png()), prompt="x", service="foundry-loopback", profile="emulator"
-    )
-    (picture,) = ask("pictures").json["pictures"]  # type: ignore[misc]
-    assert picture["emulated"] is True
+def test_what_the_built_in_emulator_drew_is_called_emulated(ask: Ask, service: Service) -> None:
+    keep(service, 0, profile="emulator")
+    keep(service, 1, profile="work")
+    pictures = ask("pictures").json["pictures"]
+    assert [picture["emulated"] for picture in pictures] == [False, True]  # type: ignore[attr-defined]

@@ -1,0 +1,160 @@
+// What a node's inputs will hold at the next run, as far as the page can know it.
+//
+// Reading is done in two steps, so that a change is noticed without asking anybody: `source` says at
+// once where a value comes from, in plain data that can be compared; `settle` then finds the value.
+import { api } from '../../scripts/api.js';
+import { app } from '../../scripts/app.js';
+import { compute } from './server.js';
+
+/**
+ * Where an input's value comes from: a value, an output of a Size Helper, or null: known only when
+ * the graph runs.
+ * @typedef {{value: any} | {plan: Plan, output: string} | null} Source
+ *
+ * The settings of a Size Helper; `picture` is the address of the picture at its image.
+ * @typedef {{model: any, aspect_ratio: any, target_width: any, target_height: any,
+ *   picture?: string | null}} Plan
+ */
+
+const ACTIVE = 0;
+const SUBGRAPH_INPUT = -10;
+const LONGEST_WAY = 20;
+const PRIMITIVES = new Set([
+  'PrimitiveNode', 'PrimitiveInt', 'PrimitiveFloat', 'PrimitiveBoolean', 'PrimitiveString',
+  'PrimitiveStringMultiline',
+]);
+
+/** @returns the node's widget of that name */
+export function widgetOf(node, name) {
+  return node.widgets?.find((widget) => widget.name === name);
+}
+
+/** @returns {boolean} whether the input of that name gets its value from another node */
+export function isLinked(node, name) {
+  return inputOf(node, name)?.link != null;
+}
+
+/**
+ * Change a widget as if the user had.
+ * @param {string} name
+ * @param {any} value
+ */
+export function setWidget(node, name, value) {
+  const widget = widgetOf(node, name);
+  if (!widget || widget.value === value) return;
+  const before = widget.value;
+  widget.value = value;
+  widget.callback?.(value, app.canvas, node);
+  node.onWidgetChanged?.(name, value, before, widget);
+  node.setDirtyCanvas?.(true, true);
+}
+
+/** @returns {Source} */
+export function source(node, name) {
+  const link = linkOf(node, name);
+  if (!link) return own(node, name);
+  if (link.origin_id === SUBGRAPH_INPUT) {
+    return isGivenFromOutside(node.graph, link.origin_slot) ? null : own(node, name);
+  }
+  return from(node.graph.getNodeById(link.origin_id), link.origin_slot, LONGEST_WAY);
+}
+
+/** @returns {Plan | null} the settings of a Size Helper, null where one is known only in the run */
+export function planOf(node) {
+  const plan = {};
+  for (const name of ['model', 'aspect_ratio', 'target_width', 'target_height']) {
+    const found = source(node, name);
+    if (!found || !('value' in found)) return null;
+    plan[name] = found.value;
+  }
+  if (plan.aspect_ratio === 'from image') {
+    plan.picture = pictureAt(node, 'image');
+    if (!plan.picture) return null;
+  }
+  return plan;
+}
+
+/**
+ * What MAI Size Helper will answer for these settings.
+ * @param {Plan} plan
+ */
+export async function answerOf(plan) {
+  const { picture, ...question } = plan;
+  if (picture) {
+    const [width, height] = await pictureSize(picture);
+    Object.assign(question, { picture_width: width, picture_height: height });
+  }
+  return compute('plan', question);
+}
+
+/**
+ * The value itself; undefined where it is known only when the graph runs.
+ * @param {Source} found
+ */
+export async function settle(found) {
+  if (!found) return undefined;
+  if ('value' in found) return found.value;
+  const answer = await answerOf(found.plan).catch(() => null);
+  const side = { width: 0, height: 1 }[found.output.replace('target_', '')];
+  const size = found.output.startsWith('target_') ? answer?.target : answer?.size;
+  return size?.[side];
+}
+
+function inputOf(node, name) {
+  return node.inputs?.find((input) => input.widget?.name === name || input.name === name);
+}
+
+function linkOf(node, name) {
+  const id = inputOf(node, name)?.link;
+  return id == null || !node.graph ? null : node.graph.getLink(id);
+}
+
+function own(node, name) {
+  const widget = widgetOf(node, name);
+  return widget ? { value: widget.value } : null;
+}
+
+function from(node, slot, way) {
+  if (!node || node.mode !== ACTIVE || way === 0) return null;
+  const output = node.outputs?.[slot]?.name ?? '';
+  if (node.type === 'MAISizeHelper' && /^(target_)?(width|height)$/.test(output)) {
+    const plan = planOf(node);
+    return plan && { plan, output };
+  }
+  if (PRIMITIVES.has(node.type)) return { value: node.widgets?.[0]?.value };
+  if (node.type !== 'Reroute') return null;
+  const link = node.graph.getLink(node.inputs[0]?.link);
+  return link ? from(node.graph.getNodeById(link.origin_id), link.origin_slot, way - 1) : null;
+}
+
+/** Whether an input of a subgraph is linked, at any of the nodes that stand for the subgraph. */
+function isGivenFromOutside(subgraph, slot) {
+  const graphs = [app.rootGraph ?? app.graph, ...(app.rootGraph?.subgraphs?.values() ?? [])];
+  const hosts = graphs.flatMap((graph) => graph.nodes.filter((node) => node.subgraph === subgraph));
+  return hosts.some((host) => host.inputs?.[slot]?.link != null);
+}
+
+/** The address of the picture that a Load Image node gives to an input, null for any other. */
+function pictureAt(node, name) {
+  const link = linkOf(node, name);
+  const loader = link && node.graph.getNodeById(link.origin_id);
+  if (loader?.type !== 'LoadImage' || loader.mode !== ACTIVE || link.origin_slot !== 0) return null;
+  const [, path, type] = /^(.*?)(?: \[(\w+)\])?$/.exec(String(widgetOf(loader, 'image')?.value));
+  const cut = path.lastIndexOf('/');
+  const query = { filename: path.slice(cut + 1), subfolder: path.slice(0, Math.max(cut, 0)) };
+  return api.apiURL(`/view?${new URLSearchParams({ ...query, type: type ?? 'input' })}`);
+}
+
+/** @type {Map<string, Promise<[number, number]>>} */
+const sizes = new Map();
+
+function pictureSize(address) {
+  if (!sizes.has(address)) {
+    const image = new Image();
+    image.src = address;
+    const size = image.decode().then(() => [image.naturalWidth, image.naturalHeight]);
+    size.catch(() => sizes.delete(address));
+    sizes.set(address, size);
+  }
+  return sizes.get(address);
+}

@@ -1,0 +1,137 @@
+// The live preview on MAI Size Helper: what will be generated, and what becomes of it.
+import { announce, listen } from './changes.js';
+import { el } from './dom.js';
+import { drawFrame } from './frame.js';
+import { answerOf, isLinked, planOf, setWidget, widgetOf } from './inputs.js';
+import { dollars, pixels, text } from './texts.js';
+
+const NAME = 'mai_preview';
+const HEIGHT = 272;
+const WIDTH = 300;
+const MARGIN = 8;
+
+/** Give a Size Helper its preview: a widget that holds no value and is not saved. */
+export function addPreview(node) {
+  const chips = el('div', { className: 'mai-chips' });
+  const body = el('div', { className: 'mai-plan' });
+  const widget = node.addDOMWidget(NAME, NAME, el('div', { className: 'mai-preview' }, chips, body), {
+    serialize: false,
+    hideOnZoom: false,
+    margin: MARGIN,
+    getMinHeight: () => HEIGHT,
+  });
+  widget.serialize = false;
+  node.setSize([Math.max(node.size[0], WIDTH), Math.max(node.size[1], node.computeSize()[1])]);
+
+  let asked = '';
+  const refresh = async () => {
+    const plan = planOf(node);
+    const key = JSON.stringify(plan);
+    if (key === asked) return;
+    asked = key;
+    chips.replaceChildren(...choices(node));
+    const shown = plan ? await answerOf(plan).then(facts, complaint) : remark(text('later'));
+    // A later change has asked again: its answer counts.
+    if (key === asked) body.replaceChildren(shown);
+  };
+  listen(node, refresh);
+}
+
+/** A workflow saved without the preview has a node too low for it. */
+export function makeRoom(node) {
+  node.setSize([node.size[0], Math.max(node.size[1], node.computeSize()[1])]);
+}
+
+/** One button a preset, in the present orientation, and one that turns it. */
+function choices(node) {
+  const presets = widgetOf(node, 'aspect_ratio').options.values.filter((name) => name.includes(':'));
+  const now = widgetOf(node, 'aspect_ratio').value;
+  const portrait = presets.includes(now) && isPortrait(now);
+  const offered = presets.filter((name) => name === turned(name) || isPortrait(name) === portrait);
+  const fixed = isLinked(node, 'aspect_ratio');
+  const chip = (name) =>
+    el(
+      'button',
+      {
+        type: 'button',
+        disabled: fixed,
+        'aria-pressed': String(name === now),
+        onclick: () => setWidget(node, 'aspect_ratio', name),
+      },
+      name,
+    );
+  const swap = el(
+    'button',
+    {
+      type: 'button',
+      className: 'mai-swap',
+      title: text('swap'),
+      'aria-label': text('swap'),
+      onclick: () => exchange(node),
+    },
+    '⇄',
+  );
+  return [...offered.map(chip), swap];
+}
+
+/** Width becomes height, in the ratio and in the target. */
+function exchange(node) {
+  const [ratio, width, height] = ['aspect_ratio', 'target_width', 'target_height'].map((name) =>
+    isLinked(node, name) ? null : widgetOf(node, name).value,
+  );
+  if (ratio?.includes(':')) setWidget(node, 'aspect_ratio', turned(ratio));
+  if (width != null && height != null) {
+    setWidget(node, 'target_width', height);
+    setWidget(node, 'target_height', width);
+  }
+  announce();
+}
+
+function turned(ratio) {
+  return ratio.split(':').reverse().join(':');
+}
+
+function isPortrait(ratio) {
+  const [width, height] = ratio.split(':').map(Number);
+  return width < height;
+}
+
+/** The server's plan as a drawing and lines of text. */
+function facts(plan) {
+  const megapixels = plan.megapixels.toFixed(2);
+  const percent = plan.percent_of_limit.toFixed(0);
+  return el(
+    'div',
+    { className: 'mai-facts' },
+    drawFrame(plan),
+    el('div', { className: 'mai-size' }, el('strong', {}, pixels(plan.size)), ratioLine(plan)),
+    el('span', {}, text('share', { megapixels, percent }), share(plan.percent_of_limit)),
+    el('span', {}, text('price', { tokens: plan.tokens, price: dollars(plan.price_usd) })),
+    el('span', {}, targetLine(plan)),
+    ...plan.notes.map((note) => el('p', {}, note)),
+  );
+}
+
+function ratioLine({ ratio, ratio_asked: asked, ratio_error_percent: error }) {
+  return error === 0 ? text('exact', { ratio }) : text('offBy', { ratio, asked, error });
+}
+
+function targetLine({ size, target, scale, cut: [width, height] }) {
+  if (pixels(size) === pixels(target)) return text('asItIs');
+  const values = { target: pixels(target), scale: Number(scale.toPrecision(5)), width, height };
+  return text(width || height ? 'cut' : 'scaled', values);
+}
+
+function share(percent) {
+  const bar = el('i', {});
+  bar.style.width = `${Math.min(percent, 100)}%`;
+  return el('span', { className: 'mai-share' }, bar);
+}
+
+function complaint(error) {
+  return el('div', { className: 'mai-notice' }, el('p', {}, error.message));
+}
+
+function remark(words) {
+  return el('p', { className: 'mai-remark' }, words);
+}

@@ -1,0 +1,59 @@
+// The server's read-only answers under /mai-image/. All arithmetic is done there.
+import { api } from '../../scripts/api.js';
+
+const KEPT = 500;
+
+/** @type {Map<string, Promise<any>>} */
+const answers = new Map();
+
+/** An answer that is an error, with the server's sentence. */
+export class Refused extends Error {}
+
+/**
+ * Ask for arithmetic: the same question is sent once.
+ * @param {'price' | 'plan'} path
+ * @param {Record<string, any>} question values that are null or undefined are left out
+ * @returns {Promise<any>}
+ */
+export function compute(path, question) {
+  const given = Object.entries(question).filter(([, value]) => value != null);
+  const address = `${path}?${new URLSearchParams(given)}`;
+  let answer = answers.get(address);
+  if (!answer) {
+    if (answers.size >= KEPT) answers.delete(answers.keys().next().value);
+    answer = get(address);
+    answers.set(address, answer);
+    // A server that is being restarted may answer the next time.
+    answer.catch((error) => error instanceof Refused || answers.delete(address));
+  }
+  return answer;
+}
+
+/**
+ * Ask for something that changes: never kept.
+ * @param {string} path
+ * @returns {Promise<any>}
+ */
+export async function get(path) {
+  const answer = await api.fetchApi(`/mai-image/${path}`);
+  const data = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Refused([data.error, data.hint].filter(Boolean).join(' '));
+  return data;
+}
+
+/** @param {string} key @returns {string} where the thumbnail of a picture of the store is */
+export function thumbnailAddress(key) {
+  return api.apiURL(`/mai-image/pictures/${key}/thumbnail`);
+}
+
+/**
+ * A picture of the store, as the service sent it.
+ * @param {string} key
+ * @returns {Promise<Blob>}
+ */
+export async function picture(key) {
+  const answer = await api.fetchApi(`/mai-image/pictures/${key}`);
+  if (answer.ok) return answer.blob();
+  const data = await answer.json().catch(() => ({}));
+  throw new Refused(data.error ?? answer.statusText);
+}
