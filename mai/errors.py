@@ -5,6 +5,11 @@ from __future__ import annotations
 from enum import Enum
 
 
+SHOWN_AS = "mai_image"
+"""The module that errors are shown with: ComfyUI puts a type's full name before its text, and the
+true module of a pack is the whole path of its folder."""
+
+
 class Billed(Enum):
     """Whether the service may charge for the call that failed."""
 
@@ -19,8 +24,14 @@ class MaiError(Exception):
     own word for it, `request_id` what Microsoft's support asks for; each None where there is none.
     """
 
+    __module__ = SHOWN_AS
+
     hint = ""
     billed = Billed.NO
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.__module__ = SHOWN_AS
 
     def __init__(
         self,
