@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-
 SHOWN_AS = "mai_image"
 """The module that errors are shown with: ComfyUI puts a type's full name before its text, and the
 true module of a pack is the whole path of its folder."""
