@@ -11,11 +11,20 @@ from .errors import AnswerError
 MAX_PIXELS = 64 * 1024 * 1024
 """64 megapixels: sixteen times the largest picture of any model. More is not decoded."""
 
+MAX_PARTS = 65_536
+"""Parts of a PNG. Encoders cut 17 MB into 4,000 at most; millions of empty ones take minutes."""
+
+MAX_SCANS = 100
+"""Scans of a progressive JPEG. Encoders make about 10; each costs as much time as a whole picture,
+however few bytes it has."""
+
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_FOR_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"})
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _JPEG_FRAMES = frozenset(
     {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 )
+_JPEG_SCAN = b"\xff\xda"
 _JPEG_LENGTHLESS = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
@@ -54,6 +63,23 @@ def inspect(data: bytes) -> Picture:
     return picture
 
 
+def plain(data: bytes) -> bytes:
+    """A whole PNG reduced to the parts that its pixels need; a JPEG as it is.
+
+    Texts and colour profiles are compressed: a decoder whose limits another node pack has raised
+    would unpack gigabytes from a small file.
+    """
+    if not data.startswith(PNG_SIGNATURE):
+        return data
+    kept, at = [PNG_SIGNATURE], len(PNG_SIGNATURE)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind in _FOR_PIXELS:
+            kept.append(data[at : at + 12 + length])
+        at += 12 + length
+    return b"".join(kept)
+
+
 def _damaged(kind: str, where: str) -> AnswerError:
     return AnswerError(
         f"The {kind} picture that came back is damaged: {where}.",
@@ -63,8 +89,8 @@ def _damaged(kind: str, where: str) -> AnswerError:
 
 def _png_size(data: bytes) -> tuple[int, int]:
     view, at, size = memoryview(data), len(PNG_SIGNATURE), (0, 0)
-    first = True
-    while at + 12 <= len(data):
+    first, parts = True, 0
+    while at + 12 <= len(data) and parts < MAX_PARTS:
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         if end > len(data):
@@ -78,13 +104,17 @@ def _png_size(data: bytes) -> tuple[int, int]:
             size, first = struct.unpack_from(">II", data, at + 8), False
         if kind == b"IEND":
             return size[0], size[1]
-        at = end
+        at, parts = end, parts + 1
+    if parts == MAX_PARTS:
+        raise _damaged("PNG", f"it has more than {MAX_PARTS} parts")
     raise _damaged("PNG", f"it ends after {len(data)} bytes, before its last part")
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     if _JPEG_END not in data[-64:]:
         raise _damaged("JPEG", f"it ends after {len(data)} bytes, without an end mark")
+    if data.count(_JPEG_SCAN) > MAX_SCANS:
+        raise _damaged("JPEG", f"it has more than {MAX_SCANS} scans")
     at = 2
     while at + 9 <= len(data):
         if data[at] != 0xFF:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 
 from .errors import AnswerError, BlockedError
@@ -17,7 +16,7 @@ from .formats import inspect
 from .messages import Edit, Generate, Message, Result, Usage
 from .models import BY_NAME
 from .refusals import error_for
-from .wire import FilePart, HttpAnswer, HttpRequest
+from .wire import FilePart, HttpAnswer, HttpRequest, parse
 
 GENERATIONS = "/mai/v1/images/generations"
 EDITS = "/mai/v1/images/edits"
@@ -110,8 +109,8 @@ def _asked(message: Message) -> tuple[int, int] | None:
 
 def _json_object(answer: HttpAnswer) -> Mapping[str, object]:
     try:
-        body = json.loads(answer.body)
-    except (ValueError, RecursionError):
+        body = parse(answer.body)
+    except ValueError:
         raise _odd(answer, "isn't JSON") from None
     if not isinstance(body, dict):
         raise _odd(answer, "is JSON of another shape")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from .formats import inspect
 from .messages import Edit, Generate, Message, Result
 from .models import BY_NAME
 from .sizes import Size, off_by, ratio_of
-from .wire import HttpAnswer, HttpRequest
+from .wire import HttpAnswer, HttpRequest, parse
 
 MODEL = "MAI-Image-2.5"
 """The one model that the gateway has."""
@@ -218,8 +217,8 @@ def decode(uri: str) -> bytes | None:
 
 def _json_object(answer: HttpAnswer) -> Mapping[str, object]:
     try:
-        body = json.loads(answer.body)
-    except (ValueError, RecursionError):
+        body = parse(answer.body)
+    except ValueError:
         raise odd(answer, "isn't JSON") from None
     if not isinstance(body, dict):
         raise odd(answer, "is JSON of another shape")

@@ -5,7 +5,6 @@ The code decides first, then a keyword of the message: bodies may be HTML or emp
 
 from __future__ import annotations
 
-import json
 import re
 
 from .errors import (
@@ -21,7 +20,7 @@ from .errors import (
     ServiceError,
     UnavailableError,
 )
-from .wire import HttpAnswer
+from .wire import HttpAnswer, parse
 
 _BLOCK_WORDS = (
     "content_safety_violation",
@@ -102,8 +101,8 @@ def _parse(answer: HttpAnswer) -> tuple[str | None, str, str]:
     """(code, message for a person, lower-case text to look for keywords in)."""
     text = answer.body[:65536].decode("utf-8", "replace")
     try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
+        body = parse(text.encode())
+    except ValueError:
         body = None
     error = body.get("error") if isinstance(body, dict) else None
     if isinstance(error, str):
