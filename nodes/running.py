@@ -121,7 +121,10 @@ async def _wait(futures: Sequence[Future[Result]], watch: _Watch) -> None:
     pending = {asyncio.ensure_future(asyncio.wrap_future(future)) for future in futures}
     try:
         while pending:
-            _, pending = await asyncio.wait(pending, timeout=POLL)
+            done, pending = await asyncio.wait(pending, timeout=POLL)
+            for waited in done:
+                # An error that nobody has read asyncio logs a second time, with its traceback.
+                _ = waited.cancelled() or waited.exception()
             if model_management.processing_interrupted():
                 raise model_management.InterruptProcessingException()
             await watch.show(sum(future.done() for future in futures))
