@@ -21,23 +21,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 MINUTE = 60.0
 SETTLE, SETTLE_MAX = 0.35, 3.0
-"""Seconds in which a refusal is back: round trips with a new TLS connection, and some. It is
-measured at every refusal; the upload of references may take longer."""
+"""Seconds in which a refusal is back, at first (a new TLS connection and some) and at most."""
 CAREFUL, SWIFT = 0.04, 0.01
 """Seconds between the starts of a burst: before and after the counts where a server that divides
 the minute would refuse. 90 calls take 3.5 s: below 5 % of the shortest run of 100 pictures."""
 STEPS = 15
 """Limit unknown: so many calls go at half that speed. Quotas of the new models are 2 to 12."""
 MARGIN, MARGIN_MIN, MARGIN_MAX = 0.02, 0.02, 0.5
-"""A rule's seconds are kept with this much over (share, least and most seconds): the time from here
-to the server's counter is not the same for every call."""
+"""What a rule's seconds are lengthened by (share, least, most): calls travel unevenly fast."""
 BACKOFF, PAUSE_MAX, RETRY_AFTER_MAX = 1.0, 60.0, 3600.0
-"""Seconds: first pause where nothing says how long, longest such pause, and the longest
-Retry-After that is believed (after it a single probe asks again)."""
+"""Seconds: first and longest pause without a Retry-After, and the longest that is believed."""
 TRIAL = 5
 """Calls that must pass at a faster pace before it is trusted; doubled by each failure."""
 AGE = 3600.0
@@ -94,10 +91,6 @@ class Pacer:
         """Plain numbers, for storing."""
         return dict(self.__dict__)
 
-    def copy(self) -> Pacer:
-        """An independent pacer in the same state, for looking ahead."""
-        return replace(self, starts=list(self.starts))
-
     @property
     def rpm(self) -> float | None:
         """Requests a minute that go through as far as is known, None where nothing is."""
@@ -107,7 +100,10 @@ class Pacer:
     def set_limit(self, limit: float | None) -> None:
         """Take over the profile's requests a minute (> 0, or None); the server's, if less, stay."""
         limit = min((each for each in (limit, self.told) if each), default=None)
-        self.limit = limit
+        if limit != self.limit:
+            self.limit, self.full_at = limit, -math.inf
+            for at in self.starts:
+                self.full_at = max(self.full_at, at) + self._even()
         self.seconds = max(self.seconds, self._least(self.calls))
 
     def settle_clock(self, now: float) -> bool:
@@ -137,26 +133,24 @@ class Pacer:
 
     def start(self, now: float) -> None:
         """Count one call that starts at `now` (not before `ready_at`)."""
-        saturated = self.calls and now - self._quota_at() < 2 * SETTLE
+        saturated = self.calls and now - self._quota_at() < 2 * self._settle()
         last = self.starts[-1] if self.starts else -math.inf
-        if now - last >= SETTLE and last >= self.run_start:
+        if now - last >= self._settle() and last >= self.run_start:
             self.row = 0
             self.proved = max(self.proved, self._in_run(now))
         self.starts.append(now)
         keep = now - max(MINUTE, self.seconds) - 1
         self.starts = [at for at in self.starts[-KEPT:] if at >= keep]
-        if self.limit:
-            self.full_at = max(self.full_at, now) + self._even()
+        self.full_at = max(self.full_at, now) + self._even()
         if saturated:
             self._judge()
-        self.gap_until = now + self._gap(self._in_run(now), now - last > 2 * SETTLE)
+        self.gap_until = now + self._gap(self._in_run(now), now - last > 2 * self._settle())
 
     def withdraw(self, started: float) -> None:
         """Take back a start whose call was never sent."""
         if started in self.starts:
             self.starts.remove(started)
-            if self.limit:
-                self.full_at -= self._even()
+            self.full_at -= self._even()
 
     def refused(self, now: float, retry_after: float | None) -> None:
         """Count a 429. `retry_after` is seconds from now, None where the server did not say."""
@@ -175,9 +169,8 @@ class Pacer:
         if self.passed and not self.kept_rule:
             self._conclude(until, rounding)
         self.pause_until = max(self.pause_until, until)
-        self.run_start = self.gap_until = self.full_at = self.pause_until
-        if self.limit:
-            self.full_at += (self._burst() - 1) * self._even()
+        self.run_start = self.gap_until = self.pause_until
+        self.full_at = self.pause_until + (self._burst() - 1) * self._even()
 
     def _begin_pause(self, now: float, told: float | None) -> None:
         """Find which calls were let through before the first refusal after a time without.
@@ -198,9 +191,11 @@ class Pacer:
             self.passed, self.run_first = len(run) - 1, run[0]
 
     def _even(self) -> float:
-        """Seconds a call at an even pace, with the margin; only where the limit is known."""
-        assert self.limit
-        return MINUTE / self.limit * (1 + MARGIN)
+        """Seconds a call at an even pace, with the margin; 0.0: no limit known."""
+        return self._least(1) * (1 + MARGIN)
+
+    def _settle(self) -> float:
+        return max(SETTLE, self.echo * 1.25)
 
     def _burst(self) -> int:
         return max(1, int(self.limit or 1))
@@ -237,7 +232,7 @@ class Pacer:
     def _gap(self, count: int, lull: bool) -> float:
         """Seconds of silence after the run's call `count`."""
         if self._is_probe(count, lull):
-            return max(SETTLE, self.echo * 1.25)
+            return self._settle()
         if count <= self.proved or (self.limit and count > self._burst() / 3):
             return SWIFT
         return CAREFUL if self.limit or self.calls or count > STEPS else 2 * CAREFUL
@@ -260,10 +255,8 @@ class Pacer:
         return calls * MINUTE / self.limit if self.limit else 0.0
 
     def _conclude(self, until: float, rounding: float) -> None:
-        """Make the rule of a run: `passed` calls since `run_first`, room again at `until`.
-
-        `rounding` is how many seconds too late `until` may be.
-        """
+        """Make the rule of a run: `passed` calls since `run_first`, room again at `until`, or up to
+        `rounding` seconds before."""
         span, least = until - self.run_first, self._least(self.passed)
         if self.limit and span - rounding <= least:
             self.seconds, self.too_fast = least, least
@@ -302,6 +295,5 @@ class Pacer:
         if self.too_fast <= least < self.seconds * 0.8:
             faster = least
         else:
-            middle = math.sqrt(max(least, self.too_fast) * self.seconds)
-            faster = max(middle, self.seconds * 0.8)
+            faster = max(math.sqrt(max(least, self.too_fast) * self.seconds), 0.8 * self.seconds)
         self.trial = faster if faster < self.seconds * 0.95 else 0.0
