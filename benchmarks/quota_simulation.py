@@ -1,0 +1,136 @@
+"""100 pictures against every kind of rate limiter, on a virtual clock: the real `mai.quota.Quota`
+beside the usual ways.
+
+`python -m mai_image.benchmarks.quota_simulation [--quotas 2,12,60,90] [--seeds 5]` prints, as
+median/worst over the seeds (latencies and phases of fixed windows), the makespan over the best
+possible one and the number of refusals per 100 pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..mai.quota import Lane, Quota
+from .quota_servers import KINDS, SMOOTH
+from .quota_service import Case, Outcome, Service
+from .quota_usual import USUAL, Picture, Policy
+from .virtual_time import VirtualLoop, run
+
+QUOTAS = (2, 12, 60, 90)
+COMPARED = 60
+"""The quota, requests a minute, at which all policies are set side by side."""
+RATIO_SMOOTH, RATIO_OTHERS = 1.05, 1.4
+REFUSALS_KNOWN, REFUSALS_LEARNED = 5, 10
+"""The aims: makespan over the bound at most, refusals per 100 pictures fewer than."""
+
+
+def ours(case: Case, loop: VirtualLoop, file: Path) -> Picture:
+    """This package's policy, through the real queue and file."""
+    quota = Quota(file, clock=loop.time, tick=20.0)
+    lane = Lane("deployment", case.quota if case.known else None)
+
+    async def picture(service: Service) -> bool:
+        first = False
+        while True:
+            await quota.acquire([lane], first=first)
+            passed, retry_after = await service.call()
+            if passed:
+                quota.accepted(lane)
+                return True
+            quota.refused(lane, retry_after)
+            first = True
+
+    return picture
+
+
+def simulate(case: Case, policy: Policy = ours) -> Outcome:
+    """Get all pictures of a case, asked for at once, by one policy."""
+    loop = VirtualLoop()
+    service = Service(case, loop)
+
+    async def everything(file: Path) -> int:
+        picture = policy(case, loop, file)
+        got = await asyncio.gather(*(picture(service) for _ in range(case.pictures)))
+        return got.count(False)
+
+    with tempfile.TemporaryDirectory() as folder:
+        failed = run(everything(Path(folder) / "quota.sqlite"), loop)
+    return Outcome(loop.time(), service.bound(), service.refusals, failed)
+
+
+def misses(case: Case, outcome: Outcome) -> bool:
+    """Whether a run of this package's policy misses an aim."""
+    ratio = RATIO_SMOOTH if case.kind in SMOOTH else RATIO_OTHERS
+    refusals = REFUSALS_KNOWN if case.known else REFUSALS_LEARNED
+    return outcome.ratio > ratio or outcome.refusals >= refusals or outcome.failed > 0
+
+
+def _cell(outcomes: Sequence[Outcome], mark: bool = False) -> str:
+    ratios = [each.ratio for each in outcomes]
+    refusals = [each.refusals for each in outcomes]
+    failed = max(each.failed for each in outcomes)
+    if failed:
+        return f"{failed} fail, {max(refusals)}"
+    text = f"{statistics.median(ratios):.2f}/{max(ratios):.2f}"
+    return f"{text}, {statistics.median(refusals):.0f}/{max(refusals)}{' !' if mark else ''}"
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [title, "", f"{'':34}" + "".join(f"{column:>22}" for column in columns)]
+    lines += [f"{row[0]:34}" + "".join(f"{cell:>22}" for cell in row[1:]) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def by_kind(quotas: Sequence[int], seeds: int, known: bool) -> str:
+    """This policy against every kind of server; "!" where a run missed an aim."""
+    rows = []
+    for kind in KINDS:
+        row = [kind]
+        for quota in quotas:
+            cases = [Case(kind, quota, known, seed) for seed in range(seeds)]
+            outcomes = [simulate(case) for case in cases]
+            row.append(_cell(outcomes, any(map(misses, cases, outcomes))))
+        rows.append(row)
+    title = f"Limit {'known' if known else 'unknown'}: time / bound, refusals (median/worst)"
+    return _table(title, [f"{quota} a minute" for quota in quotas], rows)
+
+
+def side_by_side(quota: int, seeds: int) -> str:
+    """Every policy against every kind of server, at one quota that is known."""
+    rows = []
+    policies: dict[str, Policy] = {**USUAL, "this one": ours}
+    for kind in KINDS:
+        for name, policy in policies.items():
+            outcomes = [simulate(Case(kind, quota, seed=seed), policy) for seed in range(seeds)]
+            rows.append([f"{kind}", name, _cell(outcomes)])
+    lines = [f"At {quota} a minute, limit known: time / bound, refusals (median/worst)", ""]
+    lines += [f"{kind:24}{name:36}{cell:>22}" for kind, name, cell in rows]
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--quotas", default=",".join(map(str, QUOTAS)), help="requests a minute")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each case")
+    parser.add_argument(
+        "--compared", type=int, default=COMPARED, help="quota of the comparison, 0: none"
+    )
+    arguments = parser.parse_args(argv)
+    quotas = [int(each) for each in arguments.quotas.split(",")]
+    for known in (True, False):
+        sys.stdout.write(by_kind(quotas, arguments.seeds, known) + "\n")
+        sys.stdout.flush()
+    if arguments.compared:
+        sys.stdout.write(side_by_side(arguments.compared, arguments.seeds))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
