@@ -112,8 +112,8 @@ async def run(
             batch.errors[i] = error
         elif error is not None:
             raise error
-    _raise_failures(batch, if_blocked)
     watch.done(batch)
+    _raise_failures(batch, if_blocked)
     return batch
 
 
@@ -158,16 +158,18 @@ class _Watch:
         self._shown = (text, done)
 
     def done(self, batch: Batch) -> None:
-        """Leave cost and seconds on the node."""
+        """Leave cost and seconds on the node, and how many pictures did not come."""
         if self._node_id is None:
             return
         cost = sum(result.cost_usd or 0.0 for result in batch.pictures)
-        kept = sum(result.from_store for result in batch.pictures)
-        parts = [f"${cost:.3f}", f"{time.monotonic() - self._started:.0f} s"]
-        if kept:
-            parts.append(f"{kept} from the store")
-        if batch.errors:
-            parts.append(f"{len(batch.errors)} blocked")
+        counts = {
+            "from the store": sum(result.from_store for result in batch.pictures),
+            "blocked": sum(isinstance(error, BlockedError) for error in batch.errors.values()),
+            "failed": sum(not isinstance(error, BlockedError) for error in batch.errors.values()),
+        }
+        parts = [f"${cost:.3f}"] if batch.pictures else []
+        parts.append(f"{time.monotonic() - self._started:.0f} s")
+        parts += [f"{count} {what}" for what, count in counts.items() if count]
         PromptServer.instance.send_progress_text(" · ".join(parts), self._node_id)
 
 

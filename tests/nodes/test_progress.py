@@ -1,0 +1,66 @@
+"""What a node says of its run, on itself: while it runs, and what stays there afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from mai_image.mai.errors import MaiError
+from mai_image.mai.messages import Generate
+from mai_image.nodes import running
+
+NODE = "7"
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that were sent to the node, in order."""
+    texts: list[str] = []
+
+    class Server:
+        def send_progress_text(self, text: str, node_id: str) -> None:
+            assert node_id == NODE
+            texts.append(text)
+
+    class Execution:
+        async def set_progress(self, value: int, count: int, node_id: str) -> None:
+            assert 0 <= value <= count
+
+    class API:
+        execution = Execution()
+
+    monkeypatch.setattr(running.PromptServer, "instance", Server())
+    monkeypatch.setattr(running, "ComfyAPI", API)
+    return texts
+
+
+def run(*prompts: str, if_blocked: str = "stop") -> None:
+    messages = [
+        Generate("MAI-Image-2.6", prompt, 768, 768, seed) for seed, prompt in enumerate(prompts)
+    ]
+    asyncio.run(running.run(messages, "test", NODE, if_blocked))
+
+
+def test_cost_and_seconds_stay_when_all_came(emulator: Any, said: list[str]) -> None:
+    run("a fox", "a hare")
+    assert said[0].startswith("sent ")
+    assert re.fullmatch(r"\$0\.04\d · \d+ s", said[-1])
+
+
+def test_pictures_from_the_store_are_counted(emulator: Any, said: list[str]) -> None:
+    run("a fox")
+    run("a fox")
+    assert re.fullmatch(r"\$0\.000 · \d+ s · 1 from the store", said[-1])
+
+
+def test_a_skipped_picture_is_counted_as_blocked(emulator: Any, said: list[str]) -> None:
+    run("a fox", "blockprompt", if_blocked="skip")
+    assert re.fullmatch(r"\$0\.02\d · \d+ s · 1 blocked", said[-1])
+
+
+def test_a_run_that_failed_does_not_look_as_if_it_still_ran(emulator: Any, said: list[str]) -> None:
+    with pytest.raises(MaiError):
+        run("[[fault status=403]]")
+    assert re.fullmatch(r"\d+ s · 1 failed", said[-1])
