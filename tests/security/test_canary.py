@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from canary import (
     KEY,
+    PIXAZO,
     SPELLINGS,
     WAYS,
     Records,
@@ -49,14 +50,14 @@ class Caught:
     def __init__(self, way: Way, folder: Path, server: Scripted) -> None:
         self.folder = folder
         self.profiles = way.profiles(folder, server.url)
-        self.service = Service(folder, self.profiles)
+        self.service = Service(folder, self.profiles, poll=0.01)
         self.said: list[str] = []
         self.count = 0
 
-    def ask(self, *, edits: bool = False) -> Result | MaiError:
+    def ask(self, *, edits: bool = False, **changes: object) -> Result | MaiError:
         """One call; its outcome, error report and progress are added to what was said."""
         self.count += 1
-        message = edit(self.count) if edits else generate(self.count)
+        message = edit(self.count) if edits else generate(self.count, **changes)
         future = self.service.submit(message, "default", self._hear)
         try:
             result = future.result(20)
@@ -227,6 +228,38 @@ def test_every_way_of_configuring_a_key_sends_it_and_shows_it_nowhere(
         logging.getLogger("asyncio").setLevel(logging.NOTSET)
     assert was_sent(server)
     assert "asyncio" in records.names
+    assert not shows("\n".join(caught.said))
+    assert not shows(records.text)
+    assert files_that_show_it(caught.folder) == []
+
+
+def test_pixazos_key_is_shown_nowhere_either(
+    tmp_path: Path, server: Scripted, records: Records
+) -> None:
+    """In the answer that begins a job, in its id, in its status and at the picture's address."""
+    caught = Caught(PIXAZO, tmp_path / "data", server)
+    echo = {"x-request-id": KEY, "x-echo": KEY}
+    queued = {"request_id": "job-1", "status": "QUEUED", "polling_url": f"https://x.invalid/{KEY}"}
+    failed = {"status": "FAILED", "error": f"key {KEY}", "output": {"media_url": KEY}}
+    away = {"status": "COMPLETED", "output": {"media_url": f"https://x.invalid/{KEY}"}}
+    answers: list[list[tuple[int, object]]] = [
+        [(401, {"error": KEY})],
+        [(402, {"message": KEY})],
+        [(200, {"request_id": KEY, "status": KEY})],
+        [(200, {**queued, "error": KEY}), (200, failed)],
+        [(200, {**queued, "request_id": "job-2"}), (200, away)],
+        [(200, {**queued, "request_id": "job-3"}), (500, {"error": {"message": KEY}})],
+    ]
+    try:
+        for script in answers:
+            server.script = [refuse(status, json.dumps(body).encode(), echo)
+                             for status, body in script]  # fmt: skip
+            server.default = refuse(404, KEY.encode(), echo)
+            assert isinstance(caught.ask(model="MAI-Image-2.5"), MaiError)
+    finally:
+        caught.close()
+    assert len(server.requests) >= 9
+    assert all(KEY in str(request.headers) for request in server.requests)
     assert not shows("\n".join(caught.said))
     assert not shows(records.text)
     assert files_that_show_it(caught.folder) == []

@@ -23,7 +23,7 @@ KEY = "cAnAry-7Qx2Vb9/Lm4+Tz8Rk5Wd1Hs6Yp3"
 
 TABLE = """
 [profiles.canary]
-service = "foundry"
+service = "{service}"
 endpoint = "{url}"
 credential = {{ {credential} }}
 requests_a_minute = 6000
@@ -46,6 +46,7 @@ class Way:
     name: str
     credential: str = field(default="", repr=False)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    service: str = "foundry"
 
     def profiles(self, folder: Path, url: str) -> Profiles:
         """The folder's profiles with the key configured this way, and the server behind them."""
@@ -53,7 +54,7 @@ class Way:
         environ = {name: url if value == "URL" else value for name, value in self.environ.items()}
         if self.credential:
             (folder / "secret.key").write_text(KEY + "\n", encoding="utf-8")
-            text = TABLE.format(url=url, credential=self.credential)
+            text = TABLE.format(service=self.service, url=url, credential=self.credential)
             (folder / "profiles.toml").write_text(text, encoding="utf-8")
         return Profiles(folder, environ, build=lambda entra: Provider())  # type: ignore[arg-type]
 
@@ -65,6 +66,8 @@ WAYS = (
     Way("entra", 'kind = "entra"'),
     Way("environment", environ={"AZURE_ENDPOINT": "URL", "AZURE_API_KEY": KEY}),
 )
+
+PIXAZO = Way("pixazo", f'kind = "key", value = "{KEY}"', service="pixazo")
 
 HOLD_THE_KEY = ("secret.key", "profiles.toml")
 
