@@ -1,0 +1,87 @@
+"""A budget holds against a client that queues prompts in a loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mai_image import emulator
+from mai_image.emulator.server import Emulator
+from mai_image.mai.credentials import KeyCredential, Secret
+from mai_image.mai.errors import BudgetError
+from mai_image.mai.messages import Result
+from mai_image.mai.profiles import Budget
+from rig import ESTIMATE, Rig, ask, generate, outcome, profile_for, quick
+
+PROMPTS = 200
+
+AFFORDED = 7
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    quick(monkeypatch)
+    rig = Rig(tmp_path / "data")
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def service() -> Iterator[Emulator]:
+    with emulator.start() as running:
+        yield running
+
+
+def counted(found: list[object]) -> tuple[int, int]:
+    """How many pictures came, and how many calls the budget refused."""
+    return (
+        sum(isinstance(one, Result) for one in found),
+        sum(isinstance(one, BudgetError) for one in found),
+    )
+
+
+@pytest.mark.parametrize("limit", ["day", "month"])
+def test_two_hundred_quick_prompts_buy_what_the_budget_allows(
+    limit: str,
+    rig: Rig,
+    service: Emulator,
+) -> None:
+    """Queued by four threads at once, then again after a restart, when the sums are read anew."""
+    budget = Budget(**{limit: (AFFORDED + 0.5) * ESTIMATE})
+    key = KeyCredential(lambda: Secret(emulator.DEFAULT_KEY), "a test")
+    rig.profile = profile_for(service.url, budget=budget, credential=key)
+    door = rig.start()
+    found: list[object] = []
+
+    def loop(thread: int) -> None:
+        messages = [generate(f"{thread}-{i}") for i in range(PROMPTS // 4)]
+        found.extend(ask(door, messages))
+
+    threads = [threading.Thread(target=loop, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    bought, refused = counted(found)
+    assert bought + refused == PROMPTS
+    # Each costs a little less than its estimate, so one or two more than at first may fit in.
+    assert AFFORDED <= bought <= AFFORDED + 2
+    assert len(service.log.entries) == bought
+    assert service.log.billed_usd <= (AFFORDED + 0.5) * ESTIMATE
+
+    again = ask(rig.restart(), [generate(f"again {i}") for i in range(20)])
+    more, _ = counted(again)
+    assert service.log.billed_usd <= (AFFORDED + 0.5) * ESTIMATE
+    assert bought + more <= AFFORDED + 2
+
+
+def test_a_refused_prompt_costs_neither_time_nor_a_row(rig: Rig) -> None:
+    """A loop that goes on for days must not fill the disk."""
+    rig.profile = profile_for(rig.server.url, budget=Budget(day=ESTIMATE / 2))
+    door = rig.start()
+    for i in range(PROMPTS):
+        assert isinstance(outcome(door.submit(generate(i))), BudgetError)
+    assert rig.rows() == []
+    assert rig.server.connections == 0
