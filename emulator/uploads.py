@@ -32,7 +32,7 @@ def measure(upload: Upload) -> tuple[int, int]:
                 if image.width * image.height > MAX_PIXELS:
                     raise refusal.bad_request("Invalid request. Error => Image file is too large.")
                 image.load()
-                return image.size
+                return image.width, image.height
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
         raise refusal.bad_request(
             f"Invalid request. Error => Image file is not a valid {wanted}."

@@ -122,7 +122,7 @@ class Service:
             profile = self.profiles.get(name)
             check_service(message, profile.service)
             key = request_key(message, profile.store_service)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, its caller waits for it
             _fail(future, error)
             return
         flight = self._flights.get(key)

@@ -219,9 +219,7 @@ REFUSALS: list[tuple[int, bytes, type[ServiceError], str]] = [
     ),
     (
         400,
-        error_body(
-            "content_safety_violation", "Input content violated mainline safety policies."
-        ),
+        error_body("content_safety_violation", "Input content violated mainline safety policies."),
         BlockedError,
         "prompt or the references",
     ),
