@@ -1,30 +1,33 @@
-"""The same service from a shell: `mai-image generate`, `edit`, `size`, `spend`, `doctor` …"""
+"""The same service from a shell: `mai-image generate`, `edit`, `spend`, `init`, `doctor` …"""
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import logging
 import sys
-import time
-from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .mai import sizes
-from .mai.doctor import Step, examine
-from .mai.errors import InputError, MaiError, PictureError, SizeError
-from .mai.formats import inspect
-from .mai.messages import Edit, Generate, Message, Progress, Reference, Result
-from .mai.models import DEFAULT_MODEL, MODEL_NAMES
-from .mai.profiles import Profiles, data_folder
+from .mai import picture_files, report, setup, sizes
 from .mai.checks import model_named
+from .mai.credentials import Secret
+from .mai.doctor import Step, consult
+from .mai.entra import METHODS
+from .mai.errors import InputError, MaiError, SizeError
+from .mai.interview import Interview
+from .mai.messages import Edit, Generate, Message, Progress
+from .mai.models import DEFAULT_MODEL
+from .mai.profiles import EMULATOR, Profiles, usual_folder
 from .mai.service import Service
 
 EXIT_FAILED = 1
 EXIT_INPUT = 2
 EXIT_CANCELLED = 130
+
+PACK = (Path(__file__).parent.absolute(), Path(__file__).resolve().parent)
+"""Where this file lies, as it was found and as it is: a clone may be linked into custom_nodes."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,14 +37,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .emulator import main as emulate
 
         return emulate(words[1:])
-    arguments = _parser().parse_args(words)
-    logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING)
     try:
+        arguments = _parser().parse_args(words)
+        logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING)
         return int(arguments.run(arguments))
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else EXIT_FAILED
     except MaiError as error:
         print(f"mai-image: {error}", file=sys.stderr)
         return EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILED
-    except KeyboardInterrupt:
+    except OSError as error:
+        print(f"mai-image: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except (KeyboardInterrupt, EOFError):
         print("mai-image: cancelled; what was already out is kept when it lands", file=sys.stderr)
         return EXIT_CANCELLED
 
@@ -49,76 +57,105 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mai-image", description=__doc__)
     parser.add_argument("--verbose", action="store_true", help="log what happens, without secrets")
+    _add_folder(parser, None)
     commands = parser.add_subparsers(required=True, metavar="command")
-    _add_generate(commands)
-    _add_edit(commands)
-    _add_size(commands)
-    _add_spend(commands)
-    _add_doctor(commands)
+
+    def add(
+        name: str, run: Callable[[argparse.Namespace], int], about: str, epilog: str = ""
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=about, description=about, epilog=epilog)
+        command.set_defaults(run=run)
+        _add_folder(command, argparse.SUPPRESS)
+        return command
+
+    _generate_options(add("generate", _generate, "make pictures from text"))
+    _edit_options(add("edit", _edit, "change a picture, with references"))
+    _size_options(add("size", _size, "the best size for an aspect ratio"))
+    _spend_options(add("spend", _spend, "what was spent, and what is perhaps billed"))
+    _init_options(add("init", _init, "write a first profiles.toml; asks where no option says it"))
+    codes = ", ".join(f"{step.value} {step.name.lower()}" for step in Step)
+    about = "find the first thing that is wrong with a profile, without buying a picture"
+    _doctor_options(add("doctor", _doctor, about, f"exit codes: 0 all well, {codes}"))
     commands.add_parser("emulator", help="run a MAI service on this machine, free, for building")
     return parser
 
 
-Commands = argparse._SubParsersAction  # noqa: SLF001  argparse has no public name for it
+def _add_folder(parser: argparse.ArgumentParser, default: object) -> None:
+    about = "where profiles.toml, store and ledger lie (the ComfyUI's around this pack, or yours)"
+    parser.add_argument("--folder", type=Path, default=default, metavar="PATH", help=about)
 
 
-def _add_generate(commands: Commands[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("generate", help="make pictures from text")
+def _generate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("prompt")
     command.add_argument("--size", default="1024x1024", metavar="WxH", help="pixels (1024x1024)")
-    _add_paid_options(command)
-    command.set_defaults(run=_generate)
+    _paid_options(command)
 
 
-def _add_edit(commands: Commands[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("edit", help="change a picture, with references")
+def _edit_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("prompt")
     command.add_argument("images", nargs="+", type=Path, help="PNG or JPEG; the first is edited")
     command.add_argument("--size", metavar="WxH", help="ask for this size (not every model can)")
-    _add_paid_options(command)
-    command.set_defaults(run=_edit)
+    _paid_options(command)
 
 
-def _add_paid_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help=DEFAULT_MODEL)
-    command.add_argument("--seed", type=int, default=0, help="a new seed buys a new picture (0)")
-    command.add_argument("--count", type=int, default=1, help="pictures, each paid for (1)")
-    command.add_argument("--profile", default="default", help="a profile's name (default)")
-    command.add_argument("--auto-aspect-ratio", action="store_true", help="the model picks a shape")
-    command.add_argument("--web-grounding", action="store_true", help="look things up first")
-    command.add_argument("--out", type=Path, default=Path(), metavar="PATH", help="file or folder")
-    command.add_argument("--json", action="store_true", help="print what came as JSON")
+def _paid_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--model", default=DEFAULT_MODEL, metavar="NAME", help=DEFAULT_MODEL)
+    add("--seed", type=int, default=0, help="a new seed buys a new picture (0)")
+    add("--count", type=int, default=1, help="pictures, each paid for (1)")
+    add("--profile", default="default", help="a profile's name (default)")
+    add("--auto-aspect-ratio", action="store_true", help="the model picks a shape")
+    add("--web-grounding", action="store_true", help="look things up first")
+    add("--out", type=Path, default=Path(), metavar="PATH", help="file or folder")
+    add("--json", action="store_true", help="print what came as JSON")
 
 
-def _add_size(commands: Commands[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("size", help="the best size for an aspect ratio")
+def _size_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("aspect_ratio", help="such as 16:9")
     command.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help=DEFAULT_MODEL)
     command.add_argument("--target", metavar="WxH", help="the size wanted in the end")
-    command.set_defaults(run=_size)
 
 
-def _add_spend(commands: Commands[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("spend", help="what was spent, and what is perhaps billed")
+def _spend_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--profile", help="only this profile")
     command.add_argument("--csv", type=Path, metavar="FILE", help="write every call to a CSV file")
-    command.set_defaults(run=_spend)
 
 
-def _add_doctor(commands: Commands[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "doctor",
-        help="find the first thing that is wrong with a profile, without buying a picture",
-        epilog="exit codes: 0 all well, "
-        + ", ".join(f"{step.value} {step.name.lower()}" for step in Step),
-    )
+def _init_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--name", default="main", help="the profile's name (main)")
+    add("--service", choices=("foundry", "pixazo"), help="foundry, or pixazo")
+    add("--endpoint", metavar="URL", help="as the resource's page shows it (Pixazo: its gateway)")
+    who = command.add_mutually_exclusive_group()
+    who.add_argument("--key-env", metavar="NAME", help="the variable that holds the key")
+    who.add_argument("--key-file", metavar="PATH", help="the file that holds the key, alone")
+    who.add_argument("--key-stdin", action="store_true", help="read the key from standard input")
+    who.add_argument("--entra", nargs="?", const="default", choices=tuple(METHODS), help="Entra ID")
+    add("--client-id", default="", metavar="ID", help="which identity, where there are several")
+    add("--tenant-id", default="", metavar="ID", help="which tenant")
+    add("--deployment", action="append", default=[], metavar="[MODEL=]NAME", help="its deployment")
+    add("--tier", type=int, help="Foundry's quota tier, 1 to 6")
+    add("--rpm", type=float, metavar="N", help="requests a minute, in place of a tier")
+    add("--budget-day", type=float, metavar="USD", help="the most to spend a day")
+    add("--budget-month", type=float, metavar="USD", help="the most to spend a month")
+    add("--media-host", action="append", default=[], metavar="HOST", help="of Pixazo's pictures")
+    add("--force", action="store_true", help="replace a profiles.toml that is there")
+
+
+def _doctor_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--profile", help="only this profile (all configured ones)")
     command.add_argument("--spend", action="store_true", help="buy one picture as the last step")
-    command.set_defaults(run=_doctor)
 
 
-def _service(folder: Path | None = None) -> Service:
-    folder = folder or data_folder()
+def _folder(arguments: argparse.Namespace) -> tuple[Path, str]:
+    """The folder to use, and why."""
+    if arguments.folder is not None:
+        return arguments.folder.expanduser().absolute(), "as --folder says"
+    return usual_folder(PACK)
+
+
+def _service(arguments: argparse.Namespace) -> Service:
+    folder, _ = _folder(arguments)
     return Service(folder, Profiles(folder, interactive=True), launch_emulator=_launch_emulator)
 
 
@@ -136,126 +173,54 @@ def _size_of(text: str) -> tuple[int, int]:
 
 
 def _generate(arguments: argparse.Namespace) -> int:
-    width, height = _size_of(arguments.size)
-    return _buy(
-        arguments,
-        [
-            Generate(
-                arguments.model,
-                arguments.prompt,
-                width,
-                height,
-                arguments.seed + i,
-                arguments.auto_aspect_ratio,
-                arguments.web_grounding,
-            )
-            for i in range(arguments.count)
-        ],
-    )
+    size = _size_of(arguments.size)
+    options = (arguments.auto_aspect_ratio, arguments.web_grounding)
+    seeds = range(arguments.seed, arguments.seed + arguments.count)
+    model, prompt = arguments.model, arguments.prompt
+    return _buy(arguments, [Generate(model, prompt, *size, seed, *options) for seed in seeds])
 
 
 def _edit(arguments: argparse.Namespace) -> int:
     size = _size_of(arguments.size) if arguments.size else None
-    references = tuple(_reference(path, arguments.model) for path in arguments.images)
-    return _buy(
-        arguments,
-        [
-            Edit(
-                arguments.model,
-                arguments.prompt,
-                references,
-                arguments.seed + i,
-                size,
-                arguments.auto_aspect_ratio,
-                arguments.web_grounding,
-            )
-            for i in range(arguments.count)
-        ],
-    )
-
-
-def _reference(path: Path, model: str) -> Reference:
-    try:
-        data = path.read_bytes()
-        picture = inspect(data)
-    except OSError as error:
-        raise PictureError(f"{path} can't be read: {error.strerror}.", "Check the path.") from None
-    except MaiError:
-        raise PictureError(
-            f"{path} is no whole PNG or JPEG.", "Save it as PNG or JPEG first."
-        ) from None
-    limit = model_named(model).max_pixels
-    if picture.width * picture.height > limit:
-        raise PictureError(
-            f"{path} has {picture.width} x {picture.height} pixels, {model} takes {limit:,}.",
-            "Shrink it first; the node MAI Edit does that by itself.",
-        )
-    return Reference(data, picture.media_type, picture.width, picture.height)
+    options = (arguments.auto_aspect_ratio, arguments.web_grounding)
+    seeds = range(arguments.seed, arguments.seed + arguments.count)
+    model, prompt = arguments.model, arguments.prompt
+    images = tuple(picture_files.reference(path, model) for path in arguments.images)
+    return _buy(arguments, [Edit(model, prompt, images, seed, size, *options) for seed in seeds])
 
 
 def _buy(arguments: argparse.Namespace, messages: Sequence[Message]) -> int:
     """Run all messages side by side; what came is written even where some failed."""
     if not messages:
         raise InputError("--count must be at least 1.", "Ask for one picture or more.")
-    service = _service()
+    failures, facts = [], []
+    service = _service(arguments)
     try:
-        futures = [
-            service.submit(message, arguments.profile, _say if sys.stderr.isatty() else None)
-            for message in messages
-        ]
-        return _collect(arguments, messages, futures)
+        say = _say if sys.stderr.isatty() else None
+        futures = [service.submit(message, arguments.profile, say) for message in messages]
+        for i, future in enumerate(futures):
+            try:
+                result = future.result()
+                path = picture_files.save(result, arguments.out, messages[i], i, len(messages))
+            except MaiError as error:
+                failures.append(error)
+                print(f"mai-image: image {i + 1}: {error}", file=sys.stderr)
+                continue
+            facts.append(report.facts(path, result))
+            if not arguments.json:
+                print(report.bought(path, result))
     finally:
         service.close()
+    if arguments.json:
+        print(json.dumps(facts, indent=1))
+    if failures and facts:
+        print("What came is kept: run it again to fetch only the rest.", file=sys.stderr)
+    wrong = bool(failures) and all(isinstance(error, InputError) for error in failures)
+    return EXIT_INPUT if wrong else EXIT_FAILED if failures else 0
 
 
 def _say(progress: Progress) -> None:
-    wait = f" {progress.until - time.monotonic():.0f} s" if progress.until else ""
-    print(f"{progress.phase}{wait}", file=sys.stderr)
-
-
-def _collect(
-    arguments: argparse.Namespace, messages: Sequence[Message], futures: Sequence[Future[Result]]
-) -> int:
-    failures, facts = [], []
-    for i, future in enumerate(futures):
-        try:
-            result = future.result()
-        except MaiError as error:
-            failures.append(f"image {i + 1}: {error}")
-            continue
-        path = _save(result, arguments.out, messages[i], i, len(messages))
-        facts.append({"path": str(path), **_facts(result)})
-        if not arguments.json:
-            cost = "free, from the store" if result.from_store else f"${result.cost_usd or 0:.4f}"
-            print(f"{path}  {result.width} x {result.height}  {cost}")
-    if arguments.json:
-        print(json.dumps(facts, indent=1))
-    for failure in failures:
-        print(f"mai-image: {failure}", file=sys.stderr)
-    if failures and facts:
-        print("What came is kept: run it again to fetch only the rest.", file=sys.stderr)
-    return EXIT_FAILED if failures else 0
-
-
-def _facts(result: Result) -> dict[str, object]:
-    facts = asdict(result)
-    del facts["image"]
-    return facts
-
-
-def _save(result: Result, out: Path, message: Message, index: int, count: int) -> Path:
-    extension = ".jpg" if result.media_type == "image/jpeg" else ".png"
-    if out.suffix and not out.is_dir():
-        path = out if count == 1 else out.with_stem(f"{out.stem}_{index + 1}")
-    else:
-        path = out / f"{message.model}_{message.seed}{extension}"
-        number = 1
-        while path.exists():
-            path = out / f"{message.model}_{message.seed}_{number}{extension}"
-            number += 1
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(result.image)
-    return path
+    print(report.progress(progress), file=sys.stderr)
 
 
 def _size(arguments: argparse.Namespace) -> int:
@@ -271,66 +236,57 @@ def _size(arguments: argparse.Namespace) -> int:
 
 
 def _spend(arguments: argparse.Namespace) -> int:
-    from .mai.report import render
-
-    service = _service()
+    service = _service(arguments)
     try:
         if arguments.csv:
             with arguments.csv.open("w", newline="", encoding="utf-8") as stream:
                 count = service.ledger.export_csv(stream)
             print(f"{count} calls written to {arguments.csv}")
         else:
-            print(render(service.ledger.spend(arguments.profile)))
+            print(report.render(service.ledger.spend(arguments.profile)))
     finally:
         service.close()
+    return 0
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    folder, why = _folder(arguments)
+    setup.check_free(folder, force=arguments.force)
+    print(f"folder: {folder} ({why})")
+    given = (arguments.service, arguments.endpoint, arguments.entra, arguments.key_env)
+    if any(given) or arguments.key_file or arguments.key_stdin or not sys.stdin.isatty():
+        choices = setup.from_options(vars(arguments), lambda: Secret(sys.stdin.readline()))
+    else:
+        choices = Interview(input, getpass.getpass, print).choices(arguments.name)
+    path = setup.write(folder, setup.render(choices), force=arguments.force)
+    print(f"{path} is written; only you can read it.\n{setup.NEXT}")
     return 0
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    service = _service()
+    folder, why = _folder(arguments)
+    print(f"folder: {folder} ({why})")
+    service = _service(arguments)
     try:
         for warning in service.profiles.warnings():
             print(f"  ! {warning}")
-        names = [arguments.profile] if arguments.profile else service.profiles.names()
-        configured = [name for name in names if name != "emulator"] or names[:1]
-        codes = [_examine(service, name, arguments.spend) for name in configured]
-        return next((code for code in codes if code), 0)
+        names = [name for name in service.profiles.names() if name != EMULATOR] or ["default"]
+        names = [arguments.profile] if arguments.profile else names
+        codes = [_examine(service, name, arguments.spend) for name in names]
     finally:
         service.close()
+    return next((code for code in codes if code), 0)
 
 
 def _examine(service: Service, name: str, spend: bool) -> int:
     print(name)
-    try:
-        profile = service.ready(service.profiles.get(name))
-    except MaiError as error:
-        return _failed(Step.PROFILE, str(error))
-    print(f"  ok  profile: {profile.service}, {profile.endpoint}")
-
-    async def steps() -> int:
-        async for finding in examine(profile, service.transport):
-            if not finding.ok:
-                return _failed(finding.step, finding.text)
-            print(f"  ok  {finding.step.name.lower()}: {finding.text}")
-        return 0
-
-    code = service.run(steps()).result()
-    return code or (_buy_one(service, name) if spend else 0)
-
-
-def _buy_one(service: Service, name: str) -> int:
-    message = Generate(DEFAULT_MODEL, "a lighthouse at dawn", 768, 768, seed=time.time_ns())
-    try:
-        result = service.submit(message, name).result()
-    except MaiError as error:
-        return _failed(Step.PICTURE, str(error))
-    print(f"  ok  picture: {result.seconds:.0f} s, ${result.cost_usd or 0:.4f}")
+    for finding in consult(service, name, spend=spend):
+        mark = "ok    " if finding.ok else "wrong "
+        text = finding.text.replace("\n", "\n      ")
+        print(f"  {mark}{finding.step.name.lower()}: {text}")
+        if not finding.ok:
+            return int(finding.step)
     return 0
-
-
-def _failed(step: Step, text: str) -> int:
-    print(f"  ✗   {step.name.lower()}: " + text.replace("\n", "\n      "))
-    return int(step)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,31 @@
-"""Checks of a profile, one step after the other, that buy nothing; the first failure says what to do.
+"""Checks of a profile that buy nothing, one after the other; the first failure says what to do.
 
-What it sends is a generation without a prompt: the service refuses it (400) after it has looked at
-the key and the deployment, so each of the two shows by another status.
+Foundry is sent a generation without a prompt: the service refuses it (400) after it has looked at
+the key and the deployment, so each of the two shows by another status. Pixazo is asked for the
+status of a job that can't exist, which it answers only to a key that it knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from urllib.parse import urlsplit
 
+from . import pixazo, pixazo_refusals
 from .errors import MaiError
 from .foundry import GENERATIONS
-from .models import BY_NAME
+from .messages import Generate
+from .models import BY_NAME, DEFAULT_MODEL
 from .profiles import Profile
 from .refusals import error_for
+from .service import Service
 from .transport import Transport, resolve
-from .wire import HttpRequest
+from .wire import HttpAnswer, HttpRequest
+
+NO_JOB = "00000000-0000-0000-0000-000000000000"
+"""The id of no job."""
 
 
 class Step(IntEnum):
@@ -41,9 +49,41 @@ class Finding:
     text: str
 
 
+def consult(service: Service, name: str, *, spend: bool = False) -> Iterator[Finding]:
+    """The findings on the profile of that name, up to the first that isn't ok.
+
+    With `spend` the last one buys a picture.
+    """
+    try:
+        profile = service.ready(service.profiles.get(name))
+    except MaiError as error:
+        yield Finding(Step.PROFILE, False, str(error))
+        return
+    yield Finding(Step.PROFILE, True, f"{profile.service}, {profile.endpoint}")
+
+    async def steps() -> list[Finding]:
+        return [finding async for finding in examine(profile, service.transport)]
+
+    findings = service.run(steps()).result()
+    yield from findings
+    if spend and all(finding.ok for finding in findings):
+        yield _bought(service, profile)
+
+
+def _bought(service: Service, profile: Profile) -> Finding:
+    model = pixazo.MODEL if profile.service == "pixazo" else DEFAULT_MODEL
+    message = Generate(model, "a lighthouse at dawn", 768, 768, seed=time.time_ns())
+    try:
+        result = service.submit(message, profile.name).result()
+    except MaiError as error:
+        return Finding(Step.PICTURE, False, str(error))
+    return Finding(Step.PICTURE, True, f"{result.seconds:.0f} s, ${result.cost_usd or 0:.4f}")
+
+
 async def examine(profile: Profile, transport: Transport) -> AsyncIterator[Finding]:
     """The findings from the credential to the deployments, up to the first that isn't ok."""
-    for check in (_credential, _name, _service, _deployments):
+    last = (_gateway,) if profile.service == "pixazo" else (_service, _deployments)
+    for check in (_credential, _name, *last):
         async for finding in check(profile, transport):
             yield finding
             if not finding.ok:
@@ -82,9 +122,29 @@ async def _service(profile: Profile, transport: Transport) -> AsyncIterator[Find
     except MaiError as error:
         yield Finding(Step.CONNECTION, False, str(error))
         return
+    for finding in _answered(profile, answer):
+        yield finding
+
+
+async def _gateway(profile: Profile, transport: Transport) -> AsyncIterator[Finding]:
+    """The same of Pixazo."""
+    try:
+        answer = await transport.fetch(pixazo.ask(profile.endpoint, NO_JOB), profile)
+    except MaiError as error:
+        yield Finding(Step.CONNECTION, False, str(error))
+        return
+    for finding in _answered(profile, answer):
+        yield finding
+
+
+def _answered(profile: Profile, answer: HttpAnswer) -> Iterator[Finding]:
+    """What the status of a harmless request says."""
     yield Finding(Step.CONNECTION, True, f"{profile.endpoint} answers in {answer.seconds:.1f} s")
     if answer.status in (401, 402, 403) or answer.status >= 500 or 300 <= answer.status < 400:
-        yield Finding(Step.AUTHENTICATION, False, str(error_for(answer)))
+        of_gateway = profile.service == "pixazo"
+        error = pixazo_refusals.error_for(answer) if of_gateway else error_for(answer)
+        text = f"{error.what} {error.hint}\n(HTTP {answer.status})"
+        yield Finding(Step.AUTHENTICATION, False, text)
     else:
         yield Finding(Step.AUTHENTICATION, True, "the service accepts the credential")
 

@@ -11,10 +11,10 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from . import environment, files, hosts
+from . import environment, files, folders, hosts
 from .credentials import Credential, KeyCredential, Secret, from_file, from_variable, harmless
 from .entra import Build, Entra, azure_identity
 from .errors import ProfileError
@@ -33,6 +33,7 @@ __all__ = [
     "Profile",
     "Profiles",
     "data_folder",
+    "usual_folder",
     "write_private",
 ]
 
@@ -269,14 +270,11 @@ def write_private(path: Path, text: str) -> None:
 
 def data_folder(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
     """The platform's user data folder for MAI Image outside ComfyUI; it may not exist yet."""
-    environ = os.environ if environ is None else environ
-    home = Path(os.path.expanduser("~"))
-    if platform == "win32":
-        base = Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif platform == "darwin":
-        base = home / "Library" / "Application Support"
-    else:
-        base = Path(environ.get("XDG_DATA_HOME") or home)
-        if not environ.get("XDG_DATA_HOME") or not base.is_absolute():
-            base = home / ".local" / "share"
-    return base / "mai-image"
+    return folders.user_data(os.environ if environ is None else environ, platform)
+
+
+def usual_folder(
+    pack: Iterable[Path], environ: Mapping[str, str] | None = None
+) -> tuple[Path, str]:
+    """The folder that a command line next to `pack` uses, and why; see folders.usual."""
+    return folders.usual(pack, os.environ if environ is None else environ, sys.platform)

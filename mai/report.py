@@ -1,10 +1,13 @@
-"""What was spent, as lines for a terminal."""
+"""What was bought and what was spent, as lines for a terminal."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 
+from .messages import Progress, Result
 from .spend import Periods, Spend, Sum
 
 _SHOWN = 10
@@ -57,3 +60,23 @@ def _perhaps(spend: Spend) -> list[str]:
     if len(spend.perhaps_billed) > _SHOWN:
         lines.append("  … `mai-image spend --csv FILE` lists all")
     return lines
+
+
+def bought(path: Path, result: Result) -> str:
+    """One picture: where it is, its size and price, and what is to be said of it."""
+    cost = "free, from the store" if result.from_store else f"${result.cost_usd or 0:.4f}"
+    notes = "".join(f"\n  {note}" for note in result.notes)
+    return f"{path}  {result.width} x {result.height}  {cost}{notes}"
+
+
+def facts(path: Path, result: Result) -> dict[str, object]:
+    """The same for programs."""
+    known = asdict(result)
+    del known["image"]
+    return {"path": str(path), **known}
+
+
+def progress(state: Progress) -> str:
+    """What a call is doing now."""
+    wait = f" {max(0.0, state.until - time.monotonic()):.0f} s" if state.until else ""
+    return f"{state.phase}{wait}" + (f", {state.reason}" if state.reason else "")
