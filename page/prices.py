@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..mai import sizes
 from ..mai.checks import check_options, model_named
-from ..mai.errors import OptionError
+from ..mai.errors import InputError, OptionError
 from ..mai.messages import Edit, Generate, Message, Usage
 from ..mai.models import Model, estimate_usage
 from ..mai.size_plan import asked_ratio, plan
@@ -39,9 +39,12 @@ def quote(settings: Settings) -> dict[str, object]:
     `bound` is "exact", "at least" (a size that isn't known counts as the smallest one, and an
     edit's references aren't counted), "at most" (the model chooses the size) or "about" (both).
     `problems` are sentences; `nearest` is the [width, height] that mends a wrong size, else None.
-    The prompt's tokens, a hundredth of a cent or two, are left out. OptionError: no such model.
+    The prompt's tokens, a hundredth of a cent or two, are left out.
     """
-    model = model_named(settings.model)
+    try:
+        model = model_named(settings.model)
+    except OptionError as error:
+        return {"usd": None, "bound": "exact", "problems": [_sentences(error)], "nearest": None}
     problems = _option_problems(model, settings)
     size, bound = _size(model, settings)
     nearest = None
@@ -65,10 +68,14 @@ def size_plan(
 ) -> dict[str, object]:
     """What MAI Size Helper will answer, as plain values; `picture` is the size of its image.
 
-    Raises OptionError and SizeError as the node does.
+    `problems` are sentences: with any, there is nothing else, as the node would fail with them.
     """
-    ratio = asked_ratio(aspect_ratio, target_width, target_height, picture)
-    return plan(model_named(model), ratio, target_width, target_height).facts()
+    try:
+        ratio = asked_ratio(aspect_ratio, target_width, target_height, picture)
+        facts = plan(model_named(model), ratio, target_width, target_height).facts()
+    except InputError as error:
+        return {"problems": [_sentences(error)]}
+    return {**facts, "problems": []}
 
 
 def _sized(settings: Settings) -> bool:
@@ -102,5 +109,9 @@ def _option_problems(model: Model, settings: Settings) -> list[str]:
     try:
         check_options(model, settings.auto_aspect_ratio, settings.web_grounding)
     except OptionError as error:
-        return [f"{error.what} {error.hint}"]
+        return [_sentences(error)]
     return []
+
+
+def _sentences(error: InputError) -> str:
+    return f"{error.what} {error.hint}"

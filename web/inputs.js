@@ -67,7 +67,8 @@ export function planOf(node) {
     if (!found || !('value' in found)) return null;
     plan[name] = found.value;
   }
-  if (plan.aspect_ratio === 'from image') {
+  // Without a picture the server says what is missing.
+  if (plan.aspect_ratio === 'from image' && isLinked(node, 'image')) {
     plan.picture = pictureAt(node, 'image');
     if (!plan.picture) return null;
   }

@@ -3,7 +3,7 @@ import { app } from '../../scripts/app.js';
 import { addPrice } from './badge.js';
 import { listenToPage } from './changes.js';
 import { addStyle } from './dom.js';
-import { addPreview, makeRoom } from './preview.js';
+import { addPreview } from './preview.js';
 import { addTab } from './sidebar.js';
 
 app.registerExtension({
@@ -19,9 +19,5 @@ app.registerExtension({
     if (node.comfyClass === 'MAIGenerate') addPrice(node, 'generate');
     if (node.comfyClass === 'MAIEdit') addPrice(node, 'edit');
     if (node.comfyClass === 'MAISizeHelper') addPreview(node);
-  },
-
-  loadedGraphNode(node) {
-    if (node.comfyClass === 'MAISizeHelper') makeRoom(node);
   },
 });

@@ -3,25 +3,18 @@ import { announce, listen } from './changes.js';
 import { el } from './dom.js';
 import { drawFrame } from './frame.js';
 import { answerOf, isLinked, planOf, setWidget, widgetOf } from './inputs.js';
+import { Room } from './room.js';
 import { dollars, pixels, text } from './texts.js';
 
-const NAME = 'mai_preview';
-const HEIGHT = 272;
+const GUESS = 240;
 const WIDTH = 300;
-const MARGIN = 8;
 
-/** Give a Size Helper its preview: a widget that holds no value and is not saved. */
+/** Give a Size Helper its preview. */
 export function addPreview(node) {
   const chips = el('div', { className: 'mai-chips' });
   const body = el('div', { className: 'mai-plan' });
-  const widget = node.addDOMWidget(NAME, NAME, el('div', { className: 'mai-preview' }, chips, body), {
-    serialize: false,
-    hideOnZoom: false,
-    margin: MARGIN,
-    getMinHeight: () => HEIGHT,
-  });
-  widget.serialize = false;
-  node.setSize([Math.max(node.size[0], WIDTH), Math.max(node.size[1], node.computeSize()[1])]);
+  node.setSize([Math.max(node.size[0], WIDTH), node.size[1]]);
+  new Room(node, 'mai_preview', el('div', { className: 'mai-preview' }, chips, body), GUESS).open();
 
   let asked = '';
   const refresh = async () => {
@@ -30,16 +23,11 @@ export function addPreview(node) {
     if (key === asked) return;
     asked = key;
     chips.replaceChildren(...choices(node));
-    const shown = plan ? await answerOf(plan).then(facts, complaint) : remark(text('later'));
+    const shown = plan ? await answerOf(plan).then(show, complain) : remark(text('later'));
     // A later change has asked again: its answer counts.
     if (key === asked) body.replaceChildren(shown);
   };
   listen(node, refresh);
-}
-
-/** A workflow saved without the preview has a node too low for it. */
-export function makeRoom(node) {
-  node.setSize([node.size[0], Math.max(node.size[1], node.computeSize()[1])]);
 }
 
 /** One button a preset, in the present orientation, and one that turns it. */
@@ -96,8 +84,9 @@ function isPortrait(ratio) {
   return width < height;
 }
 
-/** The server's plan as a drawing and lines of text. */
-function facts(plan) {
+/** The server's plan as a drawing and lines of text, or what is wrong with the settings. */
+function show(plan) {
+  if (plan.problems.length) return notice(plan.problems);
   const megapixels = plan.megapixels.toFixed(2);
   const percent = plan.percent_of_limit.toFixed(0);
   return el(
@@ -113,7 +102,8 @@ function facts(plan) {
 }
 
 function ratioLine({ ratio, ratio_asked: asked, ratio_error_percent: error }) {
-  return error === 0 ? text('exact', { ratio }) : text('offBy', { ratio, asked, error });
+  if (error === 0) return text('exact', { ratio });
+  return text('offBy', { ratio, asked, error: Number(error.toPrecision(3)) });
 }
 
 function targetLine({ size, target, scale, cut: [width, height] }) {
@@ -128,8 +118,12 @@ function share(percent) {
   return el('span', { className: 'mai-share' }, bar);
 }
 
-function complaint(error) {
-  return el('div', { className: 'mai-notice' }, el('p', {}, error.message));
+function complain(error) {
+  return notice([error.message]);
+}
+
+function notice(problems) {
+  return el('div', { className: 'mai-notice' }, ...problems.map((one) => el('p', {}, one)));
 }
 
 function remark(words) {
