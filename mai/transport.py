@@ -27,7 +27,6 @@ from .errors import (
     ConnectError,
     ConnectionLostError,
     PendingError,
-    ProfileError,
     ServiceError,
 )
 from .profiles import Profile
@@ -43,12 +42,7 @@ _KEEP_ALIVE = 30.0
 """Seconds. Shorter than the idle timeouts of Azure's front ends: no dead connection is reused."""
 
 
-_NO_CONNECTION = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-)
+_NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 class NotSentError(Exception):
@@ -225,6 +219,8 @@ class _Exchange:
                 return self.too_slow()
             except (httpx.TransportError, ssl.SSLError, OSError) as error:
                 return self._lost(error)
+            except httpx.InvalidURL:  # httpx reads a Location even where it doesn't follow it
+                return _unusable(None, "redirects to an address that can't be read")
         if isinstance(body, str):
             return _unusable(response.status_code, body)
         return self._answer(response, body, time.monotonic() - started)
@@ -266,7 +262,7 @@ async def _pause(seconds: float, reason: str, caller: Caller) -> None:
     await asyncio.sleep(seconds)
 
 
-def _unusable(status: int, what: str) -> AnswerError:
+def _unusable(status: int | None, what: str) -> AnswerError:
     return AnswerError(
         f"The service's answer {what}.",
         "Check that the endpoint is the MAI service itself and that no proxy changes its answers.",
@@ -283,13 +279,8 @@ def _unreachable(profile: Profile, error: NotSentError) -> ServiceError:
 
 
 def _media_refused(url: str) -> PendingError:
-    try:
-        host = hosts.parse(url, hosts.MAX_MEDIA_CHARACTERS).host
-    except ProfileError:
-        host = ""
-    where = f"on the host {hosts.shown(host)}" if host else "at an address that can't be read"
     return PendingError(
-        f"The picture is ready, but lies {where}, from which nothing is fetched.",
+        f"The picture is ready, but lies {hosts.place(url)}, from which nothing is fetched.",
         "If that host is the gateway's, add it to media_hosts in the profile.",
     )
 

@@ -109,6 +109,7 @@ class MAIEdit(io.ComfyNode):
         chosen = model_named(model)
         check_prompt(prompt)
         check_options(chosen, auto_aspect_ratio, web_grounding)
+        schema.check_batch_size(batch_size)
         area = editing.Area(mask, region, context, mask_grow, mask_feather)
         job = await asyncio.to_thread(editing.prepare, images, chosen, area)
         messages = job.messages(prompt, seed, batch_size, auto_aspect_ratio, web_grounding)

@@ -90,6 +90,7 @@ class MAIGenerate(io.ComfyNode):
         web_grounding: bool = False,
         if_blocked: str = "stop",
     ) -> io.NodeOutput:
+        schema.check_batch_size(batch_size)
         messages = [
             Generate(model, prompt, width, height, seed + i, auto_aspect_ratio, web_grounding)
             for i in range(batch_size)

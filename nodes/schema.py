@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from comfy_api.latest import io
 
+from ..mai.errors import OptionError
 from ..mai.models import DEFAULT_MODEL
 from . import running
 
@@ -55,6 +56,15 @@ def batch_size() -> io.Int.Input:
         max=MAX_BATCH,
         tooltip="How many pictures. Each is a paid request; they run side by side.",
     )
+
+
+def check_batch_size(count: int) -> None:
+    """OptionError for a count that came over a link, past the widget's limits."""
+    if not 1 <= count <= MAX_BATCH:
+        raise OptionError(
+            f"batch_size is {count}; it can be from 1 to {MAX_BATCH}.",
+            "Check the node that gives this number. Each picture is a paid request.",
+        )
 
 
 def profile() -> io.String.Input:

