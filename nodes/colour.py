@@ -19,11 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-POOL = 4
+POOLS = (4, 32)
 """Pixels a side that are averaged before fitting: noise in the edit would flatten its contrast."""
 
-LEAST = 64
+LEAST = 32
 """Fewer averaged pixels of ring than this say nothing reliable about colours."""
+
+UNRELATED, NOISE = 0.2, 2e-4
+"""If the map leaves more than this share of the ring's variance, and this variance (0.014 squared)
+besides, the two show different things: a map between them would only flatten the edit."""
 
 TRUSTED = 0.7
 """Share of the ring that is fitted: the rest may be part of the change."""
@@ -48,28 +52,43 @@ Matrix = npt.NDArray[np.float64]
 
 
 def fit(edited: Tensor, sent: Tensor, ring: npt.NDArray[np.bool_]) -> Tensor | None:
-    """The matrix [4,3] that maps RGB of `edited` [H,W,3] to `sent`; None if there is nothing to do.
+    """The matrix [4,3] that maps RGB of `edited` [H,W,3] to `sent`; None if the ring doesn't tell.
 
-    Nothing is done where the ring is too small, or where the map makes no clear difference.
+    It is learnt pixel by pixel, or, where the service drew the texture anew, from the means of
+    larger cells; if those show another picture too, from nothing. A map that makes no clear
+    difference is the identity.
     """
-    share = _pool(torch.from_numpy(ring)[..., None].float(), POOL)[..., 0]
-    chosen = share > 0.999
-    if int(chosen.sum()) < LEAST:
-        return None
-    source = _pool(edited, POOL)[chosen].double().numpy()
-    wanted = _pool(sent, POOL)[chosen].double().numpy()
-    left = np.abs(wanted - source).mean(1)
+    for size in POOLS:
+        share = _pool(torch.from_numpy(ring)[..., None].float(), size)[..., 0]
+        chosen = share > 0.999 if size == POOLS[0] else share > 0.5
+        if int(chosen.sum()) < LEAST:
+            return None
+        inside = torch.from_numpy(ring)[..., None]
+        source, wanted = (
+            (_pool(picture * inside, size)[chosen] / share[chosen][:, None]).double().numpy()
+            for picture in (edited, sent)
+        )
+        matrix = _learnt(source, wanted)
+        if matrix is not None:
+            return torch.from_numpy(matrix).float()
+    return None
+
+
+def _learnt(source: Matrix, wanted: Matrix) -> Matrix | None:
+    """The matrix for colours [n,3]; None if what it leaves shows that the two are unrelated."""
     matrix = _trimmed(source, wanted)
-    after = np.abs(wanted - _design(source) @ matrix).mean(1)
-    kept = int(len(left) * TRUSTED)
-    before, now = (np.partition(values, kept)[:kept].mean() for values in (left, after))
-    if now > BETTER * before:
+    left, before = wanted - _design(source) @ matrix, np.abs(wanted - source).mean(1)
+    after = np.abs(left).mean(1)
+    kept = np.argsort(after)[: max(1, int(len(after) * TRUSTED))]
+    if (left[kept] ** 2).mean() > UNRELATED * wanted[kept].var(0).mean() + NOISE:
         return None
-    return torch.from_numpy(matrix).float()
+    if after[kept].mean() > BETTER * np.sort(before)[: len(kept)].mean():
+        return np.eye(4, 3)
+    return matrix
 
 
 def mapped(picture: Tensor, matrix: Tensor | None) -> Tensor:
-    """A picture [H,W,3] with the colours of a matrix [4,3]."""
+    """A picture [H,W,3] with the colours of a matrix [4,3]; None changes nothing."""
     if matrix is None:
         return picture
     flat = torch.addmm(matrix[3], picture.reshape(-1, 3), matrix[:3])

@@ -125,6 +125,8 @@ def _match(fitted: Fitted, sent: Tensor, alpha: Levels, ring: npt.NDArray[np.boo
         return fitted
     now = resample(fitted.edited, fitted.window, *sent.shape[:2])
     matrix = colour.fit(now, sent, ring)
+    if matrix is None:
+        return fitted
     left = colour.rest(colour.mapped(now, matrix), sent, ring & ring_around(alpha, EDGE))
     return replace(fitted, matrix=matrix, rest=left, drift=replace(drift, matched=True))
 

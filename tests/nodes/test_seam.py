@@ -162,7 +162,22 @@ def test_a_grey_ring_does_not_bleach_a_red_object() -> None:
 
 def test_grain_alone_is_not_taken_for_a_recolouring() -> None:
     ring = seam.ring_around(ALPHA)
-    assert colour.fit(SENT + 0.01 * torch.randn_like(SENT), SENT, ring) is None
+    matrix = colour.fit(SENT + 0.01 * torch.randn_like(SENT), SENT, ring)
+    assert matrix is not None
+    assert torch.equal(matrix, torch.eye(4, 3))
+
+
+def test_another_picture_in_the_ring_does_not_flatten_the_edit() -> None:
+    assert colour.fit(OTHER, SENT, seam.ring_around(ALPHA)) is None
+
+
+def test_texture_that_was_drawn_anew_still_shows_the_tint() -> None:
+    soft = torch.nn.functional.avg_pool2d(SENT.permute(2, 0, 1)[None], 65, 1, 32)[0]
+    soft = soft.permute(1, 2, 0)
+    sent, drawn = (soft + 0.15 * torch.randn_like(soft) for _ in range(2))
+    matrix = colour.fit(drawn * 0.9 + 0.06, sent, seam.ring_around(ALPHA))
+    assert matrix is not None
+    assert torch.allclose(colour.mapped(soft * 0.9 + 0.06, matrix), soft, atol=0.03)
 
 
 def test_without_a_ring_nothing_is_corrected() -> None:
