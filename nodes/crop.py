@@ -97,7 +97,7 @@ class MAICrop(io.ComfyNode):
             for picture, one, frame in zip(pictures, ready, frames, strict=True)
         )
         said = dict.fromkeys(note for one in ready for note in one.notes)
-        notes.tell("MAI Crop for Edit", cls.hidden.unique_id, list(said))
+        notes.tell("MAI Crop for Edit", getattr(cls.hidden, "unique_id", None), list(said))
         return io.NodeOutput(
             torch.stack([patch.crop for patch in patches]),
             torch.stack([stitching.crop_mask(patch) for patch in patches]),

@@ -131,7 +131,9 @@ def prepare(image: Tensor, mask: Tensor, mask_grow: int, mask_feather: int) -> P
             "mask_feather and the padding's own feathering were not applied."
         )
     else:
-        levels = alpha.feather(alpha.grow(levels, mask_grow), mask_feather)
+        soft = alpha.feather(alpha.grow(levels, mask_grow), mask_feather)
+        # Rounded corners would leave a trace of the input in those of the mask itself.
+        levels = np.maximum(soft, levels) if mask_grow >= mask_feather else soft
     whole = bounds(levels)
     if whole is None:
         raise PictureError(

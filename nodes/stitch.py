@@ -55,7 +55,7 @@ class MAIStitch(io.ComfyNode):
     @override
     def execute(cls, stitch: Stitch, image: Tensor, match_color: bool = True) -> io.NodeOutput:
         stitched, said = stitch_all(stitch, image, match_color)
-        notes.tell("MAI Stitch", cls.hidden.unique_id, said)
+        notes.tell("MAI Stitch", getattr(cls.hidden, "unique_id", None), said)
         return io.NodeOutput(stitched)
 
 

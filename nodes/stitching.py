@@ -75,9 +75,7 @@ def copy(picture: Tensor, out: Tensor | None = None) -> Tensor:
     """A picture [H,W,C] as a new float32 [H,W,3], or into `out` of that shape."""
     if out is None:
         out = torch.empty((*picture.shape[:2], 3), dtype=torch.float32)
-    # A view through numpy may be written in any thread, whatever inference mode it was made in.
-    plain = torch.from_numpy(out.numpy())
-    return plain.copy_(rgb(picture))
+    return _writable(out).copy_(rgb(picture))
 
 
 def paste(out: Tensor, patch: Patch, edited: Tensor, match_color: bool) -> tuple[Drift, list[str]]:
@@ -144,7 +142,7 @@ def _blend(out: Tensor, alpha: Levels, area: Rect, edit: Tensor, share: Tensor |
         weight = torch.from_numpy(alpha[strip.slices]).unsqueeze(-1)
         if not weight.any():
             return
-        target = out[strip.slices]
+        target = _writable(out)[strip.slices]
         old, new = tidy(target), _piece(edit, strip, out)
         if share is not None:
             new.addcmul_(_piece(share, strip, out), old)
@@ -170,7 +168,7 @@ def _sent_alpha(patch: Patch) -> Levels:
     if patch.alpha.shape == (inner.height, inner.width):
         return patch.alpha
     picture = Image.fromarray(np.ascontiguousarray(patch.alpha))
-    return np.asarray(picture.resize((inner.width, inner.height), Image.Resampling.BILINEAR))
+    return np.array(picture.resize((inner.width, inner.height), Image.Resampling.BILINEAR))
 
 
 def _scaled(levels: Levels, like: Levels) -> Levels:
@@ -179,3 +177,8 @@ def _scaled(levels: Levels, like: Levels) -> Levels:
         return levels
     picture = Image.fromarray(np.ascontiguousarray(levels))
     return np.asarray(picture.resize(like.shape[::-1], Image.Resampling.BILINEAR))
+
+
+def _writable(picture: Tensor) -> Tensor:
+    """The same memory as a tensor that this thread may write, in inference mode or not."""
+    return torch.from_numpy(picture.numpy())

@@ -59,10 +59,10 @@ def masks(draw: st.DrawFn, height: int, width: int) -> Tensor:
     return mask
 
 
-small_sides = st.one_of(st.integers(1, 20), st.integers(1, 400))
+small_sides = st.one_of(st.integers(1, 20), st.integers(1, 300))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), st.sampled_from(EDIT_MODEL_NAMES), st.booleans())
 def test_outside_the_mask_nothing_changes_and_what_is_sent_is_legal(
     data: st.DataObject, name: str, whole: bool
@@ -95,9 +95,9 @@ def test_outside_the_mask_nothing_changes_and_what_is_sent_is_legal(
 @pytest.mark.parametrize(
     ("height", "width", "rect"),
     [
-        (3000, 5000, Rect(2000, 1000, 2400, 1500)),
-        (3000, 5000, Rect(0, 0, 5000, 3000)),
-        (3000, 2000, Rect(1999, 2999, 2000, 3000)),
+        (3000, 5000, Rect(2000, 1000, 2300, 1300)),
+        (1800, 1000, Rect(0, 0, 1000, 1800)),
+        (900, 2000, Rect(1999, 899, 2000, 900)),
         (1, 5000, Rect(100, 0, 4000, 1)),
         (5000, 1, Rect(0, 4999, 1, 5000)),
     ],
@@ -144,7 +144,7 @@ def test_inside_the_mask_is_the_edit_and_nothing_of_the_input() -> None:
 
 
 @pytest.mark.parametrize("region", [masked.AROUND_MASK, masked.WHOLE_IMAGE])
-@pytest.mark.parametrize("height", [200, 900, 2400])
+@pytest.mark.parametrize("height", [200, 900, 1500])
 def test_an_edit_that_changes_nothing_gives_the_input_bit_for_bit(region: str, height: int) -> None:
     picture = photo(height, 1200)
     mask = torch.zeros(height, 1200)
@@ -166,26 +166,26 @@ def test_pixels_of_the_crop_that_came_back_unchanged_keep_the_inputs_bits() -> N
 
 
 def test_a_shrunk_box_keeps_its_fine_detail_where_the_edit_did_not_change_it() -> None:
-    picture = torch.rand(2400, 3200, 3) * 0.3 + photo(2400, 3200) * 0.5
-    mask = torch.zeros(2400, 3200)
-    mask[400:2000, 400:2800] = 1
+    picture = torch.rand(1500, 2000, 3) * 0.3 + photo(1500, 2000) * 0.5
+    mask = torch.zeros(1500, 2000)
+    mask[200:1300, 200:1800] = 1
     plan = masked.plan(picture, mask, M26)
     noisy = plan.crops[0] + 0.01 * torch.randn_like(plan.crops[0])
-    noisy[300:400, 500:600] = 0.9
+    noisy[500:600, 500:600] = 0.9
     done = masked.finish(plan, [noisy])
-    left = (done.image - picture)[500:700, 500:2500].abs().mean()
+    left = (done.image - picture)[300:600, 300:1700].abs().mean()
     assert left < 0.02
     lost = torch.nn.functional.interpolate(
-        plan.crops[0].permute(2, 0, 1)[None], (2400, 3200), mode="bicubic"
+        plan.crops[0].permute(2, 0, 1)[None], (1500, 2000), mode="bicubic"
     )[0].permute(1, 2, 0)
-    assert left < 0.4 * (lost - picture)[500:700, 500:2500].abs().mean()
+    assert left < 0.4 * (lost - picture)[300:600, 300:1700].abs().mean()
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
 def test_an_edit_that_only_scales_the_crop_gives_the_picture_back(scale: float) -> None:
-    picture = photo(2000, 2600)
-    mask = torch.zeros(2000, 2600)
-    mask[300:1700, 300:2300] = 1
+    picture = photo(1200, 1600)
+    mask = torch.zeros(1200, 1600)
+    mask[200:1000, 200:1400] = 1
     plan = masked.plan(picture, mask, M26)
     scaled = torch.nn.functional.interpolate(
         plan.crops[0].permute(2, 0, 1)[None], scale_factor=scale, mode="bicubic", antialias=True
@@ -194,24 +194,25 @@ def test_an_edit_that_only_scales_the_crop_gives_the_picture_back(scale: float) 
     assert (done.image - picture).abs().mean() < 0.01
 
 
+def two_corners() -> tuple[Tensor, masked.Plan]:
+    picture = photo(1600, 2000)
+    mask = torch.zeros(1600, 2000)
+    mask[100:200, 100:200] = mask[1400:1500, 1800:1900] = 1
+    return picture, masked.plan(picture, mask, M26)
+
+
 def test_far_areas_are_sent_one_by_one_and_all_set_back() -> None:
-    picture = photo(3000, 4000)
-    mask = torch.zeros(3000, 4000)
-    mask[100:300, 100:300] = mask[2600:2800, 3600:3800] = 1
-    plan = masked.plan(picture, mask, M26)
+    _, plan = two_corners()
     assert len(plan.crops) == 2
-    done = masked.finish(plan, [torch.zeros_like(crop) for crop in plan.crops], False)
-    assert done.image[200, 200].max() == done.image[2700, 3700].max() == 0
+    done = masked.finish(plan, [torch.zeros(64, 64, 3) for _ in plan.crops], False)
+    assert done.image[150, 150].max() == done.image[1450, 1850].max() == 0
     assert len(done.drift) == 2
 
 
 def test_an_area_without_an_edit_stays_and_is_named() -> None:
-    picture = photo(3000, 4000)
-    mask = torch.zeros(3000, 4000)
-    mask[100:300, 100:300] = mask[2600:2800, 3600:3800] = 1
-    plan = masked.plan(picture, mask, M26)
+    picture, plan = two_corners()
     done = masked.finish(plan, [None, torch.zeros_like(plan.crops[1])], False)
-    assert torch.equal(done.image[:1000], picture[:1000])
+    assert torch.equal(done.image[:800], picture[:800])
     assert "Area 1 has no edit" in done.notes[-1]
 
 

@@ -1,0 +1,155 @@
+"""MAI Crop for Edit and MAI Stitch: there and back again, for one picture and for batches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mai_image.mai.errors import PictureError
+from mai_image.mai.models import BY_NAME
+from mai_image.mai.sizes import check
+from mai_image.nodes import notes
+from mai_image.nodes.crop import MAICrop
+from mai_image.nodes.stitch import MAIStitch, stitch_all
+from torch import Tensor
+
+MODEL = "MAI-Image-2.6"
+
+
+def pictures(count: int, height: int = 900, width: int = 1300, channels: int = 3) -> Tensor:
+    small = torch.rand((count, channels, height // 30, width // 30))
+    scaled = torch.nn.functional.interpolate(small, (height, width), mode="bicubic")
+    return scaled.permute(0, 2, 3, 1).clamp(0, 1)
+
+
+def mask_of(*rects: tuple[int, int, int, int], height: int = 900, width: int = 1300) -> Tensor:
+    """One mask for each (left, top, right, bottom)."""
+    masks = torch.zeros(len(rects), height, width)
+    for mask, (left, top, right, bottom) in zip(masks, rects, strict=True):
+        mask[top:bottom, left:right] = 1
+    return masks
+
+
+@pytest.fixture(autouse=True)
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the nodes tell the user."""
+    said: list[str] = []
+    for module in ("crop", "stitch"):
+        monkeypatch.setattr(
+            f"mai_image.nodes.{module}.notes.tell", lambda node, node_id, more: said.extend(more)
+        )
+    return said
+
+
+def cropped(image: Tensor, mask: Tensor, **options: object) -> tuple[Tensor, Tensor, object]:
+    with torch.inference_mode():
+        return MAICrop.execute(image, mask, MODEL, **options).args
+
+
+def stitched(stitch: object, image: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return MAIStitch.execute(stitch, image).args[0]
+
+
+@pytest.mark.parametrize("rect", [(600, 400, 640, 430), (300, 200, 700, 600), (0, 0, 1300, 900)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_crop_and_stitch_without_a_change_is_the_identity(
+    rect: tuple[int, int, int, int], channels: int
+) -> None:
+    image = pictures(1, channels=channels)
+    crop, crop_mask, stitch = cropped(image, mask_of(rect))
+    check(BY_NAME[MODEL], crop.shape[2], crop.shape[1])
+    assert crop_mask.shape == crop.shape[:3]
+    assert crop_mask.max() == 1
+    assert torch.equal(stitched(stitch, crop), image[..., :3].expand(-1, -1, -1, 3))
+
+
+def test_the_crop_mask_marks_on_the_crop_what_the_mask_marks_on_the_image() -> None:
+    image = torch.zeros(1, 900, 1300, 3)
+    image[0, 300:500, 400:600] = 1
+    crop, crop_mask, _ = cropped(image, mask_of((400, 300, 600, 500)), mask_grow=0, mask_feather=0)
+    assert (crop[..., 0] - crop_mask).abs().mean() < 0.005
+
+
+def test_a_batch_with_a_mask_for_each_picture_has_crops_of_one_size_and_boxes_of_its_own() -> None:
+    image = pictures(3)
+    masks = mask_of((100, 100, 150, 150), (600, 300, 1000, 500), (1200, 800, 1300, 900))
+    crop, _, stitch = cropped(image, masks)
+    assert crop.shape[0] == 3
+    boxes = [patch.frame.box for patch in stitch.patches]
+    assert len({(box.width, box.height) for box in boxes}) > 1
+    assert torch.equal(stitched(stitch, crop), image)
+    black = stitched(stitch, torch.zeros_like(crop))
+    for picture, before, mask in zip(black, image, masks, strict=True):
+        assert picture[mask == 1].max() < 0.2
+        far = torch.nn.functional.max_pool2d(mask[None], 41, 1, 20)[0] == 0
+        assert torch.equal(picture[far], before[far])
+
+
+def test_one_mask_serves_every_picture_of_a_batch() -> None:
+    image = pictures(2)
+    crop, _, stitch = cropped(image, mask_of((600, 300, 1000, 500)))
+    assert torch.equal(stitched(stitch, crop), image)
+
+
+def test_several_edits_of_each_crop_give_as_many_pictures_in_turn() -> None:
+    image = pictures(2)
+    crop, _, stitch = cropped(image, mask_of((600, 300, 1000, 500)))
+    both = stitched(stitch, crop.repeat_interleave(2, 0))
+    assert torch.equal(both, image.repeat_interleave(2, 0))
+
+
+def test_a_number_of_edits_that_does_not_fit_the_crops_is_refused() -> None:
+    crop, _, stitch = cropped(pictures(2), mask_of((600, 300, 1000, 500)))
+    with pytest.raises(PictureError, match="3 edited crops for 2"):
+        stitch_all(stitch, crop[[0, 1, 1]], True)
+
+
+def test_an_enlarged_edit_is_set_back_where_the_crop_was() -> None:
+    image = pictures(1)
+    crop, _, stitch = cropped(image, mask_of((300, 200, 700, 600)))
+    large = torch.nn.functional.interpolate(
+        crop.permute(0, 3, 1, 2), scale_factor=2, mode="bicubic"
+    ).permute(0, 2, 3, 1)
+    assert (stitched(stitch, large) - image).abs().max() < 0.02
+
+
+def test_a_mask_of_another_size_is_scaled_and_said_once(told: list[str]) -> None:
+    image = pictures(2)
+    mask = torch.zeros(1, 90, 130)
+    mask[0, 30:50, 60:100] = 1
+    crop, _, stitch = cropped(image, mask)
+    assert torch.equal(stitched(stitch, crop), image)
+    assert len(told) == 1
+    assert "the mask was scaled" in told[0]
+
+
+def test_an_empty_mask_is_refused() -> None:
+    with pytest.raises(PictureError, match="The mask is empty"):
+        cropped(pictures(1), torch.zeros(1, 64, 64))
+
+
+def test_what_a_node_tells_appears_on_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, str]] = []
+
+    class Page:
+        def send_progress_text(self, text: str, node_id: str) -> None:
+            sent.append((text, node_id))
+
+    monkeypatch.undo()
+    monkeypatch.setattr(notes.PromptServer, "instance", Page(), raising=False)
+    notes.tell("MAI Stitch", "7", ["One.", "Two."])
+    notes.tell("MAI Stitch", "7", [])
+    assert sent == [("One.\nTwo.", "7")]
+
+
+def test_the_two_nodes_inputs_and_outputs_are_those_of_the_contract() -> None:
+    crop, stitch = MAICrop.define_schema(), MAIStitch.define_schema()
+    assert [one.id for one in crop.inputs] == [
+        "image", "mask", "model", "context", "mask_grow", "mask_feather"
+    ]  # fmt: skip
+    assert [one.id for one in crop.outputs] == ["crop", "crop_mask", "stitch"]
+    assert [one.id for one in stitch.inputs] == ["stitch", "image", "match_color"]
+    assert [one.id for one in stitch.outputs] == ["image"]
+    assert crop.outputs[2].io_type == stitch.inputs[0].io_type == "MAI_STITCH"
+    for one in (*crop.inputs, *crop.outputs, *stitch.inputs, *stitch.outputs):
+        assert one.tooltip
