@@ -144,6 +144,14 @@ def media(url: str, extra: Sequence[str], *, loopback: bool) -> str | None:
     return f"{address.origin}{address.path}{query}"
 
 
+def place(url: str) -> str:
+    """Where an address that `media` refuses leads, for an error text."""
+    try:
+        return f"on the host {shown(parse(url, MAX_MEDIA_CHARACTERS).host)}"
+    except ProfileError:
+        return "at an address that can't be read"
+
+
 def is_media_host(name: str) -> bool:
     """Whether a text can stand in media_hosts: a host, or "*." and a host with a dot in it."""
     host = name.removeprefix("*.")

@@ -34,7 +34,9 @@ from .tables import Document, Problem, Table, short, suggestion
 EMULATOR = "emulator"
 """The profile that is always there; no file can redefine it."""
 
-SERVICES = ("foundry", "pixazo")
+USUAL_TIMEOUT = {"foundry": TIMEOUT, "pixazo": JOB_TIMEOUT}
+
+SERVICES = tuple(USUAL_TIMEOUT)
 
 KEY_KINDS = {"key": "value", "key_env": "name", "key_file": "path"}
 """Each kind of key, and the setting that says where it is."""
@@ -159,7 +161,7 @@ class Reader:
             tier=None if tier is None else int(tier),
             budget=budget,
             connect_timeout=CONNECT_TIMEOUT if connect is None else connect,
-            timeout=_usual_timeout(service) if timeout is None else timeout,
+            timeout=USUAL_TIMEOUT[service] if timeout is None else timeout,
             shutdown_grace=SHUTDOWN_GRACE if grace is None else grace,
             keep_prompts=keep_prompts,
             media_hosts=media_hosts,
@@ -221,10 +223,6 @@ def _endpoint(entry: Table, service: str) -> str | None:
     except ProfileError as error:
         entry.wrong(f"{error.what} {error.hint}", "endpoint")
         return None
-
-
-def _usual_timeout(service: str) -> float:
-    return JOB_TIMEOUT if service == "pixazo" else TIMEOUT
 
 
 def _media_hosts(entry: Table, service: str) -> tuple[str, ...]:
