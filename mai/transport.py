@@ -27,6 +27,7 @@ from .errors import (
     ConnectError,
     ConnectionLostError,
     PendingError,
+    ProfileError,
     ServiceError,
 )
 from .profiles import Profile
