@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .errors import AnswerError
@@ -71,13 +72,24 @@ def plain(data: bytes) -> bytes:
     """
     if not data.startswith(PNG_SIGNATURE):
         return data
-    kept, at = [PNG_SIGNATURE], len(PNG_SIGNATURE)
+    view = memoryview(data)
+    kept = [view[: len(PNG_SIGNATURE)]]
+    kept += [view[start:end] for kind, start, end in _parts(data) if kind in _FOR_PIXELS]
+    return data if sum(map(len, kept)) == len(data) else b"".join(kept)
+
+
+def kinds(data: bytes) -> set[bytes]:
+    """The names of a PNG's parts."""
+    return {kind for kind, _, _ in _parts(data)}
+
+
+def _parts(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each of a PNG's parts, nothing checked."""
+    at = len(PNG_SIGNATURE)
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
-        if kind in _FOR_PIXELS:
-            kept.append(data[at : at + 12 + length])
+        yield kind, at, at + 12 + length
         at += 12 + length
-    return b"".join(kept)
 
 
 def _damaged(kind: str, where: str) -> AnswerError:

@@ -7,12 +7,11 @@ clients in 2026.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 
 from .errors import AnswerError, BlockedError
 from .formats import inspect
+from .lifted import PLACE, lift, unpack
 from .messages import Edit, Generate, Message, Result, Usage
 from .models import BY_NAME
 from .refusals import error_for
@@ -80,8 +79,9 @@ def read(answer: HttpAnswer, message: Message) -> Result:
     """
     if answer.status != 200:
         raise error_for(answer)
-    body = _json_object(answer)
-    data = _first_picture(body, answer)
+    json, picture_text = lift(answer.body)
+    body = _json_object(json, answer)
+    data = _first_picture(body, picture_text, answer)
     picture = inspect(data)
     usage = _usage(body)
     model = BY_NAME[message.model]
@@ -107,9 +107,9 @@ def _asked(message: Message) -> tuple[int, int] | None:
     return (message.width, message.height) if isinstance(message, Generate) else message.size
 
 
-def _json_object(answer: HttpAnswer) -> Mapping[str, object]:
+def _json_object(json: bytes, answer: HttpAnswer) -> Mapping[str, object]:
     try:
-        body = parse(answer.body)
+        body = parse(json)
     except ValueError:
         raise _odd(answer, "isn't JSON") from None
     if not isinstance(body, dict):
@@ -128,7 +128,7 @@ def _odd(answer: HttpAnswer, what: str) -> AnswerError:
     )
 
 
-def _first_picture(body: Mapping[str, object], answer: HttpAnswer) -> bytes:
+def _first_picture(body: Mapping[str, object], lifted: bytes, answer: HttpAnswer) -> bytes:
     data = body.get("data")
     if isinstance(data, list) and not data:
         raise BlockedError(
@@ -147,8 +147,8 @@ def _first_picture(body: Mapping[str, object], answer: HttpAnswer) -> bytes:
             raise _odd(answer, "gives an address instead of the picture, which is not followed: it")
         raise _odd(answer, "has no picture in it")
     try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
+        return unpack(lifted if lifted and encoded == PLACE else encoded.encode("ascii"))
+    except ValueError:
         raise _odd(answer, "holds a picture whose base64 is cut or damaged") from None
 
 

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mai_image.mai.errors import AnswerError, PictureError
-from mai_image.nodes import images
+from mai_image.nodes import images, levels
 from PIL import Image, ImageFile
 from torch import Tensor
 
@@ -387,7 +387,7 @@ def test_a_decoded_image_can_be_changed_outside_of_inference_mode() -> None:
 def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     image = torch.rand(37, 11, 3, generator=torch.Generator().manual_seed(5))
     whole = images.encode(image, 1000).data
-    monkeypatch.setattr(images, "STRIP_PIXELS", 40)
+    monkeypatch.setattr(levels, "STRIP_PIXELS", 40)
     assert images.encode(image, 1000).data == whole
 
 

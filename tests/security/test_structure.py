@@ -201,14 +201,17 @@ ALLOWED = {
 }
 
 OUTSIDE = {
-    "mai": {"httpx", "azure"},
+    "mai": {"httpx", "azure", "pydantic"},
     "page": {"aiohttp", "PIL"},
     "nodes": {"torch", "numpy", "PIL", "comfy", "comfy_api", "comfy_execution", "folder_paths",
-              "server", "typing_extensions"},
+              "server", "typing_extensions", "kornia_rs"},
     "emulator": {"aiohttp", "PIL"},
     "cli": set(),
     "__init__": {"comfy_api"},
 }  # fmt: skip
+
+
+USED_WHERE_COMFYUI_BRINGS_IT = {("mai/lifted.py", "pydantic"), ("nodes/fast_png.py", "kornia_rs")}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -218,7 +221,7 @@ def test_each_floor_knows_only_those_below_it(path: Path) -> None:
         top = module.split(".")[0]
         if top in (*PACKAGES, "cli", "__init__", "demo", "tests", "benchmarks", "tasks"):
             assert top in ALLOWED[here], module
-        elif top:
+        elif top and (name_of(path), top) not in USED_WHERE_COMFYUI_BRINGS_IT:
             assert top in OUTSIDE[here] or top in sys.stdlib_module_names, module
 
 
@@ -287,8 +290,8 @@ def test_only_the_door_and_its_desk_know_them_all() -> None:
     assert "calls" in below("service")
     knows_service = {name for name in MAI if "service" in below(name)}
     knows_calls = {name for name in MAI if "calls" in below(name)}
-    assert knows_service == set()
-    assert knows_calls == {"service"}
+    assert knows_service <= {"doctor"}  # it examines what the service uses
+    assert knows_calls - knows_service == {"service"}
 
 
 def test_store_ledger_and_quota_never_see_a_credential() -> None:

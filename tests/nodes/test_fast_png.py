@@ -1,0 +1,152 @@
+"""nodes/fast_png.py: with kornia_rs and without it a picture has the same pixels."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from mai_image.mai.errors import AnswerError
+from mai_image.mai.formats import inspect
+from mai_image.nodes import fast_png, images
+from PIL import Image
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@pytest.fixture
+def usable() -> None:
+    pytest.importorskip("kornia_rs")
+    if fast_png._decoder() is None:
+        pytest.skip("this kornia_rs doesn't do what is needed")
+
+
+def noise(height: int, width: int, seed: int = 0) -> Bytes:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def soft(height: int, width: int) -> Bytes:
+    """Colours that run evenly: an encoder picks other filters for them than for noise."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([x % 256, y % 256, (x + 2 * y) % 256], axis=2).astype(np.uint8)
+
+
+def png(pixels: Bytes, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def raw(rows: bytes, width: int, height: int, kind: bytes, extra: bytes = b"") -> bytes:
+    """A PNG of these filtered rows; `kind` is depth, colour type, 0, 0, interlace."""
+    header = chunk(b"IHDR", struct.pack(">II", width, height) + kind)
+    body = extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + body
+
+
+def without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_png, "_decoder", lambda: None)
+
+
+@pytest.mark.usefixtures("usable")
+@pytest.mark.parametrize("draw", [noise, soft])
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (33, 65), (300, 211)])
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_both_decoders_give_the_same_pixels(
+    draw: Callable[[int, int], Bytes],
+    size: tuple[int, int],
+    level: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = draw(*size)
+    data = png(pixels, compress_level=level)
+    fast = fast_png.decode(data, inspect(data))
+    assert fast is not None
+    assert np.array_equal(fast, pixels)
+    with_it = images.decode(data)
+    without(monkeypatch)
+    assert torch.equal(with_it, images.decode(data))
+
+
+@pytest.mark.usefixtures("usable")
+@pytest.mark.parametrize("kind", range(5))
+def test_each_of_the_five_filters_is_undone_alike(
+    kind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filtered = np.random.default_rng(kind).integers(0, 256, (40, 1 + 51 * 3), dtype=np.uint8)
+    filtered[:, 0] = kind
+    data = raw(filtered.tobytes(), 51, 40, b"\x08\x02\0\0\0")
+    fast = fast_png.decode(data, inspect(data))
+    assert fast is not None
+    without(monkeypatch)
+    assert np.array_equal(fast, images._pixels(data))
+
+
+@pytest.mark.usefixtures("usable")
+@pytest.mark.parametrize(
+    "extra",
+    [chunk(b"gAMA", struct.pack(">I", 20_000)), chunk(b"sBIT", b"\5\6\5"),
+     chunk(b"bKGD", bytes(6)), chunk(b"tEXt", b"Software\0x")],
+    ids=["gamma", "significant bits", "background", "text"],
+)  # fmt: skip
+def test_what_else_a_file_says_changes_no_pixel(extra: bytes) -> None:
+    pixels = noise(4, 5)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    image = images.decode(raw(rows, 5, 4, b"\x08\x02\0\0\0", extra))
+    assert np.array_equal(np.rint(image[0].numpy() * 255).astype(np.uint8), pixels)
+
+
+@pytest.mark.usefixtures("usable")
+def test_other_kinds_of_png_are_left_to_pillow() -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    grey = io.BytesIO()
+    Image.fromarray(noise(8, 8)).convert("L").save(grey, "PNG")
+    for data in (
+        grey.getvalue(),
+        png(noise(8, 8), exif=turned),
+        png(noise(8, 8), transparency=(1, 2, 3)),
+        raw(bytes(1 + 6), 1, 1, b"\x10\x02\0\0\0"),
+        raw(b"\0\1\2\3", 1, 1, b"\x08\x02\0\0\1"),
+    ):
+        assert fast_png.decode(data, inspect(data)) is None
+
+
+@pytest.mark.usefixtures("usable")
+def test_a_picture_that_would_hold_the_lock_too_long_is_left_to_pillow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = png(noise(4, 4))
+    monkeypatch.setattr(fast_png, "MAX_PIXELS", 15)
+    assert fast_png.decode(data, inspect(data)) is None
+
+
+@pytest.mark.parametrize("usable", [True, False])
+@pytest.mark.parametrize("rows", [bytes(31 * 10 - 1), b"\x09" * 31 * 10, b""])
+def test_a_picture_with_a_cut_row_or_an_unknown_filter_is_an_error_with_both(
+    rows: bytes, usable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not usable:
+        without(monkeypatch)
+    with pytest.raises(AnswerError, match="can't be decoded"):
+        images.decode(raw(rows, 10, 10, b"\x08\x02\0\0\0"))
+
+
+def test_a_decoder_with_other_pixels_or_without_errors_does_not_pass_the_trial() -> None:
+    def wrong(data: bytes, size: tuple[int, int], mode: str) -> Bytes:
+        return np.zeros((*size, 3), np.uint8)
+
+    def lenient(data: bytes, size: tuple[int, int], mode: str) -> Bytes:
+        return (np.arange(size[0] * size[1] * 3) * 15).astype(np.uint8).reshape(*size, 3)
+
+    assert not fast_png._passes_trial(wrong)
+    assert not fast_png._passes_trial(lenient)
