@@ -7,6 +7,7 @@ code is then 1. With --atheris (pip install atheris; Linux) one target is driven
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 import traceback
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--target", choices=fuzzing.TARGETS, help="this target alone")
     parser.add_argument("--atheris", action="store_true", help="coverage-guided, one target")
     options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
     if options.atheris:
         return by_coverage(options.target or "answers", options.count)
     names = [options.target] if options.target else list(fuzzing.TARGETS)

@@ -44,7 +44,7 @@ TEXTS = {
     "zTXt": chunk(b"zTXt", b"a\0\0" + BOMB),
     "iTXt": chunk(b"iTXt", b"a\0\1\0\0\0" + BOMB),
     "iCCP": chunk(b"iCCP", b"a\0\0" + BOMB),
-    "many texts": b"".join(chunk(b"tEXt", b"a%d\0b" % i) for i in range(20_000)),
+    "many texts": b"".join(chunk(b"tEXt", b"a%d\0b" % i) for i in range(3_000)),
 }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
 import struct
 import tempfile
 import zlib
@@ -462,5 +461,3 @@ TARGETS: dict[str, tuple[Callable[[], None], float]] = {
     "prompts": (prompts, 0.1),
 }
 """Each target with its share of the cases."""
-
-logging.getLogger("mai_image").setLevel(logging.CRITICAL)
