@@ -29,7 +29,10 @@ MAX_ZOOM = 0.06
 """Up to 6 % larger or smaller is corrected."""
 
 GAIN = 0.9
-"""A correction must bring the difference in the ring below this share of what it was."""
+"""Another window than the first must bring the difference in the ring below this share."""
+
+MOVE_GAIN = 0.75
+"""A move must bring it below this share: a true one does far better, a chance one rarely."""
 
 SAMPLES = 30_000
 """Pixels of the ring that an estimate looks at; more don't make it better."""
@@ -136,7 +139,7 @@ class _Problem:
         moves = [self.refine(start, LEVELS[:2]) for start in {Move(), shift}]
         best = self.refine(min(moves, key=self.difference), LEVELS[2:])
         difference = self.difference(best)
-        if difference < GAIN * still:
+        if difference < MOVE_GAIN * still:
             return Found(best, difference)
         return Found(Move(), still)
 
