@@ -1,22 +1,14 @@
 // How the example workflows look on the page: where each node of an API-format twin stands, which
 // nodes are grouped, and what the note says. Boxes are [x, y, width, height] in the canvas's pixels.
 // Leave room: Vue draws nodes up to a third taller and at least 225 wide, and a run adds a line.
-
-const ACCOUNT = `**No account?** Write *emulator* into **profile** of every paid node (among the advanced inputs): \
-test pictures, marked as such, made on this machine, free.
-
-**With an account**, *default* is the first profile in profiles.toml, or the one that the environment \
-variables AZURE_ENDPOINT and AZURE_API_KEY make. The README says how.`;
-
-const AGAIN = `A second run with the same inputs buys nothing: the pictures come from the store. \
-A new **seed** buys new ones.`;
-
-const GREEN = '#8a8';
-const BLUE = '#3f789e';
-const BROWN = '#b58b2a';
-const GREY = '#888';
+import { ACCOUNT, AGAIN, BLUE, BROWN, GREEN, GREY } from './layout_words.mjs';
+import { EDITS } from './layouts_edits.mjs';
+import { SETS } from './layouts_sets.mjs';
 
 export const LAYOUTS = {
+  ...EDITS,
+  ...SETS,
+
   text_to_4k: {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3401',
     note: {

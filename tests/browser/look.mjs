@@ -35,6 +35,13 @@ async function look(kind) {
     const box = document.querySelector(`[data-node-id="${node.id}"]`).getBoundingClientRect();
     return [box.left, box.top, box.right, box.bottom];
   };
+  const boxes = () => nodes.map((node) => [node.title, (kind === 'vue' ? inVue : onCanvas)(node)]);
+  // The page moves the view and lays nodes out for a while after a workflow was loaded.
+  let [before, now] = ['', JSON.stringify(boxes())];
+  for (let looks = 0; before !== now && looks < 20; looks += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    [before, now] = [now, JSON.stringify(boxes())];
+  }
   return {
     nodes: nodes.length,
     missing: nodes.filter((n) => !(n.type in LiteGraph.registered_node_types)).map((n) => n.type),
@@ -42,7 +49,7 @@ async function look(kind) {
     links: links.length,
     broken: links.filter((link) => !fits(link)).map((link) => link.id),
     dialogs: [...document.querySelectorAll('[role=dialog]')].map((d) => d.innerText.slice(0, 200)),
-    boxes: nodes.map((node) => [node.title, (kind === 'vue' ? inVue : onCanvas)(node)]),
+    boxes: boxes(),
     notes: nodes.filter((n) => n.type === 'MarkdownNote').map((n) => n.widgets[0].value),
     prompt: (await app.graphToPrompt()).output,
   };

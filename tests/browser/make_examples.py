@@ -1,16 +1,18 @@
 """Make everything that the real page has a hand in again, in one go.
 
-    .venv/bin/python tests/browser/make_examples.py
+    .venv/bin/python tests/browser/make_examples.py [name …]     all of them, or these
 
 The example workflows' page format from their API-format twins and layouts.mjs (and the twins, where
-a node has new inputs), the core nodes' inputs that tests compare with, thumbnails and the README's
-pictures. Needs a ComfyUI (COMFYUI_PATH), Chromium and Node; spends nothing. Look at the result.
+a node has new inputs), the core nodes' inputs that tests compare with, thumbnails and the pictures
+that the README shows. Needs a ComfyUI (COMFYUI_PATH), Chromium and Node; spends nothing. Look at
+the result.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -21,7 +23,7 @@ from mai_image.demo.client import Client
 from mai_image.demo.find import ROOT, ComfyUI, locate
 from mai_image.demo.launch import Server
 from mai_image.demo.service import environ_for
-from PIL import Image
+from PIL import Image, ImageOps
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 import browser_tools
@@ -31,24 +33,26 @@ PICTURES = ROOT / "docs" / "images"
 CORE_NODES = ROOT / "tests" / "core_nodes.json"
 
 THUMBNAIL = (512, 512)
+GAP = 12
+"""Pixels between the pictures of a workflow that saves several."""
+
 LATENCY = 1.0
 """Seconds that the emulator takes, so that the pictures show a run that took time."""
 
 
-def main() -> int:
-    """Make it all; 0 when done."""
+def main(names: list[str]) -> int:
+    """Make it all, or these; 0 when done."""
     comfyui = locate()
     if comfyui is None:
         sys.stderr.write("No ComfyUI found: set COMFYUI_PATH to its folder.\n")
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        make(comfyui, Path(folder))
+        make(comfyui, Path(folder), names)
     return 0
 
 
-def make(comfyui: ComfyUI, output: Path) -> None:
-    """Start a ComfyUI that saves to `output`, and make everything with it."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
+def make(comfyui: ComfyUI, output: Path, names: list[str]) -> None:
+    """Start a ComfyUI that saves to `output`, and make everything, or what is named, with it."""
     options = emulator.Options(latency=LATENCY)
     with (
         emulator.start(options=options) as service,
@@ -59,21 +63,38 @@ def make(comfyui: ComfyUI, output: Path) -> None:
             environ=environ_for(service.url),
         ) as server,
     ):
-        browser_tools.run("make_workflows.mjs", server.url)
-        names = sorted(path.stem for path in EXAMPLES.glob("*.json"))
-        asyncio.run(note_core_nodes(server.url, names))
-        sys.stdout.write(browser_tools.run("make_pictures.mjs", server.url, str(PICTURES), *names))
-        for name in names:
-            make_thumbnail(output, name)
+        browser_tools.run("make_workflows.mjs", server.url, *names)
+        every = sorted(path.stem for path in EXAMPLES.glob("*.json"))
+        asyncio.run(note_core_nodes(server.url, every))
+        names = names or every
+        sys.stdout.write(browser_tools.run("make_pictures.mjs", server.url, str(output), *names))
+    for name in names:
+        make_thumbnail(output, name)
+        keep_picture(output, name)
 
 
 def make_thumbnail(output: Path, name: str) -> None:
-    """The picture that the workflow saved, small, beside it for the Templates dialog."""
-    (saved,) = (output / "mai").glob(f"{name}_*.png")
-    with Image.open(saved) as image:
-        small = image.convert("RGB")
-    small.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
+    """What the workflow saved, side by side, small, beside it for the Templates dialog."""
+    pictures = []
+    for saved in sorted((output / "mai").glob(f"{name}_*.png")):
+        with Image.open(saved) as image:
+            pictures.append(ImageOps.contain(image.convert("RGB"), THUMBNAIL))
+    height = min(picture.height for picture in pictures)
+    pictures = [ImageOps.contain(picture, (THUMBNAIL[0], height)) for picture in pictures]
+    gaps = GAP * (len(pictures) - 1)
+    small = Image.new("RGB", (sum(picture.width for picture in pictures) + gaps, height), "white")
+    left = 0
+    for picture in pictures:
+        small.paste(picture, (left, 0))
+        left += picture.width + GAP
+    small = ImageOps.contain(small, THUMBNAIL, Image.Resampling.LANCZOS)
     small.save(EXAMPLES / f"{name}.jpg", quality=85, optimize=True)
+
+
+def keep_picture(output: Path, name: str) -> None:
+    """Put the photograph of the graph where the README shows it, if it does."""
+    if f"docs/images/{name}.jpg" in (ROOT / "README.md").read_text("utf-8"):
+        shutil.copyfile(output / f"{name}.jpg", PICTURES / f"{name}.jpg")
 
 
 async def note_core_nodes(url: str, names: list[str]) -> None:
@@ -97,4 +118,4 @@ def _facts(info: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

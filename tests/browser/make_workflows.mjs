@@ -41,6 +41,11 @@ async function arrange({ graph, name, layout }) {
     // "randomize" would buy new pictures with every run.
     const control = node.widgets?.find((widget) => widget.name === 'control_after_generate');
     if (control) control.value = 'fixed';
+    // A text that comes through a link is not typed here; the page shows one of another graph.
+    for (const { name, widget, link } of node.inputs) {
+      const typed = widget && node.widgets.find((one) => one.name === name);
+      if (link != null && typeof typed?.value === 'string') typed.value = '';
+    }
   }
   const note = LiteGraph.createNode('MarkdownNote');
   const [x, y, width, height] = layout.note.box;

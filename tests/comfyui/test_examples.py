@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from mai_image import emulator
 from mai_image.demo import graph as workflows
@@ -20,43 +23,88 @@ EXAMPLES = ROOT / "example_workflows"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.json"))
 
 SIZES = {
-    "text_to_4k": (3840, 2160),
-    "edit_with_two_references": (1248, 832),
-    "cut_out_over_photograph": (1248, 832),
+    "text_to_4k": [(3840, 2160)],
+    "edit_with_two_references": [(1248, 832)],
+    "cut_out_over_photograph": [(1248, 832)],
+    "change_one_object": [(4000, 3000)],
+    "outpaint_to_16_9": [(1536, 864)],
+    "edit_upscale_composite": [(2048, 2048)],
+    "compare_models": [(3 * 1248 + 2 * 16, 832)],
+    "product_shot_five_ratios": [
+        (768, 1360),
+        (832, 1248),
+        (896, 1120),
+        (1024, 1024),
+        (1360, 768),
+    ],
+}
+"""name -> width and height of the pictures that are saved, in rising order."""
+
+CALLS = {
+    "text_to_4k": 1,
+    "edit_with_two_references": 3,
+    "cut_out_over_photograph": 2,
+    "change_one_object": 2,
+    "outpaint_to_16_9": 2,
+    "edit_upscale_composite": 3,
+    "compare_models": 4,
+    "product_shot_five_ratios": 5,
 }
 
-
-Runs = dict[str, tuple[Finished, float]]
+Runs = dict[str, tuple[Finished, float, int]]
+Node = dict[str, Any]
+Pixels = npt.NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
 def first_runs(server: Server, session_service: emulator.Emulator) -> Runs:
-    """name -> how its first run ended, and what the service billed for it in USD."""
+    """name -> how its first run ended, what the service billed for it in USD, its requests."""
     runs = {}
     for name in NAMES:
         session_service.log.clear()
         finished = run(server, name)
-        runs[name] = (finished, session_service.log.billed_usd)
+        log = session_service.log
+        runs[name] = (finished, log.billed_usd, len(log.entries))
     return runs
 
 
-def run(server: Server, name: str) -> Finished:
+def run(server: Server, name: str, **more: Node) -> Finished:
+    """Run an example, with `more` nodes in it."""
+
     async def scenario() -> Finished:
         async with Client(server.url) as client:
-            return await client.run(workflows.load(EXAMPLES / "api" / f"{name}.json"))
+            return await client.run(workflows.load(EXAMPLES / "api" / f"{name}.json") | more)
 
     return asyncio.run(scenario())
 
 
+def before_and_after(
+    server: Server, name: str, source: str, save: Callable[[str], Node]
+) -> tuple[Pixels, Pixels]:
+    """The picture of the node `source` and the one that the example saves, as [H,W,3] bytes."""
+    pictures = {}
+    for subfolder, file in run(server, name, before=save(source)).files():
+        with Image.open(server.output / subfolder / file) as image:
+            pictures[file.startswith(name)] = np.asarray(image.convert("RGB"))
+    return pictures[False], pictures[True]
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_it_saves_one_picture_of_the_size_that_it_promises(
+def test_it_saves_pictures_of_the_sizes_that_it_promises(
     server: Server, first_runs: Runs, name: str
 ) -> None:
-    finished, _ = first_runs[name]
+    finished, _, _ = first_runs[name]
     assert (finished.status, finished.error) == ("success", "")
-    ((subfolder, file),) = finished.files()
-    with Image.open(server.output / subfolder / file) as image:
-        assert image.size == SIZES[name]
+    sizes = []
+    for subfolder, file in finished.files():
+        with Image.open(server.output / subfolder / file) as image:
+            sizes.append(image.size)
+    assert sorted(sizes) == SIZES[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_makes_one_request_for_each_picture_and_each_edit(first_runs: Runs, name: str) -> None:
+    assert first_runs[name][2] == CALLS[name]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -75,6 +123,32 @@ def test_a_second_run_buys_nothing(
     assert first_runs[name][1] > 0
     assert run(server, name).status == "success"
     assert service.log.entries == ()
+
+
+def test_outside_the_mask_the_large_photograph_keeps_every_pixel(
+    server: Server, first_runs: Runs, save: Callable[[str], Node]
+) -> None:
+    before, after = before_and_after(server, "change_one_object", "2", save)
+    twin = workflows.load(EXAMPLES / "api" / "change_one_object.json")
+    where, size, edit = (twin[node_id]["inputs"] for node_id in ("5", "4", "7"))
+    soft = edit["mask_grow"] + edit["mask_feather"]
+    changed = np.argwhere((before != after).any(axis=-1))
+    (top, left), (bottom, right) = changed.min(axis=0), changed.max(axis=0)
+    assert where["x"] - soft <= left <= where["x"]
+    assert where["y"] - soft <= top <= where["y"]
+    assert where["x"] + size["width"] <= right + 1 <= where["x"] + size["width"] + soft
+    assert where["y"] + size["height"] <= bottom + 1 <= where["y"] + size["height"] + soft
+
+
+def test_the_outpainted_picture_holds_the_old_one_untouched(
+    server: Server, first_runs: Runs, save: Callable[[str], Node]
+) -> None:
+    before, after = before_and_after(server, "outpaint_to_16_9", "1", save)
+    pad = workflows.load(EXAMPLES / "api" / "outpaint_to_16_9.json")["2"]["inputs"]
+    left, right = pad["left"], after.shape[1] - pad["right"]
+    assert np.array_equal(after[:, left:right], before)
+    assert (after[:, :left] != 128).any()
+    assert after.shape[1] * 9 == after.shape[0] * 16
 
 
 def test_the_templates_dialog_offers_each_with_its_thumbnail(server: Server) -> None:
