@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import folder_paths
 from comfy import model_management
@@ -23,8 +24,9 @@ from server import PromptServer
 
 from ..mai.errors import Billed, BlockedError, MaiError
 from ..mai.messages import Message, Progress, Result
-from ..mai.profiles import Profiles
-from ..mai.service import Service
+
+if TYPE_CHECKING:
+    from ..mai.service import Service
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +38,16 @@ _service_lock = threading.Lock()
 
 
 def service() -> Service:
-    """The one service of this process; its files lie in ComfyUI's system user directory."""
+    """The one service of this process; its files lie in ComfyUI's system user directory.
+
+    Imported here: httpx, SQLite and all that speaks with a service would add to ComfyUI's start.
+    """
     global _service
     with _service_lock:
         if _service is None:
+            from ..mai.profiles import Profiles
+            from ..mai.service import Service
+
             folder = Path(folder_paths.get_system_user_directory("mai"))
             _service = Service(folder, Profiles(folder), launch_emulator=_launch_emulator)
         return _service

@@ -8,13 +8,16 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from ..mai.errors import ProfileError
 from ..mai.formats import plain
-from ..mai.profiles import EMULATOR, Profiles
-from ..mai.store import Store
+
+if TYPE_CHECKING:
+    from ..mai.profiles import Profiles
+    from ..mai.store import Store
 
 MOST = 60
 """Pictures of one answer: two or three screens of thumbnails."""
@@ -105,6 +108,8 @@ def _small(data: bytes) -> bytes | None:
 
 
 def _facts(side: Mapping[str, object], profiles: Profiles, with_prompts: bool) -> dict[str, object]:
+    from ..mai.profiles import EMULATOR  # loaded by now, but not by ComfyUI's start
+
     facts = {name: side.get(name) for name in _FACTS}
     facts["emulated"] = side.get("profile") == EMULATOR
     if with_prompts and _keeps_prompts(profiles, str(side.get("profile", ""))):

@@ -10,16 +10,18 @@ import asyncio
 import functools
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from ..mai.errors import InputError, MaiError
 from ..mai.page_settings import PageSettings
-from ..mai.service import Service
 from ..mai.sizes import Size
 from . import access, gallery, prices
 from .access import Server
-from .status import status
+
+if TYPE_CHECKING:
+    from ..mai.service import Service
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +104,8 @@ class Private:
 
     async def status(self, service: Service, request: web.Request) -> web.Response:
         """Sums, budgets, calls under way: status.status()."""
+        from .status import status  # it knows ledger and profiles, which no start should wait for
+
         return _json(await asyncio.to_thread(status, service))
 
     async def pictures(self, service: Service, request: web.Request) -> web.Response:
