@@ -189,15 +189,19 @@ def test_logs_of_other_peoples_exchanges_are_left_alone(records: Records) -> Non
     assert f"second {KEY}" in records.text
 
 
+def chunk_of(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def test_a_picture_with_the_key_written_in_it_is_not_kept(caught: Caught, server: Scripted) -> None:
     """Whoever may see the pictures of this server may not see its key."""
     image = drawn("x")
     for lead in range(3):
         text = b"x" * lead + b"Comment\0" + KEY.encode()
-        chunk = struct.pack(">I", len(text)) + b"tEXt" + text
-        chunk += struct.pack(">I", zlib.crc32(b"tEXt" + text))
-        server.script = [refuse(200, picture_body(image[:33] + chunk + image[33:]))]
-        assert isinstance(caught.ask(), MaiError)
+        for filling in (b"", chunk_of(b"tIME", bytes(range(256)) * 400)):
+            body = picture_body(image[:33] + filling + chunk_of(b"tEXt", text) + image[33:])
+            server.script = [refuse(200, body)]
+            assert isinstance(caught.ask(), MaiError)
     assert not list(caught.folder.rglob("*.png"))
     assert files_that_show_it(caught.folder) == []
     server.default = refuse(200, picture_body(image))

@@ -85,6 +85,7 @@ SPELLINGS: Mapping[str, Callable[[str], str]] = {
     "percent, every letter": lambda key: "".join(f"%{ord(c):02x}" for c in key),
     "percent, twice": lambda key: "".join(f"%25{ord(c):02X}" for c in key),
     "JSON escapes": lambda key: "".join(f"\\u{ord(c):04x}" for c in key),
+    "JSON escapes in an address": lambda key: "".join(f"%5Cu{ord(c):04X}" for c in key),
     "HTML": lambda key: "".join(f"&#{ord(c)};" for c in key),
     "HTML, hexadecimal": lambda key: "".join(f"&#x{ord(c):X};" for c in key),
     "base64": _base64,
@@ -122,7 +123,7 @@ def _readings(text: str) -> Iterator[str]:
     yield text
     yield unquote(unquote(text))
     yield html.unescape(text)
-    yield re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
+    yield re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), unquote(text))
     for run in set(re.findall(r"[A-Za-z0-9+/_-]{20,}", text)):
         encoded = run.replace("-", "+").replace("_", "/")
         for start in range(4):
