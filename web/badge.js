@@ -1,8 +1,7 @@
 // The badge with the price of a node's next run, and the notice when its settings can't be run.
 import { app } from '../../scripts/app.js';
-import { listen } from './changes.js';
-import { isLinked, setWidget, settle, source } from './inputs.js';
-import { Notice } from './notice.js';
+import { el, Room } from './dom.js';
+import { isLinked, listen, setWidget, settle, source, widgetOf } from './graph.js';
 import { compute } from './server.js';
 import { dollars, pixels, text } from './texts.js';
 
@@ -19,6 +18,10 @@ const COLOURS = {
   emulated: { fgColor: '#ffffff', bgColor: '#50555c' },
   wrong: { fgColor: '#ffffff', bgColor: '#9c2222' },
 };
+
+const MARK = '⚠ ';
+const GUESS = 64;
+const RETRY = 5000;
 
 /**
  * Give a paid node its badge.
@@ -39,11 +42,16 @@ export function addPrice(node, kind) {
     const quote = await ask(kind, values);
     // A later change has asked again: its answer counts.
     if (key !== asked) return;
-    if (!quote) asked = '';
+    if (!quote) setTimeout(forget, RETRY, key);
     shown = quote ? label(quote, values) : { text: '', ...COLOURS.price };
     redraw(node);
     if (quote?.problems.length) notice.show(quote.problems, remedy(node, quote), wrong(quote));
     else notice.hide();
+  };
+
+  // A server that is being restarted may answer later: the next drawing asks again.
+  const forget = (key) => {
+    if (asked === key) asked = '';
   };
 
   node.badges.push(() => {
@@ -124,4 +132,55 @@ function redraw(node) {
     newValue: [...badges],
   });
   app.canvas?.setDirty(true, true);
+}
+
+/** The notice of one node: there only while it has something to say. */
+class Notice {
+  constructor(node) {
+    this.node = node;
+    this.body = el('div', { className: 'mai-notice' });
+    this.room = new Room(node, 'mai_notice', this.body, GUESS);
+    this.said = '';
+    this.marked = new Map();
+  }
+
+  /**
+   * @param {string[]} problems sentences
+   * @param {{label: string, apply: () => void} | null} remedy
+   * @param {string[]} names the widgets that are wrong
+   */
+  show(problems, remedy, names) {
+    this.mark(names);
+    const said = JSON.stringify([problems, remedy?.label]);
+    if (said === this.said) return;
+    this.said = said;
+    this.body.replaceChildren(...problems.map((problem) => el('p', {}, problem)));
+    if (remedy) {
+      const button = el('button', { type: 'button', onclick: remedy.apply }, remedy.label);
+      this.body.append(button);
+    }
+    this.room.open();
+  }
+
+  hide() {
+    this.mark([]);
+    this.said = '';
+    this.room.close();
+  }
+
+  /** Put a sign before the names of widgets that are wrong, and take it from the others. */
+  mark(names) {
+    for (const [name, label] of this.marked) {
+      if (names.includes(name)) continue;
+      const widget = widgetOf(this.node, name);
+      if (widget) widget.label = label;
+      this.marked.delete(name);
+    }
+    for (const name of names) {
+      const widget = widgetOf(this.node, name);
+      if (!widget || this.marked.has(name)) continue;
+      this.marked.set(name, widget.label);
+      widget.label = `${MARK}${widget.label ?? name}`;
+    }
+  }
 }

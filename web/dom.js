@@ -1,7 +1,10 @@
-// Elements, made in one line. Texts go in as text nodes, so nothing from outside becomes markup.
+// Elements, made in one line, and their places on nodes. Texts go in as text nodes, so nothing from
+// outside becomes markup.
+
+const MARGIN = 8;
 
 /**
- * An element with properties, attributes (`data-…`, `aria-…`) and children; null children are left out.
+ * An element with properties, attributes (`data-…`, `aria-…`) and children; null ones are left out.
  * @param {string} tag
  * @param {Record<string, any>} [properties]
  * @param {...(Node | string | null | undefined)} children
@@ -32,6 +35,68 @@ export function svg(tag, attributes = {}, ...children) {
 export function addStyle() {
   const href = new URL('./style.css', import.meta.url).href;
   document.head.append(el('link', { rel: 'stylesheet', href }));
+}
+
+/**
+ * A place for an element on a node, as high as what is in it, and never saved. The node is made
+ * higher for it, and lower when it is gone.
+ */
+export class Room {
+  /**
+   * @param {string} name of the widget that holds the place
+   * @param {HTMLElement} body
+   * @param {number} guess its height in pixels before the browser has laid it out
+   */
+  constructor(node, name, body, guess) {
+    this.node = node;
+    this.name = name;
+    this.body = body;
+    this.guess = guess;
+    // The page sets the height of the outer element; the inner one keeps its natural height.
+    this.frame = el('div', { className: 'mai-room' }, body);
+    this.observer = new ResizeObserver(() => this.fit());
+    this.widget = null;
+    this.spare = 0;
+  }
+
+  open() {
+    if (this.widget) return;
+    this.spare = Math.max(0, this.node.size[1] - this.node.computeSize()[1]);
+    this.widget = this.node.addDOMWidget(this.name, this.name, this.frame, {
+      serialize: false,
+      hideOnZoom: false,
+      margin: MARGIN,
+      getMinHeight: () => this.height(),
+      getMaxHeight: () => this.height(),
+    });
+    // Not in a workflow either: what is saved is the same as without this pack's scripts.
+    this.widget.serialize = false;
+    this.observer.observe(this.body);
+    this.fit();
+  }
+
+  close() {
+    if (!this.widget) return;
+    this.observer.disconnect();
+    this.node.removeWidget(this.widget);
+    this.widget = null;
+    this.setHeight(this.node.computeSize()[1] + this.spare);
+  }
+
+  /** Pixels of the canvas that the widget takes, its margins included. */
+  height() {
+    return (this.body.offsetHeight || this.guess) + 2 * MARGIN;
+  }
+
+  /** Higher if that is needed; never lower, as somebody may want the node so. */
+  fit() {
+    this.setHeight(Math.max(this.node.size[1], this.node.computeSize()[1]));
+  }
+
+  setHeight(height) {
+    this.node.setSize([this.node.size[0], height]);
+    this.node.setDirtyCanvas(true, true);
+  }
 }
 
 function set(element, properties) {

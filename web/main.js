@@ -1,8 +1,8 @@
 // What MAI Image adds to the page. Everything it shows is a comfort: all graphs run without it.
 import { app } from '../../scripts/app.js';
 import { addPrice } from './badge.js';
-import { listenToPage } from './changes.js';
 import { addStyle } from './dom.js';
+import { listenToPage } from './graph.js';
 import { addPreview } from './preview.js';
 import { addTab } from './sidebar.js';
 

@@ -1,13 +1,15 @@
 // The live preview on MAI Size Helper: what will be generated, and what becomes of it.
-import { announce, listen } from './changes.js';
-import { el } from './dom.js';
-import { drawFrame } from './frame.js';
-import { answerOf, isLinked, planOf, setWidget, widgetOf } from './inputs.js';
-import { Room } from './room.js';
+import { el, Room, svg } from './dom.js';
+import { announce, answerOf, isLinked, listen, planOf, setWidget, widgetOf } from './graph.js';
 import { dollars, pixels, text } from './texts.js';
 
-const GUESS = 240;
+const GUESS = 190;
 const WIDTH = 300;
+
+// The drawing's own units.
+const WIDE = 120;
+const HIGH = 74;
+const EDGE = 2;
 
 /** Give a Size Helper its preview. */
 export function addPreview(node) {
@@ -32,8 +34,8 @@ export function addPreview(node) {
 
 /** One button a preset, in the present orientation, and one that turns it. */
 function choices(node) {
-  const presets = widgetOf(node, 'aspect_ratio').options.values.filter((name) => name.includes(':'));
-  const now = widgetOf(node, 'aspect_ratio').value;
+  const { value: now, options } = widgetOf(node, 'aspect_ratio');
+  const presets = options.values.filter((name) => name.includes(':'));
   const portrait = presets.includes(now) && isPortrait(now);
   const offered = presets.filter((name) => name === turned(name) || isPortrait(name) === portrait);
   const fixed = isLinked(node, 'aspect_ratio');
@@ -128,4 +130,32 @@ function notice(problems) {
 
 function remark(words) {
   return el('p', { className: 'mai-remark' }, words);
+}
+
+/**
+ * @param {{size: [number, number], scaled: [number, number], target: [number, number]}} plan
+ * @returns {SVGElement} the scaled picture, dashed where it is cut off, and the target in it
+ */
+function drawFrame({ size, scaled, target }) {
+  const scale = Math.min((WIDE - 2 * EDGE) / scaled[0], (HIGH - 2 * EDGE) / scaled[1]);
+  const outer = box(scaled, scale);
+  const inner = box(target, scale);
+  return svg(
+    'svg',
+    { viewBox: `0 0 ${WIDE} ${HIGH}`, class: 'mai-frame', role: 'img' },
+    svg('title', {}, `${pixels(size)} → ${pixels(target)}`),
+    svg('rect', { ...outer, class: 'mai-frame-cut' }),
+    svg('rect', { ...inner, class: 'mai-frame-kept' }),
+  );
+}
+
+/** A rectangle in the middle of the drawing. */
+function box([width, height], scale) {
+  return {
+    x: (WIDE - width * scale) / 2,
+    y: (HIGH - height * scale) / 2,
+    width: width * scale,
+    height: height * scale,
+    rx: 1,
+  };
 }

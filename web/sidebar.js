@@ -1,11 +1,14 @@
 // The sidebar tab "MAI": money, calls under way, doubtful calls, the last pictures.
+import { api } from '../../scripts/api.js';
 import { app } from '../../scripts/app.js';
 import { el } from './dom.js';
-import { Gallery } from './gallery.js';
-import { get } from './server.js';
-import { dollars, text } from './texts.js';
+import { setWidget, widgetOf } from './graph.js';
+import { get, picture, thumbnailAddress } from './server.js';
+import { dollars, pixels, text } from './texts.js';
 
 const PAUSE = 2000;
+const COUNT = 24;
+const ENDINGS = { 'image/jpeg': 'jpg', 'image/webp': 'webp' };
 
 /** Add the tab; nothing is asked of the server before it is opened, or after it is closed. */
 export function addTab() {
@@ -74,8 +77,8 @@ function section(title, ...children) {
   return el('section', {}, el('h3', {}, title), ...children);
 }
 
-function line(left, right, className = '') {
-  return el('div', { className: `mai-line ${className}` }, el('span', {}, left), el('b', {}, right));
+function line(left, right) {
+  return el('div', { className: 'mai-line' }, el('span', {}, left), el('b', {}, right));
 }
 
 /** The sums of all profiles, then each profile that has a budget, with how much of it is used. */
@@ -134,4 +137,83 @@ function doubtful({ perhaps_billed: calls, perhaps_billed_count: count }) {
   });
   const help = el('p', { className: 'mai-remark' }, text('doubtfulHelp'));
   return section(`${text('doubtful')} (${count})`, help, ...rows);
+}
+
+/** The last pictures of the store, each with a button that puts it into the graph. */
+class Gallery {
+  constructor() {
+    this.list = el('div', { className: 'mai-pictures' });
+    this.root = el('section', {}, el('h3', {}, text('pictures')), this.list);
+    this.seen = '';
+    this.shown = '';
+  }
+
+  /** Look for new pictures if the sums say that a call has ended since the last look. */
+  async refresh({ today, month, in_flight: booked, flights }) {
+    const seen = JSON.stringify([today.calls, month.calls, booked.calls, flights.length]);
+    if (seen === this.seen) return;
+    const { pictures } = await get(`pictures?count=${COUNT}`);
+    this.seen = seen;
+    const shown = JSON.stringify(pictures);
+    if (shown === this.shown) return;
+    this.shown = shown;
+    const none = el('p', { className: 'mai-remark' }, text('noPictures'));
+    this.list.replaceChildren(...(pictures.length ? pictures.map(card) : [none]));
+  }
+}
+
+function card(facts) {
+  const cost = facts.emulated ? text('emulated') : dollars(facts.cost_usd ?? 0);
+  const image = el('img', {
+    src: thumbnailAddress(facts.key),
+    alt: facts.prompt ?? facts.model,
+    loading: 'lazy',
+  });
+  // A picture may have left the store since the list was made.
+  image.onerror = () => image.closest('.mai-picture').remove();
+  return el(
+    'div',
+    { className: 'mai-picture' },
+    image,
+    facts.prompt ? el('p', { title: facts.prompt }, facts.prompt) : null,
+    el('small', {}, `${facts.model} · ${pixels([facts.width, facts.height])} · ${cost}`),
+    el('button', { type: 'button', onclick: () => insert(facts) }, text('insert')),
+  );
+}
+
+/** Copy a picture into ComfyUI's input folder, as the page's own upload does, and load it there. */
+async function insert(facts) {
+  try {
+    const name = await upload(await picture(facts.key), facts.key);
+    addLoader(name);
+    say('success', text('inserted'));
+  } catch (error) {
+    say('error', `${text('failed')}: ${error.message}`);
+  }
+}
+
+async function upload(blob, key) {
+  const form = new FormData();
+  const file = `mai_${key.slice(0, 12)}.${ENDINGS[blob.type] ?? 'png'}`;
+  form.append('image', new File([blob], file, { type: blob.type }));
+  const answer = await api.fetchApi('/upload/image', { method: 'POST', body: form });
+  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+  return (await answer.json()).name;
+}
+
+/** A Load Image node with that file, in the middle of what is to be seen of the graph. */
+function addLoader(name) {
+  const { canvas } = app;
+  const node = window.LiteGraph.createNode('LoadImage');
+  const [left, top, width, height] = canvas.visible_area ?? canvas.ds.visible_area;
+  node.pos = [left + (width - node.size[0]) / 2, top + (height - node.size[1]) / 2];
+  canvas.graph.add(node);
+  const { options } = widgetOf(node, 'image');
+  if (Array.isArray(options.values) && !options.values.includes(name)) options.values.push(name);
+  setWidget(node, 'image', name);
+  canvas.selectNode?.(node);
+}
+
+function say(severity, detail) {
+  app.extensionManager.toast.add({ severity, summary: 'MAI Image', detail, life: 4000 });
 }

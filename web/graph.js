@@ -1,7 +1,8 @@
-// What a node's inputs will hold at the next run, as far as the page can know it.
+// What a node's inputs will hold at the next run, as far as the page can know it, and who wants to
+// hear of changes.
 //
-// Reading is done in two steps, so that a change is noticed without asking anybody: `source` says at
-// once where a value comes from, in plain data that can be compared; `settle` then finds the value.
+// Reading is done in two steps, so that a change is noticed without asking anybody: `source` says
+// at once where a value comes from, in plain data that can be compared; `settle` finds the value.
 import { api } from '../../scripts/api.js';
 import { app } from '../../scripts/app.js';
 import { compute } from './server.js';
@@ -49,21 +50,24 @@ export function setWidget(node, name, value) {
   node.setDirtyCanvas?.(true, true);
 }
 
-/** @returns {Source} */
-export function source(node, name) {
+/**
+ * Where an input's value comes from, at most `way` links away: two nodes can form a circle.
+ * @returns {Source}
+ */
+export function source(node, name, way = LONGEST_WAY) {
   const link = linkOf(node, name);
   if (!link) return own(node, name);
   if (link.origin_id === SUBGRAPH_INPUT) {
     return isGivenFromOutside(node.graph, link.origin_slot) ? null : own(node, name);
   }
-  return from(node.graph.getNodeById(link.origin_id), link.origin_slot, LONGEST_WAY);
+  return from(node.graph.getNodeById(link.origin_id), link.origin_slot, way);
 }
 
 /** @returns {Plan | null} the settings of a Size Helper, null where one is known only in the run */
-export function planOf(node) {
+export function planOf(node, way = LONGEST_WAY) {
   const plan = {};
   for (const name of ['model', 'aspect_ratio', 'target_width', 'target_height']) {
-    const found = source(node, name);
+    const found = source(node, name, way);
     if (!found || !('value' in found)) return null;
     plan[name] = found.value;
   }
@@ -101,6 +105,52 @@ export async function settle(found) {
   return size?.[side];
 }
 
+/** @type {Set<() => void>} */
+const listeners = new Set();
+let planned = false;
+
+/** Tell all listeners before the next frame. */
+export function announce() {
+  if (planned) return;
+  planned = true;
+  // In a tab that isn't shown there are no frames.
+  const soon = document.hidden ? (work) => setTimeout(work, 50) : requestAnimationFrame;
+  soon(() => {
+    planned = false;
+    for (const listener of listeners) listener();
+  });
+}
+
+/**
+ * Call `listener` after changes for as long as the node is in a graph.
+ * @param {() => void} listener
+ */
+export function listen(node, listener) {
+  chain(node, 'onAdded', () => {
+    listeners.add(listener);
+    announce();
+  });
+  chain(node, 'onRemoved', () => listeners.delete(listener));
+  for (const event of ['onConfigure', 'onConnectionsChange', 'onWidgetChanged']) {
+    chain(node, event, announce);
+  }
+  for (const widget of node.widgets ?? []) chain(widget, 'callback', announce);
+}
+
+/** Undo, paste, changes of other nodes: the page looks for them itself and says so. */
+export function listenToPage() {
+  api.addEventListener('graphChanged', announce);
+}
+
+function chain(object, name, after) {
+  const before = object[name];
+  object[name] = function (...args) {
+    const result = before?.apply(this, args);
+    after();
+    return result;
+  };
+}
+
 function inputOf(node, name) {
   return node.inputs?.find((input) => input.widget?.name === name || input.name === name);
 }
@@ -119,7 +169,7 @@ function from(node, slot, way) {
   if (!node || node.mode !== ACTIVE || way === 0) return null;
   const output = node.outputs?.[slot]?.name ?? '';
   if (node.type === 'MAISizeHelper' && /^(target_)?(width|height)$/.test(output)) {
-    const plan = planOf(node);
+    const plan = planOf(node, way - 1);
     return plan && { plan, output };
   }
   if (PRIMITIVES.has(node.type)) return { value: node.widgets?.[0]?.value };
