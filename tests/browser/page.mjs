@@ -27,9 +27,10 @@ const ALWAYS_SAID = [
 /** Open the page of the ComfyUI at `url`, call `work` with {page, problems}, close the browser.
  *
  * `problems` grows by each uncaught exception and each error in the console that the page doesn't
- * cause by itself. Nothing outside that ComfyUI can be reached. `settings` are the page's own.
+ * cause by itself. Nothing outside that ComfyUI can be reached. `settings` are the page's own;
+ * `refused` says of an address (a URL) whether it can't be reached either.
  */
-export async function withPage(url, settings, work) {
+export async function withPage(url, settings, work, refused = () => false) {
   const profile = mkdtempSync(join(tmpdir(), 'mai-browser-'));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
@@ -40,7 +41,7 @@ export async function withPage(url, settings, work) {
   try {
     const { host } = new URL(url);
     const outside = (asked) => asked.protocol.startsWith('http') && asked.host !== host;
-    await context.route(outside, (route) => route.abort());
+    await context.route((asked) => outside(asked) || refused(asked), (route) => route.abort());
     const page = context.pages()[0] ?? (await context.newPage());
     const problems = listen(page, host);
     await store(url, { 'Comfy.TutorialCompleted': true, ...settings });
