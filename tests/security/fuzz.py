@@ -17,7 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-import fuzzing  # noqa: E402
+if "--atheris" in sys.argv:
+    import atheris
+
+    with atheris.instrument_imports(include=["mai_image"]):
+        import fuzzing
+else:
+    import fuzzing
+
 from hypothesis import HealthCheck, Phase, settings  # noqa: E402
 
 PHASES = (Phase.explicit, Phase.generate, Phase.shrink)
@@ -66,9 +73,6 @@ def run(name: str, count: int) -> int:
 
 def by_coverage(name: str, count: int) -> int:
     """Let atheris choose the cases; it ends the process by itself."""
-    import atheris
-
-    atheris.instrument_all()
     target, _ = fuzzing.TARGETS[name]
     atheris.Setup([sys.argv[0], f"-runs={count}"], target.hypothesis.fuzz_one_input)  # type: ignore[attr-defined]
     atheris.Fuzz()

@@ -31,6 +31,7 @@ from canary import (
     shows,
 )
 from mai_image.mai import echoes
+from mai_image.mai.credentials import Secret
 from mai_image.mai.echoes import Echoes
 from mai_image.mai.errors import MaiError
 from mai_image.mai.messages import Progress, Result
@@ -40,6 +41,8 @@ from rig import drawn, edit, generate, until
 from scripted import Behaviour, Connection, Request, Scripted, picture_body, refuse
 
 pytestmark = pytest.mark.usefixtures("_quick")
+
+BUILD = "httpx.AsyncClient.build_request"
 
 STATUSES = (201, 302, 400, 401, 402, 403, 404, 413, 422, 429, 499, 500, 502, 503, 504)
 
@@ -334,10 +337,11 @@ def test_an_unforeseen_failure_in_the_middle_of_a_call_shows_no_key(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    for target in ("_answer", "_lost", "_trace"):
-        server.script = [raw(b"x")] if target == "_lost" else []
+    ours = "mai_image.mai.transport._Exchange"
+    for target in (f"{ours}._answer", f"{ours}._lost", f"{ours}._trace", BUILD):
+        server.script = [raw(b"x")] if target.endswith("_lost") else []
         with monkeypatch.context() as patch:
-            patch.setattr(f"mai_image.mai.transport._Exchange.{target}", fail)
+            patch.setattr(target, fail)
             future: Future[Result] = caught.service.submit(generate(target))
             error = future.exception(10)
         assert isinstance(error, ZeroDivisionError)
@@ -350,7 +354,7 @@ def test_an_unforeseen_failure_in_the_middle_of_a_call_shows_no_key(
 
 def test_an_answer_shows_neither_headers_nor_body() -> None:
     answer = HttpAnswer(400, {"x": KEY}, KEY.encode())
-    assert not shows(repr(answer))
+    assert not shows(repr(answer) + repr(Secret(KEY)) + str(Secret(KEY)))
 
 
 def test_a_short_key_is_only_looked_for_whole() -> None:
