@@ -39,6 +39,9 @@ grey wall says nothing about red) are left as they are. The offset is free."""
 BETTER = 0.85
 """The fit must bring the trusted difference below this share of what it was, or nothing is done."""
 
+VISIBLE = 0.5 / 255
+"""So must it by this much, in 0..1: less is not seen."""
+
 CELL = 8
 """Pixels of the sent picture a side of the grid on which the rest is carried inwards."""
 
@@ -54,15 +57,15 @@ Matrix = npt.NDArray[np.float64]
 def fit(edited: Tensor, sent: Tensor, ring: npt.NDArray[np.bool_]) -> Tensor | None:
     """The matrix [4,3] that maps RGB of `edited` [H,W,3] to `sent`; None if the ring doesn't tell.
 
-    It is learnt pixel by pixel, or, where the service drew the texture anew, from the means of
-    larger cells; if those show another picture too, from nothing. A map that makes no clear
-    difference is the identity.
+    It is learnt pixel by pixel, or, where that shows nothing since the service drew the texture
+    anew, from the means of larger cells. A map that makes no clear difference is the identity.
     """
+    best = None
     for size in POOLS:
         share = _pool(torch.from_numpy(ring)[..., None].float(), size)[..., 0]
         chosen = share > 0.999 if size == POOLS[0] else share > 0.5
         if int(chosen.sum()) < LEAST:
-            return None
+            break
         inside = torch.from_numpy(ring)[..., None]
         source, wanted = (
             (_pool(picture * inside, size)[chosen] / share[chosen][:, None]).double().numpy()
@@ -70,8 +73,10 @@ def fit(edited: Tensor, sent: Tensor, ring: npt.NDArray[np.bool_]) -> Tensor | N
         )
         matrix = _learnt(source, wanted)
         if matrix is not None:
-            return torch.from_numpy(matrix).float()
-    return None
+            best = torch.from_numpy(matrix).float()
+            if not torch.equal(best, torch.eye(4, 3)):
+                break
+    return best
 
 
 def _learnt(source: Matrix, wanted: Matrix) -> Matrix | None:
@@ -82,9 +87,8 @@ def _learnt(source: Matrix, wanted: Matrix) -> Matrix | None:
     kept = np.argsort(after)[: max(1, int(len(after) * TRUSTED))]
     if (left[kept] ** 2).mean() > UNRELATED * wanted[kept].var(0).mean() + NOISE:
         return None
-    if after[kept].mean() > BETTER * np.sort(before)[: len(kept)].mean():
-        return np.eye(4, 3)
-    return matrix
+    was, now = np.sort(before)[: len(kept)].mean(), after[kept].mean()
+    return np.eye(4, 3) if now > BETTER * was or was - now < VISIBLE else matrix
 
 
 def mapped(picture: Tensor, matrix: Tensor | None) -> Tensor:

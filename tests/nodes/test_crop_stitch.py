@@ -15,6 +15,12 @@ from torch import Tensor
 MODEL = "MAI-Image-2.6"
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same random pictures in every run and order."""
+    torch.manual_seed(0)
+
+
 def pictures(count: int, height: int = 900, width: int = 1300, channels: int = 3) -> Tensor:
     small = torch.rand((count, channels, height // 30, width // 30))
     scaled = torch.nn.functional.interpolate(small, (height, width), mode="bicubic")
@@ -81,7 +87,8 @@ def test_a_batch_with_a_mask_for_each_picture_has_crops_of_one_size_and_boxes_of
     black = stitched(stitch, torch.zeros_like(crop))
     for picture, before, mask in zip(black, image, masks, strict=True):
         assert picture[mask == 1].max() < 0.2
-        far = torch.nn.functional.max_pool2d(mask[None], 41, 1, 20)[0] == 0
+        masked_rows = mask.any(1).nonzero()
+        far = [*range(int(masked_rows[0]) - 20), *range(int(masked_rows[-1]) + 20, 900)]
         assert torch.equal(picture[far], before[far])
 
 
