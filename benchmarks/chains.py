@@ -1,0 +1,166 @@
+"""The ways that are compared: naive, ours, and the fastest that native codecs give by hand."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from unittest import mock
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ..mai import foundry, lifted
+from ..mai.messages import Edit, Generate
+from ..mai.wire import HttpAnswer
+from ..nodes import fast_png, images
+
+MODEL = "MAI-Image-2.6"
+SENT = 1024 * 1024
+"""Pixels to which a reference is shrunk here; a model that takes 4 megapixels is measured by it."""
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def painting(width: int, height: int) -> Pixels:
+    """Soft shapes with fine grain: as PNG 1.4 bytes a pixel, as the service's pictures."""
+    random = np.random.default_rng(width)
+    coarse = random.normal(128, 60, (height // 64 + 1, width // 64 + 1, 3)).astype(np.float32)
+    planes = [
+        np.asarray(
+            Image.fromarray(coarse[..., i]).resize((width, height), Image.Resampling.BICUBIC)
+        )
+        for i in range(3)
+    ]
+    grain = random.normal(0, 2.2, (height, width, 3)).astype(np.float32)
+    return np.clip(np.stack(planes, axis=2) + grain, 0, 255).astype(np.uint8)
+
+
+def png(pixels: Pixels, level: int = 6) -> bytes:
+    """The file as an ordinary encoder writes it."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=level)
+    return buffer.getvalue()
+
+
+def answer_of(picture: bytes) -> bytes:
+    """The body of a good answer."""
+    usage = {"num_input_text_tokens": 9, "num_input_image_tokens": 0, "num_output_tokens": 1024}
+    data = [{"b64_json": base64.b64encode(picture).decode("ascii")}]
+    return json.dumps({"created": 1, "data": data, "usage": usage}).encode("ascii")
+
+
+def naive_answer(body: bytes) -> Tensor:
+    """As most packs do it."""
+    data = base64.b64decode(json.loads(body)["data"][0]["b64_json"])
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    return torch.from_numpy(np.array(picture).astype(np.float32) / 255)[None]
+
+
+def our_answer(body: bytes, width: int, height: int) -> Tensor:
+    """From the answer's bytes to what the node gives out; the store lies in between."""
+    message = Generate(MODEL, "a picture", width, height)
+    result = foundry.read(HttpAnswer(200, {}, body), message)
+    return images.decode(result.image)
+
+
+@contextlib.contextmanager
+def pillow_alone(standard_library: bool = False) -> Iterator[None]:
+    """Without kornia_rs, and on demand without pydantic."""
+    checked: list[object] = [None] if standard_library else lifted._checked  # type: ignore[assignment]
+    with (
+        mock.patch.object(fast_png, "_decoder", lambda: None),
+        mock.patch.object(lifted, "_checked", checked),
+    ):
+        yield
+
+
+def floor_answer() -> tuple[str, Callable[[bytes], Tensor]]:
+    """The fastest of what is installed, with its name: no check of anything."""
+    unpack, unpack_name = _fastest_base64()
+    unpng, png_name = _fastest_png()
+
+    def chain(body: bytes) -> Tensor:
+        start = body.index(b'"b64_json": "') + 13
+        pixels = unpng(unpack(memoryview(body)[start : body.index(b'"', start)]))
+        image = np.empty((1, *pixels.shape), np.float32)
+        np.divide(pixels, np.float32(255), out=image[0], dtype=np.float32)
+        return torch.from_numpy(image)
+
+    return f"floor: {unpack_name}, {png_name}", chain
+
+
+def _fastest_base64() -> tuple[Callable[[memoryview], bytes], str]:
+    try:
+        import pybase64
+    except ImportError:
+        return base64.b64decode, "base64"
+    return lambda text: pybase64.b64decode(text, validate=True), "pybase64"
+
+
+def _fastest_png() -> tuple[Callable[[bytes], Pixels], str]:
+    def size(data: bytes) -> tuple[int, int]:
+        return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+
+    if fast_png._decoder() is not None:
+        decoder = fast_png._decoder()
+        assert decoder is not None
+        return lambda data: decoder(data, size(data), "rgb"), "kornia_rs"
+    try:
+        import imagecodecs
+    except ImportError:
+        return lambda data: np.asarray(Image.open(io.BytesIO(data))), "Pillow"
+    return lambda data: np.asarray(imagecodecs.png_decode(data)), "imagecodecs"
+
+
+def naive_request(image: Tensor) -> bytes:
+    """As core's nodes shrink and encode: through floats and back, Pillow's Lanczos, PNG level 6."""
+    height, width = images.shrunk(image.shape[0], image.shape[1], SENT)
+    levels = np.clip(255.0 * image.numpy(), 0, 255).astype(np.uint8)
+    picture = Image.fromarray(levels)
+    if (width, height) != picture.size:
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    small = torch.from_numpy(np.array(picture).astype(np.float32) / 255)
+    buffer = io.BytesIO()
+    Image.fromarray((small.numpy() * 255).astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def naive_request_in_floats(image: Tensor) -> bytes:
+    """The other usual way: torch's area filter on the floats."""
+    height, width = images.shrunk(image.shape[0], image.shape[1], SENT)
+    planes = F.interpolate(image.movedim(-1, 0)[None], size=(height, width), mode="area")
+    levels = (planes[0].movedim(0, -1).numpy() * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(levels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def our_request(image: Tensor) -> bytes:
+    """As MAI Edit sends it."""
+    return Edit(MODEL, "change it", (images.encode(image, SENT),)).images[0].data
+
+
+def floor_request() -> tuple[str, Callable[[Tensor], bytes]]:
+    """Every n-th pixel's mean and a fast encoder, where they are installed."""
+    try:
+        import imagecodecs
+    except ImportError:
+        return "floor: not measured (no imagecodecs)", our_request
+
+    def chain(image: Tensor) -> bytes:
+        height, width = images.shrunk(image.shape[0], image.shape[1], SENT)
+        levels = np.rint(image.numpy() * np.float32(255)).astype(np.uint8)
+        planes = torch.from_numpy(levels).permute(2, 0, 1)[None]
+        if (height, width) != levels.shape[:2]:
+            planes = F.interpolate(planes, size=(height, width), mode="bicubic", antialias=True)
+        small = np.ascontiguousarray(planes[0].permute(1, 2, 0).numpy())
+        return bytes(imagecodecs.png_encode(small, level=1, strategy=3, filter=16))
+
+    return "floor: numpy, torch, imagecodecs", chain
