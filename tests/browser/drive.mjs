@@ -136,7 +136,8 @@ async function run(page, shoot) {
   await page.locator('.mai-numbers h3').first().waitFor();
   await page.evaluate(() => window.app.queuePrompt(0));
   const under = await words(page, '.mai-numbers');
-  await page.locator('.mai-picture').nth(1).waitFor({ timeout: 30_000 });
+  const drawn = page.locator('.mai-picture', { hasText: `drawn by ${renderer}` });
+  await drawn.nth(1).waitFor({ timeout: 60_000 });
   await page.waitForTimeout(2500);
   const told = { under, after: await words(page, '.mai-tab') };
   told.loaded = await page.locator('.mai-picture img').evaluateAll((all) =>
