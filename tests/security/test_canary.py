@@ -334,7 +334,7 @@ def frames_of_threads(prefix: str) -> str:
 def test_an_unforeseen_failure_in_the_middle_of_a_call_shows_no_key(
     caught: Caught, server: Scripted, records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
     ours = "mai_image.mai.transport._Exchange"

@@ -126,9 +126,9 @@ HOSTILE: dict[str, Behaviour] = {
     "unknown packing": once(response(200, b"x" * 100, {"content-encoding": "br"})),
     "packed twice": once(response(200, gzip.compress(BODY), {"content-encoding": "gzip, gzip"})),
     "packed badly": once(response(200, b"x" * 100, {"content-encoding": "gzip"})),
-    "packed and cut": once(response(200, gzip.compress(BODY)[:-9], {"content-encoding": "gzip"})),
+    "packed and cut": once(response(200, gzip.compress(BODY)[:-4], {"content-encoding": "gzip"})),
     "JSON of 20 million parts": once(response(200, b'{"data":[' + b"[]," * 300_000 + b"0]}")),
-    "JSON nested too deep": once(response(200, b"[" * 1_000_000)),
+    "JSON nested too deep": once(response(200, b"[" * 100_000)),
     "JSON with a number of a million digits": once(
         response(200, b'{"data":[],"usage":{"num_output_tokens":' + b"9" * 1_000_000 + b"}}")
     ),
@@ -211,6 +211,7 @@ def test_json_that_would_fill_the_memory_is_not_parsed() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**20
+    assert parse(b"[" + b"9" * 1_000_000 + b"]") == [float("inf")]
     assert parse(json.dumps({"a": list(range(9))}).encode()) == {"a": [float(i) for i in range(9)]}
 
 
