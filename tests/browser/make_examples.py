@@ -1,11 +1,11 @@
 """Make everything that the real page has a hand in again, in one go.
 
-    .venv/bin/python tests/browser/make_examples.py [name …]     all of them, or these
+    .venv/bin/python tests/browser/make_examples.py [name …]     all, or these example workflows
 
-The example workflows' page format from their API-format twins and layouts.mjs (and the twins, where
-a node has new inputs), the core nodes' inputs that tests compare with, thumbnails and the pictures
-that the README shows. Needs a ComfyUI (COMFYUI_PATH), Chromium and Node; spends nothing. Look at
-the result.
+The blueprints from blueprints.mjs; the example workflows' page format from their API-format twins
+and layouts.mjs (and the twins, where a node has new inputs), the core nodes' inputs that tests
+compare with, thumbnails and the pictures that the README shows. Needs a ComfyUI (COMFYUI_PATH),
+Chromium and Node; spends nothing. Look at the result.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ def make(comfyui: ComfyUI, output: Path, names: list[str]) -> None:
             environ=environ_for(service.url),
         ) as server,
     ):
+        if not names:
+            browser_tools.run("make_blueprints.mjs", server.url)
         browser_tools.run("make_workflows.mjs", server.url, *names)
         every = sorted(path.stem for path in EXAMPLES.glob("*.json"))
         asyncio.run(note_core_nodes(server.url, every))
