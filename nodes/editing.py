@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from ..mai.checks import check_references
@@ -83,19 +84,40 @@ class Job:
         """Set the pictures that came, in the order of `messages`, back; None was blocked."""
         returned = [_decode(result) for result in results]
         as_returned, notes = tensors.join([one for one in returned if one is not None])
-        left = iter(returned)
+        edits = self._edits(returned, batch_size)
+        batch = self._canvas(len(edits), output_size)
         images: list[Tensor] = []
         facts: list[dict[str, object]] = []
-        for plan in (plan for plan in self.plans for _ in range(batch_size)):
-            edits = [next(left) for _ in plan.crops]
-            if all(edit is None for edit in edits):
-                continue
-            done = masked.finish(plan, edits, match_color, output_size)
-            facts.append({"index": len(images), "areas": done.drift})
+        for index, (plan, edited) in enumerate(edits):
+            out = None if batch is None else batch[index]
+            done = masked.finish(plan, edited, match_color, output_size, out)
+            facts.append({"index": index, "areas": done.drift})
             notes += done.notes
             images.append(done.image)
-        batch, fitted = tensors.join(images)
-        return Edited(batch, as_returned, facts, list(dict.fromkeys(notes + fitted)))
+        if batch is None:
+            batch, fitted = tensors.join(images)
+            notes += fitted
+        return Edited(batch, as_returned, facts, list(dict.fromkeys(notes)))
+
+    def _edits(
+        self, returned: Sequence[Tensor | None], batch_size: int
+    ) -> list[tuple[Plan, list[Tensor | None]]]:
+        """Each output picture's plan with what came for it; left out where nothing came."""
+        left = iter(returned)
+        every = [
+            (plan, [next(left) for _ in plan.crops])
+            for plan in self.plans
+            for _ in range(batch_size)
+        ]
+        return [(plan, edits) for plan, edits in every if any(e is not None for e in edits)]
+
+    def _canvas(self, count: int, output_size: str) -> Tensor | None:
+        """One tensor for all output pictures, where they have the input's size."""
+        first = self.plans[0]
+        if not first.masked and output_size != masked.SAME_AS_INPUT:
+            return None
+        height, width = first.picture.shape[:2]
+        return torch.empty((count, height, width, 3))
 
 
 def prepare(images: Mapping[str, Tensor], model: Model, area: Area) -> Job:
