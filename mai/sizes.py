@@ -121,9 +121,10 @@ def nearest_legal(model: Model, width: int, height: int) -> Size:
     """The size that the model can make and that changes this one least.
 
     The change is the larger of the two factors by which the sides change (a factor of 1/2 counts
-    as 2). Of sizes that change equally, the one with the nearer ratio; then the one with more
-    pixels; then the wider one (of a portrait, the taller one). So a picture that is too large or
-    too small keeps its ratio, and a legal size stays what it is. A side that isn't positive counts
+    as 2). Of sizes that change equally, the one whose other side changes less; then the one with
+    the nearer ratio, with more pixels, the wider one (of a portrait, the taller one). So a picture
+    that is too large keeps its ratio, 160 x 1024 becomes 768 x 1024, and a legal size stays as it
+    is. A side that isn't positive counts
     as being as long as the other one; where neither is, the answer is the largest square.
     """
     if width <= 0 and height <= 0:
@@ -133,9 +134,9 @@ def nearest_legal(model: Model, width: int, height: int) -> Size:
         return nearest_legal(model, height, width).transposed
     asked = Size(width, height)
 
-    def order(size: Size) -> tuple[Fraction, Fraction, int, int]:
-        change = max(_apart(size.width, width), _apart(size.height, height))
-        return change, off_by(size, asked.ratio), -size.pixels, -size.width
+    def order(size: Size) -> tuple[Fraction, Fraction, Fraction, int, int]:
+        less, more = sorted((_apart(size.width, width), _apart(size.height, height)))
+        return more, less, off_by(size, asked.ratio), -size.pixels, -size.width
 
     # Of a row, only the sizes next to the asked width and next to the asked ratio can be nearest.
     return min(

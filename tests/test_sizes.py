@@ -54,11 +54,11 @@ def _best_by_search(model: Model, ratio: Fraction) -> Size:
 
 
 def _nearest_by_search(model: Model, width: int, height: int) -> Size:
-    def order(size: tuple[int, int]) -> tuple[Fraction, Fraction, int, int]:
+    def order(size: tuple[int, int]) -> tuple[Fraction, Fraction, Fraction, int, int]:
         w, h = size
-        change = max(Fraction(*_error(w, 1, Fraction(width))), _side(h, height))
+        less, more = sorted((_side(w, width), _side(h, height)))
         off = Fraction(*_error(w, h, Fraction(width, height)))
-        return change, off, -w * h, -(w if width >= height else h)
+        return more, less, off, -w * h, -(w if width >= height else h)
 
     def _side(one: int, other: int) -> Fraction:
         return Fraction(max(one, other), min(one, other))
@@ -189,7 +189,8 @@ def test_the_nearest_size_is_legal_and_its_own_nearest(
         ("MAI-Image-2.5", (512, 512), (768, 768)),
         ("MAI-Image-2.5", (1920, 1080), (1376, 768)),
         ("MAI-Image-2.6", (1920, 1080), (1920, 1088)),
-        ("MAI-Image-2.6", (500, 1000), (768, 1536)),
+        ("MAI-Image-2.6", (500, 1000), (768, 1008)),
+            ("MAI-Image-2.6", (160, 1024), (768, 1024)),
         ("MAI-Image-2.6", (4096, 4096), (1536, 1536)),
         ("MAI-Image-2.6", (0, 1024), (1024, 1024)),
         ("MAI-Image-2.6", (0, -3), (1536, 1536)),
