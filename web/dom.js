@@ -54,7 +54,7 @@ export class Room {
     this.guess = guess;
     // The page sets the height of the outer element; the inner one keeps its natural height.
     this.frame = el('div', { className: 'mai-room' }, body);
-    this.observer = new ResizeObserver(() => this.fit());
+    this.observer = new ResizeObserver(() => this.isShown() && this.fit());
     this.widget = null;
     this.spare = 0;
   }
@@ -91,6 +91,12 @@ export class Room {
   /** Higher if that is needed; never lower, as somebody may want the node so. */
   fit() {
     this.setHeight(Math.max(this.node.size[1], this.node.computeSize()[1]));
+  }
+
+  /** No more once another graph is open: the Vue renderer knows nodes by their ids, and would give
+   * the size to the node that has this one's id there. */
+  isShown() {
+    return this.node.graph?.getNodeById(this.node.id) === this.node;
   }
 
   setHeight(height) {
