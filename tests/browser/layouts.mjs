@@ -32,7 +32,7 @@ ${ACCOUNT}
 can give, put *Upscale Image (using Model)* before step 3 and lower its scale.`,
     },
     nodes: {
-      1: [400, 60, 260, 300],
+      1: [385, 60, 300, 440],
       2: [720, 60, 320, 430],
       3: [1100, 60, 240, 90],
       4: [1380, 60, 240, 150],
