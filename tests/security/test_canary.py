@@ -230,6 +230,7 @@ def test_every_way_of_configuring_a_key_sends_it_and_shows_it_nowhere(
         profile = caught.profiles.get("default")
         caught.said += [repr(profile), repr(vars(caught.profiles)), repr(vars(caught.service))]
         caught.said += [profile.credential.describe(), repr(caught.profiles.warnings())]
+        caught.said.append(repr(vars(profile.credential)))
     finally:
         caught.close()
         logging.getLogger("asyncio").setLevel(logging.NOTSET)

@@ -106,6 +106,9 @@ HOSTILE: dict[str, Behaviour] = {
     "flood of 100 Continue": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "slow 100 Continue": trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "flood of 103 with headers": endless(b"", b"HTTP/1.1 103 Early\r\na: b\r\n\r\n"),
+    "redirect to nowhere": once(
+        b"HTTP/1.1 302 X\r\nlocation: http: //127.0.0.1:9/\r\ncontent-length: 0\r\n\r\n"
+    ),
     "101 switching": once(b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nxxxx"),
     "length too long": once(OK + b"content-length: 9999999\r\n\r\n" + BODY),
     "length too short": once(OK + b"content-length: 20\r\n\r\n" + BODY),
