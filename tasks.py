@@ -5,7 +5,7 @@ python3 tasks.py demo [--keep] [--live] [--in-process]   run the example workflo
 python3 tasks.py test [pytest's arguments]               check, then every test
 python3 tasks.py check                                   formatting, lint and types
 python3 tasks.py cli …                                   the command mai-image, from this clone
-python3 tasks.py bench [name …]                          a benchmark, or their names
+python3 tasks.py bench [name …]                          all benchmarks, or one
 """
 
 from __future__ import annotations
@@ -117,11 +117,13 @@ def cli(arguments: Sequence[str]) -> int:
 
 
 def bench(arguments: Sequence[str]) -> int:
-    """The benchmark that is named first, with its own arguments; without a name, the names."""
+    """All benchmarks, or the one that is named first; each with its own arguments."""
     scripts = (ROOT / "benchmarks").glob("*.py")
     names = sorted(file.stem for file in scripts if "__main__" in file.read_text("utf-8"))
-    if not arguments or arguments[0] not in names:
-        raise Failed(f"Name a benchmark: {', '.join(names) or 'there are none'}.")
+    if not arguments or arguments[0].startswith("-"):
+        arguments = ["everything", *arguments]
+    if arguments[0] not in names:
+        raise Failed(f"There is no such benchmark; there are {', '.join(names)}.")
     set_up("dev")
     return run("-m", f"mai_image.benchmarks.{arguments[0]}", *arguments[1:])
 

@@ -73,9 +73,9 @@ def our_answer(body: bytes, width: int, height: int) -> Tensor:
 @contextlib.contextmanager
 def pillow_alone(standard_library: bool = False) -> Iterator[None]:
     """Without kornia_rs, and on demand without pydantic."""
-    checked: list[object] = [None] if standard_library else lifted._checked  # type: ignore[assignment]
+    checked = [None] if standard_library else lifted._checked
     with (
-        mock.patch.object(fast_png, "_decoder", lambda: None),
+        mock.patch.object(fast_png, "_decoder", return_value=None),
         mock.patch.object(lifted, "_checked", checked),
     ):
         yield

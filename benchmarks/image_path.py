@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from . import pack
 
 pack.ready()
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from . import chains, measure  # noqa: E402
@@ -28,10 +31,10 @@ SHIPPED, NAIVE = "ours, with what ComfyUI ships", "naive"
 OURS, AREA = "ours", "naive, torch's area filter"
 
 
-def answer_ways(width: int, height: int) -> dict[str, Callable[[], object]]:
+def answer_ways(pixels: chains.Pixels) -> dict[str, Callable[[], object]]:
     """Each way from the same answer to a tensor."""
-    body = chains.answer_of(chains.png(chains.painting(width, height)))
-    ours = partial(chains.our_answer, body, width, height)
+    body = chains.answer_of(chains.png(pixels))
+    ours = partial(chains.our_answer, body, pixels.shape[1], pixels.shape[0])
     floor_name, floor = chains.floor_answer()
 
     def pillow() -> object:
@@ -46,9 +49,9 @@ def answer_ways(width: int, height: int) -> dict[str, Callable[[], object]]:
     return {**ways, floor_name: partial(floor, body)}
 
 
-def request_ways(width: int, height: int) -> dict[str, Callable[[], object]]:
+def request_ways(pixels: chains.Pixels) -> dict[str, Callable[[], object]]:
     """Each way from the same IMAGE to the PNG that is sent."""
-    image = torch.from_numpy(chains.painting(width, height)).float().div_(255)
+    image = torch.from_numpy(pixels).float().div_(255)
     floor_name, floor = chains.floor_request()
     ways = {
         NAIVE: chains.naive_request,
@@ -68,32 +71,36 @@ AIMS: dict[str, dict[str, tuple[float | None, float | None]]] = {
 
 def tables(repeat: int = 9, peaks: bool = True) -> list[Table]:
     """All of it."""
-    found = []
-    for kind, sizes in (("answer", SIZES), ("request", REQUESTS)):
-        for width, height in sizes:
-            large = width * height > 10_000_000
-            ways = WAYS[kind](width, height)
-            aims = AIMS[kind] if kind == "answer" or width == 4096 else {}
-            what = "answer -> tensor" if kind == "answer" else "tensor -> request"
-            title = f"{what}, {width} x {height}"
-            table = measure.compare(title, ways, min(repeat, 5) if large else repeat, aims)
-            if peaks:
-                megabytes = {
-                    name: measure.peak_in_child(
-                        "image_path", "--peak", kind, f"{width}", f"{height}", name
-                    )
-                    for name in ways
-                    if name in (NAIVE, SHIPPED, PILLOW, OURS)
-                }
-                measure.add_peaks(table, megabytes)
-            found.append(table)
+    sizes = [("answer", *size) for size in SIZES] + [("request", *size) for size in REQUESTS]
+    return [_table(kind, width, height, repeat, peaks) for kind, width, height in sizes]
+
+
+def _table(kind: str, width: int, height: int, repeat: int, peaks: bool) -> Table:
+    pixels = chains.painting(width, height)
+    ways = WAYS[kind](pixels)
+    aims = AIMS[kind] if kind == "answer" or width == 4096 else {}
+    what = "answer -> tensor" if kind == "answer" else "tensor -> request"
+    rounds = min(repeat, 5) if width * height > 10_000_000 else repeat
+    table = measure.compare(f"{what}, {width} x {height}", ways, rounds, aims)
+    return measure.add_peaks(table, _peaks(kind, pixels)) if peaks and aims else table
+
+
+def _peaks(kind: str, pixels: chains.Pixels) -> dict[str, float]:
+    """Megabytes of the ways that have an aim, each in a process that finds its picture in a file:
+    painting one would leave memory behind that the way could use unseen."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "picture.npy"
+        np.save(file, pixels)
+        for name in (NAIVE, *AIMS[kind]):
+            found[name] = measure.peak_in_child("image_path", "--peak", kind, str(file), name)
     return found
 
 
-def _peak(kind: str, width: int, height: int, name: str) -> float:
+def _peak(kind: str, file: Path, name: str) -> float:
     """Megabytes of one way, after it has run once on a picture too small to leave traces."""
-    WAYS[kind](64, 64)[name]()
-    return measure.peak_of(WAYS[kind](width, height)[name])
+    WAYS[kind](chains.painting(64, 64))[name]()
+    return measure.peak_of(WAYS[kind](np.load(file))[name])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,12 +108,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--no-peaks", action="store_true")
-    parser.add_argument("--peak", nargs=4, metavar=("KIND", "WIDTH", "HEIGHT", "WAY"))
+    parser.add_argument("--peak", nargs=3, metavar=("KIND", "FILE", "WAY"))
     arguments = parser.parse_args(argv)
     found = pack.as_comfyui()
     if arguments.peak:
-        kind, width, height, name = arguments.peak
-        print(_peak(kind, int(width), int(height), name))
+        kind, file, name = arguments.peak
+        print(_peak(kind, Path(file), name))
         return 0
     print(f"What ComfyUI ships, as far as it is here: {found}\n")
     for table in tables(arguments.repeat, not arguments.no_peaks):

@@ -1,0 +1,215 @@
+"""A batch end to end on the emulator, the event loop meanwhile, and the first call.
+
+`python -m mai_image.benchmarks.batch [--count 16] [--repeat 3] [--scale 1,8,64]`
+
+The emulator runs in a process of its own and has painted every picture before the clock starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from . import pack
+
+pack.ready()
+
+import httpx  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from ..mai import files  # noqa: E402
+from ..mai.foundry import GENERATIONS  # noqa: E402
+from ..mai.messages import Generate  # noqa: E402
+from ..mai.profiles import Profiles  # noqa: E402
+from ..mai.service import Service  # noqa: E402
+from ..nodes import images  # noqa: E402
+from . import chains, measure  # noqa: E402
+from .measure import Table  # noqa: E402
+
+SIDE = 1024
+MODEL = chains.MODEL
+KEY = {"api-key": "emulator"}
+NAIVE, AT_ONCE, OURS = "naive, one after the other", "naive, all at once", "ours"
+APART = "ours, fsync apart"
+
+PROFILE = """
+[profiles.bench]
+service = "foundry"
+endpoint = "{url}"
+credential = {{ kind = "key", value = "emulator" }}
+requests_a_minute = 60000
+"""
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """The address of a service in another process that answers at once with a ready picture."""
+    command = [sys.executable, "-m", "mai_image.benchmarks.ready_made", str(SIDE)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def service(url: str) -> Iterator[Service]:
+    """The client on a fresh folder: store, ledger and quota as in ComfyUI."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        (path / "profiles.toml").write_text(PROFILE.format(url=url), encoding="utf-8")
+        client = Service(path, Profiles(path, {}))
+        try:
+            yield client
+        finally:
+            client.close(grace=1)
+
+
+_seed = iter(range(10**9))
+
+
+async def ours(client: Service, count: int) -> Tensor:
+    """As MAI Generate does it: everything asked for at once, decoded together."""
+    messages = [Generate(MODEL, "a lake", SIDE, SIDE, next(_seed)) for _ in range(count)]
+    futures = [asyncio.wrap_future(client.submit(message, "bench")) for message in messages]
+    results = await asyncio.gather(*futures)
+    batch, _ = await asyncio.to_thread(images.decode_batch, [one.image for one in results])
+    return batch
+
+
+async def without_fsync(client: Service, count: int) -> Tensor:
+    """The same, but nothing waits for the disk: what a machine with a better one would take."""
+    _synchronous(client, "OFF")
+    try:
+        with mock.patch.object(files, "_sync"), mock.patch.object(os, "fsync"):
+            return await ours(client, count)
+    finally:
+        _synchronous(client, "FULL")
+
+
+def _synchronous(client: Service, how: str) -> None:
+    with client.ledger._database.read() as sql:
+        sql.execute(f"PRAGMA synchronous={how}")
+
+
+async def naive_call(url: str) -> Tensor:
+    """A client for each call, and all work in the event loop."""
+    body = {"model": MODEL, "prompt": f"a lake {next(_seed)}", "width": SIDE, "height": SIDE}
+    async with httpx.AsyncClient(timeout=300) as client:
+        answer = await client.post(url + GENERATIONS, json=body, headers=KEY)
+    return chains.naive_answer(answer.content)
+
+
+async def one_by_one(url: str, count: int) -> Tensor:
+    """The usual loop."""
+    return torch.cat([await naive_call(url) for _ in range(count)])
+
+
+async def at_once(url: str, count: int) -> Tensor:
+    """gather, where no limiter is in the way."""
+    return torch.cat(await asyncio.gather(*(naive_call(url) for _ in range(count))))
+
+
+async def longest_block(work: Coroutine[Any, Any, object]) -> float:
+    """Seconds for which the event loop that waits for `work` stood still at most."""
+    task, longest = asyncio.ensure_future(work), 0.0
+    while not task.done():
+        began = time.perf_counter()
+        await asyncio.sleep(0.001)
+        longest = max(longest, time.perf_counter() - began - 0.001)
+    task.result()
+    return longest
+
+
+def tables(count: int = 16, repeat: int = 3) -> list[Table]:
+    """The batch, and the longest block of the loop with it."""
+    with server() as url, service(url) as client:
+        works: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+            NAIVE: lambda: one_by_one(url, count),
+            AT_ONCE: lambda: at_once(url, count),
+            OURS: lambda: ours(client, count),
+            APART: lambda: without_fsync(client, count),
+        }
+        ways = {name: (lambda work=work: asyncio.run(work())) for name, work in works.items()}
+        title = f"Batch of {count}, {SIDE} x {SIDE}, no latency: whole time"
+        whole = measure.compare(title, ways, repeat, {OURS: (0.65, None), APART: (0.65, None)})
+        blocks = {
+            name: [asyncio.run(longest_block(work())) for _ in range(repeat)]
+            for name, work in {**works, "nothing (the machine itself)": _nothing}.items()
+        }
+    return [whole, _blocks(blocks)]
+
+
+async def _nothing() -> None:
+    await asyncio.sleep(1.0)
+
+
+def _blocks(found: dict[str, list[float]]) -> Table:
+    middle = {name: statistics.median(each) * 1000 for name, each in found.items()}
+    rows = [measure.Row(name, ms, ms / middle[NAIVE]) for name, ms in middle.items()]
+    note = "aim: ours below 20 ms where the machine itself does nothing for less than 1 ms"
+    return Table("Longest block of the event loop meanwhile", rows, note)
+
+
+def _run(client: Service, count: int) -> Tensor:
+    return asyncio.run(ours(client, count))
+
+
+def scale(counts: Sequence[int] = (1, 8, 64)) -> str:
+    """Milliseconds and megabytes a picture as the batch grows."""
+    head = f"  {'images':>8}{'ms each':>10}{'MB each':>10}"
+    lines = ["Cost of a picture by the size of the batch", head]
+    with server() as url, service(url) as client:
+        asyncio.run(ours(client, 2))
+        for count in counts:
+            began = time.perf_counter()
+            peak = measure.peak_of(partial(_run, client, count))
+            taken = time.perf_counter() - began
+            lines.append(f"  {count:8}{taken * 1000 / count:10.1f}{peak / count:10.1f}")
+    tensor = SIDE * SIDE * 12 / 1e6
+    return "\n".join([*lines, f"  ({tensor:.1f} MB of a picture are the tensor itself)", ""])
+
+
+def first_call() -> str:
+    """A new service's first picture, and the later ones."""
+    with server() as url, service(url) as client:
+        taken = []
+        for _ in range(6):
+            began = time.perf_counter()
+            asyncio.run(ours(client, 1))
+            taken.append(time.perf_counter() - began)
+    return f"First call {taken[0] * 1000:.0f} ms, later {measure.spread(taken[1:])}\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print all of it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--scale", default="1,8,64", help="sizes of batches, '' for none")
+    arguments = parser.parse_args(argv)
+    pack.as_comfyui()
+    for table in tables(arguments.count, arguments.repeat):
+        print(table)
+    if arguments.scale:
+        print(scale([int(each) for each in arguments.scale.split(",")]))
+    print(first_call())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,31 @@
+"""The emulator with one picture painted beforehand, for every request the same.
+
+`python -m mai_image.benchmarks.ready_made 1024` prints its address and runs until it is ended. What
+is measured with it is the client's part: to paint a landscape takes longer than to decode it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from unittest import mock
+
+from .. import emulator
+from ..emulator import paint
+
+
+def main(side: int) -> None:
+    """Serve a picture of side x side."""
+    picture = paint.landscape(bytes(32), (side, side))
+    data = paint.png(picture)
+    with (
+        mock.patch.object(paint, "paint", return_value=picture),
+        mock.patch.object(paint, "png", return_value=data),
+        emulator.start() as service,
+    ):
+        print(service.url, flush=True)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
