@@ -234,8 +234,11 @@ class Pacer:
         if self._is_probe(count, lull):
             return self._settle()
         if count <= self.proved or (self.limit and count > self._burst() / 3):
-            return SWIFT
-        return CAREFUL if self.limit or self.calls or count > STEPS else 2 * CAREFUL
+            gap = SWIFT
+        else:
+            gap = CAREFUL if self.limit or self.calls or count > STEPS else 2 * CAREFUL
+        # An even pace is right by every rule: with thousands a minute it is faster than a burst.
+        return min(gap, self._even()) if self.limit else gap
 
     def _guess(self, now: float) -> float:
         """When to send the next probe, where the server does not say."""

@@ -211,3 +211,11 @@ def test_whatever_happens_the_next_turn_is_near_and_turns_keep_their_distance(
     longest = max([PAUSE_MAX, 61.0 / (limit or 60.0) * 60.0, pacer.seconds * 1.1])
     assert turns[0] - max(pacer.pause_until, pacer.stamp) <= longest + 1
     assert all(b - a > 0.009 for a, b in pairwise(turns))
+
+
+def test_a_burst_is_careful_unless_an_even_pace_is_faster():
+    """An even pace is within every rule, so no gap need be longer than it."""
+    fast = go(Pacer(limit=60_000.0), 16, 0.0)
+    assert 15 * 60 / 60_000 <= fast < 0.5
+    assert go(Pacer(limit=60.0), 16, 0.0) > 1.0
+    assert go(Pacer(), 16, 0.0) > 1.0
