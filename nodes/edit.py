@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from ..mai.checks import check_options, check_prompt, model_named
 from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
-from . import editing, mask_inputs, masked, running, schema
+from . import batches, editing, mask_inputs, masked, running, schema
 from .editing import SOCKETS
 
 
@@ -121,5 +121,5 @@ class MAIEdit(io.ComfyNode):
         edited = await asyncio.to_thread(
             job.finish, batch.results, batch_size, match_color, output_size
         )
-        info = running.info(batch, profile, edited.notes, edits=edited.facts)
+        info = batches.info(batch, profile, edited.notes, edits=edited.facts)
         return io.NodeOutput(edited.images, edited.as_returned, info)

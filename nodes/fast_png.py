@@ -47,7 +47,9 @@ def decode(data: bytes, picture: Picture) -> Bytes | None:
         return None
     try:
         pixels = decoder(data, size, "rgb")
-    except Exception:  # it raises nothing narrower; Pillow finds the same fault, and names it
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001  a panic of Rust's is no Exception; Pillow names the fault
         logger.debug("kornia_rs doesn't decode a picture", exc_info=True)
         return None
     return pixels if pixels.shape == (*size, 3) and pixels.dtype == np.uint8 else None

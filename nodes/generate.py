@@ -10,7 +10,7 @@ from typing_extensions import override
 from ..mai.checks import check
 from ..mai.messages import Generate
 from ..mai.models import DEFAULT_MODEL, MODEL_NAMES, STEP
-from . import images, running, schema
+from . import batches, images, running, schema
 
 
 class MAIGenerate(io.ComfyNode):
@@ -104,4 +104,4 @@ class MAIGenerate(io.ComfyNode):
         decoded, notes = await asyncio.to_thread(
             images.decode_batch, [result.image for result in batch.pictures]
         )
-        return io.NodeOutput(decoded, running.info(batch, profile, notes))
+        return io.NodeOutput(decoded, batches.info(batch, profile, notes))

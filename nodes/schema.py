@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..mai.errors import OptionError
 from ..mai.models import DEFAULT_MODEL
-from . import running
+from . import batches
 
 CATEGORY = "image/MAI"
 
@@ -120,7 +120,7 @@ def info_output() -> io.String.Output:
     )
 
 
-def all_blocked(batch: running.Batch, profile: str, image_outputs: int) -> io.NodeOutput:
+def all_blocked(batch: batches.Batch, profile: str, image_outputs: int) -> io.NodeOutput:
     """Nothing is left of a batch under `if_blocked` = skip: what uses the images does not run.
 
     A blocker without a message is the quiet one: `block_execution` with a message would show as an
@@ -129,4 +129,4 @@ def all_blocked(batch: running.Batch, profile: str, image_outputs: int) -> io.No
     from comfy_execution.graph_utils import ExecutionBlocker
 
     quiet = ExecutionBlocker(None)
-    return io.NodeOutput(*([quiet] * image_outputs), running.info(batch, profile))
+    return io.NodeOutput(*([quiet] * image_outputs), batches.info(batch, profile))

@@ -64,3 +64,15 @@ def test_a_run_that_failed_does_not_look_as_if_it_still_ran(emulator: Any, said:
     with pytest.raises(MaiError):
         run("[[fault status=403]]")
     assert re.fullmatch(r"\d+ s · 1 failed", said[-1])
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start() -> None:
+        raise ModuleNotFoundError("No module named 'httpx'", name="httpx")
+
+    monkeypatch.setattr(running, "_service", None)
+    monkeypatch.setattr(running, "_import_and_start", start)
+    with pytest.raises(MaiError, match=r"httpx isn't installed.\n.*requirements\.txt"):
+        running.service()
