@@ -49,7 +49,7 @@ def decode(data: bytes, picture: Picture) -> Bytes | None:
         pixels = decoder(data, size, "rgb")
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:  # noqa: BLE001  a panic of Rust's is no Exception; Pillow names the fault
+    except BaseException:  # a panic of Rust's is no Exception; Pillow then names the fault
         logger.debug("kornia_rs doesn't decode a picture", exc_info=True)
         return None
     return pixels if pixels.shape == (*size, 3) and pixels.dtype == np.uint8 else None
