@@ -10,6 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from books import (
+    BLOCKED,
+    DAY,
+    DELIVERED,
+    FREE,
+    KEY,
+    NOON,
+    PERHAPS,
+    REFUSED,
+    WITHDRAWN,
+    Clock,
+    call,
+    only,
+)
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -19,27 +33,6 @@ from mai_image.mai.ledger import Call, Ledger, Outcome
 from mai_image.mai.messages import Usage
 from mai_image.mai.profile import Budget
 from mai_image.mai.spend import Sum
-
-KEY = "a" * 64
-FREE = Budget()
-NOON = 1_794_225_600.0
-"""A day in the middle of a month, in every time zone."""
-
-DAY = 86_400.0
-DELIVERED, REFUSED, BLOCKED = Outcome.DELIVERED, Outcome.REFUSED, Outcome.BLOCKED
-PERHAPS, WITHDRAWN = Outcome.PERHAPS_BILLED, Outcome.WITHDRAWN
-
-
-def call(estimate: float = 0.04, profile: str = "work", key: str = KEY, model: str = "m") -> Call:
-    return Call(key, profile, "foundry", model, "generate", estimate)
-
-
-class Clock:
-    def __init__(self, now: float = NOON) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -52,11 +45,6 @@ def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
     ledger = Ledger(tmp_path / "ledger.sqlite", clock)
     yield ledger
     ledger.dispose()
-
-
-def only(ledger: Ledger) -> dict[str, object]:
-    (row,) = ledger.rows()
-    return row
 
 
 def test_a_call_is_in_flight_before_it_is_sent_and_closed_with_its_facts(

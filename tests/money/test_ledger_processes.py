@@ -12,31 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from books import DAY, DELIVERED, FREE, KEY, Clock, call
 from mai_image.mai import processes
 from mai_image.mai.errors import BudgetError, RunningElsewhere
-from mai_image.mai.ledger import Call, Ledger, Outcome
+from mai_image.mai.ledger import Ledger
 from mai_image.mai.profile import Budget
 from mai_image.mai.spend import Sum
-
-KEY = "a" * 64
-FREE = Budget()
-NOON = 1_794_225_600.0
-"""A day in the middle of a month, in every time zone."""
-
-DAY = 86_400.0
-DELIVERED, REFUSED, BLOCKED = Outcome.DELIVERED, Outcome.REFUSED, Outcome.BLOCKED
-
-
-def call(estimate: float = 0.04, profile: str = "work", key: str = KEY, model: str = "m") -> Call:
-    return Call(key, profile, "foundry", model, "generate", estimate)
-
-
-class Clock:
-    def __init__(self, now: float = NOON) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -49,11 +30,6 @@ def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
     ledger = Ledger(tmp_path / "ledger.sqlite", clock)
     yield ledger
     ledger.dispose()
-
-
-def only(ledger: Ledger) -> dict[str, object]:
-    (row,) = ledger.rows()
-    return row
 
 
 def _tries(path: Path, count: int) -> int:
