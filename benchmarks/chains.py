@@ -70,12 +70,16 @@ def our_answer(body: bytes, width: int, height: int) -> Tensor:
     return images.decode(result.image)
 
 
+def _no_decoder() -> None:
+    return None
+
+
 @contextlib.contextmanager
 def pillow_alone(standard_library: bool = False) -> Iterator[None]:
     """Without kornia_rs, and on demand without pydantic."""
     checked = [None] if standard_library else lifted._checked
     with (
-        mock.patch.object(fast_png, "_decoder", return_value=None),
+        mock.patch.object(fast_png, "_decoder", _no_decoder),
         mock.patch.object(lifted, "_checked", checked),
     ):
         yield

@@ -128,7 +128,7 @@ def _odd(answer: HttpAnswer, what: str) -> AnswerError:
     )
 
 
-def _first_picture(body: Mapping[str, object], lifted: bytes, answer: HttpAnswer) -> bytes:
+def _first_picture(body: Mapping[str, object], lifted: memoryview, answer: HttpAnswer) -> bytes:
     data = body.get("data")
     if isinstance(data, list) and not data:
         raise BlockedError(

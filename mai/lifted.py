@@ -27,35 +27,34 @@ _FIELD = re.compile(rb'"b64_json"\s*:\s*"')
 _TRIAL = b"AAECA/4="
 
 
-def lift(body: bytes) -> tuple[bytes, bytes]:
-    """The JSON with PLACE for its first `b64_json`, and the text that stood there.
+def lift(body: bytes) -> tuple[bytes, memoryview]:
+    """The JSON with PLACE for its first `b64_json`, and the text that stood there, as a view.
 
-    The text is b"" where there is nothing to lift: no such field, or one with escapes in it; the
+    The text is empty where there is nothing to lift: no such field, or one with escapes in it; the
     JSON is then the body itself. The field's name in quotes can't stand inside of another string,
     where its quotes would be escaped.
     """
-    found = _FIELD.search(body)
+    view, found = memoryview(body), _FIELD.search(body)
     end = body.find(b'"', found.end()) if found else -1
     if found is None or end < 0 or body.find(b"\\", found.end(), end) >= 0:
-        return body, b""
-    view = memoryview(body)
+        return body, view[:0]
     json = b"".join((view[: found.end()], PLACE.encode("ascii"), view[end:]))
-    return json, body[found.end() : end]
+    return json, view[found.end() : end]
 
 
-def unpack(text: bytes) -> bytes:
+def unpack(text: bytes | memoryview) -> bytes:
     """The bytes of a base64 text, RFC 4648 section 4, strictly; ValueError for anything else."""
-    fast = _pydantic()
+    fast, quoted = _pydantic(), b'"%b"' % text
     # pydantic also takes the alphabet for addresses, and text without its padding.
-    if fast is not None and len(text) % 4 == 0 and b"-" not in text and b"_" not in text:
+    if fast is not None and len(text) % 4 == 0 and b"-" not in quoted and b"_" not in quoted:
         try:
-            return fast(b'"%b"' % text)
+            return fast(quoted)
         except ValueError:
             logger.debug("pydantic doesn't take a base64 text: the standard library decides")
-    if 0 <= text.find(b"=") < len(text) - 2:
+    if 0 <= quoted.find(b"=") < len(quoted) - 3:
         raise ValueError("padding in the middle")
-    view = memoryview(text)
-    parts = [view[at : at + SLICE] for at in range(0, len(text), SLICE)]
+    view = memoryview(quoted)[1:-1]
+    parts = [view[at : at + SLICE] for at in range(0, len(view), SLICE)]
     return b"".join(base64.b64decode(part, validate=True) for part in parts)
 
 
