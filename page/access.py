@@ -8,12 +8,15 @@ in the user's own browser, gets nothing in any case.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from ..mai.hosts import is_loopback_host
-from ..mai.page_settings import PageSettings
+
+if TYPE_CHECKING:
+    from ..mai.page_settings import PageSettings
 
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 """What a proxy adds: the request then comes from farther away than its address says."""

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from ..mai.errors import InputError, MaiError
-from ..mai.page_settings import PageSettings
 from ..mai.sizes import Size
 from . import access, gallery, prices
 from .access import Server
 
 if TYPE_CHECKING:
+    from ..mai.page_settings import PageSettings
     from ..mai.service import Service
 
 logger = logging.getLogger(__name__)
