@@ -120,30 +120,30 @@ def problems(model: Model, width: int, height: int) -> list[str]:
 def nearest_legal(model: Model, width: int, height: int) -> Size:
     """The size that the model can make and that changes this one least.
 
-    The change is the larger of the two factors by which the sides change (a factor of 1/2 counts
-    as 2). Of sizes that change equally, the one whose other side changes less; then the one with
-    the nearer ratio, with more pixels, the wider one (of a portrait, the taller one). So a picture
-    that is too large keeps its ratio, 160 x 1024 becomes 768 x 1024, and a legal size stays as it
-    is. A side that isn't positive counts
-    as being as long as the other one; where neither is, the answer is the largest square.
+    A side that is too short is first made as long as the shortest that can be, so 160 x 1024
+    becomes 768 x 1024. Then the change is the larger of the two factors by which the sides change
+    (a factor of 1/2 counts as 2). Of sizes that change equally, the one with the nearer ratio; then
+    the one with more pixels; then the wider one (of a portrait, the taller one). So a picture that
+    is too large keeps its ratio, and a legal size stays what it is. A side that isn't positive
+    counts as being as long as the other one; where neither is, the answer is the largest square.
     """
     if width <= 0 and height <= 0:
         return best(model, Fraction(1))
     width, height = (width if width > 0 else height), (height if height > 0 else width)
     if width < height:
         return nearest_legal(model, height, width).transposed
-    asked = Size(width, height)
+    asked = Size(max(width, _shortest(model)), max(height, _shortest(model)))
 
-    def order(size: Size) -> tuple[Fraction, Fraction, Fraction, int, int]:
-        less, more = sorted((_apart(size.width, width), _apart(size.height, height)))
-        return more, less, off_by(size, asked.ratio), -size.pixels, -size.width
+    def order(size: Size) -> tuple[Fraction, Fraction, int, int]:
+        change = max(_apart(size.width, asked.width), _apart(size.height, asked.height))
+        return change, off_by(size, asked.ratio), -size.pixels, -size.width
 
     # Of a row, only the sizes next to the asked width and next to the asked ratio can be nearest.
     return min(
         (
             size
             for short, longest in _rows(model)
-            for ideal in (Fraction(width), asked.ratio * short)
+            for ideal in (Fraction(asked.width), asked.ratio * short)
             for size in _neighbours(short, longest, ideal)
         ),
         key=order,

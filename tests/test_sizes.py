@@ -54,11 +54,14 @@ def _best_by_search(model: Model, ratio: Fraction) -> Size:
 
 
 def _nearest_by_search(model: Model, width: int, height: int) -> Size:
-    def order(size: tuple[int, int]) -> tuple[Fraction, Fraction, Fraction, int, int]:
+    wide = width >= height
+    width, height = max(width, 768), max(height, 768)
+
+    def order(size: tuple[int, int]) -> tuple[Fraction, Fraction, int, int]:
         w, h = size
-        less, more = sorted((_side(w, width), _side(h, height)))
+        change = max(_side(w, width), _side(h, height))
         off = Fraction(*_error(w, h, Fraction(width, height)))
-        return more, less, off, -w * h, -(w if width >= height else h)
+        return change, off, -w * h, -(w if wide else h)
 
     def _side(one: int, other: int) -> Fraction:
         return Fraction(max(one, other), min(one, other))
