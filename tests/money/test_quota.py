@@ -481,29 +481,3 @@ def test_the_file_is_for_this_user_only(tmp_path: Path):
     path = tmp_path / "quota.sqlite"
     asyncio.run(Quota(path).acquire([SLOW]))
     assert path.stat().st_mode & 0o077 == 0
-
-
-def test_a_round_with_three_hundred_waiters_is_short(bench: Bench):
-    longest = 0.0
-
-    async def body() -> None:
-        nonlocal longest
-        quota = bench.quota()
-        plain = quota._round
-
-        def timed() -> float:
-            nonlocal longest
-            before = time.perf_counter()
-            delay = plain()
-            longest = max(longest, time.perf_counter() - before)
-            return delay
-
-        quota._round = timed  # type: ignore[method-assign]
-        tasks = [bench.ask(quota, str(i), Lane("slow", 2.0)) for i in range(300)]
-        await asyncio.sleep(30)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    bench.run(body())
-    assert longest < 0.1
