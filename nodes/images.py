@@ -27,8 +27,9 @@ from . import fast_png
 from .levels import to_levels
 
 PNG_STRATEGY = zlib.Z_RLE
-"""Runs of bytes only. Of 1024 x 1024 with fine grain it takes 77 ms and gives 1.50 MB; zlib's level
-1 takes 90 ms for 1.78 MB, level 6 takes 375 ms for 1.48 MB."""
+"""Runs of bytes only. Of 1024 x 1024 with fine grain it takes 78 ms and gives 1.50 MB; zlib's level
+1 takes 89 ms for 1.78 MB, level 6 takes 370 ms for 1.51 MB. Flat drawings become a fifth larger
+than at level 1 (0.19 MB), smooth pictures a sixth smaller."""
 
 DECODERS = 2
 """Files of a batch that are decoded at once: Pillow lets other threads run meanwhile."""
