@@ -15,8 +15,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
-from . import batch, image_path, plot
+from . import batch, image_path, pack, plot
 from .measure import Table
 
 
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _image_tables(repeat: int) -> list[Table]:
-    print(f"What ComfyUI ships, as far as it is here: {image_path.pack.as_comfyui()}\n")
+    print(f"What ComfyUI ships, as far as it is here: {pack.as_comfyui()}\n")
     tables = image_path.tables(repeat)
     tables += batch.tables(repeat=min(repeat, 3))
     for table in tables:
@@ -70,13 +71,13 @@ def _image_tables(repeat: int) -> list[Table]:
 class _Both(io.TextIOBase):
     """Writes to two files."""
 
-    def __init__(self, *files: io.TextIOBase | object) -> None:
+    def __init__(self, *files: TextIO) -> None:
         self._files = files
 
     def write(self, text: str) -> int:
         for file in self._files:
-            file.write(text)  # type: ignore[attr-defined]
-            file.flush()  # type: ignore[attr-defined]
+            file.write(text)
+            file.flush()
         return len(text)
 
 

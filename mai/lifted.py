@@ -44,7 +44,7 @@ def lift(body: bytes) -> tuple[bytes, memoryview]:
 
 def unpack(text: bytes | memoryview) -> bytes:
     """The bytes of a base64 text, RFC 4648 section 4, strictly; ValueError for anything else."""
-    fast, quoted = _pydantic(), b'"%b"' % text
+    fast, quoted = _pydantic(), b"".join((b'"', text, b'"'))
     # pydantic also takes the alphabet for addresses, and text without its padding.
     if fast is not None and len(text) % 4 == 0 and b"-" not in quoted and b"_" not in quoted:
         try:
