@@ -73,7 +73,10 @@ def demo(arguments: Sequence[str]) -> int:
 def test(arguments: Sequence[str]) -> int:
     """check, then pytest, whose closing line comes last unless check has failed."""
     checked = check(())
-    tested = run("-m", "pytest", *arguments)
+    # Files are shared out whole: a ComfyUI or an emulator is started once for a file's tests.
+    tested = run(
+        "-m", "pytest", "-n", str(min(os.cpu_count() or 1, 4)), "--dist=loadfile", *arguments
+    )
     if checked != 0:
         print("check has failed: see the top of this output.")
     return checked or tested

@@ -66,8 +66,8 @@ class Service:
         self._emulator_url = ""
         self._flights: dict[str, Flight] = {}
         self._lock = threading.Lock()
-        self._door = threading.Lock()
-        self._closing = False
+        self._door = threading.RLock()  # a signal's handler may close while the program closes
+        self._closing: Future[None] | None = None
         self._workers = ThreadPoolExecutor(2, "mai-image-work")
         self._clerk = ThreadPoolExecutor(1, "mai-image-clerk")
         self._loop = asyncio.new_event_loop()
@@ -99,7 +99,7 @@ class Service:
         future: Future[Result] = Future()
         future.add_done_callback(self._forget_if_cancelled)
         with self._door:
-            if self._closing:
+            if self._closing is not None:
                 _fail(future, _ending())
             else:
                 begin = partial(self._begin, message, profile, future, on_progress)
@@ -116,7 +116,7 @@ class Service:
         if future.cancelled():
             return
         try:
-            if self._closing:
+            if self._closing is not None:
                 raise _ending()
             check(message)
             profile = self.profiles.get(name)
@@ -219,14 +219,14 @@ class Service:
     def close(self, grace: float | None = None) -> None:
         """End the service: withdraw what waits, give what is out `grace` seconds to land.
 
-        None takes the longest `shutdown_grace` of the calls' profiles. A second call does nothing.
+        None takes the longest `shutdown_grace` of the calls' profiles. A second call waits for the
+        end that the first one has begun.
         """
         with self._door:
-            if self._closing:
-                return
-            self._closing = True
+            if self._closing is None:
+                self._closing = asyncio.run_coroutine_threadsafe(self._wind_up(grace), self._loop)
+        self._closing.result()
         atexit.unregister(self.close)
-        asyncio.run_coroutine_threadsafe(self._wind_up(grace), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._workers.shutdown(wait=False)

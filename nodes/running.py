@@ -90,6 +90,8 @@ def land_calls_on_terminate() -> None:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
+    # A Ctrl-C on top of it must not cut short the wait for what is paid.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if _service is not None:
         _service.close()
     os.kill(os.getpid(), number)

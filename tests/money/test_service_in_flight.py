@@ -275,3 +275,20 @@ def test_what_landed_at_the_end_is_free_after_the_restart(rig: Rig, gate: thread
     service.close(grace=10)
     assert picture(ask(rig.start(), [ONE])[0]).cost_usd == 0.0
     assert len(rig.server.requests) == 1
+
+
+def test_a_second_close_waits_for_what_the_first_lets_land(rig: Rig, gate: threading.Event) -> None:
+    service = rig.start()
+    waiting = service.submit(ONE)
+    until(lambda: len(rig.server.billed) == 1)
+    first = threading.Thread(target=service.close)
+    first.start()
+    second = threading.Thread(target=service.close)
+    second.start()
+    second.join(0.3)
+    assert second.is_alive()
+    gate.set()
+    first.join(10)
+    second.join(10)
+    assert not second.is_alive()
+    assert waiting.result(1).width > 0
