@@ -1,6 +1,7 @@
 """The routes under /mai-image/: GET only, nothing is changed by any of them.
 
 price, plan                        arithmetic on public numbers: for everybody
+web/<file>                         the page's own modules: for everybody
 status, pictures, pictures/<key>…  this server's money and pictures: see access.py
 """
 
@@ -16,7 +17,7 @@ from aiohttp import web
 
 from ..mai.errors import InputError, MaiError
 from ..mai.sizes import Size
-from . import access, gallery, prices
+from . import access, gallery, modules, prices
 from .access import Server
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def register(routes: web.RouteTableDef, service: Callable[[], Service], server: 
     """Add the routes; `service` is asked for when the first request needs it, in a worker."""
     routes.get(f"{PREFIX}/price")(_computed(price))
     routes.get(f"{PREFIX}/plan")(_computed(plan))
+    routes.get(f"{PREFIX}/{modules.PATH}")(modules.module)
     private = Private(service, server)
     for path, handler in private.handlers().items():
         routes.get(f"{PREFIX}/{path}")(handler)

@@ -1,23 +1,63 @@
 // What MAI Image adds to the page. Everything it shows is a comfort: all graphs run without it.
+//
+// ComfyUI imports each .js of this folder before its page is ready, and has the browser keep none
+// of them. So this is the only one, and it is short: the modules beside it come when the first
+// node of the pack is there or its tab is opened.
 import { app } from '../../scripts/app.js';
-import { addPrice } from './badge.js';
-import { addStyle } from './dom.js';
-import { listenToPage } from './graph.js';
-import { addPreview } from './preview.js';
-import { addTab } from './sidebar.js';
+
+const PARTS = '../../mai-image/web/parts.mjs';
+const PAID = { MAIGenerate: 'generate', MAIEdit: 'edit' };
+const PREVIEW_WIDTH = 300;
+
+let loading = null;
+
+/** Call `work` with the modules; where they can't be had, the page is as it is without the pack. */
+async function withParts(work) {
+  loading ??= import(PARTS);
+  try {
+    work(await loading);
+  } catch (error) {
+    loading = null;
+    console.warn('MAI Image: a part of the page could not be shown.', error);
+  }
+}
+
+/** A badge has to be there when a node is made; what it shows is filled in later. */
+function addBadge(node) {
+  const badge = { draw: () => new window.LGraphBadge({ text: '' }) };
+  node.badges.push(() => {
+    // Read so that the Vue renderer draws the badge again when the list changes: see badge.mjs.
+    void node.widgets?.length;
+    return badge.draw();
+  });
+  return badge;
+}
 
 app.registerExtension({
   name: 'MAI.Image',
 
   setup() {
-    addStyle();
-    listenToPage();
-    addTab();
+    app.extensionManager.registerSidebarTab({
+      id: 'mai-image',
+      icon: 'pi pi-palette',
+      title: 'MAI',
+      tooltip: 'MAI Image',
+      type: 'custom',
+      render: (element) => void withParts(({ showTab }) => showTab(element)),
+      destroy: () => void withParts(({ hideTab }) => hideTab()),
+    });
   },
 
   nodeCreated(node) {
-    if (node.comfyClass === 'MAIGenerate') addPrice(node, 'generate');
-    if (node.comfyClass === 'MAIEdit') addPrice(node, 'edit');
-    if (node.comfyClass === 'MAISizeHelper') addPreview(node);
+    const kind = PAID[node.comfyClass];
+    if (kind) {
+      const badge = addBadge(node);
+      withParts(({ addPrice }) => addPrice(node, kind, badge));
+    }
+    if (node.comfyClass === 'MAISizeHelper') {
+      // At once: a workflow that is being opened sets its own size next.
+      node.setSize([Math.max(node.size[0], PREVIEW_WIDTH), node.size[1]]);
+      withParts(({ addPreview }) => addPreview(node));
+    }
   },
 });

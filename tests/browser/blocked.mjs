@@ -6,7 +6,7 @@ import { add, clear, handle, set } from './hand.mjs';
 import { withPage } from './page.mjs';
 
 const [url] = process.argv.slice(2);
-const ours = ({ pathname }) => /\/extensions\/mai_image.*\.js$/.test(pathname);
+const ours = ({ pathname }) => /\/extensions\/mai_image.*js$|\/mai-image\/web\//.test(pathname);
 
 const seen = {};
 await withPage(url, { 'Comfy.Locale': 'en', 'Comfy.VueNodes.Enabled': false }, without, ours);

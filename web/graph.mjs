@@ -5,7 +5,7 @@
 // at once where a value comes from, in plain data that can be compared; `settle` finds the value.
 import { api } from '../../scripts/api.js';
 import { app } from '../../scripts/app.js';
-import { compute } from './server.js';
+import { compute } from './server.mjs';
 
 /**
  * Where an input's value comes from: a value, an output of a Size Helper, or null: known only when
@@ -126,10 +126,12 @@ export function announce() {
  * @param {() => void} listener
  */
 export function listen(node, listener) {
-  chain(node, 'onAdded', () => {
+  const start = () => {
     listeners.add(listener);
     announce();
-  });
+  };
+  if (node.graph) start();
+  chain(node, 'onAdded', start);
   chain(node, 'onRemoved', () => listeners.delete(listener));
   for (const event of ['onConfigure', 'onConnectionsChange', 'onWidgetChanged']) {
     chain(node, event, announce);

@@ -1,10 +1,9 @@
 // The live preview on MAI Size Helper: what will be generated, and what becomes of it.
-import { el, Room, svg } from './dom.js';
-import { announce, answerOf, isLinked, listen, planOf, setWidget, widgetOf } from './graph.js';
-import { dollars, pixels, text } from './texts.js';
+import { el, Room, svg } from './dom.mjs';
+import { announce, answerOf, isLinked, listen, planOf, setWidget, widgetOf } from './graph.mjs';
+import { dollars, pixels, text } from './texts.mjs';
 
 const GUESS = 190;
-const WIDTH = 300;
 
 // The drawing's own units.
 const WIDE = 120;
@@ -15,7 +14,6 @@ const EDGE = 2;
 export function addPreview(node) {
   const chips = el('div', { className: 'mai-chips' });
   const body = el('div', { className: 'mai-plan' });
-  node.setSize([Math.max(node.size[0], WIDTH), node.size[1]]);
   new Room(node, 'mai_preview', el('div', { className: 'mai-preview' }, chips, body), GUESS).open();
 
   let asked = '';

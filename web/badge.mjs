@@ -1,9 +1,9 @@
 // The badge with the price of a node's next run, and the notice when its settings can't be run.
 import { app } from '../../scripts/app.js';
-import { el, Room } from './dom.js';
-import { isLinked, listen, setWidget, settle, source, widgetOf } from './graph.js';
-import { compute } from './server.js';
-import { dollars, pixels, text } from './texts.js';
+import { el, Room } from './dom.mjs';
+import { isLinked, listen, setWidget, settle, source, widgetOf } from './graph.mjs';
+import { compute } from './server.mjs';
+import { dollars, pixels, text } from './texts.mjs';
 
 const READ = [
   'model', 'width', 'height', 'batch_size', 'profile', 'auto_aspect_ratio', 'web_grounding',
@@ -24,10 +24,11 @@ const GUESS = 64;
 const RETRY = 5000;
 
 /**
- * Give a paid node its badge.
+ * Fill a paid node's badge, now and after every change.
  * @param {'generate' | 'edit'} kind
+ * @param {{draw: () => any}} badge gives what is shown on the node
  */
-export function addPrice(node, kind) {
+export function addPrice(node, kind, badge) {
   const notice = new Notice(node);
   addSignal(node);
   let shown = { text: '', ...COLOURS.price };
@@ -54,11 +55,11 @@ export function addPrice(node, kind) {
     if (asked === key) asked = '';
   };
 
-  node.badges.push(() => {
+  badge.draw = () => {
     // Where the page draws it again for a reason of its own, a change can have been missed.
     if (JSON.stringify(read(node)) !== asked) refresh();
     return new window.LGraphBadge(shown);
-  });
+  };
   listen(node, refresh);
 }
 

@@ -1,35 +1,29 @@
 // The sidebar tab "MAI": money, calls under way, doubtful calls, the last pictures.
 import { api } from '../../scripts/api.js';
 import { app } from '../../scripts/app.js';
-import { el } from './dom.js';
-import { setWidget, widgetOf } from './graph.js';
-import { get, picture, thumbnailAddress } from './server.js';
-import { dollars, pixels, text } from './texts.js';
+import { el } from './dom.mjs';
+import { setWidget, widgetOf } from './graph.mjs';
+import { get, picture, thumbnailAddress } from './server.mjs';
+import { dollars, pixels, text } from './texts.mjs';
 
 const PAUSE = 2000;
 const COUNT = 24;
 const ENDINGS = { 'image/jpeg': 'jpg', 'image/webp': 'webp' };
 
-/** Add the tab; nothing is asked of the server before it is opened, or after it is closed. */
-export function addTab() {
-  let open = null;
-  app.extensionManager.registerSidebarTab({
-    id: 'mai-image',
-    icon: 'pi pi-palette',
-    title: 'MAI',
-    tooltip: 'MAI Image',
-    type: 'custom',
-    render: (element) => {
-      // The page renders an open tab again now and then, into the same element.
-      if (open?.root.parentElement === element) return;
-      open?.close();
-      open = new Tab(element);
-    },
-    destroy: () => {
-      open?.close();
-      open = null;
-    },
-  });
+/** The tab as it is open now: nothing is asked of the server before, or after it is closed. */
+let open = null;
+
+/** Show the tab in that element of the page. */
+export function showTab(element) {
+  // The page renders an open tab again now and then, into the same element.
+  if (open?.root.parentElement === element) return;
+  open?.close();
+  open = new Tab(element);
+}
+
+export function hideTab() {
+  open?.close();
+  open = null;
 }
 
 class Tab {

@@ -1,0 +1,10 @@
+// All that main.js has come later.
+import { addStyle } from './dom.mjs';
+import { listenToPage } from './graph.mjs';
+
+export { addPrice } from './badge.mjs';
+export { addPreview } from './preview.mjs';
+export { hideTab, showTab } from './sidebar.mjs';
+
+addStyle();
+listenToPage();
