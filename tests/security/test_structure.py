@@ -55,6 +55,7 @@ MAY_CONNECT = {
     ("mai/entra.py", "azure"),  # azure-identity's own connections to Entra ID
     ("page/routes.py", "aiohttp"),  # ComfyUI's own server
     ("page/access.py", "aiohttp"),
+    ("page/modules.py", "aiohttp"),
 }
 """The emulator is a server, and may use aiohttp and a socket's options."""
 
