@@ -68,6 +68,10 @@ async function pack({ name, blueprint }) {
 /** The form that ComfyUI's own blueprints have, with ids of our own, and no view of this page. */
 function tidy({ nodes, definitions }, id) {
   const [subgraph] = definitions.subgraphs;
+  // "-1": a widget that an input of the subgraph makes. The page's own way of writing it, by the
+  // node inside, leaves the node without widgets in ComfyUI 0.14.
+  const widgets = nodes[0].inputs.filter((input) => input.widget);
+  nodes[0].properties.proxyWidgets = widgets.map(({ name }) => ['-1', name]);
   const own = new Map([[subgraph.id, id]]);
   [...subgraph.inputs, ...subgraph.outputs].forEach((slot, index) => {
     own.set(slot.id, `${id.slice(0, -4)}${id.slice(-2)}${String(index + 1).padStart(2, '0')}`);
