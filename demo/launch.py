@@ -49,7 +49,7 @@ class Server:
     `environ` is added to (None: taken from) this process's environment, `inputs` are files that
     LoadImage finds by name, `output` is where SaveImage writes, `user` the user directory and `log`
     the file for what it prints (None: temporary ones), `packages` a folder in which requirements
-    that its Python lacks are kept.
+    that its Python lacks are kept. `with_pack` False is a ComfyUI without this pack, to compare.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Server:
         user: Path | None = None,
         log: Path | None = None,
         detached: bool = False,
+        with_pack: bool = True,
     ) -> None:
         self.comfyui = comfyui
         self.gpu = comfyui.has_gpu()
@@ -74,8 +75,11 @@ class Server:
         self.log_file = log or self.base / "comfyui.log"
         self._environ = _child_environ(environ or {})
         self._detached = detached
+        self._with_pack = with_pack
         self._process: subprocess.Popen[bytes] | None = None
         _lay_out(self.base, self.user, output, inputs)
+        if with_pack:
+            link_folder(ROOT, self.base / "custom_nodes" / PACK)
 
     @property
     def url(self) -> str:
@@ -165,7 +169,8 @@ class Server:
             if self._process is None or self._process.poll() is not None:
                 raise NotUsable(f"ComfyUI ended while starting: {_last_words(self.log())}")
             if _answers(f"{self.url}/system_stats"):
-                if not _answers(f"{self.url}/object_info/MAIGenerate", b"MAIGenerate"):
+                loaded = _answers(f"{self.url}/object_info/MAIGenerate", b"MAIGenerate")
+                if self._with_pack and not loaded:
                     raise NotUsable(f"ComfyUI did not load the pack: {_import_error(self.log())}")
                 return
             time.sleep(0.1)
@@ -202,7 +207,6 @@ def link_folder(target: Path, link: Path) -> None:
 def _lay_out(base: Path, user: Path, output: Path, inputs: Iterable[Path]) -> None:
     for folder in (base / "custom_nodes", base / "input", base / "temp", user, output):
         folder.mkdir(parents=True, exist_ok=True)
-    link_folder(ROOT, base / "custom_nodes" / PACK)
     for source in inputs:
         shutil.copyfile(source, base / "input" / source.name)
 

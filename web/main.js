@@ -2,8 +2,9 @@
 //
 // ComfyUI imports each .js of this folder before its page is ready, and has the browser keep none
 // of them. So this is the only one, and it is short: the modules beside it come when the first
-// node of the pack is there or its tab is opened.
-import { app } from '../../scripts/app.js';
+// node of the pack is there or its tab is opened. scripts/app.js, the usual way to the page's app,
+// is one more request that the page would wait for, and gives what window.comfyAPI holds.
+const { app } = window.comfyAPI?.app ?? (await import('../../scripts/app.js'));
 
 const PARTS = '../../mai-image/web/parts.mjs';
 const PAID = { MAIGenerate: 'generate', MAIEdit: 'edit' };

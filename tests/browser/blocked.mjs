@@ -29,11 +29,12 @@ async function without({ page }) {
     two.connect(0, three, 0);
   }, [await handle(page, helper), await handle(page, node), await handle(page, end)]);
   seen.scripts = await page.evaluate(() => window.app.extensions.some((one) => /^MAI/.test(one.name)));
+  // Before the run, whose progress text some versions of the page keep among a node's values.
+  seen.workflow = await page.evaluate(() => window.app.graph.serialize());
+  seen.prompt = await page.evaluate(async () => (await window.app.graphToPrompt()).output);
   await page.evaluate(() => window.app.queuePrompt(0));
   const outputs = await finished(page);
   seen.pictures = Object.values(outputs).flatMap((output) => output.images ?? []).length;
-  seen.workflow = await page.evaluate(() => window.app.graph.serialize());
-  seen.prompt = await page.evaluate(async () => (await window.app.graphToPrompt()).output);
 }
 
 async function withScripts({ page, problems }) {

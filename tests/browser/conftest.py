@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import browser_tools
 import pytest
 from mai_image import emulator
+from mai_image.demo import browser
 from mai_image.demo.find import ROOT, NotUsable, locate
 from mai_image.demo.launch import Server
 from mai_image.demo.service import environ_for
@@ -27,8 +27,8 @@ def _why_not() -> str | None:
     try:
         if locate() is None:
             return "no ComfyUI on this machine: set COMFYUI_PATH to its folder"
-        browser_tools.environ()
-    except (NotUsable, browser_tools.Missing) as error:
+        browser.environ()
+    except (NotUsable, browser.Missing) as error:
         return str(error)
     return None
 

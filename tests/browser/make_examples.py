@@ -19,14 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from mai_image import emulator
+from mai_image.demo import browser
 from mai_image.demo.client import Client
 from mai_image.demo.find import ROOT, ComfyUI, locate
 from mai_image.demo.launch import Server
 from mai_image.demo.service import environ_for
 from PIL import Image, ImageOps
-
-sys.path.insert(0, str(ROOT / "tests" / "support"))
-import browser_tools
 
 EXAMPLES = ROOT / "example_workflows"
 PICTURES = ROOT / "docs" / "images"
@@ -64,12 +62,12 @@ def make(comfyui: ComfyUI, output: Path, names: list[str]) -> None:
         ) as server,
     ):
         if not names:
-            browser_tools.run("make_blueprints.mjs", server.url)
-        browser_tools.run("make_workflows.mjs", server.url, *names)
+            browser.run("make_blueprints.mjs", server.url)
+        browser.run("make_workflows.mjs", server.url, *names)
         every = sorted(path.stem for path in EXAMPLES.glob("*.json"))
         asyncio.run(note_core_nodes(server.url, every))
         names = names or every
-        sys.stdout.write(browser_tools.run("make_pictures.mjs", server.url, str(output), *names))
+        sys.stdout.write(browser.run("make_pictures.mjs", server.url, str(output), *names))
     for name in names:
         make_thumbnail(output, name)
         keep_picture(output, name)

@@ -12,13 +12,11 @@ import tempfile
 from pathlib import Path
 
 from mai_image import emulator
+from mai_image.demo import browser
 from mai_image.demo.find import ROOT, ComfyUI, locate
 from mai_image.demo.launch import Server
 from mai_image.demo.service import environ_for
 from PIL import Image, ImageDraw, ImageFilter
-
-sys.path.insert(0, str(ROOT / "tests" / "support"))
-import browser_tools
 
 PICTURES = ROOT / "web" / "docs" / "images"
 PHOTOGRAPH = ROOT / "example_workflows" / "text_to_4k.jpg"
@@ -51,7 +49,7 @@ def make(comfyui: ComfyUI, folder: Path) -> None:
         ) as server,
     ):
         arguments = (server.url, str(PICTURES), masked.name)
-        sys.stdout.write(browser_tools.run("help_pictures.mjs", *arguments))
+        sys.stdout.write(browser.run("help_pictures.mjs", *arguments))
 
 
 def mask_a_part(photograph: Path, file: Path) -> Path:

@@ -31,14 +31,7 @@ const ALWAYS_SAID = [
  * `refused` says of an address (a URL) whether it can't be reached either.
  */
 export async function withPage(url, settings, work, refused = () => false) {
-  const profile = mkdtempSync(join(tmpdir(), 'mai-browser-'));
-  const context = await chromium.launchPersistentContext(profile, {
-    executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-    headless: true,
-    viewport: { width: 1600, height: 1000 },
-    args: FLAGS,
-  });
-  try {
+  return withBrowser(async (context) => {
     const { host } = new URL(url);
     const outside = (asked) => asked.protocol.startsWith('http') && asked.host !== host;
     await context.route((asked) => outside(asked) || refused(asked), (route) => route.abort());
@@ -49,7 +42,21 @@ export async function withPage(url, settings, work, refused = () => false) {
     await page.waitForFunction(isReady, null, { timeout: 120_000 });
     // The page loads a workflow of its own first; a moment later it is done with that.
     await page.waitForTimeout(1500);
-    return await work({ page, problems });
+    return work({ page, problems });
+  });
+}
+
+/** Start a browser that knows nothing yet, call `work` with its context, close it. */
+export async function withBrowser(work) {
+  const profile = mkdtempSync(join(tmpdir(), 'mai-browser-'));
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+    headless: true,
+    viewport: { width: 1600, height: 1000 },
+    args: FLAGS,
+  });
+  try {
+    return await work(context);
   } finally {
     await context.close();
     rmSync(profile, { recursive: true, force: true });

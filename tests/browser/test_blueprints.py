@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import browser_tools
 import pytest
+from mai_image.demo import browser
 from mai_image.demo.launch import Server
 from PIL import Image
 
@@ -27,7 +27,7 @@ Seen = dict[str, Any]
 @pytest.fixture(scope="module")
 def used(server: Server) -> dict[str, Seen]:
     """name -> what use_blueprints.mjs saw."""
-    seen: dict[str, Seen] = json.loads(browser_tools.run("use_blueprints.mjs", server.url, *NAMES))
+    seen: dict[str, Seen] = json.loads(browser.run("use_blueprints.mjs", server.url, *NAMES))
     return seen
 
 

@@ -7,8 +7,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import browser_tools
 import pytest
+from mai_image.demo import browser
 from mai_image.demo.launch import Server
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "example_workflows"
@@ -23,7 +23,7 @@ def opened(
 ) -> dict[str, Any]:
     """name -> what look.mjs saw in the page; screenshots are kept beside pytest's other files."""
     folder = tmp_path_factory.mktemp("screenshots")
-    printed = browser_tools.run("look.mjs", server.url, request.param, str(folder), *NAMES)
+    printed = browser.run("look.mjs", server.url, request.param, str(folder), *NAMES)
     seen: dict[str, Any] = json.loads(printed)
     return seen
 

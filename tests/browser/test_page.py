@@ -10,8 +10,8 @@ import json
 import re
 from typing import Any
 
-import browser_tools
 import pytest
+from mai_image.demo import browser
 from mai_image.demo.launch import Server
 from mai_image.mai.models import BY_NAME
 from mai_image.mai.size_plan import plan
@@ -26,7 +26,7 @@ def seen(
 ) -> dict[str, Any]:
     """What drive.mjs saw."""
     folder = tmp_path_factory.mktemp("page")
-    printed = browser_tools.run("drive.mjs", server.url, request.param, str(folder))
+    printed = browser.run("drive.mjs", server.url, request.param, str(folder))
     facts: dict[str, Any] = json.loads(printed)
     return {**facts, "folder": folder, "renderer": request.param}
 
@@ -34,7 +34,7 @@ def seen(
 @pytest.fixture(scope="module")
 def blocked(server: Server) -> dict[str, Any]:
     """What blocked.mjs saw."""
-    facts: dict[str, Any] = json.loads(browser_tools.run("blocked.mjs", server.url))
+    facts: dict[str, Any] = json.loads(browser.run("blocked.mjs", server.url))
     return facts
 
 

@@ -1,4 +1,4 @@
-"""Node, Chromium and playwright-core for the tests that drive the real page."""
+"""Node, Chromium and playwright-core, for whatever drives the real page: tests and a benchmark."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from .find import ROOT
+
 SCRIPTS = ROOT / "tests" / "browser"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
