@@ -13,7 +13,7 @@ from aiohttp import web
 
 FOLDER = Path(__file__).resolve().parent.parent / "web"
 
-PATH = r"web/{name:[a-z]+\.(mjs|css)}"
+PATH = r"web/{name:[a-z]+\.(?:mjs|css)}"
 
 _TYPES = {".mjs": "text/javascript", ".css": "text/css"}
 """Said here: a browser refuses a module of another type, and some systems know none for .mjs."""

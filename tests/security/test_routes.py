@@ -45,16 +45,21 @@ def test_every_route_is_a_get_below_the_packs_own_name(application: web.Applicat
     assert all(path.startswith("/mai-image/") for _, path in found)
 
 
-def test_a_path_holds_nothing_but_the_key_of_a_picture(application: web.Application) -> None:
+def test_a_path_holds_nothing_but_a_pictures_key_or_a_modules_name(
+    application: web.Application,
+) -> None:
+    allowed = {"key": "[0-9a-f]{64}", "name": r"[a-z]+\.(?:mjs|css)"}
     for resource in application.router.resources():
         pattern = resource.get_info().get("pattern")
         if pattern is None:
             continue
         assert pattern.groups == 1
-        (part,) = re.findall(r"\(\?P<key>(.*?)\)", pattern.pattern)
-        assert part == "[0-9a-f]{64}"
+        ((name, part),) = re.findall(
+            r"\(\?P<(\w+)>(.*)\)", pattern.pattern.removesuffix("/thumbnail")
+        )
+        assert part == allowed[name]
         for odd in ("..", "../profiles.toml", "A" * 64, "a" * 63, "a" * 65, "a" * 64 + "\n"):
-            assert pattern.fullmatch(resource.canonical.replace("{key}", odd)) is None
+            assert pattern.fullmatch(resource.canonical.replace(f"{{{name}}}", odd)) is None
 
 
 def test_no_other_file_adds_a_route() -> None:
