@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from ..mai.errors import Billed, BlockedError, MaiError
 from ..mai.messages import Message, Result
@@ -22,6 +22,12 @@ class Batch:
     def pictures(self) -> list[Result]:
         """The pictures that came."""
         return [result for result in self.results if result is not None]
+
+    def take_files(self) -> list[bytes]:
+        """The files of `pictures`, which keep their facts only: a batch's can be 100 MB."""
+        files = [picture.image for picture in self.pictures]
+        self.results = [result and replace(result, image=b"") for result in self.results]
+        return files
 
 
 def raise_failures(batch: Batch, if_blocked: str) -> None:

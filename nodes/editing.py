@@ -82,8 +82,7 @@ class Job:
         output_size: str,
     ) -> Edited:
         """Set the pictures that came, in the order of `messages`, back; None was blocked."""
-        returned = [_decode(result) for result in results]
-        as_returned, notes = tensors.join([one for one in returned if one is not None])
+        as_returned, returned, notes = _decoded(results)
         edits = self._edits(returned, batch_size)
         batch = self._canvas(len(edits), output_size)
         images: list[Tensor] = []
@@ -152,5 +151,14 @@ def prepare(images: Mapping[str, Tensor], model: Model, area: Area) -> Job:
     )
 
 
-def _decode(result: Result | None) -> Tensor | None:
-    return None if result is None else tensors.decode(result.image)[0]
+def _decoded(
+    results: Sequence[Result | None],
+) -> tuple[Tensor, list[Tensor | None], list[str]]:
+    """All that came as one IMAGE, each of it as it came, and sentences on what had to be fitted.
+
+    Views of the one tensor, where nothing was fitted.
+    """
+    files = [result.image for result in results if result is not None]
+    together, notes = tensors.decode_batch(list(files))
+    pictures = iter([tensors.decode(file)[0] for file in files] if notes else together.unbind(0))
+    return together, [None if result is None else next(pictures) for result in results], notes

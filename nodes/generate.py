@@ -101,7 +101,5 @@ class MAIGenerate(io.ComfyNode):
         )
         if not batch.pictures:
             return schema.all_blocked(batch, profile, image_outputs=1)
-        decoded, notes = await asyncio.to_thread(
-            images.decode_batch, [result.image for result in batch.pictures]
-        )
+        decoded, notes = await asyncio.to_thread(images.decode_batch, batch.take_files())
         return io.NodeOutput(decoded, batches.info(batch, profile, notes))

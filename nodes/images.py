@@ -80,8 +80,10 @@ def decode(data: bytes) -> Tensor:
     return image
 
 
-def decode_batch(files: Sequence[bytes]) -> tuple[Tensor, list[str]]:
+def decode_batch(files: list[bytes]) -> tuple[Tensor, list[str]]:
     """PNG or JPEG files as one IMAGE [n,H,W,3], and sentences on those that had to be fitted.
+
+    The files are taken out of the list on the way, so that no picture is in memory twice.
 
     The first file sets the size. One of another size (`auto_aspect_ratio` lets the service choose)
     is scaled, with its ratio kept, until it covers that size, and cut at the centre. ValueError: no
@@ -94,7 +96,8 @@ def decode_batch(files: Sequence[bytes]) -> tuple[Tensor, list[str]]:
     batch = torch.empty((len(files), height, width, 3), dtype=torch.float32)
 
     def place(index: int) -> str:
-        pixels, note = first if index == 0 else _pixels(files[index]), ""
+        file, files[index] = files[index], b""
+        pixels, note = first if index == 0 else _pixels(file), ""
         if pixels.shape != first.shape:
             note = _fitted(index, pixels.shape[1], pixels.shape[0], width, height)
             pixels = _cover(pixels, height, width)
@@ -103,6 +106,7 @@ def decode_batch(files: Sequence[bytes]) -> tuple[Tensor, list[str]]:
 
     with ThreadPoolExecutor(DECODERS) as threads:
         notes = list(threads.map(place, range(len(files))))
+    files.clear()
     return batch, [note for note in notes if note]
 
 

@@ -33,6 +33,12 @@ logger = logging.getLogger(__name__)
 POLL = 0.1
 """Seconds between looks for a cancel: ComfyUI does not wake a node that awaits."""
 
+MANY, SLOWEST = 50, 0.5
+"""Of more waiting nodes than MANY each looks less often, but every SLOWEST seconds: a thousand that
+looked ten times a second would take most of a core."""
+
+_waiting = 0
+
 _service: Service | None = None
 _service_lock = threading.Lock()
 
@@ -102,17 +108,20 @@ async def run(
 ) -> Batch:
     """Ask for all messages at once and wait until each has its picture or its error.
 
-    Raises InterruptProcessingException within POLL seconds of a cancel, and one MaiError for all
+    Raises InterruptProcessingException within SLOWEST seconds of a cancel, and one MaiError for all
     that failed; `if_blocked` "skip" lets blocked pictures pass. Calls that are out go on without
     the node, and their pictures are kept.
     """
+    global _waiting
     watch = _Watch(len(messages), node_id)
     futures = [
         service().submit(message, profile, watch.listener(i)) for i, message in enumerate(messages)
     ]
+    _waiting += 1  # only ever in the thread that runs prompts
     try:
         await _wait(futures, watch)
     finally:
+        _waiting -= 1
         for future in futures:
             future.cancel()
     batch = Batch(messages)
@@ -132,7 +141,8 @@ async def _wait(futures: Sequence[Future[Result]], watch: _Watch) -> None:
     pending = {asyncio.ensure_future(asyncio.wrap_future(future)) for future in futures}
     try:
         while pending:
-            done, pending = await asyncio.wait(pending, timeout=POLL)
+            pause = min(POLL * max(1.0, _waiting / MANY), SLOWEST)
+            done, pending = await asyncio.wait(pending, timeout=pause)
             for waited in done:
                 # An error that nobody has read asyncio logs a second time, with its traceback.
                 _ = waited.cancelled() or waited.exception()
@@ -164,7 +174,9 @@ class _Watch:
         text = describe(self._states, done, time.monotonic() - self._started)
         if text != self._shown[0]:
             PromptServer.instance.send_progress_text(text, self._node_id)
-        if done != self._shown[1]:
+        # Each step of a bar sends the state of every node of the prompt; of one picture there is
+        # no step between none and all.
+        if done != self._shown[1] and self._count > 1:
             await ComfyAPI().execution.set_progress(done, self._count, self._node_id)
         self._shown = (text, done)
 

@@ -260,6 +260,12 @@ def test_sixteen_bit_greyscale_is_fitted_too() -> None:
     assert (batch[1] == round(40_000 / 257) / 255).all()
 
 
+def test_a_batchs_files_are_given_up_on_the_way() -> None:
+    files = [png(noise(4, 8, seed=seed)) for seed in range(3)]
+    images.decode_batch(files)
+    assert files == []
+
+
 def test_an_empty_batch_is_an_error() -> None:
     with pytest.raises(ValueError, match="no picture"):
         images.decode_batch([])

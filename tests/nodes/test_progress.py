@@ -76,3 +76,52 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     monkeypatch.setattr(running, "_import_and_start", start)
     with pytest.raises(MaiError, match=r"httpx isn't installed.\n.*requirements\.txt"):
         running.service()
+
+
+def test_a_bar_moves_with_each_picture_of_several_and_not_for_one(
+    emulator: Any, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[int, int]] = []
+
+    async def note(self: object, value: int, count: int, node_id: str) -> None:
+        steps.append((value, count))
+
+    monkeypatch.setattr(running.ComfyAPI().execution.__class__, "set_progress", note)
+    run("a fox")
+    assert steps == []
+    run("a hare", "a deer", "a lynx")
+    assert steps[-1] == (3, 3)
+
+
+def test_many_waiting_nodes_look_less_often_and_still_see_a_cancel(
+    emulator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    real = running.model_management.processing_interrupted
+
+    def look() -> bool:
+        nonlocal looks
+        looks += 1
+        return bool(real())
+
+    async def wait_for(nodes: int) -> float:
+        message = Generate("MAI-Image-2.6", "a fox [[latency 30]]", 768, 768)
+        waiting = [
+            asyncio.ensure_future(running.run([message], "test", None, "stop"))
+            for _ in range(nodes)
+        ]
+        await asyncio.sleep(1.2)
+        seen = looks / nodes
+        running.model_management.interrupt_current_processing(True)
+        ended = await asyncio.wait(waiting, timeout=2 * running.SLOWEST)
+        assert not ended[1]
+        interrupted = running.model_management.InterruptProcessingException
+        assert all(isinstance(task.exception(), interrupted) for task in waiting)
+        return seen
+
+    monkeypatch.setattr(running.model_management, "processing_interrupted", look)
+    try:
+        assert asyncio.run(wait_for(8 * running.MANY)) <= 4
+    finally:
+        running.model_management.interrupt_current_processing(False)
+    assert running._waiting == 0
