@@ -31,6 +31,7 @@ CHECKED = (
     "mai_image.page",
     "mai_image.emulator",
     "mai_image.demo",
+    "mai_image.benchmarks",
 )
 
 

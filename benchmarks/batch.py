@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import statistics
 import subprocess
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,8 @@ MODEL = chains.MODEL
 KEY = {"api-key": "emulator"}
 NAIVE, AT_ONCE, OURS = "naive, one after the other", "naive, all at once", "ours"
 APART = "ours, fsync apart"
+NOTHING = "nothing (the machine itself)"
+BLOCK_RUNS = 8
 
 PROFILE = """
 [profiles.bench]
@@ -135,6 +139,30 @@ async def longest_block(work: Coroutine[Any, Any, object]) -> float:
     return longest
 
 
+@dataclass
+class Blocks:
+    """The longest block of each run, in milliseconds; those of the runs during which Python's
+    garbage collector looked through all objects, which stops every thread, are apart."""
+
+    of_runs: list[float] = field(default_factory=list)
+    collected: list[float] = field(default_factory=list)
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Measure one more."""
+        seen: list[str] = []
+
+        def hear(phase: str, facts: dict[str, int]) -> None:
+            if facts["generation"] == 2:
+                seen.append(phase)
+
+        gc.callbacks.append(hear)
+        try:
+            longest = asyncio.run(longest_block(work())) * 1000
+        finally:
+            gc.callbacks.remove(hear)
+        (self.collected if seen else self.of_runs).append(longest)
+
+
 def tables(count: int = 16, repeat: int = 3) -> list[Table]:
     """The batch, and the longest block of the loop with it."""
     with server() as url, service(url) as client:
@@ -147,10 +175,10 @@ def tables(count: int = 16, repeat: int = 3) -> list[Table]:
         ways = {name: (lambda work=work: asyncio.run(work())) for name, work in works.items()}
         title = f"Batch of {count}, {SIDE} x {SIDE}, no latency: whole time"
         whole = measure.compare(title, ways, repeat, {OURS: (0.65, None), APART: (0.65, None)})
-        blocks = {
-            name: [asyncio.run(longest_block(work())) for _ in range(repeat)]
-            for name, work in {**works, "nothing (the machine itself)": _nothing}.items()
-        }
+        blocks: dict[str, Blocks] = {name: Blocks() for name in (*works, NOTHING)}
+        for _ in range(BLOCK_RUNS):
+            for name, work in {**works, NOTHING: _nothing}.items():
+                blocks[name].run(work)
     return [whole, _blocks(blocks)]
 
 
@@ -158,11 +186,20 @@ async def _nothing() -> None:
     await asyncio.sleep(1.0)
 
 
-def _blocks(found: dict[str, list[float]]) -> Table:
-    middle = {name: statistics.median(each) * 1000 for name, each in found.items()}
+def _blocks(found: dict[str, Blocks]) -> Table:
+    middle = {
+        name: statistics.median(each.of_runs or each.collected) for name, each in found.items()
+    }
     rows = [measure.Row(name, ms, ms / middle[NAIVE]) for name, ms in middle.items()]
-    note = "aim: ours below 20 ms where the machine itself does nothing for less than 1 ms"
-    return Table("Longest block of the event loop meanwhile", rows, note)
+    ours = found[OURS].of_runs + found[APART].of_runs
+    collected = [ms for each in found.values() for ms in each.collected]
+    note = f"ours at most {max(ours, default=0):.1f} ms in {len(ours)} runs, aim 20 ms"
+    if collected:
+        note += (
+            f"; apart from {len(collected)} runs of all ways in which Python's garbage collector "
+            f"went through this process's objects, at most {max(collected):.0f} ms"
+        )
+    return Table(f"Longest block of the event loop meanwhile, median of {BLOCK_RUNS}", rows, note)
 
 
 def _run(client: Service, count: int) -> Tensor:

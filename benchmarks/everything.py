@@ -1,7 +1,8 @@
 """All benchmarks, one after the other: `python3 tasks.py bench`, under five minutes on 2 cores.
 
 The tables go to the terminal and to bench/tables.txt, a plot of the ratios to bench/plot.png;
-`--out` names another folder, `--full` adds the store of 100,000 entries and ComfyUI's whole start.
+`--out` names another folder; `--full` adds the store of 100,000 entries, a thousand images in one
+prompt, ComfyUI's whole start and the page's, some twelve minutes more.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def parts(full: bool) -> dict[str, list[str]]:
     return {
         "Masked edit of 12 megapixels": ["masked_edit", "--repeat", "2"],
         "Store, ledger and quota": ["keeping", *(["--full"] if full else [])],
+        "Few and many images in one prompt": ["prompt", *(["--full"] if full else [])],
         "ComfyUI's start": ["start", *(["--whole"] if full else [])],
+        **({"The page's start": ["page"]} if full else {}),
         "Quota: makespan": ["quota_simulation", "--quotas", "12,60", "--seeds", "2"],
     }
 

@@ -45,8 +45,13 @@ def answer_ways(pixels: chains.Pixels) -> dict[str, Callable[[], object]]:
         with chains.pillow_alone(standard_library=True):
             return ours()
 
-    ways = {NAIVE: partial(chains.naive_answer, body), SHIPPED: ours, PILLOW: pillow, BARE: bare}
-    return {**ways, floor_name: partial(floor, body)}
+    return {
+        NAIVE: partial(chains.naive_answer, body),
+        SHIPPED: ours,
+        PILLOW: pillow,
+        BARE: bare,
+        floor_name: partial(floor, body),
+    }
 
 
 def request_ways(pixels: chains.Pixels) -> dict[str, Callable[[], object]]:

@@ -59,7 +59,7 @@ def store_hit(folder: Path, repeat: int) -> Table:
         assert found is not None
         return images.decode(found.image)
 
-    ways = {DECODE: partial(images.decode, data), HIT: hit}
+    ways: dict[str, Callable[[], object]] = {DECODE: partial(images.decode, data), HIT: hit}
     return measure.compare("Store hit, 1024 x 1024", ways, repeat, {HIT: (1.3, None)})
 
 

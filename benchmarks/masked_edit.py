@@ -21,6 +21,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -129,10 +130,7 @@ def main() -> None:
         mask = torch.zeros(HEIGHT, WIDTH)
         mask[top:bottom, left:right] = 1
         ours(picture, mask)
-        rows = {
-            way.__name__: measure(lambda way=way, mask=mask: way(picture, mask), repeat)
-            for way in (naive, ours)
-        }
+        rows = {way.__name__: measure(partial(way, picture, mask), repeat) for way in (naive, ours)}
         for way, (wall, cpu, peak) in rows.items():
             ratio = wall / rows["naive"][0]
             print(f"{name:22}{way:8}{wall:7.2f}{cpu:8.2f}{peak:9d}{ratio:7.2f}")

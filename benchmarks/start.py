@@ -10,9 +10,12 @@ import argparse
 import json
 import statistics
 import subprocess
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..demo.find import ROOT, ComfyUI, NotUsable, locate
+from ..demo.launch import Server
 
 AIM = 60.0
 """Milliseconds."""
@@ -85,24 +88,31 @@ def report(comfyui: ComfyUI, repeat: int) -> str:
     return "\n".join([*lines, ""])
 
 
-def whole(comfyui: ComfyUI) -> str:
-    """Seconds until ComfyUI answers with the pack, and until it would without."""
-    import tempfile
-    from pathlib import Path
-
-    from ..demo.launch import Server
-
-    taken = []
+def whole(comfyui: ComfyUI, repeat: int) -> str:
+    """Seconds until ComfyUI answers, with the pack and without, in turn."""
+    taken: dict[bool, list[float]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(3):
+        for number in range(2 * repeat):
+            with_pack = number % 4 in (0, 3)  # with, without, without, with, …
             server = Server(
-                comfyui, output=Path(folder), packages=ROOT / ".venv" / "comfyui-packages"
+                comfyui,
+                output=Path(folder),
+                packages=ROOT / ".venv" / "comfyui-packages",
+                with_pack=with_pack,
             )
             try:
-                taken.append(server.start())
+                taken[with_pack].append(server.start())
             finally:
                 server.stop()
-    return f"A whole start with the pack: {statistics.median(taken):.1f} s\n"
+    more = statistics.median(a - b for a, b in zip(taken[True], taken[False], strict=True))
+    return (
+        f"A whole start, {repeat} each: with the pack {_spread(taken[True])}, without "
+        f"{_spread(taken[False])}; the pack adds {more * 1000:.0f} ms (median of the pairs)\n"
+    )
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    return f"{statistics.median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f})"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     print(report(comfyui, arguments.repeat))
     if arguments.whole:
-        print(whole(comfyui))
+        print(whole(comfyui, arguments.repeat))
     return 0
 
 

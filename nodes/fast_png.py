@@ -10,6 +10,8 @@ import functools
 import io
 import logging
 import struct
+import threading
+import time
 import zlib
 from collections.abc import Callable
 
@@ -27,6 +29,10 @@ Decoder = Callable[[bytes, tuple[int, int], str], Bytes]
 MAX_PIXELS = 5 << 19
 """2.6 megapixels. kornia_rs holds the interpreter's lock, some 5 ms a megapixel, and no event loop
 should stand still for 20 ms; Pillow, which lets it go, decodes what is larger."""
+
+_turn = threading.Lock()
+"""One picture at a time: with two threads in it the interpreter's lock goes from one to the other,
+and an event loop that wants it waits for several pictures."""
 
 _HEADER = slice(24, 29)
 _RGB = bytes((8, 2, 0, 0, 0))
@@ -46,7 +52,9 @@ def decode(data: bytes, picture: Picture) -> Bytes | None:
     if decoder is None:
         return None
     try:
-        pixels = decoder(data, size, "rgb")
+        with _turn:
+            time.sleep(0)  # whoever waits for the interpreter goes first
+            pixels = decoder(data, size, "rgb")
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # a panic of Rust's is no Exception; Pillow then names the fault
