@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 from typing_extensions import override
 
 from ..mai.checks import model_named
-from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES, Model
-from ..mai.sizes import Size
-from . import images as tensors
-from . import mask_inputs, masked, notes, region, schema, stitching
-from .stitching import Stitch
+from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
+from . import mask_inputs, notes, options, schema
 
 StitchType = io.Custom("MAI_STITCH")
 
@@ -81,35 +75,14 @@ class MAICrop(io.ComfyNode):
         image: Tensor,
         mask: Tensor,
         model: str = DEFAULT_MODEL,
-        context: float = masked.CONTEXT,
-        mask_grow: int = masked.MASK_GROW,
-        mask_feather: int = masked.MASK_FEATHER,
+        context: float = options.CONTEXT,
+        mask_grow: int = options.MASK_GROW,
+        mask_feather: int = options.MASK_FEATHER,
     ) -> io.NodeOutput:
-        pictures = tensors.split(image)
-        ready = [
-            masked.prepare(picture, own, mask_grow, mask_feather)
-            for picture, own in masked.pair(pictures, mask)
-            if own is not None
-        ]
-        frames = frames_of_one_size(ready, pictures, model_named(model), context)
-        patches = tuple(
-            stitching.cut(picture, one.levels, frame)
-            for picture, one, frame in zip(pictures, ready, frames, strict=True)
-        )
-        said = dict.fromkeys(note for one in ready for note in one.notes)
-        notes.tell("MAI Crop for Edit", getattr(cls.hidden, "unique_id", None), list(said))
-        return io.NodeOutput(
-            torch.stack([patch.crop for patch in patches]),
-            torch.stack([stitching.crop_mask(patch) for patch in patches]),
-            Stitch(tuple(pictures), patches),
-        )
+        from . import cropping  # not before ComfyUI's start, which would wait for it
 
-
-def frames_of_one_size(
-    ready: Sequence[masked.Prepared], pictures: Sequence[Tensor], model: Model, context: float
-) -> list[region.Frame]:
-    """The box around each picture's mask; the boxes are sent at the size that suits them all."""
-    size = Size(pictures[0].shape[1], pictures[0].shape[0])
-    needs = [region.need(one.whole, size, context) for one in ready]
-    sent = region.common_size(needs, model)
-    return [region.frame_around(one, size, model, sent) for one in needs]
+        crop, crop_mask, stitch, said = cropping.crop_all(
+            image, mask, model_named(model), context, mask_grow, mask_feather
+        )
+        notes.tell("MAI Crop for Edit", getattr(cls.hidden, "unique_id", None), said)
+        return io.NodeOutput(crop, crop_mask, stitch)

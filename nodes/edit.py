@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from comfy_api.latest import io
 from typing_extensions import override
 
 from ..mai.checks import check_options, check_prompt, model_named
-from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
-from . import batches, editing, mask_inputs, masked, running, schema
-from .editing import SOCKETS
+from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES, Model
+from . import batches, mask_inputs, options, running, schema
+from .options import SOCKETS
+
+if TYPE_CHECKING:
+    from .editing import Job
 
 
 class MAIEdit(io.ComfyNode):
@@ -95,11 +99,11 @@ class MAIEdit(io.ComfyNode):
         seed: int = 0,
         batch_size: int = 1,
         mask: torch.Tensor | None = None,
-        output_size: str = masked.SAME_AS_INPUT,
-        region: str = masked.AROUND_MASK,
-        mask_grow: int = masked.MASK_GROW,
-        mask_feather: int = masked.MASK_FEATHER,
-        context: float = masked.CONTEXT,
+        output_size: str = options.SAME_AS_INPUT,
+        region: str = options.AROUND_MASK,
+        mask_grow: int = options.MASK_GROW,
+        mask_feather: int = options.MASK_FEATHER,
+        context: float = options.CONTEXT,
         match_color: bool = True,
         profile: str = "default",
         auto_aspect_ratio: bool = False,
@@ -110,8 +114,9 @@ class MAIEdit(io.ComfyNode):
         check_prompt(prompt)
         check_options(chosen, auto_aspect_ratio, web_grounding)
         schema.check_batch_size(batch_size)
-        area = editing.Area(mask, region, context, mask_grow, mask_feather)
-        job = await asyncio.to_thread(editing.prepare, images, chosen, area)
+        job = await asyncio.to_thread(
+            _prepare, images, chosen, mask, region, context, mask_grow, mask_feather
+        )
         messages = job.messages(prompt, seed, batch_size, auto_aspect_ratio, web_grounding)
         batch = await running.run(
             messages, profile, getattr(cls.hidden, "unique_id", None), if_blocked
@@ -123,3 +128,12 @@ class MAIEdit(io.ComfyNode):
         )
         info = batches.info(batch, profile, edited.notes, edits=edited.facts)
         return io.NodeOutput(edited.images, edited.as_returned, info)
+
+
+def _prepare(
+    images: Mapping[str, torch.Tensor], model: Model, mask: torch.Tensor | None, *how: Any
+) -> Job:
+    """editing.prepare, imported by the first run."""
+    from . import editing
+
+    return editing.prepare(images, model, editing.Area(mask, *how))

@@ -14,8 +14,7 @@ from ..mai.models import Model
 from . import images as tensors
 from . import masked
 from .masked import Plan
-
-SOCKETS = tuple(f"image_{i}" for i in range(1, 6))
+from .options import SAME_AS_INPUT, SOCKETS
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ class Job:
     def _canvas(self, count: int, output_size: str) -> Tensor | None:
         """One tensor for all output pictures, where they have the input's size."""
         first = self.plans[0]
-        if not first.masked and output_size != masked.SAME_AS_INPUT:
+        if not first.masked and output_size != SAME_AS_INPUT:
             return None
         height, width = first.picture.shape[:2]
         return torch.empty((count, height, width, 3))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from . import masked
+from . import options
 
 MOST_PIXELS = 1024
 """For growing and feathering."""
@@ -28,8 +28,8 @@ def output_size() -> io.Combo.Input:
     """What happens to the size of the edit."""
     return io.Combo.Input(
         "output_size",
-        options=[masked.SAME_AS_INPUT, masked.AS_RETURNED],
-        default=masked.SAME_AS_INPUT,
+        options=[options.SAME_AS_INPUT, options.AS_RETURNED],
+        default=options.SAME_AS_INPUT,
         tooltip="The service gives back about 1 megapixel. Same as input: scaled to the size of "
         "image_1, its ratio kept, what sticks out cut off. As returned: left as it came. With a "
         "mask it is always the input's size.",
@@ -41,8 +41,8 @@ def region() -> io.Combo.Input:
     """What of the picture is sent."""
     return io.Combo.Input(
         "region",
-        options=[masked.AROUND_MASK, masked.WHOLE_IMAGE],
-        default=masked.AROUND_MASK,
+        options=[options.AROUND_MASK, options.WHOLE_IMAGE],
+        default=options.AROUND_MASK,
         tooltip="With a mask: send the part around it, so that a large image keeps its full "
         "resolution there, or the whole image, if the model must see all of it.",
         optional=True,
@@ -54,7 +54,7 @@ def mask_grow(optional: bool = False) -> io.Int.Input:
     """Pixels by which the mask is widened."""
     return io.Int.Input(
         "mask_grow",
-        default=masked.MASK_GROW,
+        default=options.MASK_GROW,
         min=-MOST_PIXELS,
         max=MOST_PIXELS,
         tooltip="Pixels of the image by which the mask is widened before anything else; a negative "
@@ -68,7 +68,7 @@ def mask_feather(optional: bool = False) -> io.Int.Input:
     """Pixels of the soft edge."""
     return io.Int.Input(
         "mask_feather",
-        default=masked.MASK_FEATHER,
+        default=options.MASK_FEATHER,
         min=0,
         max=MOST_PIXELS,
         tooltip="Pixels of the image over which the edit fades in, inwards from the edge of the "
@@ -82,7 +82,7 @@ def context(optional: bool = False) -> io.Float.Input:
     """How much around the mask is sent."""
     return io.Float.Input(
         "context",
-        default=masked.CONTEXT,
+        default=options.CONTEXT,
         min=1.0,
         max=20.0,
         step=0.05,

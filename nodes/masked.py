@@ -16,19 +16,19 @@ from ..mai.models import Model
 from ..mai.sizes import Size
 from . import alpha, region
 from .alpha import Levels
+from .options import (
+    AROUND_MASK,
+    AS_RETURNED,
+    CONTEXT,
+    MASK_FEATHER,
+    MASK_GROW,
+    SAME_AS_INPUT,
+    WHOLE_IMAGE,
+)
 from .rectangle import Rect, bounds
 from .resample import Window, resample, rgb
 from .seam import SAME_ASPECT, Drift
 from .stitching import Patch, copy, cut, paste
-
-AROUND_MASK, WHOLE_IMAGE = "around mask", "whole image"
-CONTEXT = 1.5
-"""Half of the mask's longer side on every side: the mask is then a quarter of a square box."""
-
-MASK_GROW, MASK_FEATHER = 16, 16
-"""Pixels. Equal, so that the mask itself is wholly edited and the blend lies just around it."""
-
-SAME_AS_INPUT, AS_RETURNED = "same as input", "as returned"
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
 from comfy_api.latest import io
 from torch import Tensor
 from typing_extensions import override
 
-from ..mai.errors import PictureError
-from . import images as tensors
-from . import mask_inputs, notes, schema, stitching
+from . import mask_inputs, notes, schema
 from .crop import StitchType
-from .stitching import Stitch
+
+if TYPE_CHECKING:
+    from .stitching import Stitch
 
 
 class MAIStitch(io.ComfyNode):
@@ -54,30 +55,8 @@ class MAIStitch(io.ComfyNode):
     @classmethod
     @override
     def execute(cls, stitch: Stitch, image: Tensor, match_color: bool = True) -> io.NodeOutput:
-        stitched, said = stitch_all(stitch, image, match_color)
+        from . import cropping  # not before ComfyUI's start, which would wait for it
+
+        stitched, said = cropping.stitch_all(stitch, image, match_color)
         notes.tell("MAI Stitch", getattr(cls.hidden, "unique_id", None), said)
         return io.NodeOutput(stitched)
-
-
-def stitch_all(stitch: Stitch, image: Tensor, match_color: bool) -> tuple[Tensor, list[str]]:
-    """The pictures [B,H,W,3] with their edits, and sentences for the user.
-
-    Of n crops and k x n edits, k in a row belong to each crop, as MAI Edit gives them.
-    PictureError: any other number of edits.
-    """
-    edits = tensors.split(image)
-    count = len(stitch.patches)
-    if len(edits) % count:
-        raise PictureError(
-            f"MAI Stitch got {len(edits)} edited crops for {count} cut out.",
-            "Give one for each crop; if the content filter took some, stitch one by one.",
-        )
-    each = len(edits) // count
-    height, width = stitch.pictures[0].shape[:2]
-    batch = torch.empty((len(edits), height, width, 3), dtype=torch.float32)
-    sentences: list[str] = []
-    for i, edit in enumerate(edits):
-        stitching.copy(stitch.pictures[i // each], batch[i])
-        _, said = stitching.paste(batch[i], stitch.patches[i // each], edit, match_color)
-        sentences += [f"Image {i + 1}: {note}" if len(edits) > 1 else note for note in said]
-    return batch, sentences

@@ -9,7 +9,8 @@ from mai_image.mai.models import BY_NAME
 from mai_image.mai.sizes import check
 from mai_image.nodes import notes
 from mai_image.nodes.crop import MAICrop
-from mai_image.nodes.stitch import MAIStitch, stitch_all
+from mai_image.nodes.cropping import stitch_all
+from mai_image.nodes.stitch import MAIStitch
 from torch import Tensor
 
 MODEL = "MAI-Image-2.6"

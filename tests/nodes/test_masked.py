@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mai_image.mai.errors import PictureError
 from mai_image.mai.models import BY_NAME, EDIT_MODEL_NAMES
 from mai_image.mai.sizes import check
-from mai_image.nodes import masked, stitching
+from mai_image.nodes import masked, options, stitching
 from mai_image.nodes.rectangle import Rect
 from torch import Tensor
 
@@ -77,7 +77,7 @@ def test_outside_the_mask_nothing_changes_and_what_is_sent_is_legal(
     mask = data.draw(masks(height, width))
     grow, feather = data.draw(st.integers(-3, 40)), data.draw(st.integers(0, 40))
     picture = torch.rand((height, width, data.draw(st.sampled_from([1, 3, 4])))) * 3 - 1
-    region = masked.WHOLE_IMAGE if whole else masked.AROUND_MASK
+    region = options.WHOLE_IMAGE if whole else options.AROUND_MASK
     try:
         plan = masked.plan(picture, mask, BY_NAME[name], region, 1.5, grow, feather)
     except PictureError:
@@ -114,7 +114,7 @@ def test_large_and_long_pictures_keep_what_is_outside(height: int, width: int, r
     mask[rect.slices] = 1
     plan = masked.plan(picture, mask, M26)
     done = masked.finish(plan, [torch.rand(512, 512, 3) for _ in plan.crops])
-    inside = rect.grown(masked.MASK_GROW, (height, width))
+    inside = rect.grown(options.MASK_GROW, (height, width))
     for part in (
         (slice(0, inside.top),),
         (slice(inside.bottom, None),),
@@ -154,7 +154,7 @@ def test_inside_the_mask_is_the_edit_and_nothing_of_the_input() -> None:
     assert torch.equal(done.image[600:1000, 600:1000], new)
 
 
-@pytest.mark.parametrize("region", [masked.AROUND_MASK, masked.WHOLE_IMAGE])
+@pytest.mark.parametrize("region", [options.AROUND_MASK, options.WHOLE_IMAGE])
 @pytest.mark.parametrize("height", [200, 900, 1500])
 def test_an_edit_that_changes_nothing_gives_the_input_bit_for_bit(region: str, height: int) -> None:
     picture = photo(height, 1200)
@@ -227,7 +227,7 @@ def test_an_area_without_an_edit_stays_and_is_named() -> None:
     assert "Area 1 has no edit" in done.notes[-1]
 
 
-@pytest.mark.parametrize("region", [masked.AROUND_MASK, masked.WHOLE_IMAGE])
+@pytest.mark.parametrize("region", [options.AROUND_MASK, options.WHOLE_IMAGE])
 @pytest.mark.parametrize("feathered", [False, True])
 def test_outpainting_leaves_the_old_picture_untouched_and_fills_all_the_rest(
     feathered: bool, region: str
@@ -294,7 +294,7 @@ def test_without_a_mask_the_edit_gets_the_inputs_size_without_distortion() -> No
     rows, columns = (done.image[..., 0] > 0.5).any(1).sum(), (done.image[..., 0] > 0.5).any(0).sum()
     assert abs(int(rows) - int(columns)) <= 1
     assert "another aspect" in done.notes[0]
-    returned = masked.finish(plan, [square], output_size=masked.AS_RETURNED)
+    returned = masked.finish(plan, [square], output_size=options.AS_RETURNED)
     assert torch.equal(returned.image, square)
 
 
