@@ -148,7 +148,8 @@ class Blocks:
     collected: list[float] = field(default_factory=list)
 
     def run(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Measure one more."""
+        """Measure one more, after the garbage of whatever ran before is gone."""
+        gc.collect()
         seen: list[str] = []
 
         def hear(phase: str, facts: dict[str, int]) -> None:
