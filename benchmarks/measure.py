@@ -131,14 +131,14 @@ class _Meter:
 
     def __enter__(self) -> None:
         try:
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+            forget_most()
             self._exact = True
         except OSError:
             self._thread.start()
 
     def __exit__(self, *_: object) -> None:
         if self._exact:
-            self.most = _status("VmHWM")
+            self.most = status("VmHWM")
             return
         self._stop.set()
         self._thread.join()
@@ -148,17 +148,23 @@ class _Meter:
             self.most = max(self.most, _resident())
 
 
+def forget_most(process: int | str = "self") -> None:
+    """Let "VmHWM" of a process begin anew; OSError where there is no such thing."""
+    Path(f"/proc/{process}/clear_refs").write_text("5", encoding="ascii")
+
+
 def _resident() -> float:
     try:
-        return _status("VmRSS")
+        return status("VmRSS")
     except OSError:
         import psutil
 
         return float(psutil.Process().memory_info().rss) / 1e6
 
 
-def _status(name: str) -> float:
-    text = Path("/proc/self/status").read_text(encoding="ascii")
+def status(name: str, process: int | str = "self") -> float:
+    """Megabytes that Linux notes of a process: "VmRSS" now, "VmHWM" the most."""
+    text = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     line = next(line for line in text.splitlines() if line.startswith(name))
     return int(line.split()[1]) * 1024 / 1e6
 

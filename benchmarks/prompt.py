@@ -21,7 +21,7 @@ from ..demo.client import Client, Graph
 from ..demo.find import ROOT, ComfyUI, NotUsable, locate
 from ..demo.launch import Server
 from ..demo.service import environ_for
-from . import batch
+from . import batch, measure
 
 SIDE = 768
 TENSOR = SIDE * SIDE * 12 / 1e6
@@ -69,25 +69,19 @@ def _node(kind: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": kind, "inputs": inputs}
 
 
-def measure(server: Server, graph: Graph) -> Taken:
+def run(server: Server, graph: Graph) -> Taken:
     """Run a prompt to its end."""
-    status = Path(f"/proc/{server.pid}/status")
-    before = _megabytes(status, "VmRSS")
-    Path(f"/proc/{server.pid}/clear_refs").write_text("5", encoding="ascii")
+    before = measure.status("VmRSS", server.pid)
+    measure.forget_most(server.pid)
     ended = asyncio.run(_run(server.url, graph))
     if ended.status != "success":
         raise NotUsable(f"The prompt ended with {ended.status}: {ended.error}")
-    return Taken(ended.seconds, _megabytes(status, "VmHWM") - before)
+    return Taken(ended.seconds, measure.status("VmHWM", server.pid) - before)
 
 
 async def _run(url: str, graph: Graph) -> Any:
     async with Client(url) as client:
         return await client.run(graph, SECONDS)
-
-
-def _megabytes(status: Path, name: str) -> float:
-    lines = status.read_text(encoding="ascii").splitlines()
-    return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024 / 1e6
 
 
 def report(comfyui: ComfyUI, plan: Sequence[tuple[int, int]]) -> str:
@@ -105,10 +99,10 @@ def report(comfyui: ComfyUI, plan: Sequence[tuple[int, int]]) -> str:
             environ=environ_for(url),
         ) as server,
     ):
-        measure(server, paid(1, 4))  # the first calls of all, one after the other
+        run(server, paid(1, 4))  # the first calls of all, one after the other
         for nodes, count in plan:
-            images, alone = nodes * count, measure(server, own(nodes))
-            taken = measure(server, paid(nodes, count))
+            images, alone = nodes * count, run(server, own(nodes))
+            taken = run(server, paid(nodes, count))
             each, bare = taken.seconds * 1000 / images, alone.seconds * 1000 / images
             lines.append(
                 f"  {nodes:8}{images:8}{each:13.1f}{bare:15.1f}{taken.peak / images:13.1f}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from comfy_api.latest import io
 from typing_extensions import override
 
 from ..mai.checks import check_options, check_prompt, model_named
-from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES, Model
+from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
 from . import batches, mask_inputs, options, running, schema
 from .options import SOCKETS
 
@@ -114,9 +114,14 @@ class MAIEdit(io.ComfyNode):
         check_prompt(prompt)
         check_options(chosen, auto_aspect_ratio, web_grounding)
         schema.check_batch_size(batch_size)
-        job = await asyncio.to_thread(
-            _prepare, images, chosen, mask, region, context, mask_grow, mask_feather
-        )
+
+        def prepare() -> Job:
+            from . import editing  # not before ComfyUI's start, which would wait for it
+
+            area = editing.Area(mask, region, context, mask_grow, mask_feather)
+            return editing.prepare(images, chosen, area)
+
+        job = await asyncio.to_thread(prepare)
         messages = job.messages(prompt, seed, batch_size, auto_aspect_ratio, web_grounding)
         batch = await running.run(
             messages, profile, getattr(cls.hidden, "unique_id", None), if_blocked
@@ -128,12 +133,3 @@ class MAIEdit(io.ComfyNode):
         )
         info = batches.info(batch, profile, edited.notes, edits=edited.facts)
         return io.NodeOutput(edited.images, edited.as_returned, info)
-
-
-def _prepare(
-    images: Mapping[str, torch.Tensor], model: Model, mask: torch.Tensor | None, *how: Any
-) -> Job:
-    """editing.prepare, imported by the first run."""
-    from . import editing
-
-    return editing.prepare(images, model, editing.Area(mask, *how))

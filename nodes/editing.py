@@ -157,7 +157,7 @@ def _decoded(
 
     Views of the one tensor, where nothing was fitted.
     """
-    files = [result.image for result in results if result is not None]
-    together, notes = tensors.decode_batch(list(files))
-    pictures = iter([tensors.decode(file)[0] for file in files] if notes else together.unbind(0))
-    return together, [None if result is None else next(pictures) for result in results], notes
+    pictures = [tensors.decode(result.image)[0] for result in results if result is not None]
+    together, notes = tensors.join(pictures)
+    left = iter(pictures if notes else together.unbind(0))
+    return together, [None if result is None else next(left) for result in results], notes
