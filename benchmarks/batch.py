@@ -2,7 +2,7 @@
 
 `python -m mai_image.benchmarks.batch [--count 16] [--repeat 3] [--scale 1,8,64]`
 
-The emulator runs in a process of its own and has painted every picture before the clock starts.
+The emulator runs in a process of its own and has painted every image before the clock starts.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from . import pack
 
 pack.ready()
 
-import httpx  # noqa: E402
-import torch  # noqa: E402
-from torch import Tensor  # noqa: E402
+import httpx
+import torch
+from torch import Tensor
 
-from ..mai import files  # noqa: E402
-from ..mai.foundry import GENERATIONS  # noqa: E402
-from ..mai.messages import Generate  # noqa: E402
-from ..mai.profiles import Profiles  # noqa: E402
-from ..mai.service import Service  # noqa: E402
-from ..nodes import images  # noqa: E402
-from . import chains, measure  # noqa: E402
-from .measure import Table  # noqa: E402
+from ..mai.client import Client
+from ..mai.disk import files
+from ..mai.profiles import Profiles
+from ..mai.providers import GENERATIONS
+from ..mai.types import Generate
+from ..nodes.imaging import codec as images
+from . import chains, measure
+from .measure import Table
 
 SIDE = 1024
 MODEL = chains.MODEL
@@ -60,7 +60,7 @@ requests_a_minute = 60000
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
-    """The address of a service in another process that answers at once with a ready picture."""
+    """The address of a service in another process that answers at once with a ready image."""
     command = [sys.executable, "-m", "mai_image.benchmarks.ready_made", str(SIDE)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -71,12 +71,12 @@ def server() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def service(url: str) -> Iterator[Service]:
+def client_for(url: str) -> Iterator[Client]:
     """The client on a fresh folder: store, ledger and quota as in ComfyUI."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         (path / "profiles.toml").write_text(PROFILE.format(url=url), encoding="utf-8")
-        client = Service(path, Profiles(path, {}))
+        client = Client(path, Profiles(path, {}))
         try:
             yield client
         finally:
@@ -86,16 +86,16 @@ def service(url: str) -> Iterator[Service]:
 _seed = iter(range(10**9))
 
 
-async def ours(client: Service, count: int) -> Tensor:
+async def ours(client: Client, count: int) -> Tensor:
     """As MAI Generate does it: everything asked for at once, decoded together."""
-    messages = [Generate(MODEL, "a lake", SIDE, SIDE, next(_seed)) for _ in range(count)]
-    futures = [asyncio.wrap_future(client.submit(message, "bench")) for message in messages]
+    requests = [Generate(MODEL, "a lake", SIDE, SIDE, next(_seed)) for _ in range(count)]
+    futures = [asyncio.wrap_future(client.submit(request, "bench")) for request in requests]
     results = await asyncio.gather(*futures)
     batch, _ = await asyncio.to_thread(images.decode_batch, [one.image for one in results])
     return batch
 
 
-async def without_fsync(client: Service, count: int) -> Tensor:
+async def without_fsync(client: Client, count: int) -> Tensor:
     """The same, but nothing waits for the disk: what a machine with a better one would take."""
     _synchronous(client, "OFF")
     try:
@@ -105,7 +105,7 @@ async def without_fsync(client: Service, count: int) -> Tensor:
         _synchronous(client, "FULL")
 
 
-def _synchronous(client: Service, how: str) -> None:
+def _synchronous(client: Client, how: str) -> None:
     with client.ledger._database.read() as sql:
         sql.execute(f"PRAGMA synchronous={how}")
 
@@ -166,7 +166,7 @@ class Blocks:
 
 def tables(count: int = 16, repeat: int = 3) -> list[Table]:
     """The batch, and the longest block of the loop with it."""
-    with server() as url, service(url) as client:
+    with server() as url, client_for(url) as client:
         works: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
             NAIVE: lambda: one_by_one(url, count),
             AT_ONCE: lambda: at_once(url, count),
@@ -203,15 +203,15 @@ def _blocks(found: dict[str, Blocks]) -> Table:
     return Table(f"Longest block of the event loop meanwhile, median of {BLOCK_RUNS}", rows, note)
 
 
-def _run(client: Service, count: int) -> Tensor:
+def _run(client: Client, count: int) -> Tensor:
     return asyncio.run(ours(client, count))
 
 
 def scale(counts: Sequence[int] = (1, 8, 64)) -> str:
-    """Milliseconds and megabytes a picture as the batch grows."""
+    """Milliseconds and megabytes an image as the batch grows."""
     head = f"  {'images':>8}{'ms each':>10}{'MB each':>10}"
-    lines = ["Cost of a picture by the size of the batch", head]
-    with server() as url, service(url) as client:
+    lines = ["Cost of an image by the size of the batch", head]
+    with server() as url, client_for(url) as client:
         asyncio.run(ours(client, 2))
         for count in counts:
             began = time.perf_counter()
@@ -219,12 +219,12 @@ def scale(counts: Sequence[int] = (1, 8, 64)) -> str:
             taken = time.perf_counter() - began
             lines.append(f"  {count:8}{taken * 1000 / count:10.1f}{peak / count:10.1f}")
     tensor = SIDE * SIDE * 12 / 1e6
-    return "\n".join([*lines, f"  ({tensor:.1f} MB of a picture are the tensor itself)", ""])
+    return "\n".join([*lines, f"  ({tensor:.1f} MB of an image are the tensor itself)", ""])
 
 
 def first_call() -> str:
-    """A new service's first picture, and the later ones."""
-    with server() as url, service(url) as client:
+    """A new service's first image, and the later ones."""
+    with server() as url, client_for(url) as client:
         taken = []
         for _ in range(6):
             began = time.perf_counter()

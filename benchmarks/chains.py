@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ..mai import foundry, lifted
-from ..mai.messages import Edit, Generate
-from ..mai.wire import HttpAnswer
-from ..nodes import fast_png, images
+from ..mai.http import HttpAnswer
+from ..mai.providers import base64_field as lifted
+from ..mai.providers import foundry
+from ..mai.types import Edit, Generate
+from ..nodes.imaging import codec as images
+from ..nodes.imaging import fast_png
 
 MODEL = "MAI-Image-2.6"
 SENT = 1024 * 1024
@@ -29,7 +31,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def painting(width: int, height: int) -> Pixels:
-    """Soft shapes with fine grain: as PNG 1.4 bytes a pixel, as the service's pictures."""
+    """Soft shapes with fine grain: as PNG 1.4 bytes a pixel, as the service's images."""
     random = np.random.default_rng(width)
     coarse = random.normal(128, 60, (height // 64 + 1, width // 64 + 1, 3)).astype(np.float32)
     planes = [
@@ -49,24 +51,24 @@ def png(pixels: Pixels, level: int = 6) -> bytes:
     return buffer.getvalue()
 
 
-def answer_of(picture: bytes) -> bytes:
+def answer_of(image: bytes) -> bytes:
     """The body of a good answer."""
     usage = {"num_input_text_tokens": 9, "num_input_image_tokens": 0, "num_output_tokens": 1024}
-    data = [{"b64_json": base64.b64encode(picture).decode("ascii")}]
+    data = [{"b64_json": base64.b64encode(image).decode("ascii")}]
     return json.dumps({"created": 1, "data": data, "usage": usage}).encode("ascii")
 
 
 def naive_answer(body: bytes) -> Tensor:
     """As most packs do it."""
     data = base64.b64decode(json.loads(body)["data"][0]["b64_json"])
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
-    return torch.from_numpy(np.array(picture).astype(np.float32) / 255)[None]
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    return torch.from_numpy(np.array(image).astype(np.float32) / 255)[None]
 
 
 def our_answer(body: bytes, width: int, height: int) -> Tensor:
     """From the answer's bytes to what the node gives out; the store lies in between."""
-    message = Generate(MODEL, "a picture", width, height)
-    result = foundry.read(HttpAnswer(200, {}, body), message)
+    request = Generate(MODEL, "an image", width, height)
+    result = foundry.read(HttpAnswer(200, {}, body), request)
     return images.decode(result.image)
 
 
@@ -127,10 +129,10 @@ def naive_request(image: Tensor) -> bytes:
     """As core's nodes shrink and encode: through floats and back, Pillow's Lanczos, PNG level 6."""
     height, width = images.shrunk(image.shape[0], image.shape[1], SENT)
     levels = np.clip(255.0 * image.numpy(), 0, 255).astype(np.uint8)
-    picture = Image.fromarray(levels)
-    if (width, height) != picture.size:
-        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    small = torch.from_numpy(np.array(picture).astype(np.float32) / 255)
+    small_image = Image.fromarray(levels)
+    if (width, height) != small_image.size:
+        small_image = small_image.resize((width, height), Image.Resampling.LANCZOS)
+    small = torch.from_numpy(np.array(small_image).astype(np.float32) / 255)
     buffer = io.BytesIO()
     Image.fromarray((small.numpy() * 255).astype(np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()

@@ -15,11 +15,11 @@ from . import pack
 
 pack.ready()
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+import numpy as np
+import torch
 
-from . import chains, measure  # noqa: E402
-from .measure import Table  # noqa: E402
+from . import chains, measure
+from .measure import Table
 
 SIZES = ((1024, 1024), (1536, 1600))
 """Width and height of answers: 1 and 2.4 megapixels."""
@@ -91,11 +91,11 @@ def _table(kind: str, width: int, height: int, repeat: int, peaks: bool) -> Tabl
 
 
 def _peaks(kind: str, pixels: chains.Pixels) -> dict[str, float]:
-    """Megabytes of the ways that have an aim, each in a process that finds its picture in a file:
+    """Megabytes of the ways that have an aim, each in a process that finds its image in a file:
     painting one would leave memory behind that the way could use unseen."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "picture.npy"
+        file = Path(folder) / "image.npy"
         np.save(file, pixels)
         for name in (NAIVE, *AIMS[kind]):
             found[name] = measure.peak_in_child("image_path", "--peak", kind, str(file), name)
@@ -103,7 +103,7 @@ def _peaks(kind: str, pixels: chains.Pixels) -> dict[str, float]:
 
 
 def _peak(kind: str, file: Path, name: str) -> float:
-    """Megabytes of one way, after it has run once on a picture too small to leave traces."""
+    """Megabytes of one way, after it has run once on an image too small to leave traces."""
     WAYS[kind](chains.painting(64, 64))[name]()
     return measure.peak_of(WAYS[kind](np.load(file))[name])
 

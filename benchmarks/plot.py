@@ -16,8 +16,8 @@ INK, GREY, BAR, MISS, AIM = "#222222", "#999999", "#2f6fb5", "#c0392b", "#e0a000
 def draw(tables: Sequence[Table], file: Path) -> None:
     """One bar a row: its share of the naive way's time, 1.0 at the right; a line marks the aim."""
     lines = sum(len(table.rows) + 2 for table in tables)
-    picture = Image.new("RGB", (WIDTH, lines * LINE + LINE), "white")
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
+    image = Image.new("RGB", (WIDTH, lines * LINE + LINE), "white")
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(15)
     unit, y = (WIDTH - LEFT - RIGHT) / 1.2, LINE // 2
     for table in tables:
         pen.text((12, y), f"{table.title} (share of the first way's time)", INK, font)
@@ -32,4 +32,4 @@ def draw(tables: Sequence[Table], file: Path) -> None:
                 pen.line((at, y, at, y + LINE - 3), AIM, 3)
             y += LINE
         y += LINE
-    picture.save(file)
+    image.save(file)

@@ -1,4 +1,4 @@
-"""What a picture costs in one prompt of few and of a thousand, in a real ComfyUI.
+"""What an image costs in one prompt of few and of a thousand, in a real ComfyUI.
 
 `python -m mai_image.benchmarks.prompt [--plan 10x1,100x1,16x64]`: NODESxBATCH each, all nodes in
 one prompt, on a service that answers at once. Beside it, a prompt with as many of ComfyUI's own
@@ -39,7 +39,7 @@ class Taken:
 
 
 def paid(nodes: int, count: int) -> Graph:
-    """Nodes that make `count` pictures each, none of which was made before."""
+    """Nodes that make `count` images each, none of which was made before."""
     graph: Graph = {}
     for number in range(nodes):
         graph[f"{number}"] = _node(
@@ -107,7 +107,7 @@ def report(comfyui: ComfyUI, plan: Sequence[tuple[int, int]]) -> str:
             lines.append(
                 f"  {nodes:8}{images:8}{each:13.1f}{bare:15.1f}{taken.peak / images:13.1f}"
             )
-    note = f"  ({TENSOR:.1f} MB of a picture are the tensor, which ComfyUI keeps)"
+    note = f"  ({TENSOR:.1f} MB of an image are the tensor, which ComfyUI keeps)"
     return "\n".join([*lines, note, ""])
 
 

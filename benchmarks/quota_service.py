@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from .quota_servers import KINDS, Server, bound
 from .virtual_time import VirtualLoop
 
-PICTURES = 100
+IMAGES = 100
 P50, P95, LONGEST = 32.0, 48.0, 106.0
-"""Seconds a picture of 2.6 at 1024 x 1024 takes (MAI_API.md section 5)."""
+"""Seconds an image of 2.6 at 1024 x 1024 takes (MAI_API.md section 5)."""
 TRAVEL, JITTER = 0.05, 0.01
 """Seconds from here to the server, one way, and how much more at most: an assumption."""
 
@@ -27,7 +27,7 @@ class Case:
     seed: int = 0
     retry_after: str = "whole"
     latency: float = P50
-    pictures: int = PICTURES
+    images: int = IMAGES
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Service:
         spread = math.log(P95 / P50) / 1.645
         draw = self._random.lognormvariate
         self._latencies = [
-            scale * min(LONGEST, draw(math.log(P50), spread)) for _ in range(case.pictures)
+            scale * min(LONGEST, draw(math.log(P50), spread)) for _ in range(case.images)
         ]
         self._phase = self._random.random()
         self._server = self._new_server()

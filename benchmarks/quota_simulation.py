@@ -1,9 +1,9 @@
-"""100 pictures against every kind of rate limiter, on a virtual clock: the real `mai.quota.Quota`
+"""100 images against every kind of rate limiter, on a virtual clock: the real `mai.quota.Quota`
 beside the usual ways.
 
 `python -m mai_image.benchmarks.quota_simulation [--quotas 2,12,60,90] [--seeds 5]` prints, as
 median/worst over the seeds (latencies and phases of fixed windows), the makespan over the best
-possible one and the number of refusals per 100 pictures.
+possible one and the number of refusals per 100 images.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..mai.quota import Lane, Quota
+from ..mai.rate_limit import Deployment, RateLimiter
 from .quota_servers import KINDS, SMOOTH
 from .quota_service import Case, Outcome, Service
-from .quota_usual import USUAL, Picture, Policy
+from .quota_usual import USUAL, Call, Policy
 from .virtual_time import VirtualLoop, run
 
 QUOTAS = (2, 12, 60, 90)
@@ -27,15 +27,15 @@ COMPARED = 60
 """The quota, requests a minute, at which all policies are set side by side."""
 RATIO_SMOOTH, RATIO_OTHERS = 1.05, 1.4
 REFUSALS_KNOWN, REFUSALS_LEARNED = 5, 10
-"""The aims: makespan over the bound at most, refusals per 100 pictures fewer than."""
+"""The aims: makespan over the bound at most, refusals per 100 images fewer than."""
 
 
-def ours(case: Case, loop: VirtualLoop, file: Path) -> Picture:
+def ours(case: Case, loop: VirtualLoop, file: Path) -> Call:
     """This package's policy, through the real queue and file."""
-    quota = Quota(file, clock=loop.time, tick=20.0)
-    lane = Lane("deployment", case.quota if case.known else None)
+    quota = RateLimiter(file, clock=loop.time, tick=20.0)
+    lane = Deployment("deployment", case.quota if case.known else None)
 
-    async def picture(service: Service) -> bool:
+    async def image(service: Service) -> bool:
         first = False
         while True:
             await quota.acquire([lane], first=first)
@@ -46,17 +46,17 @@ def ours(case: Case, loop: VirtualLoop, file: Path) -> Picture:
             quota.refused(lane, retry_after)
             first = True
 
-    return picture
+    return image
 
 
 def simulate(case: Case, policy: Policy = ours) -> Outcome:
-    """Get all pictures of a case, asked for at once, by one policy."""
+    """Get all images of a case, asked for at once, by one policy."""
     loop = VirtualLoop()
     service = Service(case, loop)
 
     async def everything(file: Path) -> int:
-        picture = policy(case, loop, file)
-        got = await asyncio.gather(*(picture(service) for _ in range(case.pictures)))
+        image = policy(case, loop, file)
+        got = await asyncio.gather(*(image(service) for _ in range(case.images)))
         return got.count(False)
 
     with tempfile.TemporaryDirectory() as folder:

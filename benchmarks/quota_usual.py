@@ -1,4 +1,4 @@
-"""The usual ways to keep to a rate limit, for comparison. Each gives a maker of pictures."""
+"""The usual ways to keep to a rate limit, for comparison. Each gives a maker of images."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 from .quota_service import Case, Service
 from .virtual_time import VirtualLoop
 
-Picture = Callable[[Service], Awaitable[bool]]
-"""Gets one picture from the service: whether it came."""
-Policy = Callable[[Case, VirtualLoop, Path], Picture]
+Call = Callable[[Service], Awaitable[bool]]
+"""Gets one image from the service: whether it came."""
+Policy = Callable[[Case, VirtualLoop, Path], Call]
 
 GIVE_UP = 20_000
-"""Refusals of a run after which a policy is taken to starve: the rest of its pictures fail."""
+"""Refusals of a run after which a policy is taken to starve: the rest of its images fail."""
 
 
 def _backing_off(limit: int | None) -> Policy:
     """All at once; jittered exponential backoff, up to 8 s and `limit` times as SDKs do, or up to
     60 s without end (None)."""
 
-    def policy(case: Case, loop: VirtualLoop, file: Path) -> Picture:
+    def policy(case: Case, loop: VirtualLoop, file: Path) -> Call:
         noise = random.Random(case.seed + 1)
 
-        async def picture(service: Service) -> bool:
+        async def image(service: Service) -> bool:
             tries = 0
             while limit is None or tries <= limit:
                 passed, _ = await service.call()
@@ -38,45 +38,45 @@ def _backing_off(limit: int | None) -> Policy:
                 tries += 1
             return False
 
-        return picture
+        return image
 
     return policy
 
 
-def sequential(case: Case, loop: VirtualLoop, file: Path) -> Picture:
+def sequential(case: Case, loop: VirtualLoop, file: Path) -> Call:
     """One call after the other; a refused one waits for its Retry-After."""
     one = asyncio.Lock()
 
-    async def picture(service: Service) -> bool:
+    async def image(service: Service) -> bool:
         async with one:
             return await _patiently(service)
 
-    return picture
+    return image
 
 
-def retry_after(case: Case, loop: VirtualLoop, file: Path) -> Picture:
+def retry_after(case: Case, loop: VirtualLoop, file: Path) -> Call:
     """All at once; each refused call waits for its own Retry-After."""
     return _patiently
 
 
-def sliding_window(case: Case, loop: VirtualLoop, file: Path) -> Picture:
+def sliding_window(case: Case, loop: VirtualLoop, file: Path) -> Call:
     """The quota in every 60 s by this side's clock, as most limiters do it."""
     return _limited(case, loop, lambda starts: starts[-case.quota] + 60.0, case.quota)
 
 
-def evenly_paced(case: Case, loop: VirtualLoop, file: Path) -> Picture:
+def evenly_paced(case: Case, loop: VirtualLoop, file: Path) -> Call:
     """60 / quota seconds between two calls."""
     return _limited(case, loop, lambda starts: starts[-1] + 60.0 / case.quota, 1)
 
 
-def shared_pause(case: Case, loop: VirtualLoop, file: Path) -> Picture:
+def shared_pause(case: Case, loop: VirtualLoop, file: Path) -> Call:
     """A bucket of the whole quota, 50 ms between starts; a 429 empties it and pauses everyone."""
     even = 60.0 / case.quota
     burst = (case.quota - 1) * even
     one = asyncio.Lock()
     full_at = next_at = 0.0
 
-    async def picture(service: Service) -> bool:
+    async def image(service: Service) -> bool:
         nonlocal full_at, next_at
         while True:
             async with one:
@@ -90,7 +90,7 @@ def shared_pause(case: Case, loop: VirtualLoop, file: Path) -> Picture:
             next_at = max(next_at, loop.time() + (pause or 1.0))
             full_at = loop.time() + burst + even
 
-    return picture
+    return image
 
 
 backoff_twice = _backing_off(2)
@@ -99,11 +99,11 @@ backoff = _backing_off(None)
 
 def _limited(
     case: Case, loop: VirtualLoop, turn: Callable[[list[float]], float], count: int
-) -> Picture:
+) -> Call:
     starts: list[float] = []
     one = asyncio.Lock()
 
-    async def picture(service: Service) -> bool:
+    async def image(service: Service) -> bool:
         while True:
             async with one:
                 if len(starts) >= count:
@@ -114,7 +114,7 @@ def _limited(
                 return passed
             await asyncio.sleep(wait or 1.0)
 
-    return picture
+    return image
 
 
 async def _patiently(service: Service) -> bool:

@@ -1,4 +1,4 @@
-"""The emulator with one picture painted beforehand, for every request the same.
+"""The emulator with one image painted beforehand, for every request the same.
 
 `python -m mai_image.benchmarks.ready_made 1024` prints its address and runs until it is ended. What
 is measured with it is the client's part: to paint a landscape takes longer than to decode it.
@@ -15,11 +15,11 @@ from ..emulator import paint
 
 
 def main(side: int) -> None:
-    """Serve a picture of side x side."""
-    picture = paint.landscape(bytes(32), (side, side))
-    data = paint.png(picture)
+    """Serve an image of side x side."""
+    image = paint.landscape(bytes(32), (side, side))
+    data = paint.png(image)
     with (
-        mock.patch.object(paint, "paint", return_value=picture),
+        mock.patch.object(paint, "paint", return_value=image),
         mock.patch.object(paint, "png", return_value=data),
         emulator.start() as service,
     ):

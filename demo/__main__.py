@@ -149,7 +149,7 @@ def _in_comfyui(graph: Graph, comfyui: ComfyUI, options: argparse.Namespace) -> 
 
 
 def _in_process(graph: Graph, options: argparse.Namespace) -> Outcome:
-    from . import inprocess  # imports torch, which a ComfyUI has for itself
+    from . import inprocess
 
     folder = Path(tempfile.mkdtemp(prefix="mai-demo-"))
     try:

@@ -9,8 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from ..mai.messages import Edit, Generate, Reference
 from ..mai.models import BY_NAME, Model
+from ..mai.types import Edit, Generate, Reference
 
 Graph = dict[str, Any]
 

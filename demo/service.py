@@ -17,7 +17,7 @@ from .find import NotUsable
 from .launch import free_port
 
 LATENCY = 1.5
-"""Seconds that the emulator takes for a picture: long enough to see calls run side by side."""
+"""Seconds that the emulator takes for an image: long enough to see calls run side by side."""
 
 _ACCOUNT_NAMES = (
     "DEPLOYMENT_NAME",

@@ -1,4 +1,4 @@
-"""Bodies of answers: the picture as the service sends it, and every way to get that wrong."""
+"""Bodies of answers: the image as the service sends it, and every way to get that wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HUGE_BYTES = 70 * 2**20
 """Over the 64 MiB that a client should take."""
 
 BOMB_SIDE = 30_000
-"""Pixels a side of the picture that a few bytes claim to be."""
+"""Pixels a side of the image that a few bytes claim to be."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,14 @@ def success(
 ) -> Answer:
     """A 200. `kind` is one of directives.ANSWERS or None; `url` publishes a file and says where.
 
-    The kinds that are no picture at all are made of the good answer, so that they look like it.
+    The kinds that are no image at all are made of the good answer, so that they look like it.
     """
     if kind == "html":
         return Answer(200, PAGE, HTML)
     if kind in ("garbage", "empty-body"):
         return Answer(200, GARBAGE if kind == "garbage" else b"")
     width, height = image.size
-    file = picture(image, kind)
+    file = image_file(image, kind)
     whole: dict[str, object] = {
         "created": int(time.time()),
         "model": model,
@@ -107,7 +107,7 @@ def _usage(usage: Tokens, form: str) -> dict[str, object]:
 def _data(file: bytes, kind: str | None, url: Callable[[bytes], str]) -> list[dict[str, object]]:
     if kind == "empty-data":
         return []
-    if kind == "no-picture":
+    if kind == "no-image":
         return [{}]
     if kind == "url":
         return [{"url": url(file)}]
@@ -121,10 +121,10 @@ def _data(file: bytes, kind: str | None, url: Callable[[bytes], str]) -> list[di
     return [{"b64_json": text}]
 
 
-def picture(image: Image.Image, kind: str | None) -> bytes:
+def image_file(image: Image.Image, kind: str | None) -> bytes:
     """The file: a good PNG, or one of another kind."""
-    if kind == "not-a-picture":
-        return b"This is no picture. " * 50
+    if kind == "not-a-image":
+        return b"This is no image. " * 50
     if kind == "bomb":
         return _bomb()
     if kind == "jpeg":
@@ -138,11 +138,11 @@ def picture(image: Image.Image, kind: str | None) -> bytes:
         grey = image.convert("L").convert("I").point(lambda value: value * 257)
         return paint.png(grey.convert("I;16"))
     data = paint.png(image)
-    return data[: len(data) // 2] if kind == "truncated-picture" else data
+    return data[: len(data) // 2] if kind == "truncated-image" else data
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:
-    """The file of a picture as "png", "jpeg" or "webp"."""
+    """The file of an image as "png", "jpeg" or "webp"."""
     if kind == "png":
         return paint.png(image)
     buffer = io.BytesIO()
@@ -156,7 +156,7 @@ def spoilt(file: bytes, kind: str) -> bytes:
     if kind in plain:
         return plain[kind]
     with Image.open(io.BytesIO(file)) as image:
-        return picture(image.convert("RGB"), kind)
+        return image_file(image.convert("RGB"), kind)
 
 
 def _bomb() -> bytes:

@@ -45,7 +45,7 @@ def build(state: State) -> web.Application:
     app.router.add_get(oauth.APP_SERVICE_PATH, oauth.app_service)
     app.router.add_get(oauth.IMDS_PATH, oauth.imds)
     app.router.add_get(f"{CONTROL}log", _log)
-    app.router.add_get(f"{CONTROL}pictures/{{name}}", _picture)
+    app.router.add_get(f"{CONTROL}images/{{name}}", _image)
     return app
 
 
@@ -113,8 +113,8 @@ async def _log(request: web.Request) -> web.StreamResponse:
     return web.json_response(state_of(request).log.as_json())
 
 
-async def _picture(request: web.Request) -> web.StreamResponse:
-    picture = state_of(request).published(request.match_info["name"])
-    if picture is None:
-        raise web.HTTPNotFound(text="This picture isn't kept any longer.")
-    return web.Response(body=picture, content_type="image/png")
+async def _image(request: web.Request) -> web.StreamResponse:
+    image = state_of(request).published(request.match_info["name"])
+    if image is None:
+        raise web.HTTPNotFound(text="This image isn't kept any longer.")
+    return web.Response(body=image, content_type="image/png")

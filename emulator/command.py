@@ -82,7 +82,7 @@ def introduction(service: Emulator, host: str) -> str:
     ]
     lines += ["", f"Requests and what they would have cost: {service.url}/emulator/log"]
     if not _is_loopback(host):
-        lines.append("Other machines can reach it: prompts and pictures are open to all of them.")
+        lines.append("Other machines can reach it: prompts and images are open to all of them.")
     lines.append("Ctrl+C ends it.")
     return "\n".join(lines)
 

@@ -12,13 +12,13 @@ A directive is words with white space between them, each `name=value`. It stands
 the server's own.
 
 `fault` takes
-    status=N                answer with this status (200 to 599) instead of a picture
+    status=N                answer with this status (200 to 599) instead of an image
     body=envelope|html|empty|garbage    what stands in that answer (default envelope)
     code=WORD               the envelope's error code
     retry-after=S, retry-after-date=S   that header, in seconds or as a HTTP date S seconds ahead
     location=URL            that header, for a redirect
     answer=KIND             a 200 that isn't as it should be: see ANSWERS
-    size=WxH                a picture of this size, whatever was asked
+    size=WxH                an image of this size, whatever was asked
     reset=WHEN              reset the connection: see RESETS
     cut=N or cut=P%         close the connection after that much of the answer's body
     drip=N                  send the body at N bytes a second
@@ -29,7 +29,7 @@ the server's own.
                             it gets another status than 200, or a block, or no data
 
 `edit` takes
-    shift=DX,DY             move the picture by so many pixels, right and down (fractions too)
+    shift=DX,DY             move the image by so many pixels, right and down (fractions too)
     recolour=R,G,B          multiply each channel
     rescale=F               enlarge the content by F around the centre; the size stays
     aspect=W:H              return about 1 megapixel in this aspect
@@ -58,9 +58,9 @@ from .job_words import JobWords
 from .values import MAX_SIDE, Cut, DirectiveError
 
 ANSWERS = (
-    "block-prompt", "block-result", "block-list", "empty-data", "no-picture", "wrong-shape", "list",
-    "garbage", "html", "empty-body", "cut-json", "truncated-base64", "bad-base64", "not-a-picture",
-    "truncated-picture", "url", "jpeg", "alpha", "grey", "palette", "16-bit", "bomb", "huge",
+    "block-prompt", "block-result", "block-list", "empty-data", "no-image", "wrong-shape", "list",
+    "garbage", "html", "empty-body", "cut-json", "truncated-base64", "bad-base64", "not-a-image",
+    "truncated-image", "url", "jpeg", "alpha", "grey", "palette", "16-bit", "bomb", "huge",
 )  # fmt: skip
 """The kinds of `answer=`; answers.py says what each is."""
 

@@ -16,14 +16,7 @@ from aiohttp import web
 from ..mai.models import Model
 from . import paint, refusal, rules
 from .answers import Answer, of_fault, of_refusal, success
-from .directives import (
-    Directives,
-    Edits,
-    Fault,
-    in_prompt,
-    parse_edits,
-    parse_latency,
-)
+from .directives import Directives, Edits, Fault, in_prompt, parse_edits, parse_latency
 from .faults import Candidate
 from .reading import Form, Upload, read_form, read_json
 from .record import Entry, File
@@ -199,10 +192,10 @@ async def _answer(
 def _publisher(
     state: State, request: web.Request, painting: paint.Painting
 ) -> Callable[[bytes], str]:
-    def publish(picture: bytes) -> str:
+    def publish(image: bytes) -> str:
         name = painting.digest().hex()[:32] + ".png"
-        state.publish(name, picture)
-        return str(request.url.origin() / "emulator" / "pictures" / name)
+        state.publish(name, image)
+        return str(request.url.origin() / "emulator" / "images" / name)
 
     return publish
 

@@ -35,7 +35,7 @@ _LOGGED = 60
 
 @dataclass(frozen=True)
 class Order:
-    """An order that passed. `ratio` is width / height, None where the picture or the model
+    """An order that passed. `ratio` is width / height, None where the image or the model
     chooses; `uploads` are the files of its data URIs."""
 
     prompt: str
@@ -73,12 +73,12 @@ def order(fields: Mapping[str, object], edit: bool) -> Order:
 
 
 def measured(order: Order) -> tuple[tuple[int, int], ...]:
-    """The sizes of the order's pictures."""
+    """The sizes of the order's images."""
     return tuple(measure(upload) for upload in order.uploads)
 
 
 def size(order: Order, sizes: tuple[tuple[int, int], ...]) -> tuple[int, int]:
-    """The size of the picture that is made: about 1 megapixel."""
+    """The size of the image that is made: about 1 megapixel."""
     ratio = order.ratio
     if ratio is None and sizes:
         ratio = sizes[0][0] / sizes[0][1]

@@ -4,11 +4,11 @@
     queued=S, processing=S      seconds in each state (default: the server's)
     end=completed|failed|error  how it ends (default completed)
     reason=WORDS                the text of a job that failed; underscores become spaces
-    media=url|list|data|foreign|none    where the picture is: an address on this server as a text or
+    media=url|list|data|foreign|none    where the image is: an address on this server as a text or
                                 in a list (default), a data URI, an address elsewhere, nowhere
     forget=K                    the job is unknown (404) from poll number K on
     id=yes|no                   whether the order's answer names the job (default yes)
-`poll` and `media` take the words of `fault`, for each status request and each fetch of the picture;
+`poll` and `media` take the words of `fault`, for each status request and each fetch of the image;
 their first=K counts by job.
 """
 

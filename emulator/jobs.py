@@ -1,4 +1,4 @@
-"""The jobs of the Pixazo gateway: what was ordered, in which state it is, and its picture."""
+"""The jobs of the Pixazo gateway: what was ordered, in which state it is, and its image."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .job_words import JobWords
 from .options import Options
 
 MAX_JOBS = 256
-"""Jobs that are kept, with their pictures."""
+"""Jobs that are kept, with their images."""
 
-FOREIGN = "https://media.example.com/picture.png"
-"""Where a picture is for `media=foreign`; nothing is ever asked there."""
+FOREIGN = "https://media.example.com/image.png"
+"""Where an image is for `media=foreign`; nothing is ever asked there."""
 
 STATUS_PATH = "/v2/requests/status/"
 MEDIA_PATH = "/media/"
@@ -25,13 +25,13 @@ MEDIA_PATH = "/media/"
 
 @dataclass
 class Job:
-    """One order. `begun` is in seconds of the emulator's clock, `picture` the file."""
+    """One order. `begun` is in seconds of the emulator's clock, `image` the file."""
 
     words: JobWords
     queued: float
     processing: float
     begun: float
-    picture: bytes = field(repr=False)
+    image: bytes = field(repr=False)
     media_type: str
     poll_fault: Fault | None = None
     media_fault: Fault | None = None
@@ -59,18 +59,18 @@ class Jobs:
     def begin(
         self,
         words: JobWords,
-        picture: bytes,
+        image: bytes,
         media_type: str,
         faults: tuple[Fault | None, Fault | None],
     ) -> Job:
-        """Take an order; `faults` are those of its polls and of its picture."""
+        """Take an order; `faults` are those of its polls and of its image."""
         options = self._options
         job = Job(
             words,
             options.queued if words.queued is None else words.queued,
             options.processing if words.processing is None else words.processing,
             self._clock(),
-            picture,
+            image,
             media_type,
             *faults,
         )
@@ -101,16 +101,16 @@ class Jobs:
         if status == "COMPLETED":
             report["output"] = output(job, origin)
         elif ended:
-            report["error"] = job.words.reason or "The model could not make the picture."
+            report["error"] = job.words.reason or "The model could not make the image."
         return report
 
 
 def output(job: Job, origin: str, inline: bool = False) -> dict[str, object]:
-    """Where the picture is, or with `inline` the picture itself."""
+    """Where the image is, or with `inline` the image itself."""
     kind = "data" if inline else job.words.media
     url = f"{origin}{MEDIA_PATH}{job.id}.{job.media_type.partition('/')[2]}"
     if kind == "data":
-        encoded = base64.b64encode(job.picture).decode("ascii")
+        encoded = base64.b64encode(job.image).decode("ascii")
         url = f"data:{job.media_type};base64,{encoded}"
     elif kind == "foreign":
         url = FOREIGN

@@ -1,4 +1,4 @@
-"""The panel of text that marks a picture as emulated."""
+"""The panel of text that marks an image as emulated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WIDE_FONTS = (
 """What Linux, Windows and macOS have for other scripts, the widest first."""
 
 PANEL_HEIGHT = 0.46
-"""The panel's share of the picture's height, at most."""
+"""The panel's share of the image's height, at most."""
 
 
 class Face:

@@ -1,4 +1,4 @@
-"""Pictures: a painted landscape for a generation, the changed first reference for an edit.
+"""Images: a painted landscape for a generation, the changed first reference for an edit.
 
 The same request gives the same bytes: everything is drawn from a hash of it (see `Painting`).
 """
@@ -28,7 +28,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Painting:
-    """All that a picture depends on. `size` is (width, height) in pixels, `references` are whole
+    """All that an image depends on. `size` is (width, height) in pixels, `references` are whole
     files in their order (none for a generation), `nonce` tells equal requests apart."""
 
     model: str
@@ -55,7 +55,7 @@ class Painting:
 
 
 def paint(painting: Painting) -> Image.Image:
-    """The picture, RGB, with its mark. Raises OSError where the first reference can't be read."""
+    """The image, RGB, with its mark. Raises OSError where the first reference can't be read."""
     digest = painting.digest()
     if painting.references:
         image = _edited(painting, digest)

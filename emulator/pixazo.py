@@ -1,6 +1,6 @@
-"""The Pixazo gateway: orders of MAI Image 2.5 and its edit, the status of a job, and its picture.
+"""The Pixazo gateway: orders of MAI Image 2.5 and its edit, the status of a job, and its image.
 
-Orders and polls want the key in Ocp-Apim-Subscription-Key and nothing else; the picture's address
+Orders and polls want the key in Ocp-Apim-Subscription-Key and nothing else; the image's address
 must be asked without any credential. A job that ends as ERROR isn't billed, every other one is.
 """
 
@@ -82,14 +82,14 @@ async def status(request: web.Request) -> web.StreamResponse:
 
 @_gateways_own
 async def media(request: web.Request) -> web.StreamResponse:
-    """GET /media/{job}.{kind}: the picture; a request that brings a credential is refused."""
+    """GET /media/{job}.{kind}: the image; a request that brings a credential is refused."""
     if any(name in request.headers for name in CREDENTIALS):
-        raise GatewayRefusal(400, "Bad Request", "A picture's address must not get a key.")
+        raise GatewayRefusal(400, "Bad Request", "An image's address must not get a key.")
     job = _job(request)
     fault = _strike(state_of(request), f"media {job.id}", job.media_fault)
-    body = job.picture
+    body = job.image
     if fault is not None and fault.answer is not None:
-        body = answers.spoilt(job.picture, fault.answer)
+        body = answers.spoilt(job.image, fault.answer)
     return await _send(request, Answer(200, body, job.media_type), fault)
 
 
@@ -133,9 +133,9 @@ async def _take(request: web.Request, *, edit: bool) -> web.StreamResponse:
     files = [upload.data for upload in order.uploads]
     painting = paint.Painting(MODEL, order.prompt, size, (), files, sizes)
     kind = order.output_format
-    picture = await state.work(lambda: answers.encoded(paint.paint(painting), kind))
+    image = await state.work(lambda: answers.encoded(paint.paint(painting), kind))
     faults = (words.poll, words.media)
-    job = state.jobs.begin(words.job or JobWords(), picture, f"image/{kind}", faults)
+    job = state.jobs.begin(words.job or JobWords(), image, f"image/{kind}", faults)
     return await _send(request, _receipt(request, job, order), fault)
 
 

@@ -26,7 +26,7 @@ class File:
 @dataclass
 class Entry:
     """One request. `status` is None until it is answered; `delivered` says that the whole answer
-    went out; `size` is that of the picture; `time` is Unix time, `seconds` until the answer's end.
+    went out; `size` is that of the image; `time` is Unix time, `seconds` until the answer's end.
     """
 
     number: int
@@ -74,7 +74,7 @@ class Log:
         return entry
 
     def bill(self, entry: Entry, usd: float) -> None:
-        """Charge for a request: once, when its picture is begun."""
+        """Charge for a request: once, when its image is begun."""
         with self._lock:
             entry.billed = True
             entry.billed_usd = usd

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False)
 class Refusal(Exception):
-    """An answer other than a picture. `headers` go with it (a 429's Retry-After)."""
+    """An answer other than an image. `headers` go with it (a 429's Retry-After)."""
 
     status: int
     code: str

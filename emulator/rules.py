@@ -9,14 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..mai.models import (
-    BY_NAME,
-    EDIT_PIXELS,
-    PIXELS_2X,
-    PROMPT_TOKENS,
-    STEP,
-    Model,
-)
+from ..mai.models import BY_NAME, EDIT_PIXELS, PIXELS_2X, PROMPT_TOKENS, STEP, Model
 from . import refusal
 from .options import Options
 from .tokens import text_tokens
@@ -62,7 +55,7 @@ four (three and `size`) are known to be refused so."""
 
 @dataclass(frozen=True)
 class Wish:
-    """A request that passed: `size` is what the picture will have, None where an edit's depends on
+    """A request that passed: `size` is what the image will have, None where an edit's depends on
     its first reference; `auto` and `grounding` are the options of 2.6 and later."""
 
     kind: str

@@ -24,7 +24,7 @@ from .record import Entry, Log
 Done = TypeVar("Done")
 
 MAX_PUBLISHED = 32
-"""Pictures that are kept for the `url` variant of an answer."""
+"""Images that are kept for the `url` variant of an answer."""
 
 
 class State:
@@ -48,14 +48,14 @@ class State:
         """Run what takes long (decoding, painting) beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._workers, task)
 
-    def publish(self, name: str, picture: bytes) -> None:
-        """Keep a picture for GET /emulator/pictures/NAME."""
-        self._published[name] = picture
+    def publish(self, name: str, image: bytes) -> None:
+        """Keep an image for GET /emulator/images/NAME."""
+        self._published[name] = image
         while len(self._published) > MAX_PUBLISHED:
             self._published.popitem(last=False)
 
     def published(self, name: str) -> bytes | None:
-        """A picture that was published, None where it isn't kept."""
+        """An image that was published, None where it isn't kept."""
         return self._published.get(name)
 
     def close(self) -> None:

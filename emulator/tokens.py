@@ -13,7 +13,7 @@ BYTES_PER_TOKEN = 4
 
 @dataclass(frozen=True)
 class Tokens:
-    """Of the prompt, of the references, of the picture."""
+    """Of the prompt, of the references, of the image."""
 
     text_in: int
     image_in: int
@@ -29,7 +29,7 @@ class Tokens:
 def count(prompt: str, references: Sequence[tuple[int, int]], size: tuple[int, int]) -> Tokens:
     """The tokens of a request; sizes are (width, height) in pixels.
 
-    A picture has width * height / 1024 (documented for the output, measured for references), here
+    An image has width * height / 1024 (documented for the output, measured for references), here
     rounded up.
     """
     images = sum(image_tokens(width * height) for width, height in references)
@@ -37,7 +37,7 @@ def count(prompt: str, references: Sequence[tuple[int, int]], size: tuple[int, i
 
 
 def image_tokens(pixels: int) -> int:
-    """The tokens of one picture."""
+    """The tokens of one image."""
     return -(-pixels // PIXELS_PER_TOKEN)
 
 

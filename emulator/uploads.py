@@ -1,4 +1,4 @@
-"""The pictures of an edit: whether they are what they claim, and how large."""
+"""The images of an edit: whether they are what they claim, and how large."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 MAX_SECONDS = 3600.0
 MAX_SIDE = 8192
-"""A picture of 8192 x 8192 is over the 64 megapixels that a client should decode."""
+"""An image of 8192 x 8192 is over the 64 megapixels that a client should decode."""
 
 
 class DirectiveError(ValueError):

@@ -82,8 +82,8 @@ class PromptError(InputError):
     """An empty prompt, or one that is too long."""
 
 
-class PictureError(InputError):
-    """Too many or too few reference pictures, or one that can't be read."""
+class ImageError(InputError):
+    """Too many or too few reference images, or one that can't be read."""
 
 
 class OptionError(InputError):
@@ -165,7 +165,7 @@ class ConnectionLostError(ServiceError):
 
 
 class AnswerError(ServiceError):
-    """A 200 whose body isn't a usable picture."""
+    """A 200 whose body isn't a usable image."""
 
     billed = Billed.PERHAPS
 

@@ -1,63 +1,60 @@
-"""Whose calls are in flight, and which of their processes are gone."""
+"""A call under way, and everybody who waits for it."""
 
 from __future__ import annotations
 
-import sqlite3
-from dataclasses import dataclass
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
-from .processes import Owner, alive, this_process
+from .profiles import Profile
+from .types import Progress, Request, Result
 
-FOREIGN_SECONDS = 3600.0
-"""A process of another machine or container can't be asked; no call of a living one is older."""
+logger = logging.getLogger(__name__)
 
-JOB_SECONDS = 7 * 86_400.0
-"""How long a job of a service with job ids can be resumed; then its call is perhaps billed."""
+T = TypeVar("T")
 
-
-def lives(owner: Owner, opened_at: float, now: float) -> bool:
-    """Whether the process that opened a call can still finish it."""
-    known = alive(owner)
-    return known if known is not None else now - opened_at < FOREIGN_SECONDS
-
-
-def elsewhere(sql: sqlite3.Connection, key: str, now: float) -> bool:
-    """Whether another living process has the request `key` in flight."""
-    rows = sql.execute(
-        "SELECT machine, pid, started, opened_at FROM calls WHERE key = ? AND outcome IS NULL",
-        (key,),
-    ).fetchall()
-    me = this_process()
-    return any(
-        owner != me and lives(owner, opened_at, now)
-        for owner, opened_at in ((Owner(*row[:3]), row[3]) for row in rows)
-    )
+Listener = Callable[[Progress], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A call that nobody will finish. `out`: it may have been at the service; `newest`: no later
-    call asked for the same key, so a picture that is there can only be this one's; `job`: its
-    service knows it by an id by which it can still be resumed.
+class Work(Protocol):
+    """Runs a blocking job outside the event loop."""
+
+    def __call__(self, job: Callable[[], T]) -> Awaitable[T]: ...
+
+
+@dataclass(eq=False)
+class InFlightCall:
+    """One call under way and everybody who waits for it.
+
+    `out` is True while a request may be at the service: from before it is sent until an answer
+    says that nothing was begun. A flight that isn't out can be withdrawn. One with a `job_id` can
+    be left at any time: the job stands in the ledger, and the next run takes it up.
     """
 
-    row: int
     key: str
-    out: bool
-    newest: bool
-    job: bool = False
+    request: Request
+    profile: Profile
+    waiting: dict[Future[Result], Listener | None] = field(default_factory=dict)
+    task: asyncio.Task[None] | None = None
+    out: bool = False
+    job_id: str = ""
+    progress: Progress | None = None
+
+    def tell(self, progress: Progress) -> None:
+        """Pass on what the call is doing to all who listen."""
+        self.progress = progress
+        for listener in list(self.waiting.values()):
+            tell(listener, progress)
 
 
-def lost(sql: sqlite3.Connection, now: float) -> list[Lost]:
-    """Calls in flight whose process is dead."""
-    rows = sql.execute(
-        "SELECT id, key, out, NOT EXISTS (SELECT 1 FROM calls AS later WHERE later.key = calls.key"
-        " AND later.id > calls.id AND (later.outcome = 'delivered' OR later.outcome IS NULL)),"
-        " job_id IS NOT NULL AND opened_at >= ?, opened_at, machine, pid, started FROM calls"
-        " WHERE outcome IS NULL",
-        (now - JOB_SECONDS,),
-    ).fetchall()
-    return [
-        Lost(row[0], row[1], bool(row[2]), bool(row[3]), bool(row[4]))
-        for row in rows
-        if not lives(Owner(*row[6:]), row[5], now)
-    ]
+def tell(listener: Listener | None, progress: Progress) -> None:
+    """Call a listener; one that fails must not cost the image."""
+    if listener is None:
+        return
+    try:
+        listener(progress)
+    except Exception:
+        logger.exception("a progress listener failed")

@@ -1,4 +1,4 @@
-"""A gateway's job from its id to its picture: the id is written down first, then it is polled.
+"""A gateway's job from its id to its image: the id is written down first, then it is polled.
 
 A job is never lost: whatever ends the wait (a deadline, a lost network, a restart) leaves its row
 in the ledger in flight with the job's id, and the next run of the same request takes it up again.
@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import pixazo
 from .errors import (
     AnswerError,
     Billed,
@@ -27,14 +26,13 @@ from .errors import (
     ServiceError,
     StoreError,
 )
-from .flight import Flight, Work
+from .http import HttpAnswer, Transport, retry_after
+from .in_flight import InFlightCall, Work
 from .ledger import Job as KnownJob
 from .ledger import Ledger
-from .messages import Progress, Result
-from .pixazo_refusals import error_for, failure
 from .profiles import Profile
-from .transport import Transport
-from .wire import HttpAnswer, retry_after
+from .providers import error_for, failure, pixazo
+from .types import Progress, Result
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +50,7 @@ MISSES = 3
 """How often in a row a job may be unknown: its status may take a moment to be everywhere."""
 
 DOWNLOADS = 4
-"""How often a picture is fetched before that is left to the next run."""
+"""How often an image is fetched before that is left to the next run."""
 
 _UNKNOWN = (400, 404, 410, 422)
 _PASSING = (408, 425, 429, 499)
@@ -72,7 +70,7 @@ class Jobs:
     profile_named: Callable[[str], Profile]
     poll: float = POLL
 
-    async def find(self, flight: Flight) -> KnownJob | None:
+    async def find(self, flight: InFlightCall) -> KnownJob | None:
         """The unfinished job of the same request, now this flight's; None where there is none."""
         if flight.profile.service != "pixazo":
             return None
@@ -81,8 +79,8 @@ class Jobs:
             flight.out, flight.job_id = True, found.job_id
         return found
 
-    async def begun(self, flight: Flight, row: int, answer: HttpAnswer) -> Result:
-        """The picture of a job that was just ordered. Its id is in the ledger before it is polled.
+    async def begun(self, flight: InFlightCall, row: int, answer: HttpAnswer) -> Result:
+        """The image of a job that was just ordered. Its id is in the ledger before it is polled.
 
         PendingError: the job goes on without us. Another ServiceError: it came to nothing.
         """
@@ -93,12 +91,12 @@ class Jobs:
             await self._write_down(flight, row, job.job_id)
         elif not job.media:
             raise pixazo.odd(answer, "names no job")
-        return await _Follower(self, flight, flight.profile, job.job_id or "").picture(job)
+        return await _Follower(self, flight, flight.profile, job.job_id or "").image(job)
 
-    async def resumed(self, flight: Flight, found: KnownJob) -> Result:
-        """The picture of a job that an earlier run ordered, asked for by the same account."""
+    async def resumed(self, flight: InFlightCall, found: KnownJob) -> Result:
+        """The image of a job that an earlier run ordered, asked for by the same account."""
         profile = self._account(flight, found)
-        result = await _Follower(self, flight, profile, found.job_id).picture(None)
+        result = await _Follower(self, flight, profile, found.job_id).image(None)
         note = "an earlier run ordered it; this one went on waiting for it"
         return replace(result, notes=(*result.notes, note))
 
@@ -109,7 +107,7 @@ class Jobs:
         except StoreError as error:
             logger.error("%s", error)
 
-    async def _write_down(self, flight: Flight, row: int, job_id: str) -> None:
+    async def _write_down(self, flight: InFlightCall, row: int, job_id: str) -> None:
         flight.job_id = job_id
         try:
             await self.write_down(lambda: self.ledger.set_job(row, job_id))
@@ -117,7 +115,7 @@ class Jobs:
             flight.job_id = ""
             logger.error("%s", error)
 
-    def _account(self, flight: Flight, found: KnownJob) -> Profile:
+    def _account(self, flight: InFlightCall, found: KnownJob) -> Profile:
         if found.profile == flight.profile.name:
             return flight.profile
         try:
@@ -129,20 +127,20 @@ class Jobs:
 
 
 class _Damaged(AnswerError):
-    """What was fetched is no whole picture."""
+    """What was fetched is no whole image."""
 
 
 class _Follower:
     """One job's wait, for up to the profile's timeout."""
 
-    def __init__(self, jobs: Jobs, flight: Flight, profile: Profile, job_id: str) -> None:
+    def __init__(self, jobs: Jobs, flight: InFlightCall, profile: Profile, job_id: str) -> None:
         self._jobs, self._flight, self._profile, self._job_id = jobs, flight, profile, job_id
         self._started = time.monotonic()
         self._pause = jobs.poll
         self._phase = "queued"
 
-    async def picture(self, job: pixazo.Job | None) -> Result:
-        """Poll until the job ends, then fetch its picture. `job` is what its order's answer said,
+    async def image(self, job: pixazo.Job | None) -> Result:
+        """Poll until the job ends, then fetch its image. `job` is what its order's answer said,
         None where that isn't known."""
         if job is None:
             job = await self._ask()
@@ -155,7 +153,7 @@ class _Follower:
         if job.phase != "completed":
             raise failure(replace(job, job_id=self._job_id))
         if not job.media:
-            raise self._lost("The job is done, but the gateway names no picture.")
+            raise self._lost("The job is done, but the gateway names no image.")
         self._phase = "completed"
         return await self._fetch(job.media[0])
 
@@ -195,7 +193,7 @@ class _Follower:
         return answer, f"HTTP {answer.status}"
 
     async def _fetch(self, source: str) -> Result:
-        """The picture, inline or from its address; fetched again when it comes damaged."""
+        """The image, inline or from its address; fetched again when it comes damaged."""
         inline = pixazo.decode(source)
         if inline is not None:
             return await self._read(inline)
@@ -204,20 +202,20 @@ class _Follower:
                 return await self._read(await self._download(source))
             except _NO_ANSWER as error:
                 problem: ServiceError = self._pending(
-                    ServiceError(f"The picture can't be fetched: {_first_line(error)}")
+                    ServiceError(f"The image can't be fetched: {_first_line(error)}")
                 )
             except _Damaged as error:
                 problem = self._lost(error.what)
             if attempt < DOWNLOADS:
-                self._flight.tell(Progress("processing", reason="fetching the picture again"))
+                self._flight.tell(Progress("processing", reason="fetching the image again"))
                 await self._rest(self._jobs.poll * 0.2 * 2.0**attempt)
         raise problem
 
     async def _read(self, image: bytes) -> Result:
         seconds = time.monotonic() - self._started
-        message, job_id = self._flight.message, self._job_id or None
+        request, job_id = self._flight.request, self._job_id or None
         try:
-            return await self._jobs.work(lambda: pixazo.result(message, image, job_id, seconds))
+            return await self._jobs.work(lambda: pixazo.result(request, image, job_id, seconds))
         except AnswerError as error:
             raise _Damaged(error.what, error.hint) from error
 
@@ -234,7 +232,7 @@ class _Follower:
             return answer.body
         if answer.status in _PASSING or answer.status >= 500:
             raise ConnectionLostError(f"HTTP {answer.status}.")
-        raise self._lost("The picture is ready, but its host doesn't give it.", answer.status)
+        raise self._lost("The image is ready, but its host doesn't give it.", answer.status)
 
     def _left(self) -> float:
         return max(0.0, self._profile.timeout - (time.monotonic() - self._started))
@@ -244,7 +242,7 @@ class _Follower:
         if self._left() <= 0.0:
             raise self._pending(
                 CallTimeoutError(
-                    f"No picture within {self._profile.timeout:g} s; the job is {self._phase}.",
+                    f"No image within {self._profile.timeout:g} s; the job is {self._phase}.",
                     "A longer `timeout` can be set in the profile.",
                 )
             )
@@ -263,7 +261,7 @@ class _Follower:
         )
 
     def _lost(self, what: str, status: int | None = None) -> ServiceError:
-        """The error for a picture that is perhaps paid and can't be had."""
+        """The error for an image that is perhaps paid and can't be had."""
         kind = NotFoundError if status in _UNKNOWN else AnswerError
         return kind(
             what,

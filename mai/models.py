@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .messages import Edit, Generate, Message, Usage
+from .types import Edit, Generate, Request, Usage
 
 STEP = 16
 """The service rounds each side down to a multiple of this, silently (measured: 1366 gives 1360)."""
@@ -79,23 +79,23 @@ class Model:
             + usage.image_out * self.price.image_out
         ) / 1_000_000
 
-    def estimate(self, message: Message) -> float:
-        """USD that one message costs at most, before it is sent."""
-        return self.cost(estimate_usage(self, message))
+    def estimate(self, request: Request) -> float:
+        """USD that one request costs at most, before it is sent."""
+        return self.cost(estimate_usage(self, request))
 
 
-def estimate_usage(model: Model, message: Message) -> Usage:
-    """The tokens of one message, from above: the largest picture where the service chooses."""
-    if message.auto_aspect_ratio:
+def estimate_usage(model: Model, request: Request) -> Usage:
+    """The tokens of one request, from above: the largest image where the service chooses."""
+    if request.auto_aspect_ratio:
         pixels = model.max_pixels
-    elif isinstance(message, Generate):
-        pixels = message.width * message.height
+    elif isinstance(request, Generate):
+        pixels = request.width * request.height
     else:
-        pixels = message.size[0] * message.size[1] if message.size else EDIT_PIXELS
+        pixels = request.size[0] * request.size[1] if request.size else EDIT_PIXELS
     image_in = 0
-    if isinstance(message, Edit):
-        image_in = sum(_tokens(image.width * image.height) for image in message.images)
-    text = -(-len(message.prompt.encode("utf-8", "replace")) // BYTES_PER_TEXT_TOKEN)
+    if isinstance(request, Edit):
+        image_in = sum(_tokens(image.width * image.height) for image in request.images)
+    text = -(-len(request.prompt.encode("utf-8", "replace")) // BYTES_PER_TEXT_TOKEN)
     return Usage(text_in=text + TEXT_OVERHEAD, image_in=image_in, image_out=_tokens(pixels))
 
 

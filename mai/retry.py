@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from typing import Protocol
 
-from .refusals import was_never_sent_on
-from .wire import HttpAnswer, HttpRequest
+from .http import HttpAnswer, HttpRequest
+from .providers import was_never_sent_on
 
 MAX_REPEATS = 4
 """How often one call is sent again for reasons other than 429."""
@@ -38,7 +38,7 @@ class Caller(Protocol):
 def may_repeat(answer: HttpAnswer) -> bool:
     """Whether the service says that it did not do the work: 408, 429, 499 closed, 503 with a date.
 
-    Never 500, 502, 504 or a plain 503: the picture may have been made and billed.
+    Never 500, 502, 504 or a plain 503: the image may have been made and billed.
     """
     if answer.status == 503:
         return "retry-after" in answer.headers

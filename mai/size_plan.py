@@ -7,9 +7,9 @@ from fractions import Fraction
 
 from . import sizes
 from .errors import OptionError, SizeError
-from .messages import Usage
 from .models import CATALOGUE, Model
 from .sizes import Size
+from .types import Usage
 
 MAX_TARGET = 16384
 """Pixels: the longest side of ComfyUI's own image nodes (MAX_RESOLUTION)."""
@@ -93,9 +93,9 @@ def target_of(target_width: int, target_height: int) -> Size:
 
 
 def asked_ratio(
-    aspect_ratio: str, target_width: int, target_height: int, picture: Size | None = None
+    aspect_ratio: str, target_width: int, target_height: int, image: Size | None = None
 ) -> Fraction:
-    """Width over height: a preset's, the target's (pixels), or that of the picture at `image`.
+    """Width over height: a preset's, the target's (pixels), or that of the image at `image`.
 
     OptionError: no such choice, or what it takes the ratio from is missing; SizeError: a target
     that is none.
@@ -110,12 +110,12 @@ def asked_ratio(
             )
         return target.ratio
     if aspect_ratio == FROM_IMAGE:
-        if picture is None:
+        if image is None:
             raise OptionError(
                 f'aspect_ratio is "{FROM_IMAGE}", but nothing is connected to image.',
-                "Connect a picture to image, or choose another aspect_ratio.",
+                "Connect an image to image, or choose another aspect_ratio.",
             )
-        return picture.ratio
+        return image.ratio
     if aspect_ratio not in sizes.PRESETS:
         raise OptionError(
             f"There is no aspect_ratio {str(aspect_ratio)[:60]!r}.",
@@ -165,7 +165,7 @@ def _notes(model: Model, asked: Fraction, size: Size, given: Size, scale: float)
                 f"To end with {ratio_text(asked)}, set a target: what is too much is cut off."
             )
     if scale < 1:
-        notes.append("The target is smaller than what is generated, so the picture is shrunk.")
+        notes.append("The target is smaller than what is generated, so the image is shrunk.")
     return notes
 
 

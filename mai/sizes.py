@@ -45,7 +45,7 @@ _RATIO = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(?:[:/x]\s*(\d{1,9}(?:\.\d{1,
 
 
 class Size(NamedTuple):
-    """Width and height of a picture in pixels."""
+    """Width and height of an image in pixels."""
 
     width: int
     height: int
@@ -65,7 +65,7 @@ class Size(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """Output tokens that a picture of this size is billed as, rounded up."""
+        """Output tokens that an image of this size is billed as, rounded up."""
         return -(-self.pixels // PIXELS_PER_TOKEN)
 
     @property
@@ -82,7 +82,7 @@ class Size(NamedTuple):
 def check(model: Model, width: int, height: int) -> None:
     """Raise SizeError, naming the nearest size that can be made, if the model can't make this one.
 
-    The service itself would refuse a side that is too short or a picture that is too large, and
+    The service itself would refuse a side that is too short or an image that is too large, and
     would silently cut a side down to a multiple of 16.
     """
     wrong = problems(model, width, height)
@@ -123,7 +123,7 @@ def nearest_legal(model: Model, width: int, height: int) -> Size:
     A side that is too short is first made as long as the shortest that can be, so 160 x 1024
     becomes 768 x 1024. Then the change is the larger of the two factors by which the sides change
     (a factor of 1/2 counts as 2). Of sizes that change equally, the one with the nearer ratio; then
-    the one with more pixels; then the wider one (of a portrait, the taller one). So a picture that
+    the one with more pixels; then the wider one (of a portrait, the taller one). So an image that
     is too large keeps its ratio, and a legal size stays what it is. A side that isn't positive
     counts as being as long as the other one; where neither is, the answer is the largest square.
     """

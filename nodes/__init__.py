@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from ..page import routes
 from ..page.access import Server
-from . import running
+from . import run as running
 from .crop import MAICrop
 from .edit import MAIEdit
 from .generate import MAIGenerate
@@ -24,7 +24,7 @@ class MAIExtension(ComfyExtension):
     async def on_load(self) -> None:
         running.land_calls_on_terminate()
         server = Server(args.listen, args.multi_user)
-        routes.register(PromptServer.instance.routes, running.service, server)
+        routes.register(PromptServer.instance.routes, running.client, server)
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -1,4 +1,4 @@
-"""MAI Crop for Edit: the part of a picture around a mask, at a size that the model can edit."""
+"""MAI Crop for Edit: the part of an image around a mask, at a size that the model can edit."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from comfy_api.latest import io
 from torch import Tensor
 from typing_extensions import override
 
-from ..mai.checks import model_named
 from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
-from . import mask_inputs, notes, options, schema
+from ..mai.validation import model_named
+from . import inputs as schema
+from . import mask_inputs, notes, options
 
 StitchType = io.Custom("MAI_STITCH")
 
@@ -79,7 +80,7 @@ class MAICrop(io.ComfyNode):
         mask_grow: int = options.MASK_GROW,
         mask_feather: int = options.MASK_FEATHER,
     ) -> io.NodeOutput:
-        from . import cropping  # not before ComfyUI's start, which would wait for it
+        from .imaging import cropping
 
         crop, crop_mask, stitch, said = cropping.crop_all(
             image, mask, model_named(model), context, mask_grow, mask_feather

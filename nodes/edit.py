@@ -1,4 +1,4 @@
-"""MAI Edit: one to five pictures and a prompt become new pictures, whole or inside a mask."""
+"""MAI Edit: one to five images and a prompt become new images, whole or inside a mask."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ import torch
 from comfy_api.latest import io
 from typing_extensions import override
 
-from ..mai.checks import check_options, check_prompt, model_named
 from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
-from . import batches, mask_inputs, options, running, schema
+from ..mai.validation import check_options, check_prompt, model_named
+from . import inputs as schema
+from . import mask_inputs, options
+from . import results as batches
+from . import run as running
 from .options import SOCKETS
 
 if TYPE_CHECKING:
-    from .editing import Job
+    from .imaging import Job
 
 
 class MAIEdit(io.ComfyNode):
-    """References and a prompt become pictures; a batch on image_1 is edited image by image."""
+    """References and a prompt become images; a batch on image_1 is edited image by image."""
 
     @classmethod
     @override
@@ -29,8 +32,8 @@ class MAIEdit(io.ComfyNode):
             node_id="MAIEdit",
             display_name="MAI Edit",
             category=schema.CATEGORY,
-            description="Edit a picture with Microsoft's hosted MAI image models, with up to four "
-            "more pictures as references. With a mask only what it selects changes: the part "
+            description="Edit an image with Microsoft's hosted MAI image models, with up to four "
+            "more images as references. With a mask only what it selects changes: the part "
             "around it is sent, and set back at full resolution.",
             search_aliases=[
                 "azure",
@@ -55,7 +58,7 @@ class MAIEdit(io.ComfyNode):
                         names=list(SOCKETS),
                         min=1,
                     ),
-                    tooltip="The picture to edit on image_1, references on the others. Alpha is "
+                    tooltip="The image to edit on image_1, references on the others. Alpha is "
                     "dropped; what is over the model's limit is shrunk before it is sent.",
                 ),
                 schema.prompt(
@@ -74,13 +77,13 @@ class MAIEdit(io.ComfyNode):
                 mask_inputs.match_color(optional=True),
                 schema.profile(),
                 schema.auto_aspect_ratio(
-                    "The model chooses the picture's shape. MAI-Image-2.6 and 2.6-Flash only."
+                    "The model chooses the image's shape. MAI-Image-2.6 and 2.6-Flash only."
                 ),
                 schema.web_grounding(),
                 schema.if_blocked(),
             ],
             outputs=[
-                io.Image.Output("images", display_name="images", tooltip="The edited pictures."),
+                io.Image.Output("images", display_name="images", tooltip="The edited images."),
                 io.Image.Output(
                     "as_returned", display_name="as_returned", tooltip="As the service sent them."
                 ),
@@ -116,17 +119,17 @@ class MAIEdit(io.ComfyNode):
         schema.check_batch_size(batch_size)
 
         def prepare() -> Job:
-            from . import editing  # not before ComfyUI's start, which would wait for it
+            from .imaging import editing
 
             area = editing.Area(mask, region, context, mask_grow, mask_feather)
             return editing.prepare(images, chosen, area)
 
         job = await asyncio.to_thread(prepare)
-        messages = job.messages(prompt, seed, batch_size, auto_aspect_ratio, web_grounding)
+        requests = job.requests(prompt, seed, batch_size, auto_aspect_ratio, web_grounding)
         batch = await running.run(
-            messages, profile, getattr(cls.hidden, "unique_id", None), if_blocked
+            requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked
         )
-        if not batch.pictures:
+        if not batch.images:
             return schema.all_blocked(batch, profile, image_outputs=2)
         edited = await asyncio.to_thread(
             job.finish, batch.results, batch_size, match_color, output_size

@@ -1,4 +1,4 @@
-"""MAI Generate: a prompt becomes pictures."""
+"""MAI Generate: a prompt becomes images."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import asyncio
 from comfy_api.latest import io
 from typing_extensions import override
 
-from ..mai.checks import check
-from ..mai.messages import Generate
 from ..mai.models import DEFAULT_MODEL, MODEL_NAMES, STEP
-from . import batches, images, running, schema
+from ..mai.types import Generate
+from ..mai.validation import check
+from . import inputs as schema
+from . import results as batches
+from . import run as running
+from .imaging import codec as images
 
 
 class MAIGenerate(io.ComfyNode):
-    """A prompt becomes a batch of pictures: one request an image, all side by side."""
+    """A prompt becomes a batch of images: one request an image, all side by side."""
 
     @classmethod
     @override
@@ -23,8 +26,8 @@ class MAIGenerate(io.ComfyNode):
             node_id="MAIGenerate",
             display_name="MAI Generate",
             category=schema.CATEGORY,
-            description="Make pictures from text with Microsoft's hosted MAI image models, paid "
-            "for by your own Azure account. A seed that was run before gives its picture again, "
+            description="Make images from text with Microsoft's hosted MAI image models, paid "
+            "for by your own Azure account. A seed that was run before gives its image again, "
             "free.",
             search_aliases=[
                 "azure",
@@ -37,7 +40,7 @@ class MAIGenerate(io.ComfyNode):
                 "image generation",
             ],
             inputs=[
-                schema.prompt("What the picture should show, in any language."),
+                schema.prompt("What the image should show, in any language."),
                 schema.model(MODEL_NAMES),
                 io.Int.Input(
                     "width",
@@ -60,16 +63,14 @@ class MAIGenerate(io.ComfyNode):
                 schema.batch_size(),
                 schema.profile(),
                 schema.auto_aspect_ratio(
-                    "The model chooses the picture's shape; width and height "
+                    "The model chooses the image's shape; width and height "
                     "are not sent. MAI-Image-2.6 and 2.6-Flash only."
                 ),
                 schema.web_grounding(),
                 schema.if_blocked(),
             ],
             outputs=[
-                io.Image.Output(
-                    "images", display_name="images", tooltip="The pictures, [B,H,W,3]."
-                ),
+                io.Image.Output("images", display_name="images", tooltip="The images, [B,H,W,3]."),
                 schema.info_output(),
             ],
             hidden=[io.Hidden.unique_id],
@@ -91,15 +92,15 @@ class MAIGenerate(io.ComfyNode):
         if_blocked: str = "stop",
     ) -> io.NodeOutput:
         schema.check_batch_size(batch_size)
-        messages = [
+        requests = [
             Generate(model, prompt, width, height, seed + i, auto_aspect_ratio, web_grounding)
             for i in range(batch_size)
         ]
-        check(messages[0])
+        check(requests[0])
         batch = await running.run(
-            messages, profile, getattr(cls.hidden, "unique_id", None), if_blocked
+            requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked
         )
-        if not batch.pictures:
+        if not batch.images:
             return schema.all_blocked(batch, profile, image_outputs=1)
         decoded, notes = await asyncio.to_thread(images.decode_batch, batch.take_files())
         return io.NodeOutput(decoded, batches.info(batch, profile, notes))

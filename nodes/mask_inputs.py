@@ -38,7 +38,7 @@ def output_size() -> io.Combo.Input:
 
 
 def region() -> io.Combo.Input:
-    """What of the picture is sent."""
+    """What of the image is sent."""
     return io.Combo.Input(
         "region",
         options=[options.AROUND_MASK, options.WHOLE_IMAGE],

@@ -4,7 +4,7 @@ for the nodes' inputs, and the rest is imported by the first run."""
 from __future__ import annotations
 
 SOCKETS = tuple(f"image_{i}" for i in range(1, 6))
-"""Of MAI Edit, in the order in which their pictures are sent."""
+"""Of MAI Edit, in the order in which their images are sent."""
 
 AROUND_MASK, WHOLE_IMAGE = "around mask", "whole image"
 CONTEXT = 1.5

@@ -8,11 +8,12 @@ import torch
 from comfy_api.latest import io
 from typing_extensions import override
 
-from ..mai.checks import model_named
 from ..mai.models import DEFAULT_MODEL, MODEL_NAMES
 from ..mai.size_plan import ASPECT_RATIOS, FROM_IMAGE, MAX_TARGET, asked_ratio, plan
 from ..mai.sizes import PRESETS, Size
-from . import images, schema
+from ..mai.validation import model_named
+from . import inputs as schema
+from .imaging import codec as images
 
 
 class MAISizeHelper(io.ComfyNode):
@@ -50,15 +51,15 @@ class MAISizeHelper(io.ComfyNode):
         target_height: int = 0,
         image: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        picture = _size_of(image) if aspect_ratio == FROM_IMAGE else None
-        ratio = asked_ratio(aspect_ratio, target_width, target_height, picture)
+        size = _size_of(image) if aspect_ratio == FROM_IMAGE else None
+        ratio = asked_ratio(aspect_ratio, target_width, target_height, size)
         made = plan(model_named(model), ratio, target_width, target_height)
         info = json.dumps(made.facts(), ensure_ascii=False, indent=1)
         return io.NodeOutput(*made.size, *made.target, made.scale, info)
 
 
 def _size_of(image: torch.Tensor | None) -> Size | None:
-    """The pixels of an IMAGE [B,H,W,C]; PictureError for what is none."""
+    """The pixels of an IMAGE [B,H,W,C]; ImageError for what is none."""
     if image is None:
         return None
     height, width, _ = images.split(image)[0].shape
@@ -71,21 +72,21 @@ def _inputs() -> list[io.Input]:
             "model",
             options=list(MODEL_NAMES),
             default=DEFAULT_MODEL,
-            tooltip="The model that will make the picture: each has its own limit of pixels.",
+            tooltip="The model that will make the image: each has its own limit of pixels.",
         ),
         io.Combo.Input(
             "aspect_ratio",
             options=list(ASPECT_RATIOS),
             default=PRESETS[0],
             tooltip='Width to height. "from target" takes it from target_width and target_height, '
-            '"from image" from the picture at image.',
+            '"from image" from the image at image.',
         ),
         _target("target_width", "Width", "target_height"),
         _target("target_height", "Height", "target_width"),
         io.Image.Input(
             "image",
             optional=True,
-            tooltip='The picture whose aspect ratio is taken with "from image".',
+            tooltip='The image whose aspect ratio is taken with "from image".',
         ),
     ]
 
@@ -113,7 +114,7 @@ def _outputs() -> list[io.Output]:
         io.Float.Output(
             "scale",
             display_name="scale",
-            tooltip="Factor by which the generated picture must be enlarged to cover the target; "
+            tooltip="Factor by which the generated image must be enlarged to cover the target; "
             "what is too much is then cut off.",
         ),
         io.String.Output(

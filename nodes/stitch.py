@@ -1,4 +1,4 @@
-"""MAI Stitch: set an edited crop back into the picture that it was cut out of."""
+"""MAI Stitch: set an edited crop back into the image that it was cut out of."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from comfy_api.latest import io
 from torch import Tensor
 from typing_extensions import override
 
-from . import mask_inputs, notes, schema
+from . import inputs as schema
+from . import mask_inputs, notes
 from .crop import StitchType
 
 if TYPE_CHECKING:
-    from .stitching import Stitch
+    from .imaging import Stitch
 
 
 class MAIStitch(io.ComfyNode):
-    """The picture with the edit of its crop, all else bit for bit as it was."""
+    """The image with the edit of its crop, all else bit for bit as it was."""
 
     @classmethod
     @override
@@ -55,7 +56,7 @@ class MAIStitch(io.ComfyNode):
     @classmethod
     @override
     def execute(cls, stitch: Stitch, image: Tensor, match_color: bool = True) -> io.NodeOutput:
-        from . import cropping  # not before ComfyUI's start, which would wait for it
+        from .imaging import cropping
 
         stitched, said = cropping.stitch_all(stitch, image, match_color)
         notes.tell("MAI Stitch", getattr(cls.hidden, "unique_id", None), said)

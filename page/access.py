@@ -1,4 +1,4 @@
-"""Who may ask about this server's money and pictures.
+"""Who may ask about this server's money and images.
 
 ComfyUI has no accounts: whoever reaches it can ask. So these answers are for the user of this
 machine alone, unless the administrator allows more; and a page of another site, whose scripts run
@@ -13,10 +13,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from ..mai.hosts import is_loopback_host
-
 if TYPE_CHECKING:
-    from ..mai.page_settings import PageSettings
+    from ..mai.profiles import PageSettings
 
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 """What a proxy adds: the request then comes from farther away than its address says."""
@@ -39,11 +37,16 @@ class Server:
     @property
     def private(self) -> bool:
         """Whether it listens on the loopback interface alone."""
+        # Imported here and below: ComfyUI's start doesn't wait for what reads profiles.
+        from ..mai.profiles import is_loopback_host
+
         return all(is_loopback_host(address.strip().lower()) for address in self.listen.split(","))
 
 
 def refusal(request: web.Request, server: Server, settings: PageSettings) -> str | None:
     """Why this request gets no answer, as a sentence; None if it may have one."""
+    from ..mai.profiles import is_loopback_host
+
     host = _host(request)
     if not _from_own_page(request):
         return NOT_SAME_SITE
@@ -59,7 +62,7 @@ def refusal(request: web.Request, server: Server, settings: PageSettings) -> str
 
 
 def shows_prompts(server: Server, settings: PageSettings) -> bool:
-    """Whether pictures are shown with their prompts."""
+    """Whether images are shown with their prompts."""
     if settings.show_prompts is not None:
         return settings.show_prompts
     return server.private and not server.multi_user and not settings.allow_remote

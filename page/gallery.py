@@ -1,4 +1,4 @@
-"""The last pictures of the store: facts for the sidebar tab, thumbnails, and whole files."""
+"""The last images of the store: facts for the sidebar tab, thumbnails, and whole files."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ..mai.errors import ProfileError
-from ..mai.formats import plain
+from ..mai.image_formats import plain
 
 if TYPE_CHECKING:
     from ..mai.profiles import Profiles
     from ..mai.store import Store
 
 MOST = 60
-"""Pictures of one answer: two or three screens of thumbnails."""
+"""Images of one answer: two or three screens of thumbnails."""
 
 SIDE = 320
 """Pixels of a thumbnail's longer side: twice the width of a column in the sidebar."""
 
 SERVED = frozenset({"image/png", "image/jpeg", "image/webp"})
-"""Types that a browser shows as a picture; anything else in the store isn't served."""
+"""Types that a browser shows as an image; anything else in the store isn't served."""
 
 _KEPT_THUMBNAILS = 300
 """About 6 MB of JPEGs."""
@@ -51,16 +51,16 @@ _FACTS = ("key", "width", "height", "model", "profile", "cost_usd", "seconds", "
 def recent(
     store: Store, profiles: Profiles, count: int, with_prompts: bool
 ) -> list[dict[str, object]]:
-    """The newest pictures, newest first; blocks on the disk, raises StoreError.
+    """The newest images, newest first; blocks on the disk, raises StoreError.
 
-    A prompt is there only if the picture's profile keeps prompts, then and now, and
+    A prompt is there only if the image's profile keeps prompts, then and now, and
     `with_prompts` is true.
     """
     found = store.recent(min(count, MOST))
     return [_facts(side, profiles, with_prompts) for side in found]
 
 
-def picture(store: Store, key: str) -> tuple[bytes, str] | None:
+def image(store: Store, key: str) -> tuple[bytes, str] | None:
     """A whole file as the service sent it, with its MIME type; None where there is none.
 
     `key` must be 64 lower-case hex digits. Blocks on the disk, raises StoreError.
@@ -80,11 +80,11 @@ class Thumbnails:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
-        """The thumbnail of a picture, None where there is none; blocks, raises StoreError."""
+        """The thumbnail of an image, None where there is none; blocks, raises StoreError."""
         with self._lock:
             made = self._made.get(key)
             if made is None:
-                found = picture(self._store, key)
+                found = image(self._store, key)
                 made = None if found is None else _small(found[0])
             if made is None:
                 return None
@@ -96,7 +96,7 @@ class Thumbnails:
 
 
 def _small(data: bytes) -> bytes | None:
-    """A picture's bytes as a JPEG of at most SIDE pixels; None where Pillow can't read it."""
+    """An image's bytes as a JPEG of at most SIDE pixels; None where Pillow can't read it."""
     try:
         with Image.open(io.BytesIO(plain(data)), formats=_FORMATS) as whole:
             whole.thumbnail((SIDE, SIDE))
@@ -108,7 +108,7 @@ def _small(data: bytes) -> bytes | None:
 
 
 def _facts(side: Mapping[str, object], profiles: Profiles, with_prompts: bool) -> dict[str, object]:
-    from ..mai.profiles import EMULATOR  # loaded by now, but not by ComfyUI's start
+    from ..mai.profiles import EMULATOR
 
     facts = {name: side.get(name) for name in _FACTS}
     facts["emulated"] = side.get("profile") == EMULATOR

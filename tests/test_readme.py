@@ -1,4 +1,4 @@
-"""The README says what the code does: its tables, commands, pictures and names are compared."""
+"""The README says what the code does: its tables, commands, images and names are compared."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mai_image import cli
-from mai_image.mai.messages import Usage
+from mai_image.cli import commands as cli
 from mai_image.mai.models import CATALOGUE, Model
-from mai_image.mai.profile_example import EXAMPLE
+from mai_image.mai.profiles import EXAMPLE
+from mai_image.mai.types import Usage
 from PIL import Image
 
 if sys.version_info >= (3, 11):
@@ -27,7 +27,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 LARGEST = 300_000
-"""Bytes of a picture: the README must open quickly."""
+"""Bytes of an image: the README must open quickly."""
 
 
 def section(title: str) -> str:
@@ -93,7 +93,7 @@ def test_every_command_of_the_readme_is_understood() -> None:
         assert callable(cli._parser().parse_args(words).run)
 
 
-def test_every_picture_is_there_small_and_whole() -> None:
+def test_every_image_is_there_small_and_whole() -> None:
     shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
     assert len(shown) >= 3
     for path in [*(ROOT / name for name in shown), *(ROOT / "docs" / "images").iterdir()]:

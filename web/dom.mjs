@@ -18,7 +18,7 @@ export function el(tag, properties = {}, ...children) {
 }
 
 /**
- * The same for a part of an SVG picture.
+ * The same for a part of an SVG image.
  * @param {string} tag
  * @param {Record<string, string | number>} attributes
  * @param {...(Node | string)} children

@@ -12,9 +12,9 @@ import { compute } from './server.mjs';
  * the graph runs.
  * @typedef {{value: any} | {plan: Plan, output: string} | null} Source
  *
- * The settings of a Size Helper; `picture` is the address of the picture at its image.
+ * The settings of a Size Helper; `image` is the address of the image at its image.
  * @typedef {{model: any, aspect_ratio: any, target_width: any, target_height: any,
- *   picture?: string | null}} Plan
+ *   image?: string | null}} Plan
  */
 
 const ACTIVE = 0;
@@ -71,10 +71,10 @@ export function planOf(node, way = LONGEST_WAY) {
     if (!found || !('value' in found)) return null;
     plan[name] = found.value;
   }
-  // Without a picture the server says what is missing.
+  // Without an image the server says what is missing.
   if (plan.aspect_ratio === 'from image' && isLinked(node, 'image')) {
-    plan.picture = pictureAt(node, 'image');
-    if (!plan.picture) return null;
+    plan.image = imageAt(node, 'image');
+    if (!plan.image) return null;
   }
   return plan;
 }
@@ -84,10 +84,10 @@ export function planOf(node, way = LONGEST_WAY) {
  * @param {Plan} plan
  */
 export async function answerOf(plan) {
-  const { picture, ...question } = plan;
-  if (picture) {
-    const [width, height] = await pictureSize(picture);
-    Object.assign(question, { picture_width: width, picture_height: height });
+  const { image, ...question } = plan;
+  if (image) {
+    const [width, height] = await imageSize(image);
+    Object.assign(question, { image_width: width, image_height: height });
   }
   return compute('plan', question);
 }
@@ -187,8 +187,8 @@ function isGivenFromOutside(subgraph, slot) {
   return hosts.some((host) => host.inputs?.[slot]?.link != null);
 }
 
-/** The address of the picture that a Load Image node gives to an input, null for any other. */
-function pictureAt(node, name) {
+/** The address of the image that a Load Image node gives to an input, null for any other. */
+function imageAt(node, name) {
   const link = linkOf(node, name);
   const loader = link && node.graph.getNodeById(link.origin_id);
   if (loader?.type !== 'LoadImage' || loader.mode !== ACTIVE || link.origin_slot !== 0) return null;
@@ -201,7 +201,7 @@ function pictureAt(node, name) {
 /** @type {Map<string, Promise<[number, number]>>} */
 const sizes = new Map();
 
-function pictureSize(address) {
+function imageSize(address) {
   if (!sizes.has(address)) {
     const image = new Image();
     image.src = address;

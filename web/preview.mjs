@@ -132,7 +132,7 @@ function remark(words) {
 
 /**
  * @param {{size: [number, number], scaled: [number, number], target: [number, number]}} plan
- * @returns {SVGElement} the scaled picture, dashed where it is cut off, and the target in it
+ * @returns {SVGElement} the scaled image, dashed where it is cut off, and the target in it
  */
 function drawFrame({ size, scaled, target }) {
   const scale = Math.min((WIDE - 2 * EDGE) / scaled[0], (HIGH - 2 * EDGE) / scaled[1]);

@@ -41,18 +41,18 @@ export async function get(path) {
   return data;
 }
 
-/** @param {string} key @returns {string} where the thumbnail of a picture of the store is */
+/** @param {string} key @returns {string} where the thumbnail of an image of the store is */
 export function thumbnailAddress(key) {
-  return api.apiURL(`/mai-image/pictures/${key}/thumbnail`);
+  return api.apiURL(`/mai-image/images/${key}/thumbnail`);
 }
 
 /**
- * A picture of the store, as the service sent it.
+ * An image of the store, as the service sent it.
  * @param {string} key
  * @returns {Promise<Blob>}
  */
-export async function picture(key) {
-  const answer = await api.fetchApi(`/mai-image/pictures/${key}`);
+export async function image(key) {
+  const answer = await api.fetchApi(`/mai-image/images/${key}`);
   if (answer.ok) return answer.blob();
   const data = await answer.json().catch(() => ({}));
   throw new Refused(data.error ?? answer.statusText);

@@ -1,9 +1,9 @@
-// The sidebar tab "MAI": money, calls under way, doubtful calls, the last pictures.
+// The sidebar tab "MAI": money, calls under way, doubtful calls, the last images.
 import { api } from '../../scripts/api.js';
 import { app } from '../../scripts/app.js';
 import { el } from './dom.mjs';
 import { setWidget, widgetOf } from './graph.mjs';
-import { get, picture, thumbnailAddress } from './server.mjs';
+import { get, image, thumbnailAddress } from './server.mjs';
 import { dollars, pixels, text } from './texts.mjs';
 
 const PAUSE = 2000;
@@ -133,26 +133,26 @@ function doubtful({ perhaps_billed: calls, perhaps_billed_count: count }) {
   return section(`${text('doubtful')} (${count})`, help, ...rows);
 }
 
-/** The last pictures of the store, each with a button that puts it into the graph. */
+/** The last images of the store, each with a button that puts it into the graph. */
 class Gallery {
   constructor() {
-    this.list = el('div', { className: 'mai-pictures' });
-    this.root = el('section', {}, el('h3', {}, text('pictures')), this.list);
+    this.list = el('div', { className: 'mai-images' });
+    this.root = el('section', {}, el('h3', {}, text('images')), this.list);
     this.seen = '';
     this.shown = '';
   }
 
-  /** Look for new pictures if the sums say that a call has ended since the last look. */
+  /** Look for new images if the sums say that a call has ended since the last look. */
   async refresh({ today, month, in_flight: booked, flights }) {
     const seen = JSON.stringify([today.calls, month.calls, booked.calls, flights.length]);
     if (seen === this.seen) return;
-    const { pictures } = await get(`pictures?count=${COUNT}`);
+    const { images } = await get(`images?count=${COUNT}`);
     this.seen = seen;
-    const shown = JSON.stringify(pictures);
+    const shown = JSON.stringify(images);
     if (shown === this.shown) return;
     this.shown = shown;
-    const none = el('p', { className: 'mai-remark' }, text('noPictures'));
-    this.list.replaceChildren(...(pictures.length ? pictures.map(card) : [none]));
+    const none = el('p', { className: 'mai-remark' }, text('noImages'));
+    this.list.replaceChildren(...(images.length ? images.map(card) : [none]));
   }
 }
 
@@ -163,11 +163,11 @@ function card(facts) {
     alt: facts.prompt ?? facts.model,
     loading: 'lazy',
   });
-  // A picture may have left the store since the list was made.
-  image.onerror = () => image.closest('.mai-picture').remove();
+  // An image may have left the store since the list was made.
+  image.onerror = () => image.closest('.mai-image').remove();
   return el(
     'div',
-    { className: 'mai-picture' },
+    { className: 'mai-image' },
     image,
     facts.prompt ? el('p', { title: facts.prompt }, facts.prompt) : null,
     el('small', {}, `${facts.model} · ${pixels([facts.width, facts.height])} · ${cost}`),
@@ -175,10 +175,10 @@ function card(facts) {
   );
 }
 
-/** Copy a picture into ComfyUI's input folder, as the page's own upload does, and load it there. */
+/** Copy an image into ComfyUI's input folder, as the page's own upload does, and load it there. */
 async function insert(facts) {
   try {
-    const name = await upload(await picture(facts.key), facts.key);
+    const name = await upload(await image(facts.key), facts.key);
     addLoader(name);
     say('success', text('inserted'));
   } catch (error) {

@@ -31,8 +31,8 @@ const TEXTS = {
     elsewhere: '{count} in other processes',
     doubtful: 'Perhaps billed',
     doubtfulHelp: 'No answer came, so nobody here knows. Microsoft can tell by the request id.',
-    pictures: 'Last pictures',
-    noPictures: 'Pictures appear here when they have been made.',
+    images: 'Last images',
+    noImages: 'Images appear here when they have been made.',
     insert: 'Add to the graph',
     inserted: 'Added as a Load Image node.',
     failed: 'That did not work',
@@ -66,8 +66,8 @@ const TEXTS = {
     elsewhere: '其他进程中 {count} 个',
     doubtful: '可能已计费',
     doubtfulHelp: '没有收到答复，这里无法确定。凭请求 ID 可以向微软查询。',
-    pictures: '最近的图片',
-    noPictures: '生成的图片会显示在这里。',
+    images: '最近的图片',
+    noImages: '生成的图片会显示在这里。',
     insert: '添加到图中',
     inserted: '已添加为“加载图像”节点。',
     failed: '操作没有成功',
@@ -101,8 +101,8 @@ const TEXTS = {
     elsewhere: '他のプロセスに {count} 件',
     doubtful: '請求された可能性あり',
     doubtfulHelp: '応答がなかったため、ここでは分かりません。リクエスト ID で Microsoft に確認できます。',
-    pictures: '最近の画像',
-    noPictures: '作成された画像がここに表示されます。',
+    images: '最近の画像',
+    noImages: '作成された画像がここに表示されます。',
     insert: 'グラフに追加',
     inserted: '「画像を読み込む」ノードとして追加しました。',
     failed: 'うまくいきませんでした',
@@ -137,8 +137,8 @@ const TEXTS = {
     doubtful: 'Vielleicht berechnet',
     doubtfulHelp:
       'Es kam keine Antwort, also weiß es hier niemand. Microsoft findet es über die Request-ID.',
-    pictures: 'Letzte Bilder',
-    noPictures: 'Hier erscheinen die Bilder, sobald welche gemacht sind.',
+    images: 'Letzte Bilder',
+    noImages: 'Hier erscheinen die Bilder, sobald welche gemacht sind.',
     insert: 'In den Graphen einfügen',
     inserted: 'Als Knoten „Bild laden“ eingefügt.',
     failed: 'Das hat nicht geklappt',
@@ -173,8 +173,8 @@ const TEXTS = {
     doubtful: 'Quizá facturado',
     doubtfulHelp:
       'No llegó respuesta, así que aquí nadie lo sabe. Microsoft lo encuentra por el id de petición.',
-    pictures: 'Últimas imágenes',
-    noPictures: 'Las imágenes aparecen aquí cuando se han hecho.',
+    images: 'Últimas imágenes',
+    noImages: 'Las imágenes aparecen aquí cuando se han hecho.',
     insert: 'Añadir al grafo',
     inserted: 'Añadida como nodo «Cargar imagen».',
     failed: 'No ha funcionado',
@@ -191,7 +191,7 @@ export function text(name, values = {}) {
   return template.replace(/\{(\w+)\}/g, (_, key) => String(values[key]));
 }
 
-/** An amount in USD: cents and tenths of a cent, as prices of pictures need them. */
+/** An amount in USD: cents and tenths of a cent, as prices of images need them. */
 export function dollars(usd, digits = 3) {
   return `$${usd.toFixed(digits)}`;
 }

@@ -34,7 +34,7 @@ async function without({ page }) {
   seen.prompt = await page.evaluate(async () => (await window.app.graphToPrompt()).output);
   await page.evaluate(() => window.app.queuePrompt(0));
   const outputs = await finished(page);
-  seen.pictures = Object.values(outputs).flatMap((output) => output.images ?? []).length;
+  seen.images = Object.values(outputs).flatMap((output) => output.images ?? []).length;
 }
 
 async function withScripts({ page, problems }) {

@@ -22,7 +22,7 @@ export const BLUEPRINTS = {
   'Text to 4K (MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3501',
     description:
-      'A prompt becomes a picture of exactly the size that you ask for, 3840 x 2160 or any other: ' +
+      'A prompt becomes an image of exactly the size that you ask for, 3840 x 2160 or any other: ' +
       'the best size for its ratio is bought, enlarged and cut on this machine. About $0.09.',
     size: [400, 380],
     nodes: {
@@ -65,7 +65,7 @@ export const BLUEPRINTS = {
   'Outpaint (MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3502',
     description:
-      'Adds room to a picture at any side and has it painted; the old part stays bit for bit as it ' +
+      'Adds room to an image at any side and has it painted; the old part stays bit for bit as it ' +
       'was. About $0.05.',
     size: [400, 440],
     nodes: {

@@ -136,11 +136,11 @@ async function run(page, shoot) {
   await page.locator('.mai-numbers h3').first().waitFor();
   await page.evaluate(() => window.app.queuePrompt(0));
   const under = await words(page, '.mai-numbers');
-  const drawn = page.locator('.mai-picture', { hasText: `drawn by ${renderer}` });
+  const drawn = page.locator('.mai-image', { hasText: `drawn by ${renderer}` });
   await drawn.nth(1).waitFor({ timeout: 60_000 });
   await page.waitForTimeout(2500);
   const told = { under, after: await words(page, '.mai-tab') };
-  told.loaded = await page.locator('.mai-picture img').evaluateAll((all) =>
+  told.loaded = await page.locator('.mai-image img').evaluateAll((all) =>
     all.map((image) => image.complete && image.naturalWidth > 0),
   );
   told.stays = await page.evaluate(
@@ -148,7 +148,7 @@ async function run(page, shoot) {
     await handle(page, node),
   );
   await shoot('sidebar');
-  await page.locator('.mai-picture button').first().click();
+  await page.locator('.mai-image button').first().click();
   const loader = () => page.evaluate(() => {
     const found = window.app.graph.nodes.find((one) => one.type === 'LoadImage');
     return found?.widgets.find((widget) => widget.name === 'image').value;

@@ -1,12 +1,12 @@
 // What the notes of several example workflows say, and the colours of their groups.
 
 export const ACCOUNT = `**No account?** Write *emulator* into **profile** of every paid node (among the advanced inputs): \
-test pictures, marked as such, made on this machine, free.
+test images, marked as such, made on this machine, free.
 
 **With an account**, *default* is the first profile in profiles.toml, or the one that the environment \
 variables AZURE_ENDPOINT and AZURE_API_KEY make. The README says how.`;
 
-export const AGAIN = `A second run with the same inputs buys nothing: the pictures come from the store. \
+export const AGAIN = `A second run with the same inputs buys nothing: the images come from the store. \
 A new **seed** buys new ones.`;
 
 export const GREEN = '#8a8';

@@ -20,7 +20,7 @@ MAI-Image-2.6 makes at most 2.36 megapixels. This graph gets 3840 x 2160 from it
 
 1. **Size Helper** picks the size that the model makes best for 16:9 (2048 x 1152), and the scale \
 from there to the target (1.875).
-2. **MAI Generate** buys one picture of that size.
+2. **MAI Generate** buys one image of that size.
 3. **Upscale Image By** enlarges it on this machine.
 4. **Upscale Image** cuts it at the centre to exactly the target.
 
@@ -42,7 +42,7 @@ can give, put *Upscale Image (using Model)* before step 3 and lower its scale.`,
     },
     groups: [
       { title: 'Plan: free', nodes: [1], color: GREEN },
-      { title: 'Buy one picture', nodes: [2], color: BROWN },
+      { title: 'Buy one image', nodes: [2], color: BROWN },
       { title: 'On this machine: free', nodes: [3, 4, 5], color: BLUE },
       { title: 'To read after a run', nodes: [6, 7], color: GREY },
     ],
@@ -55,11 +55,11 @@ can give, put *Upscale Image (using Model)* before step 3 and lower its scale.`,
       title: 'Edit with two references',
       text: `# Edit with two references
 
-**MAI Edit** takes up to five pictures. The first is the one that is edited; the prompt speaks of \
+**MAI Edit** takes up to five images. The first is the one that is edited; the prompt speaks of \
 "the first image", "the second image", in the order of the sockets. A free socket appears when one \
 is connected.
 
-**Your own pictures:** replace the two MAI Generate nodes by *Load Image* nodes. They are here so \
+**Your own images:** replace the two MAI Generate nodes by *Load Image* nodes. They are here so \
 that the graph opens and runs without a file that you don't have.
 
 The service paints about 1 megapixel in the shape of the first image; **output_size** says whether \

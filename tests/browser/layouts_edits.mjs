@@ -55,20 +55,20 @@ ${ACCOUNT}`,
       title: 'Outpaint to 16:9',
       text: `# Outpaint to 16:9
 
-A picture of 4:3 becomes one of 16:9 without losing anything: what is missing at the sides is \
-painted, the old picture stays bit for bit as it was.
+An image of 4:3 becomes one of 16:9 without losing anything: what is missing at the sides is \
+painted, the old image stays bit for bit as it was.
 
 1. **Pad Image for Outpainting** adds room and makes the mask of it.
-2. **MAI Edit** paints what the mask selects. It sees that the picture is padded: the border lies \
-exactly at the old picture, and mask_grow and mask_feather are not applied.
+2. **MAI Edit** paints what the mask selects. It sees that the image is padded: the border lies \
+exactly at the old image, and mask_grow and mask_feather are not applied.
 
-**Your own picture:** replace *The picture* by a *Load Image* node. To get 16:9, **left** and \
+**Your own image:** replace *The image* by a *Load Image* node. To get 16:9, **left** and \
 **right** are each (height x 16 / 9 - width) / 2; from 1152 x 864 that is 192. **top** and \
 **bottom** work in the same way.
 
 Say in the prompt what should be there, and that the grey areas are to be filled.
 
-**Cost: about $0.08 a run**, $0.05 with your own picture. ${AGAIN}
+**Cost: about $0.08 a run**, $0.05 with your own image. ${AGAIN}
 
 ${ACCOUNT}`,
     },
@@ -81,7 +81,7 @@ ${ACCOUNT}`,
       6: [1590, 590, 500, 240],
     },
     groups: [
-      { title: 'The picture: yours, or this one', nodes: [1], color: GREEN },
+      { title: 'The image: yours, or this one', nodes: [1], color: GREEN },
       { title: 'Make room: free', nodes: [2, 3], color: BLUE },
       { title: 'Paint it', nodes: [4], color: BROWN },
       { title: 'Result: 16:9', nodes: [5], color: BLUE },
@@ -97,7 +97,7 @@ ${ACCOUNT}`,
       text: `# Edit, upscale, composite
 
 One mask serves twice: it tells MAI Edit what to change, and it lays the result over another \
-picture.
+image.
 
 1. **MAI Generate** buys an object on white.
 2. The object is red, so its **green channel** is dark and that of the background bright: **Invert** \
@@ -105,7 +105,7 @@ and **Threshold** make the mask, free. **MAI Edit** changes the object alone.
 3. **Upscale Image By** makes object and background twice as large.
 4. **Image Composite Masked** lays the object over the background; it scales the mask itself.
 
-**Your own pictures:** replace *The object on white* or *The background* by *Load Image*. For an \
+**Your own images:** replace *The object on white* or *The background* by *Load Image*. For an \
 object of another colour take another channel, or paint the mask in the MaskEditor. Object and \
 background should have the same size here; otherwise move the object with **x** and **y**.
 

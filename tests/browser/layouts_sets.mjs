@@ -1,4 +1,4 @@
-// How the example workflows that buy several pictures at once look on the page; see layouts.mjs.
+// How the example workflows that buy several images at once look on the page; see layouts.mjs.
 import { ACCOUNT, AGAIN, BLUE, BROWN, GREEN, GREY } from './layout_words.mjs';
 
 const RATIOS = ['1:1', '4:5', '2:3', '9:16', '16:9'];
@@ -12,17 +12,17 @@ export const SETS = {
       title: 'Compare models',
       text: `# Compare models
 
-The same picture and the same prompt go to three models at once; their edits are set side by side, \
+The same image and the same prompt go to three models at once; their edits are set side by side, \
 and each says what it cost and how long it took.
 
 From left to right: **MAI-Image-2.6**, **2.6-Flash** (less than half the price) and **2.5**.
 
-**Your own picture:** replace *The picture* by a *Load Image* node. **To compare others**, choose \
+**Your own image:** replace *The image* by a *Load Image* node. **To compare others**, choose \
 another **model** in an edit; for text to image put MAI Generate nodes in the place of the edits.
 
 Each model needs a deployment in your account; delete the edits of those that you don't have.
 
-**Cost: about $0.16 a run:** $0.04 for the picture, then $0.05, $0.02 and $0.06. ${AGAIN}
+**Cost: about $0.16 a run:** $0.04 for the image, then $0.05, $0.02 and $0.06. ${AGAIN}
 
 ${ACCOUNT}`,
     },
@@ -55,7 +55,7 @@ ${ACCOUNT}`,
       title: 'Product shot in five ratios',
       text: `# Product shot in five aspect ratios
 
-One prompt, five pictures: square, 4:5 for feeds, 2:3 for print, 9:16 for stories, 16:9 for \
+One prompt, five images: square, 4:5 for feeds, 2:3 for print, 9:16 for stories, 16:9 for \
 banners. Each is composed for its shape, none is cut.
 
 **Size Helper** picks the size that the model makes best for a ratio, **MAI Generate** buys it. All \
@@ -65,7 +65,7 @@ called 18 times a minute, MAI-Image-2.6 twice.
 **To change:** choose other ratios, or set target_width and target_height and put *Upscale Image By* \
 behind, as in text_to_4k. Another model is chosen in Size Helper and MAI Generate alike.
 
-**Cost: about $0.10 a run**, $0.02 a picture. ${AGAIN}
+**Cost: about $0.10 a run**, $0.02 an image. ${AGAIN}
 
 ${ACCOUNT}`,
     },

@@ -32,7 +32,7 @@ async function pack({ name, blueprint }) {
     node.pos = [x, y];
     const least = node.computeSize();
     node.setSize([Math.max(width, least[0]), Math.max(height, least[1])]);
-    // "randomize" would buy new pictures with every run.
+    // "randomize" would buy new images with every run.
     const control = node.widgets?.find((widget) => widget.name === 'control_after_generate');
     if (control) control.value = 'fixed';
     // A linked prompt's text is that of the last graph: see make_workflows.mjs.

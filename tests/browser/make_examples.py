@@ -4,7 +4,7 @@
 
 The blueprints from blueprints.mjs; the example workflows' page format from their API-format twins
 and layouts.mjs (and the twins, where a node has new inputs), the core nodes' inputs that tests
-compare with, thumbnails and the pictures that the README shows. Needs a ComfyUI (COMFYUI_PATH),
+compare with, thumbnails and the images that the README shows. Needs a ComfyUI (COMFYUI_PATH),
 Chromium and Node; spends nothing. Look at the result.
 """
 
@@ -27,15 +27,15 @@ from mai_image.demo.service import environ_for
 from PIL import Image, ImageOps
 
 EXAMPLES = ROOT / "example_workflows"
-PICTURES = ROOT / "docs" / "images"
+IMAGES = ROOT / "docs" / "images"
 CORE_NODES = ROOT / "tests" / "core_nodes.json"
 
 THUMBNAIL = (512, 512)
 GAP = 12
-"""Pixels between the pictures of a workflow that saves several."""
+"""Pixels between the images of a workflow that saves several."""
 
 LATENCY = 1.0
-"""Seconds that the emulator takes, so that the pictures show a run that took time."""
+"""Seconds that the emulator takes, so that the images show a run that took time."""
 
 
 def main(names: list[str]) -> int:
@@ -67,34 +67,34 @@ def make(comfyui: ComfyUI, output: Path, names: list[str]) -> None:
         every = sorted(path.stem for path in EXAMPLES.glob("*.json"))
         asyncio.run(note_core_nodes(server.url, every))
         names = names or every
-        sys.stdout.write(browser.run("make_pictures.mjs", server.url, str(output), *names))
+        sys.stdout.write(browser.run("make_images.mjs", server.url, str(output), *names))
     for name in names:
         make_thumbnail(output, name)
-        keep_picture(output, name)
+        keep_image(output, name)
 
 
 def make_thumbnail(output: Path, name: str) -> None:
     """What the workflow saved, side by side, small, beside it for the Templates dialog."""
-    pictures = []
+    images = []
     for saved in sorted((output / "mai").glob(f"{name}_*.png")):
-        with Image.open(saved) as image:
-            pictures.append(ImageOps.contain(image.convert("RGB"), THUMBNAIL))
-    height = min(picture.height for picture in pictures)
-    pictures = [ImageOps.contain(picture, (THUMBNAIL[0], height)) for picture in pictures]
-    gaps = GAP * (len(pictures) - 1)
-    small = Image.new("RGB", (sum(picture.width for picture in pictures) + gaps, height), "white")
+        with Image.open(saved) as file:
+            images.append(ImageOps.contain(file.convert("RGB"), THUMBNAIL))
+    height = min(image.height for image in images)
+    images = [ImageOps.contain(image, (THUMBNAIL[0], height)) for image in images]
+    gaps = GAP * (len(images) - 1)
+    small = Image.new("RGB", (sum(image.width for image in images) + gaps, height), "white")
     left = 0
-    for picture in pictures:
-        small.paste(picture, (left, 0))
-        left += picture.width + GAP
+    for image in images:
+        small.paste(image, (left, 0))
+        left += image.width + GAP
     small = ImageOps.contain(small, THUMBNAIL, Image.Resampling.LANCZOS)
     small.save(EXAMPLES / f"{name}.jpg", quality=85, optimize=True)
 
 
-def keep_picture(output: Path, name: str) -> None:
+def keep_image(output: Path, name: str) -> None:
     """Put the photograph of the graph where the README shows it, if it does."""
     if f"docs/images/{name}.jpg" in (ROOT / "README.md").read_text("utf-8"):
-        shutil.copyfile(output / f"{name}.jpg", PICTURES / f"{name}.jpg")
+        shutil.copyfile(output / f"{name}.jpg", IMAGES / f"{name}.jpg")
 
 
 async def note_core_nodes(url: str, names: list[str]) -> None:

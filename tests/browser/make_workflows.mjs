@@ -38,7 +38,7 @@ async function arrange({ graph, name, layout }) {
     node.pos = [x, y];
     const least = node.computeSize();
     node.setSize([Math.max(width, least[0]), Math.max(height, least[1])]);
-    // "randomize" would buy new pictures with every run.
+    // "randomize" would buy new images with every run.
     const control = node.widgets?.find((widget) => widget.name === 'control_after_generate');
     if (control) control.value = 'fixed';
     // A text that comes through a link is not typed here; the page shows one of another graph.

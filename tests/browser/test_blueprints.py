@@ -19,7 +19,7 @@ SIZES = {
     "Outpaint (MAI)": (1600 + 2 * 256, 1200),
     "Crop, edit, stitch (MAI)": (1600, 1200),
 }
-"""name -> what comes of the targets and the picture that use_blueprints.mjs gives."""
+"""name -> what comes of the targets and the image that use_blueprints.mjs gives."""
 
 Seen = dict[str, Any]
 
@@ -56,7 +56,7 @@ def test_the_model_chosen_on_the_node_reaches_every_node_inside(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_runs_and_gives_a_picture_of_the_size_that_it_promises(
+def test_it_runs_and_gives_an_image_of_the_size_that_it_promises(
     server: Server, used: dict[str, Seen], name: str
 ) -> None:
     assert used[name]["error"] == ""

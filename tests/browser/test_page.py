@@ -112,13 +112,13 @@ def test_what_is_saved_and_sent_knows_nothing_of_the_pages_parts(seen: dict[str,
     assert not [name for name in sent if name.startswith("mai_")]
 
 
-def test_the_sidebar_shows_sums_and_the_last_pictures(seen: dict[str, Any]) -> None:
+def test_the_sidebar_shows_sums_and_the_last_images(seen: dict[str, Any]) -> None:
     run = seen["run"]
     spent = re.compile(r"Spent Today (\$\d+\.\d\d)")
     before, after = spent.match(run["under"]), spent.match(run["after"])
     assert before is not None
     assert after is not None
-    assert before[1] == after[1]  # emulated pictures cost nothing
+    assert before[1] == after[1]  # emulated images cost nothing
     assert re.search(r"By model, this month .*MAI-Image-2\.6 \$", run["after"])
     assert "Nothing is under way." in run["after"]
     card = f"a harbour, drawn by {seen['renderer']} MAI-Image-2.6 · 768 x 768 · emulated"
@@ -127,7 +127,7 @@ def test_the_sidebar_shows_sums_and_the_last_pictures(seen: dict[str, Any]) -> N
     assert all(run["loaded"])
 
 
-def test_a_picture_of_the_sidebar_becomes_a_load_image_node(seen: dict[str, Any]) -> None:
+def test_an_image_of_the_sidebar_becomes_a_load_image_node(seen: dict[str, Any]) -> None:
     assert seen["run"]["inserted"].startswith("mai_")
     assert seen["run"]["status"] == 200
 
@@ -144,7 +144,7 @@ def test_screenshots_are_kept_in_both_themes(seen: dict[str, Any]) -> None:
 
 def test_a_graph_runs_without_the_packs_scripts(blocked: dict[str, Any]) -> None:
     assert blocked["scripts"] is False
-    assert blocked["pictures"] == 1
+    assert blocked["images"] == 1
 
 
 def test_a_workflow_saved_without_the_scripts_opens_with_them_unchanged(

@@ -18,7 +18,7 @@ from mai_image.demo.service import environ_for
 HERE = Path(__file__).resolve().parent
 
 LATENCY = 0.2
-"""Seconds that the emulator takes for a picture, unless a prompt asks for more."""
+"""Seconds that the emulator takes for an image, unless a prompt asks for more."""
 
 Node = dict[str, Any]
 

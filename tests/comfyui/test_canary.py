@@ -12,13 +12,13 @@ from typing import Any
 import aiohttp
 import pytest
 from canary import KEY, error_body, files_that_show_it, shows
+from client_harness import draw, prompt_of
 from mai_image.demo.client import Client, Finished, Graph, Refused
 from mai_image.demo.find import ROOT, ComfyUI
 from mai_image.demo.launch import Server
 from mai_image.demo.service import environ_for
 from PIL import Image
-from rig import draw, prompt_of
-from scripted import Connection, Request, Scripted
+from scripted_server import Connection, ReceivedRequest, Scripted
 
 PROFILES = """
 [profiles.canary]
@@ -45,7 +45,7 @@ HOSTILE_NAMES = [
 NO_TEXTS: list[Any] = [None, 7, 1.5, True, [], ["1", "2", "3"], {"name": "canary"}]
 
 
-def answer(connection: Connection, request: Request) -> None:
+def answer(connection: Connection, request: ReceivedRequest) -> None:
     """Echo the key in every way; the prompt says how the call ends."""
     status = prompt_of(request).rsplit(" ", 1)[-1]
     if status.isdigit():
@@ -170,7 +170,7 @@ def test_an_input_that_the_node_does_not_know_changes_nothing(
 ASKED = (
     "/object_info/MAIGenerate",
     "/mai-image/status",
-    "/mai-image/pictures",
+    "/mai-image/images",
     "/userdata?dir=../__mai&recurse=true&full_info=true",
     "/userdata/..%2f__mai%2fprofiles.toml",
     "/userdata/__mai%2fprofiles.toml",

@@ -38,7 +38,7 @@ SIZES = {
         (1360, 768),
     ],
 }
-"""name -> width and height of the pictures that are saved, in rising order."""
+"""name -> width and height of the images that are saved, in rising order."""
 
 CALLS = {
     "text_to_4k": 1,
@@ -81,16 +81,16 @@ def run(server: Server, name: str, **more: Node) -> Finished:
 def before_and_after(
     server: Server, name: str, source: str, save: Callable[[str], Node]
 ) -> tuple[Pixels, Pixels]:
-    """The picture of the node `source` and the one that the example saves, as [H,W,3] bytes."""
-    pictures = {}
+    """The image of the node `source` and the one that the example saves, as [H,W,3] bytes."""
+    images = {}
     for subfolder, file in run(server, name, before=save(source)).files():
         with Image.open(server.output / subfolder / file) as image:
-            pictures[file.startswith(name)] = np.asarray(image.convert("RGB"))
-    return pictures[False], pictures[True]
+            images[file.startswith(name)] = np.asarray(image.convert("RGB"))
+    return images[False], images[True]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_saves_pictures_of_the_sizes_that_it_promises(
+def test_it_saves_images_of_the_sizes_that_it_promises(
     server: Server, first_runs: Runs, name: str
 ) -> None:
     finished, _, _ = first_runs[name]
@@ -103,7 +103,7 @@ def test_it_saves_pictures_of_the_sizes_that_it_promises(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_makes_one_request_for_each_picture_and_each_edit(first_runs: Runs, name: str) -> None:
+def test_it_makes_one_request_for_each_image_and_each_edit(first_runs: Runs, name: str) -> None:
     assert first_runs[name][2] == CALLS[name]
 
 
@@ -140,7 +140,7 @@ def test_outside_the_mask_the_large_photograph_keeps_every_pixel(
     assert where["y"] + size["height"] <= bottom + 1 <= where["y"] + size["height"] + soft
 
 
-def test_the_outpainted_picture_holds_the_old_one_untouched(
+def test_the_outpainted_image_holds_the_old_one_untouched(
     server: Server, first_runs: Runs, save: Callable[[str], Node]
 ) -> None:
     before, after = before_and_after(server, "outpaint_to_16_9", "1", save)

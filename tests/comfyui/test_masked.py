@@ -16,7 +16,7 @@ from PIL import Image
 
 PALETTE = ROOT / "example_workflows" / "inputs" / "mai_palette.png"
 LEFT, TOP, SIDE = 300, 200, 60
-"""The masked square of the palette picture."""
+"""The masked square of the palette image."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -36,7 +36,7 @@ def palette() -> Pixels:
 
 
 def graph_with(nodes: Graph) -> Graph:
-    """The palette picture as node "1", its mask as node "4", and more nodes."""
+    """The palette image as node "1", its mask as node "4", and more nodes."""
     height, width, _ = palette().shape
     return {
         "1": {"class_type": "LoadImage", "inputs": {"image": PALETTE.name}},
@@ -87,7 +87,7 @@ def test_a_masked_edit_changes_nothing_outside_the_grown_mask(
     assert service.log.billed == 1
 
 
-def test_crop_and_stitch_without_an_edit_give_the_picture_back(server: Server, save: Any) -> None:
+def test_crop_and_stitch_without_an_edit_give_the_image_back(server: Server, save: Any) -> None:
     crop = {
         "image": ["1", 0],
         "mask": ["4", 0],
@@ -110,7 +110,7 @@ def test_crop_and_stitch_without_an_edit_give_the_picture_back(server: Server, s
     assert np.array_equal(saved, palette())
 
 
-def test_an_outpainted_picture_keeps_the_old_one_as_it_was(
+def test_an_outpainted_image_keeps_the_old_one_as_it_was(
     server: Server, service: emulator.Emulator, prompt: str, save: Any
 ) -> None:
     pad = {"image": ["1", 0], "left": 200, "top": 0, "right": 100, "bottom": 60, "feathering": 40}

@@ -30,7 +30,7 @@ requests_a_minute = 6000
 
 @pytest.fixture
 def slow() -> Iterator[emulator.Emulator]:
-    """An emulator of its own, whose pictures take long enough to be interrupted."""
+    """An emulator of its own, whose images take long enough to be interrupted."""
     with emulator.start(options=emulator.Options(latency=1.5)) as running:
         yield running
 
@@ -63,7 +63,7 @@ def boot(
         server.stop()
 
 
-def pictures(tmp_path: Path) -> int:
+def images(tmp_path: Path) -> int:
     return len(list((tmp_path / "user" / "__mai" / "store").rglob("*.png")))
 
 
@@ -103,16 +103,16 @@ def test_a_batch_of_8_that_was_killed_is_finished_by_the_next_start(
 ):
     first = boot()
     graph = batch_of_8(generate, save, prompt)
-    run_until(first, graph, lambda: pictures(tmp_path) >= 3)
+    run_until(first, graph, lambda: images(tmp_path) >= 3)
     first.kill()
     time.sleep(2)
-    kept = pictures(tmp_path)
+    kept = images(tmp_path)
     before = slow.log.billed
     second = boot()
     finished = run(second, graph)
     assert finished.status == "success"
     assert slow.log.billed == before + 8 - kept
-    assert slow.log.billed == pictures(tmp_path) + uncertain(tmp_path)
+    assert slow.log.billed == images(tmp_path) + uncertain(tmp_path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to catch")
@@ -130,11 +130,11 @@ def test_what_is_out_lands_when_comfyui_is_asked_to_end(
     run_until(server, batch_of_8(generate, save, prompt), lambda: slow.log.billed == 8)
     os.kill(server.pid, number)
     server.stop(keep_folder=True)
-    assert pictures(tmp_path) == 8
+    assert images(tmp_path) == 8
     assert uncertain(tmp_path) == 0
 
 
-def test_a_failing_sibling_node_loses_no_picture(
+def test_a_failing_sibling_node_loses_no_image(
     boot: Any, slow: emulator.Emulator, tmp_path: Path, prompt: str, generate: Any, save: Any
 ):
     server = boot()
@@ -143,7 +143,7 @@ def test_a_failing_sibling_node_loses_no_picture(
     failed = run(server, {"1": good, "2": save("1"), "3": bad, "4": save("3")})
     assert failed.status == "error"
     deadline = time.monotonic() + 10
-    while pictures(tmp_path) < 3 and time.monotonic() < deadline:
+    while images(tmp_path) < 3 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert run(server, {"1": good, "2": save("1")}).status == "success"
     assert slow.log.billed == 3

@@ -35,7 +35,7 @@ def pixels(server: Server, finished: Finished) -> list[Any]:
 
 
 def sent_again(service: emulator.Emulator, body: dict[str, Any]) -> Any:
-    """The picture of the emulator's last request: the same request gets the same picture."""
+    """The image of the emulator's last request: the same request gets the same image."""
     last = service.log.entries[-1]
     request = urllib.request.Request(
         f"{service.url}{last.path}",

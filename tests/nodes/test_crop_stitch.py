@@ -1,15 +1,15 @@
-"""MAI Crop for Edit and MAI Stitch: there and back again, for one picture and for batches."""
+"""MAI Crop for Edit and MAI Stitch: there and back again, for one image and for batches."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from mai_image.mai.errors import PictureError
+from mai_image.mai.errors import ImageError
 from mai_image.mai.models import BY_NAME
 from mai_image.mai.sizes import check
 from mai_image.nodes import notes
 from mai_image.nodes.crop import MAICrop
-from mai_image.nodes.cropping import stitch_all
+from mai_image.nodes.imaging import stitch_all
 from mai_image.nodes.stitch import MAIStitch
 from torch import Tensor
 
@@ -18,11 +18,11 @@ MODEL = "MAI-Image-2.6"
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """The same random pictures in every run and order."""
+    """The same random images in every run and order."""
     torch.manual_seed(0)
 
 
-def pictures(count: int, height: int = 900, width: int = 1300, channels: int = 3) -> Tensor:
+def images(count: int, height: int = 900, width: int = 1300, channels: int = 3) -> Tensor:
     small = torch.rand((count, channels, height // 30, width // 30))
     scaled = torch.nn.functional.interpolate(small, (height, width), mode="bicubic")
     return scaled.permute(0, 2, 3, 1).clamp(0, 1)
@@ -62,7 +62,7 @@ def stitched(stitch: object, image: Tensor) -> Tensor:
 def test_crop_and_stitch_without_a_change_is_the_identity(
     rect: tuple[int, int, int, int], channels: int
 ) -> None:
-    image = pictures(1, channels=channels)
+    image = images(1, channels=channels)
     crop, crop_mask, stitch = cropped(image, mask_of(rect))
     check(BY_NAME[MODEL], crop.shape[2], crop.shape[1])
     assert crop_mask.shape == crop.shape[:3]
@@ -77,8 +77,8 @@ def test_the_crop_mask_marks_on_the_crop_what_the_mask_marks_on_the_image() -> N
     assert (crop[..., 0] - crop_mask).abs().mean() < 0.005
 
 
-def test_a_batch_with_a_mask_for_each_picture_has_crops_of_one_size_and_boxes_of_its_own() -> None:
-    image = pictures(3)
+def test_a_batch_with_a_mask_for_each_image_has_crops_of_one_size_and_boxes_of_its_own() -> None:
+    image = images(3)
     masks = mask_of((100, 100, 150, 150), (600, 300, 1000, 500), (1200, 800, 1300, 900))
     crop, _, stitch = cropped(image, masks)
     assert crop.shape[0] == 3
@@ -86,34 +86,34 @@ def test_a_batch_with_a_mask_for_each_picture_has_crops_of_one_size_and_boxes_of
     assert len({(box.width, box.height) for box in boxes}) > 1
     assert torch.equal(stitched(stitch, crop), image)
     black = stitched(stitch, torch.zeros_like(crop))
-    for picture, before, mask in zip(black, image, masks, strict=True):
-        assert picture[mask == 1].max() < 0.2
+    for edited, before, mask in zip(black, image, masks, strict=True):
+        assert edited[mask == 1].max() < 0.2
         masked_rows = mask.any(1).nonzero()
         far = [*range(int(masked_rows[0]) - 20), *range(int(masked_rows[-1]) + 20, 900)]
-        assert torch.equal(picture[far], before[far])
+        assert torch.equal(edited[far], before[far])
 
 
-def test_one_mask_serves_every_picture_of_a_batch() -> None:
-    image = pictures(2)
+def test_one_mask_serves_every_image_of_a_batch() -> None:
+    image = images(2)
     crop, _, stitch = cropped(image, mask_of((600, 300, 1000, 500)))
     assert torch.equal(stitched(stitch, crop), image)
 
 
-def test_several_edits_of_each_crop_give_as_many_pictures_in_turn() -> None:
-    image = pictures(2)
+def test_several_edits_of_each_crop_give_as_many_images_in_turn() -> None:
+    image = images(2)
     crop, _, stitch = cropped(image, mask_of((600, 300, 1000, 500)))
     both = stitched(stitch, crop.repeat_interleave(2, 0))
     assert torch.equal(both, image.repeat_interleave(2, 0))
 
 
 def test_a_number_of_edits_that_does_not_fit_the_crops_is_refused() -> None:
-    crop, _, stitch = cropped(pictures(2), mask_of((600, 300, 1000, 500)))
-    with pytest.raises(PictureError, match="3 edited crops for 2"):
+    crop, _, stitch = cropped(images(2), mask_of((600, 300, 1000, 500)))
+    with pytest.raises(ImageError, match="3 edited crops for 2"):
         stitch_all(stitch, crop[[0, 1, 1]], True)
 
 
 def test_an_enlarged_edit_is_set_back_where_the_crop_was() -> None:
-    image = pictures(1)
+    image = images(1)
     crop, _, stitch = cropped(image, mask_of((300, 200, 700, 600)))
     large = torch.nn.functional.interpolate(
         crop.permute(0, 3, 1, 2), scale_factor=2, mode="bicubic"
@@ -122,7 +122,7 @@ def test_an_enlarged_edit_is_set_back_where_the_crop_was() -> None:
 
 
 def test_a_mask_of_another_size_is_scaled_and_said_once(told: list[str]) -> None:
-    image = pictures(2)
+    image = images(2)
     mask = torch.zeros(1, 90, 130)
     mask[0, 30:50, 60:100] = 1
     crop, _, stitch = cropped(image, mask)
@@ -132,8 +132,8 @@ def test_a_mask_of_another_size_is_scaled_and_said_once(told: list[str]) -> None
 
 
 def test_an_empty_mask_is_refused() -> None:
-    with pytest.raises(PictureError, match="The mask is empty"):
-        cropped(pictures(1), torch.zeros(1, 64, 64))
+    with pytest.raises(ImageError, match="The mask is empty"):
+        cropped(images(1), torch.zeros(1, 64, 64))
 
 
 def test_what_a_node_tells_appears_on_the_node(monkeypatch: pytest.MonkeyPatch) -> None:

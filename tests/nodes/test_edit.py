@@ -1,4 +1,4 @@
-"""MAI Edit: which pictures go out, in what order and form, and what comes back."""
+"""MAI Edit: which images go out, in what order and form, and what comes back."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from mai_image.mai.errors import OptionError, PictureError, PromptError
-from mai_image.mai.messages import Result
-from mai_image.nodes import editing
-from mai_image.nodes import images as tensors
+from mai_image.mai.errors import ImageError, OptionError, PromptError
+from mai_image.mai.types import Result
 from mai_image.nodes.edit import MAIEdit
+from mai_image.nodes.imaging import codec as tensors
+from mai_image.nodes.imaging import editing
 
 
 def edit(images: dict[str, torch.Tensor], **inputs: Any) -> Any:
@@ -21,7 +21,7 @@ def edit(images: dict[str, torch.Tensor], **inputs: Any) -> Any:
     return asyncio.run(MAIEdit.execute(images, **given))
 
 
-def picture(height: int = 96, width: int = 128, channels: int = 3, count: int = 1) -> torch.Tensor:
+def image(height: int = 96, width: int = 128, channels: int = 3, count: int = 1) -> torch.Tensor:
     return torch.rand((count, height, width, channels), generator=torch.manual_seed(1))
 
 
@@ -31,98 +31,98 @@ def sent(emulator: Any) -> list[list[tuple[int, int]]]:
 
 
 def test_references_go_out_in_the_order_of_their_sockets(emulator: Any):
-    images = {f"image_{i}": picture(100 + i, 200) for i in (5, 3, 1, 4, 2)}
+    images = {f"image_{i}": image(100 + i, 200) for i in (5, 3, 1, 4, 2)}
     edit(images)
     assert sent(emulator) == [[(200, 101), (200, 102), (200, 103), (200, 104), (200, 105)]]
 
 
 def test_every_file_is_a_png_part_named_image(emulator: Any):
-    edit({"image_1": picture(), "image_2": picture()})
+    edit({"image_1": image(), "image_2": image()})
     (entry,) = emulator.log.entries
     assert [(file.field, file.media_type) for file in entry.files] == [("image", "image/png")] * 2
 
 
 def test_a_batch_on_image_1_is_edited_image_by_image_with_the_other_sockets_along(emulator: Any):
-    output = edit({"image_1": picture(count=3), "image_2": picture(50, 60)}, seed=10)
+    output = edit({"image_1": image(count=3), "image_2": image(50, 60)}, seed=10)
     assert output.args[0].shape[0] == 3
     assert sent(emulator) == [[(128, 96), (60, 50)]] * 3
-    assert [image["seed"] for image in json.loads(output.args[-1])["images"]] == [10, 11, 12]
+    assert [entry["seed"] for entry in json.loads(output.args[-1])["images"]] == [10, 11, 12]
 
 
-def test_batch_size_makes_so_many_of_each_picture(emulator: Any):
-    output = edit({"image_1": picture(count=2)}, batch_size=2)
+def test_batch_size_makes_so_many_of_each_image(emulator: Any):
+    output = edit({"image_1": image(count=2)}, batch_size=2)
     assert output.args[0].shape[0] == 4
     assert emulator.log.billed == 4
 
 
-def test_each_picture_of_a_batch_on_another_socket_is_a_reference(emulator: Any):
-    edit({"image_1": picture(), "image_2": picture(50, 60, count=3)})
+def test_each_image_of_a_batch_on_another_socket_is_a_reference(emulator: Any):
+    edit({"image_1": image(), "image_2": image(50, 60, count=3)})
     assert sent(emulator) == [[(128, 96), (60, 50), (60, 50), (60, 50)]]
 
 
-def test_more_pictures_than_the_model_takes_are_refused(emulator: Any):
-    with pytest.raises(PictureError, match="1 to 5 reference pictures, there are 6"):
-        edit({"image_1": picture(), "image_2": picture(count=5)})
-    with pytest.raises(PictureError, match="takes 1 reference picture, there are 2"):
-        edit({"image_1": picture(), "image_2": picture()}, model="MAI-Image-2.5")
+def test_more_images_than_the_model_takes_are_refused(emulator: Any):
+    with pytest.raises(ImageError, match="1 to 5 reference images, there are 6"):
+        edit({"image_1": image(), "image_2": image(count=5)})
+    with pytest.raises(ImageError, match="takes 1 reference image, there are 2"):
+        edit({"image_1": image(), "image_2": image()}, model="MAI-Image-2.5")
     assert not emulator.log.entries
 
 
 def test_without_image_1_nothing_is_sent(emulator: Any):
-    with pytest.raises(PictureError, match="image_1"):
+    with pytest.raises(ImageError, match="image_1"):
         edit({})
-    with pytest.raises(PictureError, match="image_1"):
-        edit({"image_2": picture()})
+    with pytest.raises(ImageError, match="image_1"):
+        edit({"image_2": image()})
     assert not emulator.log.entries
 
 
 def test_a_model_without_edits_is_refused(emulator: Any):
     with pytest.raises(OptionError, match="from text only"):
-        edit({"image_1": picture()}, model="MAI-Image-2e")
+        edit({"image_1": image()}, model="MAI-Image-2e")
     assert not emulator.log.entries
 
 
 def test_an_empty_prompt_is_refused(emulator: Any):
     with pytest.raises(PromptError):
-        edit({"image_1": picture()}, prompt=" ")
+        edit({"image_1": image()}, prompt=" ")
     assert not emulator.log.entries
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_one_three_and_four_channels_are_sent(emulator: Any, channels: int):
-    output = edit({"image_1": picture(channels=channels)})
+    output = edit({"image_1": image(channels=channels)})
     assert output.args[0].shape[-1] == 3
 
 
 @pytest.mark.parametrize("value", [float("nan"), -5.0, 7.0, float("inf"), float("-inf")])
 def test_values_outside_0_to_1_are_sent_clipped(emulator: Any, value: float):
-    images = picture()
+    images = image()
     images[:, 10:20] = value
     assert edit({"image_1": images}).args[0].shape[0] == 1
 
 
-def test_a_picture_over_the_limit_is_shrunk_in_its_aspect(emulator: Any):
-    edit({"image_1": picture(2000, 3000)}, model="MAI-Image-2.5")
+def test_an_image_over_the_limit_is_shrunk_in_its_aspect(emulator: Any):
+    edit({"image_1": image(2000, 3000)}, model="MAI-Image-2.5")
     ((size,),) = sent(emulator)
     assert size[0] * size[1] <= 1_056_768
     assert size[0] / size[1] == pytest.approx(1.5, rel=0.002)
 
 
-def test_a_picture_at_the_limit_is_sent_as_it_is(emulator: Any):
-    edit({"image_1": picture(1536, 1536)})
+def test_an_image_at_the_limit_is_sent_as_it_is(emulator: Any):
+    edit({"image_1": image(1536, 1536)})
     assert sent(emulator) == [[(1536, 1536)]]
 
 
-def test_other_reference_pixels_buy_another_picture(emulator: Any):
-    edit({"image_1": picture()})
-    edit({"image_1": picture()})
+def test_other_reference_pixels_buy_another_image(emulator: Any):
+    edit({"image_1": image()})
+    edit({"image_1": image()})
     assert emulator.log.billed == 1
-    edit({"image_1": 1 - picture()})
+    edit({"image_1": 1 - image()})
     assert emulator.log.billed == 2
 
 
 def test_the_inputs_are_never_changed(emulator: Any):
-    images = picture() * 3 - 1
+    images = image() * 3 - 1
     before = images.clone()
     edit({"image_1": images})
     assert torch.equal(images, before)
@@ -142,7 +142,7 @@ def outside(mask: torch.Tensor, grow: int) -> torch.Tensor:
 
 
 def test_outside_the_mask_every_value_is_the_input_s(emulator: Any):
-    images = picture(900, 1300) * 3 - 1
+    images = image(900, 1300) * 3 - 1
     images[0, 5, 5] = float("nan")
     mask = masked(900, 1300, (400, 300, 600, 500))
     output = edit({"image_1": images}, mask=mask)
@@ -153,9 +153,9 @@ def test_outside_the_mask_every_value_is_the_input_s(emulator: Any):
     assert not torch.equal(edited[~kept], images[0][~kept])
 
 
-def test_a_masked_12_megapixel_picture_costs_one_edit_of_about_1_megapixel(emulator: Any):
+def test_a_masked_12_megapixel_image_costs_one_edit_of_about_1_megapixel(emulator: Any):
     mask = masked(3000, 4000, (1800, 1200, 2100, 1500))
-    output = edit({"image_1": picture(3000, 4000)}, mask=mask)
+    output = edit({"image_1": image(3000, 4000)}, mask=mask)
     assert output.args[0].shape == (1, 3000, 4000, 3)
     (entry,) = emulator.log.entries
     (file,) = entry.files
@@ -166,15 +166,15 @@ def test_a_masked_12_megapixel_picture_costs_one_edit_of_about_1_megapixel(emula
 
 def test_info_says_how_far_the_edit_drifted_in_each_area(emulator: Any):
     mask = masked(800, 800, (300, 300, 400, 400))
-    output = edit({"image_1": picture(800, 800)}, mask=mask)
+    output = edit({"image_1": image(800, 800)}, mask=mask)
     (edited,) = json.loads(output.args[-1])["edits"]
     (area,) = edited["areas"]
     assert area["mean_abs_difference"] >= 0
     assert len(area["shift_px"]) == 2
 
 
-def test_each_picture_of_a_batch_has_its_own_mask(emulator: Any):
-    images = picture(400, 400, count=2)
+def test_each_image_of_a_batch_has_its_own_mask(emulator: Any):
+    images = image(400, 400, count=2)
     masks = torch.cat([masked(400, 400, (10, 10, 60, 60)), masked(400, 400, (300, 300, 390, 390))])
     output = edit({"image_1": images}, mask=masks, mask_grow=0, mask_feather=0)
     for i in range(2):
@@ -184,19 +184,19 @@ def test_each_picture_of_a_batch_has_its_own_mask(emulator: Any):
 
 
 def test_an_empty_mask_is_refused_before_anything_is_sent(emulator: Any):
-    with pytest.raises(PictureError, match="mask is empty"):
-        edit({"image_1": picture()}, mask=torch.zeros((1, 96, 128)))
+    with pytest.raises(ImageError, match="mask is empty"):
+        edit({"image_1": image()}, mask=torch.zeros((1, 96, 128)))
     assert not emulator.log.entries
 
 
 def test_without_a_mask_the_edit_has_the_input_s_size(emulator: Any):
-    output = edit({"image_1": picture(311, 553)})
+    output = edit({"image_1": image(311, 553)})
     assert output.args[0].shape == (1, 311, 553, 3)
     assert output.args[1].shape == (1, 768, 1360, 3)
 
 
 def test_what_came_back_is_in_memory_once():
-    file = tensors.encode(picture(768, 768)[0], 10**6).data
+    file = tensors.encode(image(768, 768)[0], 10**6).data
     result = Result(file, "image/png", 768, 768, "MAI-Image-2.6")
     together, each, notes = editing._decoded([result, None, result])
     assert (together.shape, notes) == ((2, 768, 768, 3), [])
@@ -206,9 +206,9 @@ def test_what_came_back_is_in_memory_once():
     ]
 
 
-def test_pictures_of_other_sizes_are_set_back_as_they_came():
+def test_images_of_other_sizes_are_set_back_as_they_came():
     sizes = ((40, 60), (60, 40))
-    files = [tensors.encode(picture(*size)[0], 10**6).data for size in sizes]
+    files = [tensors.encode(image(*size)[0], 10**6).data for size in sizes]
     results = [
         Result(file, "image/png", width, height, "MAI-Image-2.6")
         for file, (height, width) in zip(files, sizes, strict=True)
@@ -220,12 +220,12 @@ def test_pictures_of_other_sizes_are_set_back_as_they_came():
 
 
 def test_as_returned_leaves_the_size_as_it_came(emulator: Any):
-    output = edit({"image_1": picture(311, 553)}, output_size="as returned")
+    output = edit({"image_1": image(311, 553)}, output_size="as returned")
     assert torch.equal(output.args[0], output.args[1])
     assert output.args[0].shape == (1, 768, 1360, 3)
 
 
-def test_a_picture_whose_edit_is_blocked_is_left_out_under_skip(emulator: Any):
+def test_an_image_whose_edit_is_blocked_is_left_out_under_skip(emulator: Any):
     prompt = "add a hat [[fault answer=block-result first=1]]"
-    output = edit({"image_1": picture(count=2)}, prompt=prompt, if_blocked="skip")
+    output = edit({"image_1": image(count=2)}, prompt=prompt, if_blocked="skip")
     assert output.args[0].shape[0] == output.args[1].shape[0] == 1

@@ -1,4 +1,4 @@
-"""nodes/fast_png.py: with kornia_rs and without it a picture has the same pixels."""
+"""nodes/fast_png.py: with kornia_rs and without it an image has the same pixels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pytest
 import torch
 from mai_image.mai.errors import AnswerError
-from mai_image.mai.formats import inspect
-from mai_image.nodes import fast_png, images
+from mai_image.mai.image_formats import inspect
+from mai_image.nodes.imaging import codec as images
+from mai_image.nodes.imaging import fast_png
 from PIL import Image
 
 Bytes = npt.NDArray[np.uint8]
@@ -122,7 +123,7 @@ def test_other_kinds_of_png_are_left_to_pillow() -> None:
 
 
 @pytest.mark.usefixtures("usable")
-def test_a_picture_that_would_hold_the_lock_too_long_is_left_to_pillow(
+def test_an_image_that_would_hold_the_lock_too_long_is_left_to_pillow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = png(noise(4, 4))
@@ -132,7 +133,7 @@ def test_a_picture_that_would_hold_the_lock_too_long_is_left_to_pillow(
 
 @pytest.mark.parametrize("usable", [True, False])
 @pytest.mark.parametrize("rows", [bytes(31 * 10 - 1), b"\x09" * 31 * 10, b""])
-def test_a_picture_with_a_cut_row_or_an_unknown_filter_is_an_error_with_both(
+def test_an_image_with_a_cut_row_or_an_unknown_filter_is_an_error_with_both(
     rows: bytes, usable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not usable:

@@ -144,13 +144,13 @@ def test_the_profile_emulator_works_without_an_account_and_costs_nothing(emulato
     assert "would have cost" in info["images"][0]["notes"][0]
 
 
-def test_a_blocked_picture_stops(emulator: Any):
+def test_a_blocked_image_stops(emulator: Any):
     with pytest.raises(BlockedError) as caught:
         generate(prompt="a fox blockprompt")
     assert "seed" in caught.value.hint
 
 
-def test_skip_leaves_blocked_pictures_out_and_keeps_the_rest(emulator: Any):
+def test_skip_leaves_blocked_images_out_and_keeps_the_rest(emulator: Any):
     output = generate(
         prompt="a fox [[fault answer=block-result first=1]]", batch_size=3, if_blocked="skip"
     )
@@ -213,7 +213,7 @@ def test_a_cancel_ends_the_wait_within_half_a_second(emulator: Any):
     assert asyncio.run(run()) < 0.5
 
 
-def test_a_cancelled_prompt_s_picture_lands_and_is_free_the_next_time(emulator: Any):
+def test_a_cancelled_prompt_s_image_lands_and_is_free_the_next_time(emulator: Any):
     inputs = {"prompt": "a fox [[latency 1]]", "profile": "test", "width": 768, "height": 768}
 
     async def run() -> None:

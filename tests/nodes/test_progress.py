@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from mai_image.mai.errors import MaiError
-from mai_image.mai.messages import Generate
-from mai_image.nodes import running
+from mai_image.mai.types import Generate
+from mai_image.nodes import run as running
 
 NODE = "7"
 
@@ -37,10 +37,10 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def run(*prompts: str, if_blocked: str = "stop") -> None:
-    messages = [
+    requests = [
         Generate("MAI-Image-2.6", prompt, 768, 768, seed) for seed, prompt in enumerate(prompts)
     ]
-    asyncio.run(running.run(messages, "test", NODE, if_blocked))
+    asyncio.run(running.run(requests, "test", NODE, if_blocked))
 
 
 def test_cost_and_seconds_stay_when_all_came(emulator: Any, said: list[str]) -> None:
@@ -49,13 +49,13 @@ def test_cost_and_seconds_stay_when_all_came(emulator: Any, said: list[str]) -> 
     assert re.fullmatch(r"\$0\.04\d · \d+ s", said[-1])
 
 
-def test_pictures_from_the_store_are_counted(emulator: Any, said: list[str]) -> None:
+def test_images_from_the_store_are_counted(emulator: Any, said: list[str]) -> None:
     run("a fox")
     run("a fox")
     assert re.fullmatch(r"\$0\.000 · \d+ s · 1 from the store", said[-1])
 
 
-def test_a_skipped_picture_is_counted_as_blocked(emulator: Any, said: list[str]) -> None:
+def test_a_skipped_image_is_counted_as_blocked(emulator: Any, said: list[str]) -> None:
     run("a fox", "blockprompt", if_blocked="skip")
     assert re.fullmatch(r"\$0\.02\d · \d+ s · 1 blocked", said[-1])
 
@@ -72,13 +72,13 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     def start() -> None:
         raise ModuleNotFoundError("No module named 'httpx'", name="httpx")
 
-    monkeypatch.setattr(running, "_service", None)
+    monkeypatch.setattr(running, "_client", None)
     monkeypatch.setattr(running, "_import_and_start", start)
     with pytest.raises(MaiError, match=r"httpx isn't installed.\n.*requirements\.txt"):
-        running.service()
+        running.client()
 
 
-def test_a_bar_moves_with_each_picture_of_several_and_not_for_one(
+def test_a_bar_moves_with_each_image_of_several_and_not_for_one(
     emulator: Any, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[tuple[int, int]] = []
@@ -105,9 +105,9 @@ def test_many_waiting_nodes_look_less_often_and_still_see_a_cancel(
         return bool(real())
 
     async def wait_for(nodes: int) -> float:
-        message = Generate("MAI-Image-2.6", "a fox [[latency 30]]", 768, 768)
+        request = Generate("MAI-Image-2.6", "a fox [[latency 30]]", 768, 768)
         waiting = [
-            asyncio.ensure_future(running.run([message], "test", None, "stop"))
+            asyncio.ensure_future(running.run([request], "test", None, "stop"))
             for _ in range(nodes)
         ]
         await asyncio.sleep(1.2)

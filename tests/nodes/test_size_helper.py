@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mai_image.mai import sizes
-from mai_image.mai.errors import OptionError, PictureError, SizeError
+from mai_image.mai.errors import ImageError, OptionError, SizeError
 from mai_image.mai.models import BY_NAME, MODEL_NAMES
 from mai_image.nodes.size_helper import ASPECT_RATIOS, MAISizeHelper
 
@@ -26,7 +26,7 @@ def run(**inputs: Any) -> tuple[tuple[int, int, int, int, float], dict[str, Any]
     return tuple(numbers), facts  # type: ignore[return-value]
 
 
-def picture(width: int, height: int) -> torch.Tensor:
+def image(width: int, height: int) -> torch.Tensor:
     """An IMAGE of one value, whose memory does not grow with its size."""
     return torch.zeros(1, 1, 1, 1).expand(1, height, width, 3)
 
@@ -93,11 +93,11 @@ def test_a_ratio_that_the_model_can_do_has_no_note() -> None:
     assert run(model=NEW, aspect_ratio="21:9")[1]["notes"] == []
 
 
-def test_from_image_takes_the_picture_s_ratio() -> None:
-    numbers, info = run(model=NEW, aspect_ratio="from image", image=picture(4032, 3024))
+def test_from_image_takes_the_image_s_ratio() -> None:
+    numbers, info = run(model=NEW, aspect_ratio="from image", image=image(4032, 3024))
     assert numbers[:2] == sizes.best(BY_NAME[NEW], Fraction(4, 3))
     assert info["ratio_asked"] == "4:3"
-    turned, _ = run(model=NEW, aspect_ratio="from image", image=picture(3024, 4032))
+    turned, _ = run(model=NEW, aspect_ratio="from image", image=image(3024, 4032))
     assert turned[:2] == numbers[1::-1]
 
 
@@ -105,16 +105,16 @@ def test_from_image_takes_the_picture_s_ratio() -> None:
     ("width", "height", "size", "shape"),
     [(1, 5000, (768, 3072), "tall"), (5000, 1, (3072, 768), "wide")],
 )
-def test_an_extreme_picture_gives_the_most_extreme_size_and_says_so(
+def test_an_extreme_image_gives_the_most_extreme_size_and_says_so(
     width: int, height: int, size: tuple[int, int], shape: str
 ) -> None:
-    numbers, info = run(model=NEW, aspect_ratio="from image", image=picture(width, height))
+    numbers, info = run(model=NEW, aspect_ratio="from image", image=image(width, height))
     assert numbers[:2] == size
     assert f"it is too {shape}" in info["notes"][0]
     assert "No other model can either" in info["notes"][0]
 
 
-def test_the_picture_is_not_looked_at_with_another_aspect_ratio() -> None:
+def test_the_image_is_not_looked_at_with_another_aspect_ratio() -> None:
     assert run(aspect_ratio="1:1", image=torch.zeros(3))[0][:2] == (1536, 1536)
 
 
@@ -161,7 +161,7 @@ def test_a_target_smaller_than_the_generated_size_shrinks_and_says_so() -> None:
     aspect_ratio=st.sampled_from([*sizes.PRESETS, "from target"]),
     target=st.tuples(TARGETS, TARGETS),
 )
-def test_the_scaled_picture_always_covers_the_target(
+def test_the_scaled_image_always_covers_the_target(
     model: str, aspect_ratio: str, target: tuple[int, int]
 ) -> None:
     numbers, info = run(
@@ -178,7 +178,7 @@ def test_the_scaled_picture_always_covers_the_target(
 # Info
 
 
-def test_info_holds_the_numbers_of_one_picture() -> None:
+def test_info_holds_the_numbers_of_one_image() -> None:
     _, info = run(model=NEW, aspect_ratio="16:9")
     assert info["model"] == NEW
     assert info["ratio"] == "16:9"
@@ -195,7 +195,7 @@ def test_info_holds_the_numbers_of_one_picture() -> None:
 @pytest.mark.parametrize(
     ("inputs", "error", "what_to_do"),
     [
-        ({"aspect_ratio": "from image"}, OptionError, "Connect a picture"),
+        ({"aspect_ratio": "from image"}, OptionError, "Connect an image"),
         ({"aspect_ratio": "from target"}, OptionError, "Set both target_width"),
         ({"aspect_ratio": "from target", "target_width": 9}, OptionError, "Set both target_width"),
         ({"aspect_ratio": "17:9"}, OptionError, "Choose one of 1:1"),
@@ -215,12 +215,12 @@ def test_info_holds_the_numbers_of_one_picture() -> None:
         ),
         (
             {"aspect_ratio": "from image", "image": torch.zeros(1, 8, 8)},
-            PictureError,
+            ImageError,
             "Convert Mask to Image",
         ),
         (
             {"aspect_ratio": "from image", "image": torch.zeros(0, 8, 8, 3)},
-            PictureError,
+            ImageError,
             "Check the node",
         ),
     ],

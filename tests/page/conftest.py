@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from asking import Answer, Ask
+from mai_image.mai.client import Client
 from mai_image.mai.profiles import Profiles
-from mai_image.mai.service import Service
 from mai_image.page import routes
 from mai_image.page.access import Server
+from page_helpers import Answer, Ask
 
 PROFILES = """
 [profiles.work]
@@ -35,24 +35,24 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def service(folder: Path) -> Iterator[Service]:
-    made = Service(folder, Profiles(folder, {}))
+def client(folder: Path) -> Iterator[Client]:
+    made = Client(folder, Profiles(folder, {}))
     yield made
     made.close(grace=0)
 
 
 @pytest.fixture
-def ask(service: Service) -> Ask:
+def ask(client: Client) -> Ask:
     """GET a path: ask("status", listen="0.0.0.0", headers={…})."""
 
     async def get(path: str, server: Server, headers: Mapping[str, str]) -> Answer:
         table = web.RouteTableDef()
-        routes.register(table, lambda: service, server)
+        routes.register(table, lambda: client, server)
         app = web.Application()
         app.add_routes(table)
         async with (
-            TestClient(TestServer(app)) as client,
-            client.get(f"/mai-image/{path}", headers=headers) as answer,
+            TestClient(TestServer(app)) as browser,
+            browser.get(f"/mai-image/{path}", headers=headers) as answer,
         ):
             body = await answer.read()
             is_json = answer.content_type == "application/json"

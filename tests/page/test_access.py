@@ -1,13 +1,13 @@
-"""Who gets answers about money and pictures, and who gets a sentence instead."""
+"""Who gets answers about money and images, and who gets a sentence instead."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from asking import Ask
+from page_helpers import Ask
 
-PRIVATE = ("status", "pictures", f"pictures/{'0' * 64}", f"pictures/{'0' * 64}/thumbnail")
+PRIVATE = ("status", "images", f"images/{'0' * 64}", f"images/{'0' * 64}/thumbnail")
 
 
 def allow(folder: Path, settings: str) -> None:
@@ -82,4 +82,4 @@ def test_what_comes_through_a_proxy_counts_as_from_outside(ask: Ask) -> None:
 
 def test_no_private_route_has_another_method_or_an_odd_key(ask: Ask) -> None:
     for key in ("..%2f..%2fledger.sqlite", "A" * 64, "0" * 63, "0" * 65):
-        assert ask(f"pictures/{key}").status == 404
+        assert ask(f"images/{key}").status == 404

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from asking import Ask
 from mai_image.page.modules import FOLDER
+from page_helpers import Ask
 
 MODULES = sorted(file.name for file in FOLDER.glob("*.mjs"))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 import pytest
-from asking import Ask
 from mai_image.mai import sizes
-from mai_image.mai.messages import Usage
 from mai_image.mai.models import BY_NAME, EDIT_MODEL_NAMES, EDIT_PIXELS, MODEL_NAMES
 from mai_image.mai.size_plan import plan
+from mai_image.mai.types import Usage
 from mai_image.page.prices import Settings, quote, size_plan
+from page_helpers import Ask
 
 
 @pytest.mark.parametrize("model", MODEL_NAMES)
@@ -32,14 +32,14 @@ def test_a_size_that_is_not_known_costs_at_least_what_the_smallest_does(model: s
     assert told["problems"] == []
 
 
-def test_an_automatic_aspect_ratio_costs_at_most_the_largest_picture() -> None:
+def test_an_automatic_aspect_ratio_costs_at_most_the_largest_image() -> None:
     told = quote(Settings("generate", "MAI-Image-2.6", 1, 1, auto_aspect_ratio=True))
     assert (told["bound"], told["problems"]) == ("at most", [])
     assert told["usd"] == quote(Settings("generate", "MAI-Image-2.6", 1536, 1536))["usd"]
 
 
 @pytest.mark.parametrize("model", EDIT_MODEL_NAMES)
-def test_an_edit_costs_at_least_its_picture_of_a_megapixel(model: str) -> None:
+def test_an_edit_costs_at_least_its_image_of_a_megapixel(model: str) -> None:
     told = quote(Settings("edit", model))
     assert told["bound"] == "at least"
     assert told["usd"] == round(BY_NAME[model].cost(Usage(image_out=EDIT_PIXELS // 1024)), 6)
@@ -77,14 +77,14 @@ def test_the_plan_route_answers_what_size_helper_does(preset: str, ask: Ask) -> 
     assert answer.json == {**wanted.facts(), "problems": []}
 
 
-def test_the_plan_route_takes_the_ratio_from_the_target_or_the_picture(ask: Ask) -> None:
+def test_the_plan_route_takes_the_ratio_from_the_target_or_the_image(ask: Ask) -> None:
     by_target = ask(
         "plan?model=MAI-Image-2e&aspect_ratio=from%20target&target_width=600&target_height=400"
     )
-    by_picture = ask(
-        "plan?model=MAI-Image-2e&aspect_ratio=from%20image&picture_width=300&picture_height=200"
+    by_image = ask(
+        "plan?model=MAI-Image-2e&aspect_ratio=from%20image&image_width=300&image_height=200"
     )
-    assert by_target.json["ratio_asked"] == by_picture.json["ratio_asked"] == "3:2"
+    assert by_target.json["ratio_asked"] == by_image.json["ratio_asked"] == "3:2"
     assert by_target.json["target"] == [600, 400]
 
 
@@ -96,7 +96,7 @@ def test_the_plan_route_takes_the_ratio_from_the_target_or_the_picture(ask: Ask)
         "plan?model=MAI-Image-2.6&aspect_ratio=7",
         "plan?model=MAI-Image-2.6&aspect_ratio=1:1&target_width=20000",
         "plan?model=MAI-Image-2.6&aspect_ratio=from%20target&target_width=0",
-        "plan?model=MAI-Image-2.6&aspect_ratio=from%20image&picture_width=0&picture_height=0",
+        "plan?model=MAI-Image-2.6&aspect_ratio=from%20image&image_width=0&image_height=0",
         "plan",
     ],
 )

@@ -6,27 +6,27 @@ import time
 from pathlib import Path
 
 import pytest
-from asking import Ask
-from mai_image.mai.flight import Flight
+from mai_image.mai.client import Client
+from mai_image.mai.in_flight import InFlightCall
 from mai_image.mai.ledger import Call, Outcome
-from mai_image.mai.messages import Generate, Progress
-from mai_image.mai.profile import Budget
-from mai_image.mai.service import Service
+from mai_image.mai.profiles import Budget
+from mai_image.mai.types import Generate, Progress
+from page_helpers import Ask
 
 
 def call(number: int, profile: str = "work", model: str = "MAI-Image-2.6") -> Call:
     return Call(f"{number:064x}", profile, "foundry", model, "generate", 0.04, "secret-deployment")
 
 
-def spend(service: Service, number: int, outcome: Outcome, cost: float | None, **of: str) -> None:
-    row = service.ledger.open(call(number, **of), Budget())
-    service.ledger.close(row, outcome, cost_usd=cost, request_id=f"r-{number}")
+def spend(client: Client, number: int, outcome: Outcome, cost: float | None, **of: str) -> None:
+    row = client.ledger.open(call(number, **of), Budget())
+    client.ledger.close(row, outcome, cost_usd=cost, request_id=f"r-{number}")
 
 
-def test_sums_are_the_ledgers_by_model_and_by_profile(ask: Ask, service: Service) -> None:
-    spend(service, 1, Outcome.DELIVERED, 0.03)
-    spend(service, 2, Outcome.DELIVERED, 0.5, model="MAI-Image-2.7")
-    spend(service, 3, Outcome.REFUSED, None)
+def test_sums_are_the_ledgers_by_model_and_by_profile(ask: Ask, client: Client) -> None:
+    spend(client, 1, Outcome.DELIVERED, 0.03)
+    spend(client, 2, Outcome.DELIVERED, 0.5, model="MAI-Image-2.7")
+    spend(client, 3, Outcome.REFUSED, None)
     told = ask("status").json
     assert told["today"] == told["month"] == {"usd": 0.53, "calls": 2}
     assert [row["model"] for row in told["models"]] == [  # type: ignore[attr-defined]
@@ -39,9 +39,9 @@ def test_sums_are_the_ledgers_by_model_and_by_profile(ask: Ask, service: Service
 
 
 def test_a_call_that_was_perhaps_billed_is_listed_with_its_request_id(
-    ask: Ask, service: Service
+    ask: Ask, client: Client
 ) -> None:
-    spend(service, 7, Outcome.PERHAPS_BILLED, None)
+    spend(client, 7, Outcome.PERHAPS_BILLED, None)
     told = ask("status").json
     (doubtful,) = told["perhaps_billed"]  # type: ignore[misc]
     assert told["perhaps_billed_count"] == 1
@@ -49,21 +49,23 @@ def test_a_call_that_was_perhaps_billed_is_listed_with_its_request_id(
     assert doubtful["request_id"] == "r-7"
 
 
-def test_a_profile_that_is_gone_keeps_its_line_without_a_budget(ask: Ask, service: Service) -> None:
-    spend(service, 1, Outcome.DELIVERED, 0.03, profile="removed")
+def test_a_profile_that_is_gone_keeps_its_line_without_a_budget(ask: Ask, client: Client) -> None:
+    spend(client, 1, Outcome.DELIVERED, 0.03, profile="removed")
     rows = {row["profile"]: row for row in ask("status").json["profiles"]}  # type: ignore[attr-defined]
     assert rows["removed"]["day_budget"] is None
 
 
-def test_a_call_that_waits_tells_the_time_to_its_turn(ask: Ask, service: Service) -> None:
-    profile = service.profiles.get("work")
-    flight = Flight("0" * 64, Generate("MAI-Image-2.6", "a secret prompt", 1024, 1024), profile)
+def test_a_call_that_waits_tells_the_time_to_its_turn(ask: Ask, client: Client) -> None:
+    profile = client.profiles.get("work")
+    flight = InFlightCall(
+        "0" * 64, Generate("MAI-Image-2.6", "a secret prompt", 1024, 1024), profile
+    )
     flight.progress = Progress("waiting", time.monotonic() + 30, 2.0)
-    service._flights[flight.key] = flight
+    client._flights[flight.key] = flight
     try:
         answer = ask("status")
     finally:
-        service._flights.clear()
+        client._flights.clear()
     (told,) = answer.json["flights"]  # type: ignore[misc]
     assert 25 < told["seconds"] <= 30
     assert (told["phase"], told["rpm"], told["profile"]) == ("waiting", 2.0, "work")
@@ -71,20 +73,20 @@ def test_a_call_that_waits_tells_the_time_to_its_turn(ask: Ask, service: Service
 
 
 def test_no_answer_holds_a_key_an_endpoint_a_deployment_or_a_path(
-    ask: Ask, service: Service, folder: Path
+    ask: Ask, client: Client, folder: Path
 ) -> None:
-    spend(service, 1, Outcome.DELIVERED, 0.03)
-    spend(service, 2, Outcome.PERHAPS_BILLED, None)
-    for path in ("status", "pictures"):
+    spend(client, 1, Outcome.DELIVERED, 0.03)
+    spend(client, 2, Outcome.PERHAPS_BILLED, None)
+    for path in ("status", "images"):
         text = ask(path).body.decode()
         for secret in ("canary-key", "secret-endpoint", "secret-deployment", str(folder)):
             assert secret not in text
 
 
 def test_a_ledger_that_cannot_be_read_is_a_503_that_names_no_folder(
-    ask: Ask, service: Service, folder: Path, caplog: pytest.LogCaptureFixture
+    ask: Ask, client: Client, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service.ledger.dispose()
+    client.ledger.dispose()
     (folder / "ledger.sqlite").write_bytes(b"this is no database at all" * 100)
     answer = ask("status")
     assert answer.status == 503

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mai_image.mai.page_settings import CLOSED, PageSettings
-from mai_image.mai.profiles import Profiles
+from mai_image.mai.profiles import CLOSED, PageSettings, Profiles
 
 
 def settings(folder: Path, text: str) -> PageSettings:

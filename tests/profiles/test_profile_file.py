@@ -9,12 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mai_image.mai.credentials import Credential, KeyCredential
-from mai_image.mai.entra import Entra
+from mai_image.mai.auth import Credential, Entra, KeyCredential
 from mai_image.mai.models import BY_NAME
-from mai_image.mai.profile_example import EXAMPLE
-from mai_image.mai.profile_file import Contents, KeySource, Reader
-from mai_image.mai.tables import Document
+from mai_image.mai.profiles import EXAMPLE, Contents, Document, KeySource, Reader
 
 SECRET = "canary4f2b9c8d7e6a5f4b3c2d1e0f9a8b7c6d"
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mai_image.mai import profiles as module
 from mai_image.mai.errors import ProfileError
 from mai_image.mai.profiles import Profiles, data_folder, write_private
+from mai_image.mai.profiles import profiles as module
 
 AZURE = "https://r.services.ai.azure.com"
 KEY = "canary-key-1"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from canary import Records
-from rig import quick
-from scripted import Scripted
+from client_harness import quick
+from scripted_server import Scripted
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from client_harness import ESTIMATE, Rig, ask, generate, outcome, profile_for, quick
 from mai_image import emulator
 from mai_image.emulator.server import Emulator
-from mai_image.mai.credentials import KeyCredential, Secret
+from mai_image.mai.auth import KeyCredential, Secret
 from mai_image.mai.errors import BudgetError
-from mai_image.mai.messages import Result
 from mai_image.mai.profiles import Budget
-from rig import ESTIMATE, Rig, ask, generate, outcome, profile_for, quick
+from mai_image.mai.types import Result
 
 PROMPTS = 200
 
@@ -29,13 +29,13 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
 
 
 @pytest.fixture
-def service() -> Iterator[Emulator]:
+def client() -> Iterator[Emulator]:
     with emulator.start() as running:
         yield running
 
 
 def counted(found: list[object]) -> tuple[int, int]:
-    """How many pictures came, and how many calls the budget refused."""
+    """How many images came, and how many calls the budget refused."""
     return (
         sum(isinstance(one, Result) for one in found),
         sum(isinstance(one, BudgetError) for one in found),
@@ -46,18 +46,18 @@ def counted(found: list[object]) -> tuple[int, int]:
 def test_two_hundred_quick_prompts_buy_what_the_budget_allows(
     limit: str,
     rig: Rig,
-    service: Emulator,
+    client: Emulator,
 ) -> None:
     """Queued by four threads at once, then again after a restart, when the sums are read anew."""
     budget = Budget(**{limit: (AFFORDED + 0.5) * ESTIMATE})
     key = KeyCredential(lambda: Secret(emulator.DEFAULT_KEY), "a test")
-    rig.profile = profile_for(service.url, budget=budget, credential=key)
+    rig.profile = profile_for(client.url, budget=budget, credential=key)
     door = rig.start()
     found: list[object] = []
 
     def loop(thread: int) -> None:
-        messages = [generate(f"{thread}-{i}") for i in range(PROMPTS // 4)]
-        found.extend(ask(door, messages))
+        requests = [generate(f"{thread}-{i}") for i in range(PROMPTS // 4)]
+        found.extend(ask(door, requests))
 
     threads = [threading.Thread(target=loop, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -68,12 +68,12 @@ def test_two_hundred_quick_prompts_buy_what_the_budget_allows(
     assert bought + refused == PROMPTS
     # Each costs a little less than its estimate, so one or two more than at first may fit in.
     assert AFFORDED <= bought <= AFFORDED + 2
-    assert len(service.log.entries) == bought
-    assert service.log.billed_usd <= (AFFORDED + 0.5) * ESTIMATE
+    assert len(client.log.entries) == bought
+    assert client.log.billed_usd <= (AFFORDED + 0.5) * ESTIMATE
 
     again = ask(rig.restart(), [generate(f"again {i}") for i in range(20)])
     more, _ = counted(again)
-    assert service.log.billed_usd <= (AFFORDED + 0.5) * ESTIMATE
+    assert client.log.billed_usd <= (AFFORDED + 0.5) * ESTIMATE
     assert bought + more <= AFFORDED + 2
 
 

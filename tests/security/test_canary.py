@@ -30,15 +30,14 @@ from canary import (
     files_that_show_it,
     shows,
 )
-from mai_image.mai import echoes
-from mai_image.mai.credentials import Secret
-from mai_image.mai.echoes import Echoes
+from client_harness import drawn, edit, generate, until
+from mai_image.mai.auth import Secret
+from mai_image.mai.client import Client
 from mai_image.mai.errors import MaiError
-from mai_image.mai.messages import Progress, Result
-from mai_image.mai.service import Service
-from mai_image.mai.wire import HttpAnswer
-from rig import drawn, edit, generate, until
-from scripted import Behaviour, Connection, Request, Scripted, picture_body, refuse
+from mai_image.mai.http import HttpAnswer, Redactor
+from mai_image.mai.http import redaction as echoes
+from mai_image.mai.types import Progress, Result
+from scripted_server import Behaviour, Connection, ReceivedRequest, Scripted, image_body, refuse
 
 pytestmark = pytest.mark.usefixtures("_quick")
 
@@ -53,15 +52,15 @@ class Caught:
     def __init__(self, way: Way, folder: Path, server: Scripted) -> None:
         self.folder = folder
         self.profiles = way.profiles(folder, server.url)
-        self.service = Service(folder, self.profiles, poll=0.01)
+        self.client = Client(folder, self.profiles, poll=0.01)
         self.said: list[str] = []
         self.count = 0
 
     def ask(self, *, edits: bool = False, **changes: object) -> Result | MaiError:
         """One call; its outcome, error report and progress are added to what was said."""
         self.count += 1
-        message = edit(self.count) if edits else generate(self.count, **changes)
-        future = self.service.submit(message, "default", self._hear)
+        request = edit(self.count) if edits else generate(self.count, **changes)
+        future = self.client.submit(request, "default", self._hear)
         try:
             result = future.result(20)
         except MaiError as error:
@@ -75,7 +74,7 @@ class Caught:
 
     def close(self) -> None:
         """End the service."""
-        self.service.close(grace=2)
+        self.client.close(grace=2)
 
 
 @pytest.fixture
@@ -133,7 +132,7 @@ def test_no_status_lets_an_echo_through(status: int, caught: Caught, server: Scr
 
 
 def raw(data: bytes) -> Behaviour:
-    def behave(connection: Connection, request: Request) -> None:
+    def behave(connection: Connection, request: ReceivedRequest) -> None:
         connection.send(data)
         connection.hang_up()
 
@@ -170,8 +169,8 @@ def test_broken_http_with_the_key_in_it_is_an_error_and_a_log_without(
 def test_a_status_line_with_the_key_is_in_no_log_of_a_good_answer(
     caught: Caught, server: Scripted, records: Records
 ) -> None:
-    def behave(connection: Connection, request: Request) -> None:
-        body = picture_body(drawn("x"))
+    def behave(connection: Connection, request: ReceivedRequest) -> None:
+        body = image_body(drawn("x"))
         head = f"HTTP/1.1 200 {KEY}\r\nx-key: {KEY}\r\nset-cookie: k={KEY}\r\n"
         connection.send(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
 
@@ -185,7 +184,7 @@ def test_a_status_line_with_the_key_is_in_no_log_of_a_good_answer(
 
 
 def test_logs_of_other_peoples_exchanges_are_left_alone(records: Records) -> None:
-    with echoes.kept_out_of_logs(Echoes([KEY])):
+    with echoes.kept_out_of_logs(Redactor([KEY])):
         logging.getLogger("httpx").info("first %s", KEY)
     logging.getLogger("httpx").info("second %s", KEY)
     assert "first [hidden]" in records.text
@@ -196,18 +195,18 @@ def chunk_of(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def test_a_picture_with_the_key_written_in_it_is_not_kept(caught: Caught, server: Scripted) -> None:
-    """Whoever may see the pictures of this server may not see its key."""
+def test_an_image_with_the_key_written_in_it_is_not_kept(caught: Caught, server: Scripted) -> None:
+    """Whoever may see the images of this server may not see its key."""
     image = drawn("x")
     for lead in range(3):
         text = b"x" * lead + b"Comment\0" + KEY.encode()
         for filling in (b"", chunk_of(b"tIME", bytes(range(256)) * 400)):
-            body = picture_body(image[:33] + filling + chunk_of(b"tEXt", text) + image[33:])
+            body = image_body(image[:33] + filling + chunk_of(b"tEXt", text) + image[33:])
             server.script = [refuse(200, body)]
             assert isinstance(caught.ask(), MaiError)
     assert not list(caught.folder.rglob("*.png"))
     assert files_that_show_it(caught.folder) == []
-    server.default = refuse(200, picture_body(image))
+    server.default = refuse(200, image_body(image))
     assert isinstance(caught.ask(), Result)
 
 
@@ -217,18 +216,18 @@ def test_every_way_of_configuring_a_key_sends_it_and_shows_it_nowhere(
 ) -> None:
     logging.getLogger("asyncio").setLevel(logging.DEBUG)
     caught = Caught(way, tmp_path / "data", server)
-    caught.service._loop.set_debug(True)
-    caught.service._loop.slow_callback_duration = 0.0
+    caught.client._loop.set_debug(True)
+    caught.client._loop.slow_callback_duration = 0.0
     try:
         echo = {"x-request-id": KEY, "www-authenticate": f"Bearer {KEY}"}
         server.script = [refuse(401, error_body(KEY, escaped=False), echo)] * 2
         assert isinstance(caught.ask(), MaiError)
         server.script = [raw(KEY.encode())]
         assert isinstance(caught.ask(), MaiError)
-        server.default = refuse(200, picture_body(drawn("x")), echo)
+        server.default = refuse(200, image_body(drawn("x")), echo)
         assert isinstance(caught.ask(), Result)
         profile = caught.profiles.get("default")
-        caught.said += [repr(profile), repr(vars(caught.profiles)), repr(vars(caught.service))]
+        caught.said += [repr(profile), repr(vars(caught.profiles)), repr(vars(caught.client))]
         caught.said += [profile.credential.describe(), repr(caught.profiles.warnings())]
         caught.said.append(repr(vars(profile.credential)))
     finally:
@@ -244,7 +243,7 @@ def test_every_way_of_configuring_a_key_sends_it_and_shows_it_nowhere(
 def test_pixazos_key_is_shown_nowhere_either(
     tmp_path: Path, server: Scripted, records: Records
 ) -> None:
-    """In the answer that begins a job, in its id, in its status and at the picture's address."""
+    """In the answer that begins a job, in its id, in its status and at the image's address."""
     caught = Caught(PIXAZO, tmp_path / "data", server)
     echo = {"x-request-id": KEY, "x-echo": KEY}
     queued = {"request_id": "job-1", "status": "QUEUED", "polling_url": f"https://x.invalid/{KEY}"}
@@ -280,16 +279,16 @@ def test_no_frame_of_any_thread_or_task_shows_the_key_while_a_call_is_out(
     """What a crash report with local variables would hold at that moment."""
     gate = threading.Event()
 
-    def hold(connection: Connection, request: Request) -> None:
+    def hold(connection: Connection, request: ReceivedRequest) -> None:
         gate.wait(10)
-        connection.answer(200, picture_body(drawn("x")))
+        connection.answer(200, image_body(drawn("x")))
 
     server.default = hold
     caught = Caught(way, tmp_path / "data", server)
-    future = caught.service.submit(generate("held"))
+    future = caught.client.submit(generate("held"))
     try:
         until(lambda: bool(server.requests))
-        frames = asyncio.run_coroutine_threadsafe(frames_of_tasks(), caught.service._loop)
+        frames = asyncio.run_coroutine_threadsafe(frames_of_tasks(), caught.client._loop)
         report = frames.result(5) + frames_of_threads("mai-image")
         with tempfile.TemporaryFile("w+") as dump:
             faulthandler.dump_traceback(dump, all_threads=True)
@@ -338,12 +337,12 @@ def test_an_unforeseen_failure_in_the_middle_of_a_call_shows_no_key(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    ours = "mai_image.mai.transport._Exchange"
+    ours = "mai_image.mai.http.transport._Exchange"
     for target in (f"{ours}._answer", f"{ours}._lost", f"{ours}._trace", BUILD):
         server.script = [raw(b"x")] if target.endswith("_lost") else []
         with monkeypatch.context() as patch:
             patch.setattr(target, fail)
-            future: Future[Result] = caught.service.submit(generate(target))
+            future: Future[Result] = caught.client.submit(generate(target))
             error = future.exception(10)
         assert isinstance(error, ZeroDivisionError)
         caught.said.append(everything_of(error))
@@ -359,9 +358,9 @@ def test_an_answer_shows_neither_headers_nor_body() -> None:
 
 
 def test_a_short_key_is_only_looked_for_whole() -> None:
-    """The emulator's key is a word that stands in its pictures and texts."""
-    found = Echoes(["emulator"])
-    encoded = base64.b64encode(b"an emulator's picture")
-    assert found.out_of_body(encoded, picture=True) == encoded
+    """The emulator's key is a word that stands in its images and texts."""
+    found = Redactor(["emulator"])
+    encoded = base64.b64encode(b"an emulator's image")
+    assert found.out_of_body(encoded, image=True) == encoded
     assert found.out_of("The emulators key, emul-ator.") == "The [hidden]s key, emul-ator."
-    assert Echoes(["a"]).out_of("a b") == "a b"
+    assert Redactor(["a"]).out_of("a b") == "a b"

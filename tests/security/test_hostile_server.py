@@ -1,4 +1,4 @@
-"""A hostile server: a call ends in a picture or an error of the tree, in bounded time and memory.
+"""A hostile server: a call ends in an image or an error of the tree, in bounded time and memory.
 
 What tests/client/test_transport.py holds (redirects, drip, 64 MiB, cuts, proxies) isn't repeated.
 """
@@ -16,8 +16,18 @@ from pathlib import Path
 
 import pytest
 from canary import KEY
-from mai_image.mai import transport
-from mai_image.mai.credentials import Headers, KeyCredential, Secret
+from client_harness import (
+    OneProfile,
+    draw,
+    drawn,
+    generate,
+    image,
+    outcome,
+    profile_for,
+    prompt_of,
+)
+from mai_image.mai.auth import Headers, KeyCredential, Secret
+from mai_image.mai.client import Client
 from mai_image.mai.errors import (
     AnswerError,
     AuthenticationError,
@@ -27,12 +37,17 @@ from mai_image.mai.errors import (
     ProfileError,
     ServiceError,
 )
+from mai_image.mai.http import MAX_JSON_PARTS, HttpRequest, Transport, parse, transport
 from mai_image.mai.profiles import Profile
-from mai_image.mai.service import Service
-from mai_image.mai.transport import Transport
-from mai_image.mai.wire import MAX_JSON_PARTS, HttpRequest, parse
-from rig import OneProfile, draw, drawn, generate, outcome, picture, profile_for, prompt_of
-from scripted import Behaviour, Connection, Request, Scripted, picture_body, refuse, response
+from scripted_server import (
+    Behaviour,
+    Connection,
+    ReceivedRequest,
+    Scripted,
+    image_body,
+    refuse,
+    response,
+)
 
 pytestmark = pytest.mark.usefixtures("_quick")
 
@@ -46,26 +61,26 @@ class Hurried(OneProfile):
 
 
 @pytest.fixture
-def service(tmp_path: Path, server: Scripted) -> Iterator[Service]:
+def client(tmp_path: Path, server: Scripted) -> Iterator[Client]:
     """A service that sends the canary to the hostile server."""
     key = KeyCredential(lambda: Secret(KEY), "a test")
     profile = profile_for(server.url, credential=key)
-    service = Service(tmp_path, Hurried(tmp_path, profile))
-    yield service
-    service.close(grace=1)
+    client = Client(tmp_path, Hurried(tmp_path, profile))
+    yield client
+    client.close(grace=1)
 
 
-def end_of(service: Service, text: object = 0) -> MaiError:
+def end_of(client: Client, text: object = 0) -> MaiError:
     """The error in which a call ends, soon after the profile's half second."""
     started = time.monotonic()
-    found = outcome(service.submit(generate(text)))
+    found = outcome(client.submit(generate(text)))
     assert isinstance(found, MaiError), found
     assert time.monotonic() - started < 3.0
     return found
 
 
 def endless(head: bytes, piece: bytes) -> Behaviour:
-    def behave(connection: Connection, request: Request) -> None:
+    def behave(connection: Connection, request: ReceivedRequest) -> None:
         connection.send(head)
         while True:
             connection.send(piece * 100)
@@ -74,7 +89,7 @@ def endless(head: bytes, piece: bytes) -> Behaviour:
 
 
 def once(data: bytes) -> Behaviour:
-    def behave(connection: Connection, request: Request) -> None:
+    def behave(connection: Connection, request: ReceivedRequest) -> None:
         connection.send(data)
         connection.hang_up()
 
@@ -82,7 +97,7 @@ def once(data: bytes) -> Behaviour:
 
 
 def trickle(head: bytes, piece: bytes) -> Behaviour:
-    def behave(connection: Connection, request: Request) -> None:
+    def behave(connection: Connection, request: ReceivedRequest) -> None:
         connection.send(head)
         for _ in range(400):
             connection.send(piece)
@@ -92,7 +107,7 @@ def trickle(head: bytes, piece: bytes) -> Behaviour:
 
 
 OK = b"HTTP/1.1 200 X\r\n"
-BODY = picture_body(drawn("x"))
+BODY = image_body(drawn("x"))
 
 HOSTILE: dict[str, Behaviour] = {
     "HTTP/0.9": once(BODY),
@@ -148,51 +163,51 @@ HOSTILE: dict[str, Behaviour] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_answer_ends_in_an_error_in_time(
-    name: str, service: Service, server: Scripted
+    name: str, client: Client, server: Scripted
 ) -> None:
     server.default = HOSTILE[name]
-    error = end_of(service)
+    error = end_of(client)
     assert isinstance(error, ServiceError)
     assert len(str(error)) < 1500
     server.default = draw
-    assert picture(outcome(service.submit(generate("after"), "patient")))
+    assert image(outcome(client.submit(generate("after"), "patient")))
 
 
 def test_the_loop_goes_on_serving_others_while_a_server_floods(
-    service: Service, server: Scripted
+    client: Client, server: Scripted
 ) -> None:
-    def behave(connection: Connection, request: Request) -> None:
-        if prompt_of(request) == "picture flood":
+    def behave(connection: Connection, request: ReceivedRequest) -> None:
+        if prompt_of(request) == "image flood":
             HOSTILE["flood of 100 Continue"](connection, request)
         draw(connection, request)
 
     server.default = behave
-    flooded = service.submit(generate("flood"))
-    assert picture(outcome(service.submit(generate("good"), "patient")))
+    flooded = client.submit(generate("flood"))
+    assert image(outcome(client.submit(generate("good"), "patient")))
     assert isinstance(outcome(flooded), MaiError)
 
 
 @pytest.mark.parametrize("packing", ["gzip", "deflate", "x-gzip"])
 def test_a_packed_answer_is_unpacked_since_it_is_paid_for(
-    packing: str, service: Service, server: Scripted
+    packing: str, client: Client, server: Scripted
 ) -> None:
-    body = picture_body(drawn("x"))
+    body = image_body(drawn("x"))
     packed = zlib.compress(body) if packing == "deflate" else gzip.compress(body)
     server.default = refuse(200, packed, {"content-encoding": packing})
-    assert picture(outcome(service.submit(generate(0), "patient"))).image == drawn("x")
+    assert image(outcome(client.submit(generate(0), "patient"))).image == drawn("x")
 
 
 def test_a_packed_bomb_is_never_unpacked_beyond_the_limit(
-    service: Service, server: Scripted, monkeypatch: pytest.MonkeyPatch
+    client: Client, server: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """64 KiB, as much as is read at once, would become 64 MiB before anybody could count."""
     monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 2**20)
     bomb = gzip.compress(bytes(60 * 2**20), 9)
     assert len(bomb) < 2**16
     server.default = refuse(200, bomb, {"content-encoding": "gzip"})
-    assert picture_free(service)
+    assert image_free(client)
     tracemalloc.start()
-    error = end_of(service, "bomb")
+    error = end_of(client, "bomb")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert isinstance(error, AnswerError)
@@ -201,9 +216,9 @@ def test_a_packed_bomb_is_never_unpacked_beyond_the_limit(
     assert peak < 8 * 2**20
 
 
-def picture_free(service: Service) -> bool:
+def image_free(client: Client) -> bool:
     """One call before memory is counted, so that what is imported late isn't counted."""
-    return isinstance(end_of(service, "first"), MaiError)
+    return isinstance(end_of(client, "first"), MaiError)
 
 
 def test_json_that_would_fill_the_memory_is_not_parsed() -> None:
@@ -220,12 +235,12 @@ def test_json_that_would_fill_the_memory_is_not_parsed() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_reaches_nobody_and_takes_no_key_along(
-    status: int, service: Service, server: Scripted
+    status: int, client: Client, server: Scripted
 ) -> None:
     other = Scripted()
     for target in (other.url, f"http://127.0.0.1:{other.port}", f"//127.0.0.1:{other.port}/x"):
         server.default = refuse(status, b"", {"location": target, "refresh": f"0; url={target}"})
-        assert "redirects" in str(end_of(service, target))
+        assert "redirects" in str(end_of(client, target))
     other.close()
     assert other.connections == 0
     assert len(server.requests) == 3
@@ -242,37 +257,37 @@ def test_a_redirect_reaches_nobody_and_takes_no_key_along(
     ],
 )
 def test_a_key_goes_to_no_other_address_than_its_profiles(
-    url: str, service: Service, server: Scripted
+    url: str, client: Client, server: Scripted
 ) -> None:
     other = Scripted()
     address = url.format(port=server.port, other=other.port)
-    profile = service.profiles.get("default")
-    fetched = service.run(service.transport.fetch(HttpRequest("GET", address), profile))
+    profile = client.profiles.get("default")
+    fetched = client.run(client.transport.fetch(HttpRequest("GET", address), profile))
     with pytest.raises(ProfileError, match="no other address"):
         fetched.result(5)
     other.close()
     assert other.connections == server.connections == 0
 
 
-def test_no_cookie_of_a_server_is_ever_sent_back(service: Service, server: Scripted) -> None:
+def test_no_cookie_of_a_server_is_ever_sent_back(client: Client, server: Scripted) -> None:
     """A client is shared by all profiles: a cookie would tell one account's calls to another."""
     server.default = refuse(
         401, b"", {"set-cookie": "session=1; Path=/; Max-Age=9999", "set-cookie2": "a=b"}
     )
     for i in range(2):
-        assert isinstance(end_of(service, i), AuthenticationError)
+        assert isinstance(end_of(client, i), AuthenticationError)
     assert [request.headers.get("cookie") for request in server.requests] == [None, None]
 
 
 def test_a_challenge_is_not_answered_with_a_password_of_the_address_or_the_user(
-    service: Service, server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password secret\n", encoding="utf-8")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     server.default = refuse(401, b"", {"www-authenticate": 'Basic realm="x"'})
-    assert isinstance(end_of(service), AuthenticationError)
+    assert isinstance(end_of(client), AuthenticationError)
     (request,) = server.requests
     assert request.headers["api-key"] == KEY
     assert "authorization" not in request.headers
@@ -284,9 +299,9 @@ def test_headers_that_authenticate_show_only_their_names() -> None:
     assert Transport()._clients == {}
 
 
-def test_a_connection_that_ends_in_the_middle_says_so(service: Service, server: Scripted) -> None:
+def test_a_connection_that_ends_in_the_middle_says_so(client: Client, server: Scripted) -> None:
     server.default = once(OK + b"content-length: 50\r\n\r\n{")
-    error = end_of(service)
+    error = end_of(client)
     assert isinstance(error, ConnectionLostError)
     assert error.__cause__ is None
     assert error.__context__ is None

@@ -1,4 +1,4 @@
-"""What the pack adds to ComfyUI's server: questions only, whose paths name nothing but pictures."""
+"""What the pack adds to ComfyUI's server: questions only, whose paths name nothing but images."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from canary import KEY, WAYS, shows
-from mai_image.mai.service import Service
+from client_harness import generate, outcome
+from mai_image.mai.client import Client
 from mai_image.page import routes
 from mai_image.page.access import Server
-from rig import generate, outcome
-from scripted import Scripted
+from scripted_server import Scripted
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,15 +23,15 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def application(tmp_path: Path, server: Scripted) -> web.Application:
     """A server with the pack's routes, and a service that has used a canary."""
-    service = Service(tmp_path, WAYS[0].profiles(tmp_path, server.url))
-    outcome(service.submit(generate(0)))
+    client = Client(tmp_path, WAYS[0].profiles(tmp_path, server.url))
+    outcome(client.submit(generate(0)))
     table = web.RouteTableDef()
-    routes.register(table, lambda: service, Server("127.0.0.1"))
+    routes.register(table, lambda: client, Server("127.0.0.1"))
     application = web.Application()
     application.add_routes(table)
 
     async def close(_: web.Application) -> None:
-        service.close(grace=1)
+        client.close(grace=1)
 
     application.on_cleanup.append(close)
     return application
@@ -45,7 +45,7 @@ def test_every_route_is_a_get_below_the_packs_own_name(application: web.Applicat
     assert all(path.startswith("/mai-image/") for _, path in found)
 
 
-def test_a_path_holds_nothing_but_a_pictures_key_or_a_modules_name(
+def test_a_path_holds_nothing_but_an_images_key_or_a_modules_name(
     application: web.Application,
 ) -> None:
     allowed = {"key": "[0-9a-f]{64}", "name": r"[a-z]+\.(?:mjs|css)"}
@@ -75,18 +75,18 @@ def test_no_other_file_adds_a_route() -> None:
 
 QUESTIONS = (
     "status",
-    "pictures",
-    "pictures?count=99999999999999999999",
-    "pictures?profile=../../profiles.toml&key=x",
+    "images",
+    "images?count=99999999999999999999",
+    "images?profile=../../profiles.toml&key=x",
     "price?kind=generate&model=MAI-Image-2.6&width=1024&height=1024",
     "price?kind=generate&model=../profiles.toml",
     "price",
     "plan?model=MAI-Image-2.6&aspect_ratio=1:1&target_width=99&target_height=x",
     "plan",
-    f"pictures/{'0' * 64}",
-    f"pictures/{'0' * 64}/thumbnail",
-    "pictures/..%2f..%2fprofiles.toml",
-    "pictures/../profiles.toml",
+    f"images/{'0' * 64}",
+    f"images/{'0' * 64}/thumbnail",
+    "images/..%2f..%2fprofiles.toml",
+    "images/../profiles.toml",
     "profiles.toml",
     "..%2fprofiles.toml",
     f"status?key={KEY[:4]}",

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from canary import KEY, WAYS, Records, shows
-from comfy_modules import comfy_runtime  # noqa: F401  (makes the nodes importable)
+from comfyui_modules import comfy_runtime  # noqa: F401  (makes the nodes importable)
 from mai_image import comfy_entrypoint
+from mai_image.mai.client import Client
 from mai_image.mai.errors import InputError, MaiError, ProfileError
-from mai_image.mai.service import Service
-from mai_image.nodes import running
-from scripted import Scripted
+from mai_image.nodes import run as running
+from scripted_server import Scripted
 
 KNOWN = {
     "prompt", "model", "width", "height", "seed", "batch_size", "profile", "auto_aspect_ratio",
@@ -69,11 +69,11 @@ def nodes() -> dict[str, Any]:
 
 
 @pytest.fixture
-def service(tmp_path: Path, server: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    service = Service(tmp_path / "data", WAYS[1].profiles(tmp_path / "data", server.url))
-    monkeypatch.setattr(running, "_service", service)
-    yield service
-    service.close(grace=1)
+def client(tmp_path: Path, server: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    client = Client(tmp_path / "data", WAYS[1].profiles(tmp_path / "data", server.url))
+    monkeypatch.setattr(running, "_client", client)
+    yield client
+    client.close(grace=1)
 
 
 def inputs_of(node: Any) -> Iterator[tuple[str, str, Any]]:
@@ -110,7 +110,7 @@ def ask(nodes: dict[str, Any], profile: object) -> None:
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[:30])
 def test_a_hostile_name_is_a_profile_that_is_not_configured(
-    name: str, nodes: dict[str, Any], service: Service, server: Scripted, tmp_path: Path
+    name: str, nodes: dict[str, Any], client: Client, server: Scripted, tmp_path: Path
 ) -> None:
     before = sorted(path.name for path in tmp_path.rglob("*"))
     with pytest.raises(ProfileError, match="is not configured") as caught:
@@ -124,7 +124,7 @@ def test_a_hostile_name_is_a_profile_that_is_not_configured(
 
 @pytest.mark.parametrize("name", NO_TEXTS, ids=lambda name: type(name).__name__)
 def test_a_name_that_is_no_text_is_not_configured_either(
-    name: object, nodes: dict[str, Any], service: Service, server: Scripted
+    name: object, nodes: dict[str, Any], client: Client, server: Scripted
 ) -> None:
     with pytest.raises(ProfileError, match="is not configured"):
         ask(nodes, name)
@@ -139,7 +139,7 @@ def test_an_input_that_is_not_known_reaches_no_node(field: str, nodes: dict[str,
 
 @pytest.mark.parametrize("model", ["../x", "d\r\nX-Evil: 1", "x" * 10_000, "", "MAI-Image-2.6\n"])
 def test_a_model_is_one_of_the_catalogue(
-    model: str, nodes: dict[str, Any], service: Service, server: Scripted
+    model: str, nodes: dict[str, Any], client: Client, server: Scripted
 ) -> None:
     with pytest.raises(InputError) as caught:
         asyncio.run(nodes["MAIGenerate"].execute(prompt="a fox", model=model))
@@ -148,7 +148,7 @@ def test_a_model_is_one_of_the_catalogue(
 
 
 def test_a_prompt_can_set_no_header_and_no_field_of_the_request(
-    nodes: dict[str, Any], service: Service, server: Scripted, records: Records
+    nodes: dict[str, Any], client: Client, server: Scripted, records: Records
 ) -> None:
     prompt = 'x\r\nX-Evil: 1\r\n\r\n","model":"other","endpoint":"http://127.0.0.1:1'
     server.default = lambda connection, request: connection.answer(400, b"{}")

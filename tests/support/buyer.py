@@ -1,9 +1,9 @@
-"""A process of its own that buys pictures, and dies by SIGKILL where it is told to.
+"""A process of its own that buys images, and dies by SIGKILL where it is told to.
 
     python buyer.py '{"folder": …, "url": …, "prompts": […], "budget": null, "rpm": 6000,
                       "die": ["sent", 3]}'
 
-It prints JSON: for every prompt the USD that its picture cost, or the name of its error.
+It prints JSON: for every prompt the USD that its image cost, or the name of its error.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from mai_image.mai import ledger, store, transport
+from client_harness import OneProfile, generate, outcome, profile_for, quicken
+from mai_image.mai.client import Client
 from mai_image.mai.errors import MaiError
+from mai_image.mai.http import transport
+from mai_image.mai.ledger import ledger
 from mai_image.mai.profiles import Budget
-from mai_image.mai.service import Service
-from rig import OneProfile, generate, outcome, profile_for, quicken
+from mai_image.mai.store import store
 
 STEPS = (
     "before the row",
@@ -32,9 +34,9 @@ STEPS = (
     "answer begins",
     "half an answer",
     "arrived",
-    "picture on disk",
+    "image on disk",
     "sidecar on disk",
-    "picture named",
+    "image named",
     "sidecar named",
     "kept",
     "closed",
@@ -81,12 +83,12 @@ def watch(killer: Killer) -> None:
 
     def watched_write(folder: Path, data: bytes) -> Path:
         path = write(folder, data)
-        killer.pass_by("picture on disk" if data.startswith(b"\x89PNG") else "sidecar on disk")
+        killer.pass_by("image on disk" if data.startswith(b"\x89PNG") else "sidecar on disk")
         return path
 
     def watched_replace(source: Path, target: Path) -> None:
         replace(source, target)
-        killer.pass_by("picture named" if target.suffix == ".png" else "sidecar named")
+        killer.pass_by("image named" if target.suffix == ".png" else "sidecar named")
 
     async def watched_trace(self: Any, event: str, info: dict[str, Any]) -> None:
         await trace(self, event, info)
@@ -130,10 +132,10 @@ def main() -> None:
         requests_a_minute=job.get("rpm", 6000.0),
         budget=Budget(day=job.get("budget")),
     )
-    service = Service(folder, OneProfile(folder, profile))
-    futures = [service.submit(generate(prompt)) for prompt in job["prompts"]]
+    client = Client(folder, OneProfile(folder, profile))
+    futures = [client.submit(generate(prompt)) for prompt in job["prompts"]]
     found = [outcome(future) for future in futures]
-    service.close(grace=2)
+    client.close(grace=2)
     ends = [type(each).__name__ if isinstance(each, MaiError) else each.cost_usd for each in found]
     sys.stdout.write(json.dumps(ends))
 

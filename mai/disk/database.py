@@ -1,0 +1,211 @@
+"""A small SQLite file that several threads and processes share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import StoreError
+from .files import create_private, make_folder
+
+BUSY_SECONDS = 10.0
+"""How long a transaction waits for another process's; ours last milliseconds."""
+
+_PAUSE = 0.02
+
+_INHERITED: list[sqlite3.Connection] = []
+"""Connections of a parent process: a child must neither use nor close them."""
+
+
+class DamagedError(StoreError):
+    """The file is no SQLite database, or one that doesn't hold together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a file holds: `name` for error texts, statements that make it, and its version.
+
+    `full_sync` commits only when the disk has it (one fsync a commit: safe against a power cut);
+    without it a commit survives the death of the process, not of the machine. `if_damaged` is
+    what the user can do about a damaged file.
+    """
+
+    name: str
+    version: int
+    statements: Sequence[str]
+    full_sync: bool
+    if_damaged: str
+
+
+class Database:
+    """One connection behind one lock, in WAL mode, file mode 0600; opened on first use.
+
+    It is opened anew in a forked child, and when the file under its path is another one (deleted
+    or replaced while we run). Every SQLite and file error comes out as StoreError.
+    """
+
+    def __init__(self, path: Path, schema: Schema) -> None:
+        self.path = path
+        self._schema = schema
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int, int] | None = None
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for statements that only read."""
+        with self._lock, self._translated():
+            yield self._open()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One immediate transaction: committed at the end, rolled back on any exception.
+
+        Inside another one of the same thread it is part of that one.
+        """
+        with self._lock, self._translated():
+            connection = self._open()
+            if connection.in_transaction:
+                yield connection
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def verify(self) -> None:
+        """Raises DamagedError where the file's pages don't hold together (reads all of them)."""
+        with self.read() as connection:
+            verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if verdict != "ok":
+            raise self._damaged(verdict)
+
+    def dispose(self) -> None:
+        """Closes the file; the next use opens it again."""
+        with self._lock:
+            if self._connection is not None and self._identity is not None:
+                if self._identity[0] == os.getpid():
+                    self._connection.close()
+                else:
+                    _INHERITED.append(self._connection)
+            self._connection = None
+            self._identity = None
+
+    def _identity_now(self) -> tuple[int, int, int]:
+        try:
+            stat = os.stat(self.path)
+        except OSError:
+            return os.getpid(), -1, -1
+        return os.getpid(), stat.st_dev, stat.st_ino
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            if self._connection.in_transaction or self._identity == self._identity_now():
+                return self._connection
+            self.dispose()
+        try:
+            make_folder(self.path.parent)
+            create_private(self.path)
+        except OSError as error:
+            raise StoreError(
+                f"{self._schema.name} {self.path} can't be made: {error.strerror or error}.",
+                "Check that the folder exists, that you may write there, and that the disk has "
+                "space.",
+            ) from error
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._identity = self._identity_now()
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        _use_wal(connection)
+        connection.execute(f"PRAGMA synchronous={'FULL' if self._schema.full_sync else 'NORMAL'}")
+        if self._schema.full_sync:
+            connection.execute("PRAGMA fullfsync=1")
+        if self._version(connection) == self._schema.version:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if self._version(connection) == 0:
+                for statement in self._schema.statements:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version={self._schema.version}")
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > self._schema.version:
+            raise StoreError(
+                f"{self.path} was written by a newer MAI Image (its version is {version}, this "
+                f"one knows {self._schema.version}).",
+                "Update MAI Image everywhere that uses this folder.",
+            )
+        return version
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._error(error) from error
+
+    def _damaged(self, text: str) -> DamagedError:
+        what = f"{self._schema.name} {self.path} is damaged ({text.splitlines()[-1]})."
+        return DamagedError(what, self._schema.if_damaged)
+
+    def _error(self, error: sqlite3.Error) -> StoreError:
+        text = str(error)
+        name = f"{self._schema.name} {self.path}"
+        if "locked" in text or "busy" in text:
+            return StoreError(
+                f"{name} has been locked by another process for {BUSY_SECONDS:.0f} s.",
+                "End whatever holds it (another ComfyUI, a database viewer, a backup) and queue "
+                "again.",
+            )
+        if "full" in text:
+            return StoreError(
+                f"{name} can't be written: the disk is full.", "Free some space and queue again."
+            )
+        if "readonly" in text or "unable to open" in text:
+            return StoreError(
+                f"{name} can't be written ({text}).",
+                "Check that you own the file and its folder and may write there.",
+            )
+        if "malformed" in text or "not a database" in text:
+            return self._damaged(text)
+        return StoreError(f"{name} can't be used ({text}).", self._schema.if_damaged)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switches to WAL. SQLite doesn't wait for others here, so this does.
+
+    A file system without shared memory stays in the rollback journal, which is as safe.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE)

@@ -1,0 +1,107 @@
+"""HTTP as plain data: what a service's wire format makes, and what the transport gives back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+_REQUEST_ID_HEADERS = ("apim-request-id", "x-ms-request-id", "x-request-id")
+_LONGEST_ID = 128
+
+MAX_JSON_PARTS = 200_000
+"""Braces, brackets and commas in an answer. One with an image has a few dozen, as base64 has none;
+20 million empty lists, which fit into 64 MiB, would take 1.5 GB of memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """One file of a multipart form."""
+
+    field_name: str
+    file_name: str
+    data: bytes = field(repr=False)
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request without its credential: `json`, or a multipart form of `fields` and `files`."""
+
+    method: str
+    url: str
+    json: Mapping[str, object] | None = field(default=None, repr=False)
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: tuple[FilePart, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A whole answer; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    seconds: float = 0.0
+
+    @property
+    def request_id(self) -> str | None:
+        """What the service's support asks for, where one of its headers says it."""
+        for name in _REQUEST_ID_HEADERS:
+            value = "".join(c for c in self.headers.get(name, "") if c.isprintable()).strip()
+            if value:
+                return value[:_LONGEST_ID]
+        return None
+
+
+def parse(body: bytes) -> object:
+    """The value of an answer's JSON; ValueError for what isn't JSON, or is built to use up memory.
+
+    Every number is a float: to read a whole number of a million digits takes Python minutes.
+    """
+    if sum(map(body.count, (b"{", b"[", b","))) > MAX_JSON_PARTS:
+        raise ValueError("too many parts")
+    try:
+        return json.loads(body, parse_int=float)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def number(headers: Mapping[str, str], name: str) -> float | None:
+    """A header's value as a number that is at least 0, None where it is none."""
+    try:
+        value = float(headers.get(name, ""))
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds to wait: from `retry-after-ms`, or from `retry-after` in seconds or as a date.
+
+    None where no header says a usable time (RFC 9110, section 10.2.3, gives both forms).
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name, "").strip()
+        if not text:
+            continue
+        try:
+            seconds = float(text) * unit
+        except ValueError:
+            seconds = _seconds_until(text, now) if unit == 1.0 else -1.0
+        if 0 <= seconds < float("inf"):
+            return seconds
+    return None
+
+
+def _seconds_until(text: str, now: datetime | None) -> float:
+    try:
+        then = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return -1.0
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=timezone.utc)
+    return max(0.0, (then - (now or datetime.now(timezone.utc))).total_seconds())

@@ -1,0 +1,82 @@
+"""One profile: a service, an endpoint and a credential as a unit, with its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..auth import Credential
+from ..models import Model
+from . import endpoints as hosts
+
+ANY_MODEL = "*"
+"""The key of deployments that serve every model."""
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds to reach the service."""
+
+TIMEOUT = 300.0
+"""Seconds for a whole call: the slowest measured one took 106 s, clients use 120 to 600."""
+
+JOB_TIMEOUT = 600.0
+"""Seconds for a whole call to a gateway with jobs, which may queue: to give up waiting loses
+nothing there, as the next run takes the job up."""
+
+SHUTDOWN_GRACE = 20.0
+"""Seconds for which the end of the process waits for images that are already paid for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most that may be spent, in USD, in a calendar day and month; None is no limit."""
+
+    day: float | None = None
+    month: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Where to call and as whom.
+
+    `service` is "foundry" or "pixazo"; `endpoint` an origin, or a gateway's address with its path,
+    without a slash at its end; `deployments` are names by model, "*" for any model. Times are in
+    seconds. `media_hosts` are hosts from which a gateway's images are fetched besides its own.
+    `emulated` is the built-in emulator, whose endpoint is filled in on first use.
+    """
+
+    name: str
+    service: str
+    endpoint: str
+    credential: Credential
+    deployments: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    requests_a_minute: float | None = None
+    tier: int | None = None
+    budget: Budget = Budget()
+    connect_timeout: float = CONNECT_TIMEOUT
+    timeout: float = TIMEOUT
+    shutdown_grace: float = SHUTDOWN_GRACE
+    keep_prompts: bool = True
+    emulated: bool = False
+    media_hosts: tuple[str, ...] = ()
+
+    def deployments_for(self, model: str) -> tuple[str, ...]:
+        """The deployments that serve a model: its own, else those for any, else its name."""
+        return self.deployments.get(model) or self.deployments.get(ANY_MODEL) or (model,)
+
+    def rpm(self, model: Model) -> float | None:
+        """Requests a minute for a model's deployment: as configured, else the tier's, else None."""
+        if self.requests_a_minute is not None:
+            return self.requests_a_minute
+        if self.tier is not None and self.tier <= len(model.rpm_by_tier):
+            return float(model.rpm_by_tier[self.tier - 1])
+        return None
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether the endpoint is on this machine."""
+        return self.emulated or hosts.is_loopback(self.endpoint)
+
+    @property
+    def store_service(self) -> str:
+        """The service as it stands in the store: what this machine drew is never a paid image."""
+        return f"{self.service}-loopback" if self.on_loopback else self.service

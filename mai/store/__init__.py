@@ -1,0 +1,7 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from .store import Store
+
+__all__ = ["Store"]

@@ -1,0 +1,134 @@
+"""What travels between the nodes, the service and the wire: frozen dataclasses, nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+KEY_VERSION = 1
+"""Part of every request's key: raised when what a key covers changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One image of an edit, as the bytes that are sent.
+
+    `data` is a whole PNG or JPEG file, `media_type` its MIME type, `width` and `height` its pixels.
+    """
+
+    data: bytes = field(repr=False)
+    media_type: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Text to image: one request is one image.
+
+    `model` is a name of the catalogue, `width` and `height` are pixels. `seed` is never sent (the
+    service refuses it): it is part of the request's key, so a new seed buys a new image.
+    """
+
+    model: str
+    prompt: str
+    width: int
+    height: int
+    seed: int = 0
+    auto_aspect_ratio: bool = False
+    web_grounding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """References and a prompt to one image.
+
+    `images` are sent in this order ("first image", "second image" in the prompt). `size` is
+    (width, height) in pixels, sent only where it is not None.
+    """
+
+    model: str
+    prompt: str
+    images: tuple[Reference, ...]
+    seed: int = 0
+    size: tuple[int, int] | None = None
+    auto_aspect_ratio: bool = False
+    web_grounding: bool = False
+
+
+Request = Generate | Edit
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that the service counted for one image."""
+
+    text_in: int = 0
+    image_in: int = 0
+    image_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One image that arrived.
+
+    `image` is the file as the service sent it (PNG, rarely JPEG), `width` and `height` are read
+    from it. `asked` is the size in the request, None where the service chose. `cost_usd` is by the
+    catalogue's prices, 0.0 for an image from the store, None where no usage is known. `seconds`
+    is the time of the call that bought it; `notes` are sentences for the user.
+    """
+
+    image: bytes = field(repr=False)
+    media_type: str
+    width: int
+    height: int
+    model: str
+    asked: tuple[int, int] | None = None
+    request_id: str | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    from_store: bool = False
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a call is doing now.
+
+    `phase` is "waiting" (for its place in the quota), "joined" (the same request is running),
+    "sent", "retrying", or of a job "queued" or "processing". `until` is the `time.monotonic()`
+    second at which the wait ends, None where it isn't known; `rpm` the requests a minute that make
+    it wait; `reason` why it retries, or what keeps a job's status from being known.
+    """
+
+    phase: str
+    until: float | None = None
+    rpm: float | None = None
+    reason: str = ""
+
+
+def request_key(request: Request, service: str) -> str:
+    """The SHA-256 (64 hex digits) under which a message's image is kept.
+
+    It covers the service, the model, the prompt, size or options, every reference's bytes and the
+    seed: all that makes an image another one, and no account, deployment or key.
+    """
+    facts: dict[str, object] = {
+        "version": KEY_VERSION,
+        "service": service,
+        "kind": type(request).__name__.lower(),
+        "model": request.model,
+        "prompt": request.prompt,
+        "seed": request.seed,
+        "auto_aspect_ratio": request.auto_aspect_ratio,
+        "web_grounding": request.web_grounding,
+    }
+    if isinstance(request, Generate):
+        facts["size"] = None if request.auto_aspect_ratio else [request.width, request.height]
+    else:
+        facts["size"] = None if request.size is None else list(request.size)
+        facts["images"] = [hashlib.sha256(image.data).hexdigest() for image in request.images]
+    canonical = json.dumps(facts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()

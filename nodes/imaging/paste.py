@@ -1,0 +1,184 @@
+"""Cut a crop out of an image, and set an edit of it back so that all else stays bit for bit."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...mai.errors import ImageError
+from . import seam
+from .alpha import Levels, widest
+from .rectangle import Rect, bounds
+from .regions import Frame
+from .resample import Window, resample, rgb, tidy, whole
+from .seam import Drift, Fitted
+
+STRIP = 128
+"""Rows that are blended at a time, so that 12 megapixels need no second copy."""
+
+WORKERS = 2
+"""Strips at once."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One crop: where it was cut out, what was cut out, and how much of an edit is taken where.
+
+    `crop` is float32 [H,W,3] in 0..1 of the frame's sent size, `alpha` the levels of its box.
+    """
+
+    frame: Frame
+    crop: Tensor = field(repr=False)
+    alpha: Levels = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Stitch:
+    """What MAI Crop for Edit hands to MAI Stitch: the images [H,W,C] and a patch of each.
+
+    The images are the input's own, not copies.
+    """
+
+    images: tuple[Tensor, ...] = field(repr=False)
+    patches: tuple[Patch, ...]
+
+
+def cut(image: Tensor, levels: Levels, frame: Frame) -> Patch:
+    """The crop of a frame from an image [H,W,C] whose mask has these levels [H,W].
+
+    Bicubic where the scale changes; grey becomes RGB, alpha is left out, values are cut to 0..1 and
+    NaN is 0, in the crop only. Padding repeats the outermost pixels.
+    """
+    box = rgb(image)[frame.box.slices]
+    inner, sent = frame.inner, frame.sent
+    crop = resample(box, whole(box), inner.height, inner.width, raw=True).clamp_(0, 1)
+    if (inner.width, inner.height) != sent:
+        rows = torch.arange(sent.height).sub_(inner.top).clamp_(0, inner.height - 1)
+        columns = torch.arange(sent.width).sub_(inner.left).clamp_(0, inner.width - 1)
+        crop = crop[rows][:, columns]
+    return Patch(frame, crop, levels[frame.box.slices])
+
+
+def crop_mask(patch: Patch) -> Tensor:
+    """The alpha of a patch as MASK [H,W] at the size of its crop."""
+    mask = torch.zeros(patch.crop.shape[:2])
+    mask[patch.frame.inner.slices] = torch.from_numpy(_sent_alpha(patch)) / 255
+    return mask
+
+
+def copy(image: Tensor, out: Tensor | None = None) -> Tensor:
+    """An image [H,W,C] as a new float32 [H,W,3], or into `out` of that shape."""
+    if out is None:
+        out = torch.empty((*image.shape[:2], 3), dtype=torch.float32)
+    return _writable(out).copy_(rgb(image))
+
+
+def paste(out: Tensor, patch: Patch, edited: Tensor, match_color: bool) -> tuple[Drift, list[str]]:
+    """Blend an edit [h,w,C] of a patch's crop into an image [H,W,3], in place.
+
+    Pixels whose alpha is 0 are not written; nor are those that came back as they were sent. Returns
+    the drift and sentences for the user. ImageError: the edit is no image.
+    """
+    if edited.ndim != 3 or 0 in edited.shape:
+        raise ImageError(
+            f"An edited crop has the shape [H,W,C]; this is {list(edited.shape)}.",
+            "Connect the image that was made of the crop.",
+        )
+    frame, crop = patch.frame, patch.crop
+    edited = tidy(rgb(edited))
+    alpha = patch.alpha
+    same = seam.unchanged(edited, crop)
+    if same is not None:
+        if same[frame.inner.slices].all():
+            return Drift(0.0), []
+        changed = widest(np.where(same, np.uint8(0), np.uint8(255)), 3, 3)
+        alpha = np.where(_scaled(changed[frame.inner.slices], alpha) > 0, alpha, np.uint8(0))
+    fitted = seam.fit(edited, crop, frame.inner, _sent_alpha(patch), match_color)
+    if fitted.visible is not None:
+        visible = np.where(fitted.visible, np.uint8(255), np.uint8(0))
+        alpha = np.where(_scaled(visible, alpha) == 255, alpha, np.uint8(0))
+    area = bounds(alpha)
+    if area is not None:
+        _blend(out[frame.box.slices], alpha, area, *_layers(fitted, patch))
+    return fitted.drift, list(fitted.notes)
+
+
+def _layers(fitted: Fitted, patch: Patch) -> tuple[Tensor, Tensor | None]:
+    """The edit [h,w,3] at the scale to work at, and the input's share in it [h,w,1].
+
+    The result is the edit + share x input. Where the crop was shrunk, the input's fine detail comes
+    back where the edit left the image as it was: edit + share x (input - crop), of which the
+    edit - share x crop is made here, at the smaller scale.
+    """
+    frame = patch.frame
+    sent = patch.crop[frame.inner.slices]
+    height, width = sent.shape[:2]
+    finer = min(fitted.window.width / width, 1 / frame.scale)
+    if finer > 1:
+        height = min(frame.box.height, round(height * finer))
+        width = min(frame.box.width, round(width * finer))
+    edit = fitted.at(height, width)
+    if frame.scale >= 1:
+        return edit, None
+    same_size = edit.shape == sent.shape
+    share = seam.detail_share(edit if same_size else fitted.at(*sent.shape[:2]), sent)
+    lost = share * sent
+    return edit.sub_(resample(lost, whole(lost), height, width)), share
+
+
+def _blend(out: Tensor, alpha: Levels, area: Rect, edit: Tensor, share: Tensor | None) -> None:
+    """Blend into the box `out` [H,W,3] within `area`, in strips, two at a time."""
+    strips = [
+        Rect(area.left, top, area.right, min(area.bottom, top + STRIP))
+        for top in range(area.top, area.bottom, STRIP)
+    ]
+
+    def blend(strip: Rect) -> None:
+        weight = torch.from_numpy(alpha[strip.slices]).unsqueeze(-1)
+        if not weight.any():
+            return
+        target = _writable(out)[strip.slices]
+        old, new = tidy(target), _piece(edit, strip, out)
+        if share is not None:
+            new.addcmul_(_piece(share, strip, out), old)
+        mixed = old.lerp_(new.clamp_(0, 1), weight / 255)
+        target.copy_(mixed if weight.all() else torch.where(weight > 0, mixed, target))
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(blend, strips))
+
+
+def _piece(image: Tensor, strip: Rect, out: Tensor) -> Tensor:
+    """The part of an image of the whole box that falls on a strip of the box `out`."""
+    across, down = image.shape[1] / out.shape[1], image.shape[0] / out.shape[0]
+    window = Window(
+        strip.left * across, strip.top * down, strip.right * across, strip.bottom * down
+    )
+    return resample(image, window, strip.height, strip.width)
+
+
+def _sent_alpha(patch: Patch) -> Levels:
+    """The alpha at the scale of the sent image, for its inner part."""
+    inner = patch.frame.inner
+    if patch.alpha.shape == (inner.height, inner.width):
+        return patch.alpha
+    image = Image.fromarray(np.ascontiguousarray(patch.alpha))
+    return np.array(image.resize((inner.width, inner.height), Image.Resampling.BILINEAR))
+
+
+def _scaled(levels: Levels, like: Levels) -> Levels:
+    """Levels at the size of others, bilinear."""
+    if levels.shape == like.shape:
+        return levels
+    image = Image.fromarray(np.ascontiguousarray(levels))
+    return np.asarray(image.resize(like.shape[::-1], Image.Resampling.BILINEAR))
+
+
+def _writable(image: Tensor) -> Tensor:
+    """The same memory as a tensor that this thread may write, in inference mode or not."""
+    return torch.from_numpy(image.numpy())

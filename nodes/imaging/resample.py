@@ -1,0 +1,126 @@
+"""Pieces of images at other sizes, cut out to a fraction of a pixel."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+SUPPORT = 2
+"""Pixels on either side that bicubic looks at; more, by the factor, where it shrinks."""
+
+
+WORKERS = 2
+"""Channels scaled at once: each takes a copy of its plane."""
+
+THREADED = 1 << 20
+"""Pixels from which on that is worth a thread."""
+
+
+class Window(NamedTuple):
+    """A part of an image, in its pixels and fractions of them; it may reach beyond the border."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        """Pixels across."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """Pixels down."""
+        return self.bottom - self.top
+
+    def part(self, left: float, top: float, right: float, bottom: float) -> Window:
+        """A window inside this one, given in shares of its width and height (0 to 1)."""
+        return Window(
+            self.left + left * self.width,
+            self.top + top * self.height,
+            self.left + right * self.width,
+            self.top + bottom * self.height,
+        )
+
+
+def whole(image: Tensor) -> Window:
+    """All of an image [H,W,…]."""
+    return Window(0, 0, image.shape[1], image.shape[0])
+
+
+def rgb(image: Tensor) -> Tensor:
+    """An image [H,W,C] as a view with 3 channels: grey is repeated, alpha left out."""
+    return image.expand(-1, -1, 3) if image.shape[-1] == 1 else image[..., :3]
+
+
+def tidy(image: Tensor) -> Tensor:
+    """A float32 copy with values in 0..1 in main memory: NaN and -inf are 0, +inf is 1."""
+    unit = torch.empty(image.shape, dtype=torch.float32).copy_(image.detach())
+    return torch.nan_to_num(unit, nan=0.0, posinf=1.0, neginf=0.0, out=unit).clamp_(0, 1)
+
+
+def resample(
+    image: Tensor, window: Window, height: int, width: int, *, raw: bool = False
+) -> Tensor:
+    """A window of an image [H,W,C] as float32 [height,width,C], bicubic with antialiasing.
+
+    Beyond the border the outermost pixels are repeated. Values may overshoot; none may be NaN,
+    unless `raw` says that the image must be made tidy first. A window of whole pixels that keeps
+    its size is copied, not filtered.
+    """
+    result = torch.empty((height, width, image.shape[-1]), dtype=torch.float32)
+    exact = (window.height, window.width) == (height, width) and all(
+        edge == int(edge) for edge in window
+    )
+    rows, columns = image.shape[:2]
+    left, right = _reach(window.left, window.right, columns, 0 if exact else width)
+    top, bottom = _reach(window.top, window.bottom, rows, 0 if exact else height)
+    hull = _cut(_cut(image, 0, top, bottom), 1, left, right)
+    box = (window.left - left, window.top - top, window.right - left, window.bottom - top)
+    planes = result.numpy()
+
+    def fill(channel: int) -> None:
+        part = tidy(hull[..., channel]) if raw else hull[..., channel]
+        plane = np.ascontiguousarray(part.numpy(), dtype=np.float32)
+        if not exact:
+            image = Image.fromarray(plane)
+            plane = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box))
+        planes[..., channel] = plane
+
+    channels = range(image.shape[-1])
+    if max(height * width, hull.shape[0] * hull.shape[1]) < THREADED:
+        for channel in channels:
+            fill(channel)
+    else:
+        with ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(fill, channels))
+    return result
+
+
+def _reach(start: float, end: float, size: int, length: int) -> tuple[int, int]:
+    """The pixels that count when start to end becomes `length` pixels (0: is only copied).
+
+    Beyond the `size` of the image only what the window itself covers: the filter ends there.
+    """
+    margin = SUPPORT * math.ceil(max(1.0, (end - start) / length)) + 1 if length else 0
+    first, last = math.floor(start), math.ceil(end)
+    return max(first - margin, min(first, 0)), min(last + margin, max(last, size))
+
+
+def _cut(image: Tensor, dim: int, start: int, end: int) -> Tensor:
+    """Pixels start to end along one axis, repeating the first and last beyond the border."""
+    size = image.shape[dim]
+    first, last = min(max(start, 0), size - 1), max(min(end, size), 1)
+    part = image.narrow(dim, first, last - first)
+    if (first, last) == (start, end):
+        return part
+    before = part.narrow(dim, 0, 1).repeat_interleave(max(0, first - start), dim)
+    after = part.narrow(dim, last - first - 1, 1).repeat_interleave(max(0, end - last), dim)
+    return torch.cat((before, part, after), dim)

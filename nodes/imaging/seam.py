@@ -1,0 +1,240 @@
+"""Fit what came back onto what was sent: its size and aspect, its position, its colours.
+
+All at the scale of the sent image; `Fitted` then gives the edit at any scale. An image is
+float32 [H,W,3] in 0..1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...mai.sizes import Size
+from . import color_match as colour
+from . import registration as align
+from .alpha import Levels, widest
+from .rectangle import Rect
+from .registration import Move
+from .resample import Window, resample, whole
+
+RING = 64
+"""Pixels of the sent image around the mask in which it is compared with what came back."""
+
+MARGIN = 3
+"""Pixels next to the mask that aren't compared: resampling mixes the change into them."""
+
+EDGE = 24
+"""Pixels of the ring next to the mask to which what is left of a difference is matched."""
+
+LEAST_RING = 1024
+"""A ring of fewer pixels says nothing reliable, and nothing is corrected."""
+
+SAME = 1.01 / 255
+"""Pixels that differ by one level of 8 bits at most are the same: a PNG file rounds that much."""
+
+SAME_ASPECT = 0.001
+"""Aspects that differ by less than this share are the same to within a pixel in 1000."""
+
+KEEP_BELOW, LOSE_ABOVE = 0.03, 0.10
+"""Mean difference to what was sent (0..1) up to which fine detail of the input is laid over the
+edit, and from which on none is. Between them it fades."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far the returned image differs from what was sent, in the ring around the mask.
+
+    `difference` is the mean absolute difference (0..1) before any correction, None where the ring
+    is too small to tell; `shift` is in pixels of the sent image, right and down, found by phase
+    correlation; `zoom` 0.01 means 1 % larger. `corrected` and `matched` say what was undone.
+    """
+
+    difference: float | None = None
+    shift: tuple[float, float] = (0.0, 0.0)
+    zoom: float = 0.0
+    corrected: bool = False
+    matched: bool = False
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A returned image and where it lies: `window` of `edited` belongs at `inner` of the frame.
+
+    `visible` [h,w] says which pixels of it the returned image shows, None if all. `matrix` maps
+    its colours, `rest` [h,w,3] is added at the scale of the sent image.
+    """
+
+    edited: Tensor
+    window: Window
+    visible: npt.NDArray[np.bool_] | None
+    drift: Drift
+    notes: tuple[str, ...]
+    matrix: Tensor | None = None
+    rest: Tensor | None = None
+
+    def at(self, height: int, width: int) -> Tensor:
+        """The inner part at another size, with its colours matched."""
+        image = colour.mapped(resample(self.edited, self.window, height, width), self.matrix)
+        if self.rest is not None:
+            image += _scaled(self.rest, height, width)
+        return image
+
+
+def unchanged(edited: Tensor, crop: Tensor) -> npt.NDArray[np.bool_] | None:
+    """Which pixels [H,W] came back as they were sent; None if it came in another size."""
+    if edited.shape != crop.shape:
+        return None
+    same: npt.NDArray[np.bool_] = ((edited - crop).abs() <= SAME).all(-1).numpy()
+    return same
+
+
+def fit(edited: Tensor, crop: Tensor, inner: Rect, alpha: Levels, match_color: bool) -> Fitted:
+    """Fit `edited` [h,w,3] to the inner part of `crop` [H,W,3], the sent image.
+
+    `alpha` [h,w] is the mask at the scale of the sent image, for the inner part. Another aspect
+    is covered and cut at the centre, unless the ring says that the image was squeezed, or cut,
+    to its new aspect by the service: then that is undone.
+    """
+    sent = crop[inner.slices]
+    ways = _ways(edited, Size(crop.shape[1], crop.shape[0]))
+    windows = {name: _inner(window, inner, crop) for name, window in ways.items()}
+    ring = ring_around(alpha)
+    drift, way = _drift(edited, sent, windows, ring)
+    window = windows[way]
+    notes = [] if way == "same" else [_aspect_note(edited, crop, way)]
+    visible = _visible(window, edited, sent)
+    if way == "cut" and bool((alpha[~visible] > 0).any()):
+        notes.append("A part of the mask did not come back at all; it was left as it was.")
+    if drift.corrected:
+        window = Move(*drift.shift, drift.zoom).applied(window, *sent.shape[:2])
+    elif drift.shift != (0.0, 0.0):
+        notes.append(_shift_note(drift))
+    fitted = Fitted(edited, window, visible if way == "cut" else None, drift, tuple(notes))
+    return _match(fitted, sent, alpha, ring & visible) if match_color else fitted
+
+
+def _match(fitted: Fitted, sent: Tensor, alpha: Levels, ring: npt.NDArray[np.bool_]) -> Fitted:
+    """With the colours of the ring, where it shows that they differ."""
+    drift = fitted.drift
+    if drift.difference is None or drift.difference <= SAME / 2:
+        return fitted
+    now = resample(fitted.edited, fitted.window, *sent.shape[:2])
+    matrix = colour.fit(now, sent, ring)
+    if matrix is None:
+        return fitted
+    left = colour.rest(colour.mapped(now, matrix), sent, ring & ring_around(alpha, EDGE))
+    return replace(fitted, matrix=matrix, rest=left, drift=replace(drift, matched=True))
+
+
+def ring_around(alpha: Levels, width: int = RING) -> npt.NDArray[np.bool_]:
+    """The pixels outside the mask and at most `width` from it, all but those next to it."""
+    support = np.where(alpha > 0, np.uint8(255), np.uint8(0))
+    near = widest(support, MARGIN, MARGIN)
+    ring: npt.NDArray[np.bool_] = (widest(near, width, width) > 0) & (near == 0)
+    return ring
+
+
+def detail_share(fitted: Tensor, sent: Tensor) -> Tensor:
+    """How much of the input's fine detail belongs over the edit [h,w,1]: 1 where nothing changed.
+
+    A shrunk crop has lost it; what the edit changed must not get it back.
+    """
+    difference = (fitted - sent).abs().mean(-1)[None, None]
+    height, width = difference.shape[-2:]
+    cells = F.interpolate(difference, size=(max(1, height // 4), max(1, width // 4)), mode="area")
+    cells = F.max_pool2d(F.avg_pool2d(cells, 3, 1, 1, count_include_pad=False), 3, 1, 1)
+    near = F.interpolate(cells, size=(height, width), mode="bilinear")[0, 0]
+    share = ((LOSE_ABOVE - near) / (LOSE_ABOVE - KEEP_BELOW)).clamp_(0, 1)
+    return share.unsqueeze(-1)
+
+
+def _drift(
+    edited: Tensor, sent: Tensor, windows: Mapping[str, Window], ring: npt.NDArray[np.bool_]
+) -> tuple[Drift, str]:
+    """The drift, and the name of the window that fits; the first one, unless the ring objects."""
+    bright, wanted = align.luma(edited), align.luma(sent)[..., 0].numpy()
+    name, best = next(iter(windows)), None
+    for other, window in windows.items():
+        seen = ring & _visible(window, edited, sent)
+        if int(seen.sum()) < LEAST_RING:
+            continue
+        found = align.find(wanted, bright, window, seen)
+        if best is None or found.difference < align.GAIN * best.difference:
+            name, best = other, found
+    if best is None:
+        return Drift(), name
+    seen = ring & _visible(windows[name], edited, sent)
+    plain = resample(edited, windows[name], *sent.shape[:2])
+    difference = float((plain - sent).abs()[torch.from_numpy(seen)].mean())
+    move = best.move
+    corrected = move != Move() and move.small
+    return Drift(difference, (move.x, move.y), move.zoom, corrected), name
+
+
+def _visible(window: Window, edited: Tensor, sent: Tensor) -> npt.NDArray[np.bool_]:
+    """The pixels [h,w] of the sent image that the returned one shows at all."""
+    height, width = sent.shape[:2]
+    x = window.left + (np.arange(width) + 0.5) * window.width / width
+    y = window.top + (np.arange(height) + 0.5) * window.height / height
+    rows = (y >= 0) & (y <= edited.shape[0])
+    columns = (x >= 0) & (x <= edited.shape[1])
+    visible: npt.NDArray[np.bool_] = rows[:, None] & columns
+    return visible
+
+
+def _ways(edited: Tensor, sent: Size) -> dict[str, Window]:
+    """Which windows of the returned image may stand for the sent one."""
+    height, width = edited.shape[:2]
+    across, down = width / sent.width, height / sent.height
+    if abs(across / down - 1) < SAME_ASPECT:
+        return {"same": whole(edited)}
+    ways = {}
+    for name, scale in (("cover", min(across, down)), ("contain", max(across, down))):
+        half_width, half_height = sent.width * scale / 2, sent.height * scale / 2
+        ways[name] = Window(
+            width / 2 - half_width,
+            height / 2 - half_height,
+            width / 2 + half_width,
+            height / 2 + half_height,
+        )
+    return {"cover": ways["cover"], "squeezed": whole(edited), "cut": ways["contain"]}
+
+
+def _inner(window: Window, inner: Rect, crop: Tensor) -> Window:
+    height, width = crop.shape[:2]
+    return window.part(
+        inner.left / width, inner.top / height, inner.right / width, inner.bottom / height
+    )
+
+
+def _scaled(field: Tensor, height: int, width: int) -> Tensor:
+    if field.shape[:2] == (height, width):
+        return field
+    planes = field.permute(2, 0, 1)[None]
+    return F.interpolate(planes, size=(height, width), mode="bilinear")[0].permute(1, 2, 0)
+
+
+def _aspect_note(edited: Tensor, crop: Tensor, way: str) -> str:
+    done = {
+        "cover": "it was scaled with its ratio kept and cut at the centre",
+        "squeezed": "the service had squeezed the image to that aspect, which was undone",
+        "cut": "the service had cut the image at the centre, so it was set back there",
+    }[way]
+    return (
+        f"The edit came back as {edited.shape[1]} x {edited.shape[0]}, another aspect than the "
+        f"{crop.shape[1]} x {crop.shape[0]} sent: {done}."
+    )
+
+
+def _shift_note(drift: Drift) -> str:
+    x, y = drift.shift
+    return (
+        f"The surroundings came back shifted by {x:.1f}, {y:.1f} pixels (right, down), which is "
+        "more than is corrected: look at the seam, or try another seed or more context."
+    )

@@ -1,0 +1,114 @@
+"""What came of a node's requests: images, blocks and failures, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from ..mai.errors import Billed, BlockedError, MaiError
+from ..mai.types import Request, Result
+
+
+@dataclass
+class Batch:
+    """What came of a node's requests: images in order, and those that the filter blocked."""
+
+    requests: Sequence[Request]
+    results: list[Result | None] = field(default_factory=list)
+    errors: dict[int, MaiError] = field(default_factory=dict)
+
+    @property
+    def images(self) -> list[Result]:
+        """The images that came."""
+        return [result for result in self.results if result is not None]
+
+    def take_files(self) -> list[bytes]:
+        """The files of `images`, which keep their facts only: a batch's can be 100 MB."""
+        files = [image.image for image in self.images]
+        self.results = [result and replace(result, image=b"") for result in self.results]
+        return files
+
+
+def raise_failures(batch: Batch, if_blocked: str) -> None:
+    """One error for all that failed, unless all of it may be skipped."""
+    skip = if_blocked == "skip"
+    failed = {
+        i: error
+        for i, error in batch.errors.items()
+        if not (skip and isinstance(error, BlockedError))
+    }
+    if not failed:
+        return
+    first = next(iter(failed.values()))
+    if len(batch.requests) == 1:
+        raise first
+    raise type(first)(
+        _what_failed(batch, failed),
+        _what_is_kept(len(batch.images), len(batch.requests)),
+        status=first.status,
+        code=first.code,
+        request_id=first.request_id,
+        billed=_worst(failed.values()),
+    ) from first
+
+
+def _what_failed(batch: Batch, failed: dict[int, MaiError]) -> str:
+    reasons: dict[str, list[int]] = {}
+    for i, error in failed.items():
+        reasons.setdefault(f"{error.what} {error.hint}".strip(), []).append(i + 1)
+    lines = [f"{len(failed)} of {len(batch.requests)} images failed."]
+    for reason, numbers in reasons.items():
+        names = ", ".join(map(str, numbers))
+        lines.append(f"Image{'s' * (len(numbers) > 1)} {names}: {reason}")
+    return "\n".join(lines)
+
+
+def _what_is_kept(kept: int, count: int) -> str:
+    if not kept:
+        return "No image came, so none is kept; queue again when the reason is mended."
+    missing = "the missing one" if count - kept == 1 else f"the {count - kept} missing ones"
+    return f"{kept} of {count} images are kept; queue again to fetch only {missing}."
+
+
+def _worst(errors: Iterable[MaiError]) -> Billed:
+    return Billed.PERHAPS if any(e.billed is Billed.PERHAPS for e in errors) else Billed.NO
+
+
+def info(batch: Batch, profile: str, notes: Sequence[str] = (), **more: object) -> str:
+    """What a node says of its images, as JSON; `more` are facts of that node alone."""
+    images = [
+        {"index": i, "seed": batch.requests[i].seed, **_facts(result)}
+        for i, result in enumerate(batch.results)
+        if result is not None
+    ]
+    return json.dumps(
+        {
+            "model": batch.requests[0].model,
+            "profile": profile,
+            "count": len(images),
+            "cost_usd": round(sum(result.cost_usd or 0.0 for result in batch.images), 6),
+            "images": images,
+            "blocked": [
+                {"index": i, "reason": error.what} for i, error in sorted(batch.errors.items())
+            ],
+            "notes": list(notes),
+            **more,
+        },
+        ensure_ascii=False,
+        indent=1,
+    )
+
+
+def _facts(result: Result) -> dict[str, object]:
+    return {
+        "model": result.model,
+        "size_asked": list(result.asked) if result.asked else None,
+        "size_received": [result.width, result.height],
+        "request_id": result.request_id,
+        "usage": asdict(result.usage) if result.usage else None,
+        "cost_usd": None if result.cost_usd is None else round(result.cost_usd, 6),
+        "from_store": result.from_store,
+        "seconds": round(result.seconds, 2),
+        "notes": list(result.notes),
+    }

@@ -1,0 +1,290 @@
+"""Who waits, who joins, what is withdrawn, what goes on; and the end of the process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import pytest
+from client_harness import (
+    COST,
+    ESTIMATE,
+    Rig,
+    ask,
+    drawn,
+    failure,
+    generate,
+    image,
+    outcome,
+    until,
+)
+from mai_image.mai import client as service_module
+from mai_image.mai.client import Client
+from mai_image.mai.errors import Billed, BudgetError, CancelledCall
+from mai_image.mai.ledger import Call, Ledger
+from mai_image.mai.profiles import Budget
+from mai_image.mai.types import Progress
+from scripted_server import Connection, ReceivedRequest
+
+ONE = generate(0)
+
+
+def one_a_minute(rig: Rig) -> Client:
+    """A service whose second call waits for its turn for a minute."""
+    return rig.start(requests_a_minute=1.0)
+
+
+def waits(heard: list[Progress]) -> bool:
+    return any(each.phase == "waiting" for each in heard)
+
+
+def out(rig: Rig, count: int = 1) -> None:
+    """Wait until the server has this many requests."""
+    until(lambda: len(rig.server.requests) == count)
+
+
+def test_the_same_request_twice_while_running_is_sent_once_and_paid_by_the_first(
+    rig: Rig, gate: threading.Event
+):
+    client = rig.start()
+    first = client.submit(ONE)
+    out(rig)
+    heard: list[Progress] = []
+    second = client.submit(ONE, on_progress=heard.append)
+    until(lambda: bool(heard))
+    gate.set()
+    assert image(outcome(first)).cost_usd == pytest.approx(COST)
+    assert image(outcome(second)).cost_usd == 0.0
+    assert first.result().image == second.result().image
+    assert len(rig.server.requests) == 1
+    assert len(rig.rows()) == 1
+
+
+def test_both_who_wait_hear_of_a_failure(rig: Rig):
+    gate = threading.Event()
+
+    def fail_late(connection: Connection, request: ReceivedRequest) -> None:
+        gate.wait(10)
+        connection.answer(500)
+
+    rig.server.default = fail_late
+    client = rig.start()
+    futures = [client.submit(ONE), client.submit(ONE)]
+    out(rig)
+    gate.set()
+    assert all(failure(outcome(future)).billed is Billed.PERHAPS for future in futures)
+    assert len(rig.server.requests) == 1
+
+
+def test_a_cancelled_call_that_is_out_lands_in_store_and_ledger(rig: Rig, gate: threading.Event):
+    client = rig.start()
+    future = client.submit(ONE)
+    out(rig)
+    assert future.cancel()
+    gate.set()
+    until(lambda: rig.outcomes() == ["delivered"])
+    rig.balance([ONE])
+    assert image(ask(client, [ONE])[0]).cost_usd == 0.0
+    assert len(rig.server.requests) == 1
+
+
+def test_a_cancelled_call_that_is_out_can_be_joined_again(rig: Rig, gate: threading.Event):
+    client = rig.start()
+    client.submit(ONE).cancel()
+    first = client.submit(ONE)
+    out(rig)
+    first.cancel()
+    again = client.submit(ONE)
+    gate.set()
+    assert image(outcome(again)).image == drawn(ONE.prompt)
+    assert len(rig.server.requests) == 1
+
+
+def test_a_cancelled_call_that_waits_for_its_turn_is_withdrawn(rig: Rig, gate: threading.Event):
+    client = one_a_minute(rig)
+    client.submit(ONE)
+    out(rig)
+    heard: list[Progress] = []
+    future = client.submit(generate("waits"), on_progress=heard.append)
+    until(lambda: waits(heard))
+    (wait,) = {each.rpm for each in heard if each.phase == "waiting"}
+    assert wait == 1.0
+    assert future.cancel()
+    until(lambda: rig.outcomes() == ["in flight", "withdrawn"])
+    gate.set()
+    until(lambda: rig.outcomes() == ["delivered", "withdrawn"])
+    assert rig.counted() == pytest.approx(COST)
+    rig.stop()
+    assert len(rig.server.requests) == 1
+    rig.balance([ONE, generate("waits")])
+
+
+def test_a_withdrawn_call_gives_its_money_back_to_the_budget(rig: Rig, gate: threading.Event):
+    client = rig.start(requests_a_minute=1.0, budget=Budget(day=2.5 * ESTIMATE))
+    client.submit(ONE)
+    out(rig)
+    heard: list[Progress] = []
+    waiting = client.submit(generate(1), on_progress=heard.append)
+    until(lambda: waits(heard))
+    assert isinstance(failure(outcome(client.submit(generate(2)))), BudgetError)
+    waiting.cancel()
+    until(lambda: rig.outcomes()[1] == "withdrawn")
+    last: list[Progress] = []
+    client.submit(generate(2), on_progress=last.append)
+    until(lambda: waits(last))
+
+
+def test_a_call_cancelled_while_its_row_is_written_leaves_no_row_in_flight(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+):
+    """Else it would count in the budget, and block other processes, as long as this one lives."""
+    writing, go_on = threading.Event(), threading.Event()
+
+    class Slow(Ledger):
+        def open(self, call: Call, budget: Budget, *, alone: bool = False, out: bool = True) -> int:
+            row = super().open(call, budget, alone=alone, out=out)
+            writing.set()
+            go_on.wait(5)
+            return row
+
+    monkeypatch.setattr(service_module, "Ledger", Slow)
+    future = rig.start().submit(ONE)
+    assert writing.wait(5)
+    future.cancel()
+    time.sleep(0.05)
+    go_on.set()
+    until(lambda: rig.outcomes() == ["withdrawn"])
+    assert rig.server.connections == 0
+
+
+def test_when_one_of_two_who_wait_is_cancelled_the_other_still_gets_it(
+    rig: Rig, gate: threading.Event
+):
+    client = one_a_minute(rig)
+    client.submit(ONE)
+    out(rig)
+    heard: list[Progress] = []
+    first = client.submit(generate(1))
+    second = client.submit(generate(1), on_progress=heard.append)
+    until(lambda: waits(heard))
+    first.cancel()
+    time.sleep(0.05)
+    assert rig.outcomes() == ["in flight", "in flight"]
+    assert not second.done()
+    second.cancel()
+    until(lambda: rig.outcomes() == ["in flight", "withdrawn"])
+
+
+def test_who_remains_of_two_pays(rig: Rig, gate: threading.Event):
+    """The cost is shown once, by the first who still waits."""
+    client = rig.start()
+    first, second, third = (client.submit(ONE) for _ in range(3))
+    out(rig)
+    first.cancel()
+    gate.set()
+    assert image(outcome(second)).cost_usd == pytest.approx(COST)
+    assert image(outcome(third)).cost_usd == 0.0
+
+
+def test_a_failing_listener_costs_no_image(rig: Rig, caplog: pytest.LogCaptureFixture):
+    def broken(progress: Progress) -> None:
+        raise RuntimeError("a bug of the page")
+
+    with caplog.at_level(logging.CRITICAL, "mai_image"):
+        future = rig.start().submit(ONE, on_progress=broken)
+        assert image(outcome(future)).image == drawn(ONE.prompt)
+    rig.balance([ONE])
+
+
+def test_a_failing_listener_of_one_who_joins_costs_nobody_the_image(
+    rig: Rig, gate: threading.Event
+):
+    def broken(progress: Progress) -> None:
+        raise RuntimeError("a bug of the page")
+
+    client = rig.start()
+    first = client.submit(ONE)
+    out(rig)
+    second = client.submit(ONE, on_progress=broken)
+    gate.set()
+    assert image(outcome(first))
+    assert image(outcome(second))
+
+
+def test_close_lands_what_is_out_and_withdraws_what_waits(rig: Rig, gate: threading.Event):
+    client = one_a_minute(rig)
+    sent = client.submit(ONE)
+    out(rig)
+    heard: list[Progress] = []
+    waiting = client.submit(generate(1), on_progress=heard.append)
+    until(lambda: waits(heard))
+    threading.Timer(0.2, gate.set).start()
+    client.close(grace=10)
+    assert image(outcome(sent)).image == drawn(ONE.prompt)
+    error = failure(outcome(waiting))
+    assert isinstance(error, CancelledCall)
+    assert error.billed is Billed.NO
+    assert rig.outcomes() == ["delivered", "withdrawn"]
+    rig.balance([ONE, generate(1)])
+
+
+def test_close_waits_no_longer_than_its_grace_and_says_perhaps_billed(
+    rig: Rig, gate: threading.Event
+):
+    client = rig.start()
+    future = client.submit(ONE)
+    out(rig)
+    started = time.monotonic()
+    client.close(grace=0.2)
+    assert time.monotonic() - started < 2.5
+    assert failure(outcome(future)).billed is Billed.PERHAPS
+    rig.balance([ONE])
+    assert rig.outcomes() == ["perhaps billed"]
+
+
+def test_close_takes_the_profile_s_grace(rig: Rig, gate: threading.Event):
+    client = rig.start(shutdown_grace=0.1)
+    client.submit(ONE)
+    out(rig)
+    started = time.monotonic()
+    client.close()
+    assert time.monotonic() - started < 2.5
+    assert rig.outcomes() == ["perhaps billed"]
+
+
+def test_after_close_nothing_is_taken_any_more_and_nobody_waits_for_ever(rig: Rig):
+    client = rig.start()
+    client.close()
+    client.close()
+    error = failure(outcome(client.submit(ONE), seconds=2))
+    assert isinstance(error, CancelledCall)
+    assert rig.server.connections == 0
+
+
+def test_what_landed_at_the_end_is_free_after_the_restart(rig: Rig, gate: threading.Event):
+    client = rig.start()
+    client.submit(ONE).cancel()
+    client.submit(ONE)
+    out(rig)
+    threading.Timer(0.1, gate.set).start()
+    client.close(grace=10)
+    assert image(ask(rig.start(), [ONE])[0]).cost_usd == 0.0
+    assert len(rig.server.requests) == 1
+
+
+def test_a_second_close_waits_for_what_the_first_lets_land(rig: Rig, gate: threading.Event) -> None:
+    client = rig.start()
+    waiting = client.submit(ONE)
+    until(lambda: len(rig.server.billed) == 1)
+    first = threading.Thread(target=client.close)
+    first.start()
+    second = threading.Thread(target=client.close)
+    second.start()
+    second.join(0.3)
+    assert second.is_alive()
+    gate.set()
+    first.join(10)
+    second.join(10)
+    assert not second.is_alive()
+    assert waiting.result(1).width > 0

@@ -1,0 +1,242 @@
+"""The ledger's file: damaged, locked, full, foreign, or of another version."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ledger_helpers import DELIVERED, FREE, Clock, call
+from mai_image.mai.disk import DamagedError, Database
+from mai_image.mai.errors import StoreError
+from mai_image.mai.ledger import SCHEMA, Ledger, Sum
+from mai_image.mai.profiles import Budget
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
+    ledger = Ledger(tmp_path / "ledger.sqlite", clock)
+    yield ledger
+    ledger.dispose()
+
+
+HEAD = """
+import sys, time
+from pathlib import Path
+from mai_image.mai.errors import BudgetError
+from mai_image.mai.ledger import Call, Ledger, Outcome
+from mai_image.mai.profiles import Budget
+ledger = Ledger(Path(sys.argv[1]))
+def call(estimate=0.04, key="a" * 64):
+    return Call(key, "work", "foundry", "m", "generate", estimate)
+"""
+
+
+def child(body: str, path: Path) -> subprocess.Popen[str]:
+    """A process of its own with a ledger; it prints, and waits for a line where it says input()."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HEAD + textwrap.dedent(body), str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
+def test_the_file_is_the_users_only_also_when_it_was_not(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "ledger.sqlite"
+    ledger = Ledger(path)
+    ledger.open(call(), FREE)
+    modes = {stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
+    assert modes == {0o600}
+    ledger.dispose()
+    path.chmod(0o644)
+    ledger.spend()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    ledger.dispose()
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"not a database at all " * 500)
+
+
+def _half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _holes(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [_garbage, _half, _holes])
+@pytest.mark.parametrize("budget", [FREE, Budget(day=1.0)])
+def test_a_damaged_ledger_stops_spending_and_says_how_to_go_on(
+    tmp_path: Path, damage, budget: Budget
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger(path)
+    for _ in range(40):
+        ledger.close(ledger.open(call(), FREE), DELIVERED)
+    ledger.dispose()
+    damage(path)
+    broken = path.read_bytes()
+    with pytest.raises(DamagedError) as raised:
+        Ledger(path).recover()
+    assert str(path) in str(raised.value)
+    assert "rename" in raised.value.hint
+    assert "Nothing was sent" in raised.value.hint
+    with pytest.raises(StoreError):
+        Ledger(path).open(call(), budget)
+    assert path.read_bytes() == broken, "the evidence stays as it was"
+
+
+def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with sqlite3.connect(path) as sql:
+        sql.execute(f"PRAGMA user_version={SCHEMA.version + 1}")
+    sql.close()
+    with pytest.raises(StoreError, match="newer MAI Image"):
+        Ledger(path).open(call(), FREE)
+
+
+def test_a_locked_ledger_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mai_image.mai.disk.database.BUSY_SECONDS", 0.05)
+    path = tmp_path / "ledger.sqlite"
+    Ledger(path).spend()
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    ledger = Ledger(path)
+    with pytest.raises(StoreError, match="locked by another process"):
+        ledger.open(call(), FREE)
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert ledger.open(call(), FREE) == 1
+    ledger.dispose()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("attempt to write a readonly database", "can't be written"),
+        ("unable to open database file", "can't be written"),
+        ("database or disk is full", "disk is full"),
+        ("disk I/O error", "disk I/O error"),
+    ],
+)
+def test_a_failing_disk_is_a_clear_error_and_writes_nothing(
+    ledger: Ledger, text: str, said: str
+) -> None:
+    def fail() -> None:
+        with ledger._database.write() as sql:
+            sql.execute("INSERT INTO days VALUES ('work', 'd', 'm', 1, 1)")
+            raise sqlite3.OperationalError(text)
+
+    with pytest.raises(StoreError, match=said):
+        fail()
+    assert ledger.spend().total == Sum(0.0, 0)
+    assert ledger.open(call(), FREE) == 1
+
+
+def test_a_full_disk_stops_the_call_and_the_ledger_goes_on_after(ledger: Ledger) -> None:
+    ledger.open(call(), FREE)
+    with ledger._database.read() as sql:
+        pages = sql.execute("PRAGMA page_count").fetchone()[0]
+        sql.execute(f"PRAGMA max_page_count={pages}")
+
+    def fill() -> None:
+        for _ in range(1000):
+            ledger.open(call(), FREE)
+
+    with pytest.raises(StoreError, match="disk is full"):
+        fill()
+    before = len(ledger.rows(None))
+    with ledger._database.read() as sql:
+        sql.execute("PRAGMA max_page_count=1000000")
+    ledger.open(call(), FREE)
+    assert len(ledger.rows(None)) == before + 1
+
+
+def test_a_file_where_the_folder_should_be_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="can't be made"):
+        Ledger(tmp_path / "file" / "ledger.sqlite").open(call(), FREE)
+
+
+def test_a_ledger_that_is_renamed_while_in_use_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger(path)
+    ledger.open(call(), FREE)
+    ledger.dispose()
+    ledger.open(call(), FREE)
+    if sys.platform != "win32":
+        path.rename(tmp_path / "aside.sqlite")
+        assert ledger.open(call(), FREE) == 1
+        assert path.exists()
+    ledger.dispose()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_opens_the_file_for_itself(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    ledger.open(call(), FREE)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            ledger.open(call(), FREE)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert ledger.recover() == 1, "the child's own call, as the child's process is gone"
+    assert ledger.spend().in_flight.calls == 1
+    ledger.dispose()
+
+
+def test_the_ledger_waits_for_the_disk_at_every_commit(ledger: Ledger) -> None:
+    with ledger._database.read() as sql:
+        assert sql.execute("PRAGMA synchronous").fetchone()[0] == 2
+        assert sql.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_a_budget_is_checked_without_reading_the_calls(ledger: Ledger) -> None:
+    with ledger._database.read() as sql:
+        plans = [
+            str(row)
+            for statement in (
+                "SELECT sum(nano) FROM days WHERE profile = 'p' AND day BETWEEN 'a' AND 'b'",
+                "SELECT sum(estimate_nano) FROM calls WHERE outcome IS NULL AND profile = 'p'",
+                "SELECT id FROM calls WHERE key = 'k' AND outcome IS NULL",
+            )
+            for row in sql.execute(f"EXPLAIN QUERY PLAN {statement}")
+        ]
+    assert len(plans) == 3
+    assert all("SCAN calls'" not in plan and "SCAN days" not in plan for plan in plans)
+
+
+def test_one_database_serves_nested_writes_as_one(tmp_path: Path) -> None:
+    database = Database(tmp_path / "l.sqlite", SCHEMA)
+
+    def fail() -> None:
+        with database.write() as outer:
+            outer.execute("INSERT INTO days VALUES ('p', 'd', 'm', 1, 1)")
+            with database.write() as inner:
+                inner.execute("INSERT INTO days VALUES ('p', 'e', 'm', 1, 1)")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with database.read() as sql:
+        assert sql.execute("SELECT count(*) FROM days").fetchone()[0] == 0
+    database.dispose()

@@ -1,0 +1,39 @@
+"""What strange images become in a node: an IMAGE, or an error that says what came."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import torch
+from mai_image.mai.errors import AnswerError, MaiError
+from mai_image.nodes.generate import MAIGenerate
+
+
+def generate(prompt: str) -> Any:
+    inputs = {"prompt": prompt, "profile": "test", "width": 768, "height": 768}
+    return asyncio.run(MAIGenerate.execute(**inputs))
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "alpha", "grey", "palette", "16-bit"])
+def test_every_kind_of_image_is_an_image_of_three_channels(emulator: Any, kind: str):
+    image = generate(f"a fox [[fault answer={kind}]]").args[0]
+    assert image.shape == (1, 768, 768, 3)
+    assert image.dtype == torch.float32
+    assert 0.0 <= image.min() < image.max() <= 1.0
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["bomb", "not-a-image", "truncated-image", "bad-base64", "garbage", "html", "list", "url"],
+)
+def test_what_is_no_image_is_an_answer_error_that_may_be_billed(emulator: Any, kind: str):
+    with pytest.raises(AnswerError, match="perhaps billed"):
+        generate(f"a fox [[fault answer={kind}]]")
+
+
+def test_an_answer_that_is_too_large_ends_the_call_and_the_next_one_works(emulator: Any):
+    with pytest.raises(MaiError):
+        generate("a fox [[fault answer=huge]]")
+    assert generate("a fox").args[0].shape == (1, 768, 768, 3)

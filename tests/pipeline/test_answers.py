@@ -1,0 +1,130 @@
+"""Every answer that the service is known to give, and those that it should never give.
+
+Each strikes one call of a batch of four. The books must agree with the bill, the other three
+images must be kept, and the next run must buy exactly what is missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from client_harness import (
+    COST,
+    ESTIMATE,
+    Rig,
+    ask,
+    batch,
+    draw,
+    edit,
+    failure,
+    image,
+    prompt_of,
+    whole_body,
+)
+from fault_cases import TABLE, Fault, cut
+from mai_image.mai.errors import BudgetError, MaiError
+from mai_image.mai.profiles import Budget
+from mai_image.mai.types import Request
+from scripted_server import Connection, ReceivedRequest, Scripted, refuse
+
+
+def messages_for(fault: Fault) -> list[Request]:
+    return [edit(i) for i in range(4)] if fault.edits else batch(4)
+
+
+def asked_again(server: Scripted, since: int) -> list[str]:
+    return sorted(prompt_of(request) for request in server.requests[since:])
+
+
+def test_the_table_has_more_faults_than_asked_for():
+    assert len({fault.name for fault in TABLE}) == len(TABLE) >= 30
+
+
+@pytest.mark.parametrize("fault", TABLE, ids=lambda fault: fault.name)
+def test_one_struck_call_of_a_batch(rig: Rig, fault: Fault):
+    requests = messages_for(fault)
+    rig.server.script = [fault.behave]
+    first = ask(rig.start(timeout=fault.timeout), requests)
+    missing = [m for m, found in zip(requests, first, strict=True) if isinstance(found, MaiError)]
+    rig.stop()
+    rig.server.quiet()
+
+    assert len(missing) == (fault.ends is not None)
+    for found in first:
+        if isinstance(found, MaiError):
+            assert fault.ends is not None
+            assert isinstance(found, fault.ends)
+    assert len(rig.rows("perhaps billed")) == fault.perhaps
+    assert len(rig.server.requests) == 4 + (fault.ends is None and fault.name != "slow answer")
+    rig.balance(requests, phantom=fault.phantom)
+
+    since = len(rig.server.requests)
+    second = ask(rig.start(), requests)
+    assert all(image(found) for found in second)
+    assert asked_again(rig.server, since) == sorted(request.prompt for request in missing)
+    rig.stop()
+    rig.balance(requests, phantom=fault.phantom)
+
+    since = len(rig.server.requests)
+    assert all(image(found).cost_usd == 0.0 for found in ask(rig.start(), requests))
+    assert len(rig.server.requests) == since
+
+
+LASTING = [
+    fault
+    for fault in TABLE
+    if fault.name in ("408", "429 with Retry-After", "499 closed", "503 with Retry-After", "401")
+]
+
+
+@pytest.mark.parametrize("fault", LASTING, ids=lambda fault: fault.name)
+def test_what_may_be_repeated_is_not_repeated_for_ever(rig: Rig, fault: Fault):
+    requests = batch(1)
+    rig.server.default = fault.behave
+    for found in ask(rig.start(), requests):
+        assert failure(found).billed.value == "not billed"
+    assert len(rig.server.requests) <= 10
+    rig.stop()
+    rig.balance(requests)
+    assert rig.counted() == 0.0
+
+    rig.server.default = draw
+    assert all(image(found) for found in ask(rig.start(), requests))
+    rig.balance(requests)
+    assert len(rig.server.billed) == 1
+
+
+def test_perhaps_billed_calls_count_against_the_budget(rig: Rig):
+    """Of a budget for three images two are perhaps gone: one more is bought, not three."""
+    requests = batch(3)
+    rig.profile = dataclasses.replace(rig.profile, budget=Budget(day=3.5 * ESTIMATE))
+    rig.server.script = [cut(0.5), refuse(500, bill=True)]
+    first = ask(rig.start(), requests)
+    assert sum(isinstance(found, MaiError) for found in first) == 2
+    again = ask(rig.restart(), requests)
+    refused = [found for found in again if isinstance(found, BudgetError)]
+    assert len(refused) == 2
+    assert "Nothing was sent" in str(refused[0])
+    rig.stop()
+    rig.balance(requests)
+    assert len(rig.server.requests) == 3
+    assert len(rig.server.billed) * COST <= (rig.profile.budget.day or 0)
+
+
+@pytest.mark.parametrize("usage", [True, False], ids=["counted", "uncounted"])
+def test_an_image_is_never_cheaper_in_the_ledger_than_on_the_bill(rig: Rig, usage: bool):
+    """Ten tokens of text are on the bill of the shortest prompt; without usage estimates count."""
+    requests = batch(4)
+
+    def behave(connection: Connection, request: ReceivedRequest) -> None:
+        connection.server.bill(request)
+        answer = json.loads(whole_body(request))
+        connection.answer(200, json.dumps({"data": answer["data"]}).encode())
+
+    rig.server.default = draw if usage else behave
+    assert all(image(found) for found in ask(rig.start(), requests))
+    rig.stop()
+    assert rig.counted() >= 4 * COST - 1e-9
+    assert ESTIMATE >= COST

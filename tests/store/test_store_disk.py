@@ -1,0 +1,219 @@
+"""The store on a disk that is full, read-only or failing, and with processes that die."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from mai_image.mai.disk import files
+from mai_image.mai.errors import StoreError
+from mai_image.mai.store import Store
+from store_helpers import POSIX, key, put, set_aside
+
+
+def leftovers(store: Store) -> list[str]:
+    return [path.name for path in store.folder.rglob("*.tmp")]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def _raiser(code: int):
+    def fail(*_args: object, **_options: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("step", ["fsync", "replace", "utime"])
+def test_a_disk_that_fails_at_any_step_is_a_clear_error_and_leaves_nothing_half(
+    store: Store, monkeypatch: pytest.MonkeyPatch, step: str, code: int
+) -> None:
+    put(store, "before")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, _raiser(code))
+        with pytest.raises(StoreError) as raised:
+            put(store, 1)
+    assert str(store.folder) in str(raised.value)
+    assert ("full" in str(raised.value)) == (code != errno.EIO)
+    assert "save it" in str(raised.value)
+    assert leftovers(store) == []
+    assert store.get(key(1)) is None
+    put(store, 1)
+    assert store.get(key(1)) is not None
+    assert store.get(key("before")) is not None
+
+
+def test_a_failure_between_the_two_names_leaves_an_old_pair_or_none(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.replace, []
+
+    def second_fails(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "full")
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", second_fails)
+        with pytest.raises(StoreError):
+            put(store, 1)
+    assert store.get(key(1)) is None
+    assert set_aside(store) == [b"image 1"]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_read_only_folder_is_a_clear_error_and_images_in_it_are_still_served(
+    store: Store, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    put(store, 1)
+    real = os.open
+
+    def read_only(path, flags, *rest, **options):
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(code, os.strerror(code))
+        return real(path, flags, *rest, **options)
+
+    monkeypatch.setattr(os, "open", read_only)
+    monkeypatch.setattr(os, "utime", _raiser(code))
+    with pytest.raises(StoreError, match="permitted") as raised:
+        put(store, 2)
+    assert "may write" in raised.value.hint
+    with pytest.raises(StoreError, match="Nothing was sent"):
+        store.check_room()
+    assert store.get(key(1)) is not None
+
+
+def test_an_image_that_cannot_be_read_is_an_error_not_a_miss(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, 1)
+    monkeypatch.setattr(Path, "read_bytes", _raiser(errno.EACCES))
+    with pytest.raises(StoreError, match="can't be read"):
+        store.get(key(1))
+
+
+def test_a_file_where_the_folder_should_be_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("not a folder")
+    store = Store(tmp_path / "store")
+    for attempt in (lambda: put(store, 1), store.check_room, lambda: store.get(key(1))):
+        with pytest.raises(StoreError, match="store"):
+            attempt()
+
+
+def test_room_is_checked_before_an_image_is_bought(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.check_room()
+    disk = namedtuple("disk", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: disk(10**9, 10**9 - 10, 10))
+    with pytest.raises(StoreError, match="full"):
+        store.check_room()
+    monkeypatch.setattr("shutil.disk_usage", lambda _: disk(0, 0, 0))
+    store.check_room()
+
+
+def _child(code: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@POSIX
+def test_a_real_file_size_limit_is_a_clear_error_and_leaves_no_part(tmp_path: Path) -> None:
+    code = """
+        import resource, sys
+        from pathlib import Path
+        from mai_image.mai.errors import StoreError
+        from mai_image.mai.types import Result
+        from mai_image.mai.store import Store
+        store = Store(Path(sys.argv[1]))
+        def put(key, size):
+            result = Result(b"x" * size, "image/png", 1, 1, "m")
+            store.put(key, result, prompt="", service="s", profile="p")
+        put("a" * 64, 10)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+        try:
+            put("b" * 64, 1_000_001)
+        except StoreError as error:
+            print(error)
+    """
+    out, _ = _child(code, tmp_path / "store").communicate(timeout=30)
+    store = Store(tmp_path / "store")
+    assert "full" in out
+    assert leftovers(store) == []
+    assert store.get("a" * 64) is not None
+    assert store.get("b" * 64) is None
+
+
+@POSIX
+def test_a_process_killed_while_it_keeps_images_leaves_whole_ones_only(tmp_path: Path) -> None:
+    code = """
+        import hashlib, sys
+        from pathlib import Path
+        from mai_image.mai.types import Result
+        from mai_image.mai.store import Store
+        store = Store(Path(sys.argv[1]))
+        for number in range(100_000):
+            key = hashlib.sha256(str(number).encode()).hexdigest()
+            result = Result(key.encode() * 4000, "image/png", 1, 1, "m")
+            store.put(key, result, prompt="", service="s", profile="p")
+            print(number, flush=True)
+    """
+    for wait in (0.0, 0.011, 0.023):
+        child = _child(code, tmp_path / "store")
+        assert child.stdout is not None
+        for _ in range(3):
+            last = int(child.stdout.readline())
+        time.sleep(wait)
+        child.kill()
+        rest, _ = child.communicate(timeout=30)
+        last = max([last, *map(int, rest.split())])
+        store = Store(tmp_path / "store")
+        for number in range(last + 1):
+            found = store.get(key(number))
+            assert found is not None
+            assert found.image == key(number).encode() * 4000
+        half = store.get(key(last + 1))
+        assert half is None or half.image == key(last + 1).encode() * 4000
+        store.dispose()
+
+
+def test_temporary_files_of_dead_processes_go_after_an_hour_and_others_stay(store: Store) -> None:
+    incoming = store.folder / "incoming"
+    incoming.mkdir(parents=True)
+    for name, age in (("old.tmp", 3700), ("young.tmp", 60), ("old.txt", 3700)):
+        (incoming / name).write_bytes(b"part")
+        os.utime(incoming / name, (time.time() - age,) * 2)
+    put(store, 1)
+    assert {path.name for path in incoming.iterdir()} == {"young.tmp", "old.txt"}
+
+
+def test_a_durable_write_keeps_the_old_file_when_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "settings"
+    files.write_durable(path, b"old")
+    for step in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, step, _raiser(errno.ENOSPC))
+            with pytest.raises(OSError, match="space"):
+                files.write_durable(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["settings"]
+    files.write_durable(path, b"new")
+    assert path.read_bytes() == b"new"
