@@ -23,7 +23,7 @@ from . import pack
 pack.ready()
 
 from ..mai.disk import files
-from ..mai.ledger import Call, Ledger, Outcome
+from ..mai.ledger import Ledger, NewCall, Outcome
 from ..mai.profiles import Budget
 from ..mai.rate_limit import Deployment, RateLimiter
 from ..mai.store import Store, sidecar
@@ -134,9 +134,9 @@ def fill_ledger(ledger: Ledger, rows: int) -> None:
         )
 
 
-def call(seed: int) -> Call:
+def call(seed: int) -> NewCall:
     """What the ledger notes of a request."""
-    return Call(key_of(seed), "bench", "foundry", chains.MODEL, "generate", 0.04)
+    return NewCall(key_of(seed), "bench", "foundry", chains.MODEL, "generate", 0.04)
 
 
 def one_call(folder: Path, rows: int) -> str:

@@ -43,7 +43,7 @@ def ours(case: Case, loop: VirtualLoop, file: Path) -> Call:
             if passed:
                 quota.accepted(lane)
                 return True
-            quota.refused(lane, retry_after)
+            quota.cool_down(lane, retry_after)
             first = True
 
     return image

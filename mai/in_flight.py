@@ -1,37 +1,50 @@
-"""A call under way, and everybody who waits for it."""
+"""A call in flight: who waits for it, and what the page may be told of it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
 
 from .profiles import Profile
 from .types import Progress, Request, Result
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 Listener = Callable[[Progress], None]
 
 
-class Work(Protocol):
-    """Runs a blocking job outside the event loop."""
+@dataclass(frozen=True, slots=True)
+class CallStatus:
+    """What one call of this process is doing: no prompt, no key, no endpoint.
 
-    def __call__(self, job: Callable[[], T]) -> Awaitable[T]: ...
+    `phase` is Progress's ("waiting", "joined", "sent", "retrying"), "" before the first one.
+    `seconds` is the time until its slot or its next attempt, None where it isn't known; `rpm` are
+    the requests a minute that make it wait, `reason` is why it tries again; `nodes` wait for it.
+    """
+
+    model: str
+    kind: str
+    profile: str
+    phase: str
+    seconds: float | None
+    rpm: float | None
+    reason: str
+    nodes: int
 
 
 @dataclass(eq=False)
 class InFlightCall:
-    """One call under way and everybody who waits for it.
+    """One request on its way to an image, and everybody who waits for it.
 
-    `out` is True while a request may be at the service: from before it is sent until an answer
-    says that nothing was begun. A flight that isn't out can be withdrawn. One with a `job_id` can
-    be left at any time: the job stands in the ledger, and the next run takes it up.
+    `row` is its row in the ledger, None before it has one. `sent` is True while the service may be
+    working on it: from before the first byte is sent until an answer says that nothing was begun.
+    A call that isn't sent can be withdrawn. One with a `job_id` can be left at any time: the job
+    stands in the ledger, and the next run takes it up. `job_profile` is the name of the profile
+    that bought a job of an earlier run.
     """
 
     key: str
@@ -39,18 +52,40 @@ class InFlightCall:
     profile: Profile
     waiting: dict[Future[Result], Listener | None] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
-    out: bool = False
+    row: int | None = None
+    sent: bool = False
     job_id: str = ""
+    job_profile: str = ""
     progress: Progress | None = None
 
-    def tell(self, progress: Progress) -> None:
-        """Pass on what the call is doing to all who listen."""
+    def join(self, future: Future[Result], listener: Listener | None) -> None:
+        """One more who waits for this call."""
+        self.waiting[future] = listener
+        _inform(listener, self.progress or Progress("joined"))
+
+    def report(self, progress: Progress) -> None:
+        """Pass on to all who listen what the call is doing."""
         self.progress = progress
         for listener in list(self.waiting.values()):
-            tell(listener, progress)
+            _inform(listener, progress)
+
+    def status(self) -> CallStatus:
+        """What the call is doing now; safe to call from any thread."""
+        progress = self.progress or Progress("")
+        until = progress.until
+        return CallStatus(
+            model=self.request.model,
+            kind=self.request.kind,
+            profile=self.profile.name,
+            phase=progress.phase,
+            seconds=None if until is None else max(0.0, until - time.monotonic()),
+            rpm=progress.rpm,
+            reason=progress.reason,
+            nodes=len(self.waiting),
+        )
 
 
-def tell(listener: Listener | None, progress: Progress) -> None:
+def _inform(listener: Listener | None, progress: Progress) -> None:
     """Call a listener; one that fails must not cost the image."""
     if listener is None:
         return

@@ -1,4 +1,4 @@
-"""A gateway's job from its id to its image: the id is written down first, then it is polled.
+"""A job from its id to its image: the id is written down first, then the job is polled.
 
 A job is never lost: whatever ends the wait (a deadline, a lost network, a restart) leaves its row
 in the ledger in flight with the job's id, and the next run of the same request takes it up again.
@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import urlsplit
 
+from .auth import Headers
 from .errors import (
     AnswerError,
     Billed,
@@ -26,12 +27,12 @@ from .errors import (
     ServiceError,
     StoreError,
 )
-from .http import HttpAnswer, Transport, retry_after
-from .in_flight import InFlightCall, Work
-from .ledger import Job as KnownJob
+from .executors import Executors
+from .http import HttpAnswer, HttpRequest, NotSentError, Transport, retry_after
+from .in_flight import InFlightCall
 from .ledger import Ledger
-from .profiles import Profile
-from .providers import error_for, failure, pixazo
+from .profiles import Profile, allowed_media_url, describe_host
+from .providers import PROVIDERS, Job, JobProvider
 from .types import Progress, Result
 
 logger = logging.getLogger(__name__)
@@ -59,105 +60,117 @@ _NO_ANSWER = (ConnectError, ConnectionLostError, CallTimeoutError, asyncio.Timeo
 GO_ON = "Queue again to go on with the same job: it isn't bought twice."
 
 
-@dataclass(frozen=True)
 class Jobs:
     """Follows jobs. `profile_named` finds the account that bought one; `poll` is in seconds."""
 
-    transport: Transport
-    ledger: Ledger
-    write_down: Work
-    work: Work
-    profile_named: Callable[[str], Profile]
-    poll: float = POLL
+    def __init__(
+        self,
+        transport: Transport,
+        ledger: Ledger,
+        executors: Executors,
+        profile_named: Callable[[str], Profile],
+        poll: float = POLL,
+    ) -> None:
+        self.transport = transport
+        self.executors = executors
+        self.poll = poll
+        self._ledger = ledger
+        self._profile_named = profile_named
 
-    async def find(self, flight: InFlightCall) -> KnownJob | None:
-        """The unfinished job of the same request, now this flight's; None where there is none."""
-        if flight.profile.service != "pixazo":
-            return None
-        found = await self.write_down(lambda: self.ledger.find_job(flight.key))
+    def find(self, call: InFlightCall) -> bool:
+        """Whether the same request has an unfinished job, which is this call's from now on.
+
+        Blocks: for Executors.in_order.
+        """
+        if not isinstance(PROVIDERS[call.profile.service], JobProvider):
+            return False
+        found = self._ledger.find_job(call.key)
         if found is not None:
-            flight.out, flight.job_id = True, found.job_id
-        return found
+            call.row, call.job_id, call.sent = found.row, found.job_id, True
+            call.job_profile = found.profile
+        return found is not None
 
-    async def begun(self, flight: InFlightCall, row: int, answer: HttpAnswer) -> Result:
-        """The image of a job that was just ordered. Its id is in the ledger before it is polled.
+    async def begin(self, call: InFlightCall, job: Job) -> None:
+        """Write down the id of a job that was just begun: before it is polled."""
+        row, job_id = call.row, job.job_id
+        if row is None or job_id is None:
+            return
+        try:
+            await self.executors.in_order(lambda: self._ledger.set_job(row, job_id))
+        except StoreError as error:
+            logger.error("%s", error)
+        else:
+            call.job_id = job_id
+
+    async def follow(self, call: InFlightCall, job: Job) -> Result:
+        """The image of a job that was just begun.
 
         PendingError: the job goes on without us. Another ServiceError: it came to nothing.
         """
-        if answer.status not in (200, 202):
-            raise error_for(answer)
-        job = pixazo.read(answer)
-        if job.job_id is not None:
-            await self._write_down(flight, row, job.job_id)
-        elif not job.media:
-            raise pixazo.odd(answer, "names no job")
-        return await _Follower(self, flight, flight.profile, job.job_id or "").image(job)
+        return await _Wait(self, call, call.profile, job.job_id or "").image(job)
 
-    async def resumed(self, flight: InFlightCall, found: KnownJob) -> Result:
-        """The image of a job that an earlier run ordered, asked for by the same account."""
-        profile = self._account(flight, found)
-        result = await _Follower(self, flight, profile, found.job_id).image(None)
+    async def resume(self, call: InFlightCall) -> Result:
+        """The image of a job that an earlier run began, asked for by the account that bought it."""
+        result = await _Wait(self, call, self._account(call), call.job_id).image(None)
         note = "an earlier run ordered it; this one went on waiting for it"
         return replace(result, notes=(*result.notes, note))
 
-    async def leave(self, row: int) -> None:
+    async def leave(self, call: InFlightCall) -> None:
         """Give up waiting for a job; the next run of its request, in any process, goes on."""
+        row, call.row = call.row, None
+        if row is None:
+            return
         try:
-            await self.write_down(lambda: self.ledger.leave_job(row))
+            await self.executors.in_order(lambda: self._ledger.leave_job(row))
         except StoreError as error:
             logger.error("%s", error)
 
-    async def _write_down(self, flight: InFlightCall, row: int, job_id: str) -> None:
-        flight.job_id = job_id
+    def _account(self, call: InFlightCall) -> Profile:
+        if call.job_profile == call.profile.name:
+            return call.profile
         try:
-            await self.write_down(lambda: self.ledger.set_job(row, job_id))
-        except StoreError as error:
-            flight.job_id = ""
-            logger.error("%s", error)
-
-    def _account(self, flight: InFlightCall, found: KnownJob) -> Profile:
-        if found.profile == flight.profile.name:
-            return flight.profile
-        try:
-            profile = self.profile_named(found.profile)
+            profile = self._profile_named(call.job_profile)
         except MaiError:
-            return flight.profile
-        same = profile.store_service == flight.profile.store_service
-        return profile if same else flight.profile
+            return call.profile
+        same = profile.store_service == call.profile.store_service
+        return profile if same else call.profile
 
 
 class _Damaged(AnswerError):
     """What was fetched is no whole image."""
 
 
-class _Follower:
-    """One job's wait, for up to the profile's timeout."""
+class _Wait:
+    """The wait for one job, for up to the profile's timeout."""
 
-    def __init__(self, jobs: Jobs, flight: InFlightCall, profile: Profile, job_id: str) -> None:
-        self._jobs, self._flight, self._profile, self._job_id = jobs, flight, profile, job_id
+    def __init__(self, jobs: Jobs, call: InFlightCall, profile: Profile, job_id: str) -> None:
+        provider = PROVIDERS[profile.service]
+        assert isinstance(provider, JobProvider)
+        self._provider = provider
+        self._jobs, self._call, self._profile, self._job_id = jobs, call, profile, job_id
         self._started = time.monotonic()
         self._pause = jobs.poll
         self._phase = "queued"
 
-    async def image(self, job: pixazo.Job | None) -> Result:
+    async def image(self, job: Job | None) -> Result:
         """Poll until the job ends, then fetch its image. `job` is what its order's answer said,
         None where that isn't known."""
         if job is None:
             job = await self._ask()
         while job.phase in ("queued", "processing"):
             self._phase = job.phase
-            self._flight.tell(Progress(job.phase))
-            await self._rest(self._pause)
+            self._call.report(Progress(job.phase))
+            await self._sleep(self._pause)
             self._pause = min(self._pause * SLOWER, self._jobs.poll * SLOWEST)
             job = await self._ask()
         if job.phase != "completed":
-            raise failure(replace(job, job_id=self._job_id))
+            raise self._provider.job_error(replace(job, job_id=self._job_id))
         if not job.media:
             raise self._lost("The job is done, but the gateway names no image.")
         self._phase = "completed"
         return await self._fetch(job.media[0])
 
-    async def _ask(self) -> pixazo.Job:
+    async def _ask(self) -> Job:
         """The job's status, asked again for as long as it can't be had."""
         misses = failures = 0
         while True:
@@ -165,7 +178,7 @@ class _Follower:
             status = 0 if answer is None else answer.status
             if answer is not None and status == 200:
                 try:
-                    return pixazo.read(answer)
+                    return self._provider.read_job(answer)
                 except AnswerError:
                     reason = "an answer that can't be read"
             elif answer is not None and status in _UNKNOWN:
@@ -173,19 +186,20 @@ class _Follower:
                 if misses >= MISSES:
                     raise self._lost("The gateway doesn't know the job any more.", status)
             elif answer is not None and status not in _PASSING and status < 500:
-                raise self._pending(error_for(answer))
+                raise self._pending(self._provider.error_for(answer))
             failures += 1
             asked = retry_after(answer.headers) if answer is not None else None
             pause = self._jobs.poll * min(1.5**failures, SLOWEST_FAILING)
-            self._flight.tell(Progress(self._phase, reason=f"{reason}, asking again"))
-            await self._rest(max(pause, asked or 0.0))
+            self._call.report(Progress(self._phase, reason=f"{reason}, asking again"))
+            await self._sleep(max(pause, asked or 0.0))
 
     async def _poll(self) -> tuple[HttpAnswer | None, str]:
         """One poll's answer, or why there is none, in words for the node."""
-        request = pixazo.ask(self._profile.endpoint, self._job_id)
+        request = self._provider.build_poll(self._profile.endpoint, self._job_id)
         limit = min(POLL_TIMEOUT, self._left())
         try:
-            answer = await _within(limit, self._jobs.transport.fetch(request, self._profile))
+            headers = Headers(await self._profile.credential.headers())
+            answer = await self._exchange(request, headers, limit)
         except _NO_ANSWER:
             return None, "no connection"
         except MaiError as error:
@@ -194,7 +208,7 @@ class _Follower:
 
     async def _fetch(self, source: str) -> Result:
         """The image, inline or from its address; fetched again when it comes damaged."""
-        inline = pixazo.decode(source)
+        inline = self._provider.read_data_uri(source)
         if inline is not None:
             return await self._read(inline)
         for attempt in range(1, DOWNLOADS + 1):
@@ -207,37 +221,68 @@ class _Follower:
             except _Damaged as error:
                 problem = self._lost(error.what)
             if attempt < DOWNLOADS:
-                self._flight.tell(Progress("processing", reason="fetching the image again"))
-                await self._rest(self._jobs.poll * 0.2 * 2.0**attempt)
+                self._call.report(Progress("processing", reason="fetching the image again"))
+                await self._sleep(self._jobs.poll * 0.2 * 2.0**attempt)
         raise problem
 
     async def _read(self, image: bytes) -> Result:
         seconds = time.monotonic() - self._started
-        request, job_id = self._flight.request, self._job_id or None
+        request, job_id = self._call.request, self._job_id or None
+        read = self._provider.read_image
         try:
-            return await self._jobs.work(lambda: pixazo.result(request, image, job_id, seconds))
+            return await self._jobs.executors.in_parallel(
+                lambda: read(request, image, job_id, seconds)
+            )
         except AnswerError as error:
             raise _Damaged(error.what, error.hint) from error
 
     async def _download(self, url: str) -> bytes:
-        try:
-            answer = await _within(
-                self._profile.timeout, self._jobs.transport.fetch_media(url, self._profile)
+        """The file at an address that the service named: fetched without any credential."""
+        profile = self._profile
+        own = urlsplit(profile.endpoint).hostname or ""
+        hosts = (*profile.media_hosts, own)
+        address = allowed_media_url(url, hosts, loopback=profile.on_loopback)
+        if address is None:
+            refused = ServiceError(
+                f"The image is ready, but lies {describe_host(url)}, from which nothing is "
+                "fetched.",
+                "If that host is the gateway's, add it to media_hosts in the profile.",
             )
+            raise self._pending(refused)
+        try:
+            request = HttpRequest("GET", address)
+            answer = await self._exchange(request, Headers(), profile.timeout)
         except AnswerError as error:
             raise self._lost(error.what) from error
-        except PendingError as error:
-            raise self._pending(error) from error
         if answer.status == 200:
             return answer.body
         if answer.status in _PASSING or answer.status >= 500:
             raise ConnectionLostError(f"HTTP {answer.status}.")
         raise self._lost("The image is ready, but its host doesn't give it.", answer.status)
 
+    async def _exchange(self, request: HttpRequest, headers: Headers, seconds: float) -> HttpAnswer:
+        """One exchange that costs nothing, for at most so many seconds (asyncio.TimeoutError).
+
+        asyncio.wait_for loses a cancel that comes in the moment of the answer (up to Python 3.11):
+        the job would be followed on while the program wants to end.
+        """
+        exchange = self._jobs.transport.exchange(request, headers, self._profile)
+        task = asyncio.ensure_future(exchange)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=seconds)
+        finally:
+            task.cancel()
+        if not done:
+            raise asyncio.TimeoutError
+        try:
+            return task.result()
+        except NotSentError as error:
+            raise ConnectError(f"No connection ({error}).") from error.__cause__
+
     def _left(self) -> float:
         return max(0.0, self._profile.timeout - (time.monotonic() - self._started))
 
-    async def _rest(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float) -> None:
         """Sleep; PendingError when the time for the whole job is over."""
         if self._left() <= 0.0:
             raise self._pending(
@@ -250,7 +295,7 @@ class _Follower:
 
     def _pending(self, error: MaiError) -> ServiceError:
         """The error that leaves the job open; where its id isn't written down, none can."""
-        if not self._flight.job_id:
+        if not self._call.job_id:
             return self._lost(error.what, error.status)
         return PendingError(
             error.what,
@@ -270,22 +315,6 @@ class _Follower:
             request_id=self._job_id or None,
             billed=Billed.PERHAPS,
         )
-
-
-async def _within(seconds: float, exchange: Coroutine[Any, Any, HttpAnswer]) -> HttpAnswer:
-    """An exchange's answer; asyncio.TimeoutError after so many seconds.
-
-    asyncio.wait_for loses a cancel that comes in the moment of the answer (up to Python 3.11): the
-    job would be followed on while the program wants to end.
-    """
-    task = asyncio.ensure_future(exchange)
-    try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-    finally:
-        task.cancel()
-    if not done:
-        raise asyncio.TimeoutError
-    return task.result()
 
 
 def _first_line(error: BaseException) -> str:

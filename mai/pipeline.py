@@ -1,184 +1,278 @@
-"""One call from its key to its image: store, ledger, quota, wire, store, in this order."""
+"""One call from its request to its image, from top to bottom.
+
+fetch
+  _admit       store: paid for before?  ledger: in flight elsewhere? budget, and the call's row
+  _buy         credential, slot in the rate limit, one exchange; again while that is safe
+  _keep        provider reads the answer, the store keeps the image, the ledger closes the row
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+from .auth import Headers
 from .errors import (
-    BadRequestError,
     Billed,
     BlockedError,
+    ConnectError,
     MaiError,
     PendingError,
+    RateLimitError,
     RunningElsewhere,
     StoreError,
 )
-from .http import HttpAnswer, HttpRequest, Transport, number
-from .in_flight import InFlightCall, Work
+from .executors import Executors
+from .http import HttpAnswer, NotSentError, Transport, header_number, retry_after
+from .in_flight import InFlightCall
 from .jobs import Jobs
-from .ledger import Call, Ledger, Outcome
-from .models import BY_NAME, Model
+from .ledger import Ledger, NewCall, Outcome
+from .models import BY_NAME
 from .profiles import Profile
-from .providers import foundry, names_size, pixazo
+from .providers import PROVIDERS, Job, was_not_begun
 from .rate_limit import Deployment, RateLimiter
 from .store import Store
-from .types import Edit, Progress, Result
+from .types import Progress, Result
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_ELSEWHERE_POLL = 0.5
+LOOK_ELSEWHERE = 0.5
 """Seconds between looks at a call that another process has in flight."""
 
+MAX_REPEATS = 4
+"""How often one call is sent again for other reasons than a 429."""
 
-@dataclass
+MAX_REFUSALS = 10
+"""How many 429s one call takes; each is followed by a wait for a slot, so this is minutes."""
+
+LONGEST_PAUSE = 900.0
+"""Seconds. An answer that asks to wait longer than this ends the call instead."""
+
+
 class Pipeline:
-    """What every call needs: where images are kept, money is written down, turns are taken."""
+    """Fetches images: from the store, from another process's call, or from the service."""
 
-    store: Store
-    ledger: Ledger
-    quota: RateLimiter
-    transport: Transport
-    write_down: Work
-    """One job at a time, in the order of the calls."""
-    work: Work
-    jobs: Jobs
-    unsaved: dict[str, Result] = field(default_factory=dict)
-    """Images that aren't on the disk (yet): kept for as long as the process lives, and tried
-    again when they are asked for."""
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        limiter: RateLimiter,
+        transport: Transport,
+        executors: Executors,
+        jobs: Jobs,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._limiter = limiter
+        self._transport = transport
+        self._executors = executors
+        self._jobs = jobs
+        self._unsaved: dict[str, Result] = {}
+        """Images that the disk refused: kept for as long as the process lives, and saved when they
+        are requested again."""
 
-    async def fetch(self, flight: InFlightCall) -> Result:
-        """The image: from the store, from another process's call, or bought."""
-        while True:
-            kept = await self._kept(flight)
-            if kept is not None:
-                return kept
-            await self.write_down(self.store.check_room)
-            try:
-                return await self._buy(flight)
-            except RunningElsewhere:
-                flight.tell(Progress("joined"))
-                await asyncio.sleep(_ELSEWHERE_POLL)
+    async def fetch(self, call: InFlightCall) -> Result:
+        """The image of a call. Whatever happens, its row in the ledger is closed, or left to a job.
 
-    async def _kept(self, flight: InFlightCall) -> Result | None:
-        """The image if it was paid for before. One that the disk refused is tried again."""
-        kept = self.unsaved.get(flight.key)
-        if kept is not None:
-            kept = await self._keep(flight, kept)
-        else:
-            kept = await self.write_down(lambda: self.store.get(flight.key))
-        return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
-
-    async def _buy(self, flight: InFlightCall) -> Result:
-        """Write the call down, send it and close its ledger row, whatever happens."""
-        model = BY_NAME[flight.request.model]
-        job = await self.jobs.find(flight)
-        row = await self._open(flight, model) if job is None else job.row
+        Raises a MaiError, which says whether the call was perhaps billed.
+        """
         try:
-            # Another process may have landed it between the first look and the row.
-            kept = await self._kept(flight)
+            kept = await self._admit(call)
             if kept is not None:
-                await self._close(row, Outcome.WITHDRAWN if job is None else Outcome.DELIVERED)
                 return kept
-            if job is None:
-                result = await self._send(flight, model, row)
-            else:
-                result = await self.jobs.resumed(flight, job)
+            if call.job_id:
+                return await self._keep_image(call, await self._jobs.resume(call))
+            return await self._buy(call)
         except PendingError:
-            await self.jobs.leave(row)
+            await self._jobs.leave(call)
             raise
         except MaiError as error:
-            await self._close(row, _outcome(error), error=error)
+            await self._close(call, _outcome(error), error=error)
             raise
         except BaseException as error:
-            await self._give_up(flight, row, cancelled=isinstance(error, asyncio.CancelledError))
+            await self._give_up(call, cancelled=isinstance(error, asyncio.CancelledError))
             raise
-        if flight.profile.emulated:
-            result = _emulated(result)
-        return await _uninterrupted(self._bring_in(flight, row, result))
 
-    async def _give_up(self, flight: InFlightCall, row: int, *, cancelled: bool) -> None:
-        """Settle the row of a call that was cancelled, or failed in an unforeseen way."""
-        if flight.job_id:
-            await self.jobs.leave(row)
-        elif flight.out:
-            await self._close(row, Outcome.PERHAPS_BILLED)
-        else:
-            await self._close(row, Outcome.WITHDRAWN if cancelled else Outcome.REFUSED)
+    async def _admit(self, call: InFlightCall) -> Result | None:
+        """The image if it was paid for before; None when the call has its row in the ledger."""
+        while True:
+            try:
+                return await self._executors.in_order(lambda: self._look_up_or_open(call))
+            except RunningElsewhere:
+                call.report(Progress("joined"))
+                await asyncio.sleep(LOOK_ELSEWHERE)
 
-    async def _open(self, flight: InFlightCall, model: Model) -> int:
-        """The call's ledger row. One that is cancelled while it is written is withdrawn."""
-        rows: list[int] = []
-        call, budget = _ledger_call(flight, model), flight.profile.budget
-        try:
-            await self.write_down(
-                lambda: rows.append(self.ledger.open(call, budget, alone=True, out=False))
-            )
-        except asyncio.CancelledError:
-            for row in rows:
-                await self._close(row, Outcome.WITHDRAWN)
-            raise
-        return rows[0]
-
-    async def _bring_in(self, flight: InFlightCall, row: int, result: Result) -> Result:
-        """What arrived goes into the store first, then into the ledger."""
-        kept = await self._keep(flight, result)
-        await self._close(row, Outcome.DELIVERED, result=kept)
+    def _look_up_or_open(self, call: InFlightCall) -> Result | None:
+        """The blocking half of `_admit`. BudgetError, RunningElsewhere or StoreError: no row."""
+        if (kept := self._kept(call)) is not None:
+            return kept
+        if not self._jobs.find(call):
+            self._store.check_room()
+            call.row = self._ledger.open(_new_call(call), call.profile.budget)
+        # Another process may have delivered it between the first look and the row.
+        if (kept := self._kept(call)) is not None and call.row is not None:
+            self._ledger.close(call.row, Outcome.DELIVERED if call.job_id else Outcome.WITHDRAWN)
+            call.row = None
         return kept
 
-    async def _send(self, flight: InFlightCall, model: Model, row: int) -> Result:
-        sender = _Sender(self, flight, model, row)
-        answer = await self.transport.send(flight.profile, sender)
-        await sender.answered(answer)
-        if flight.profile.service == "pixazo":
-            return await self.jobs.begun(flight, row, answer)
-        request = flight.request
-        try:
-            return await self.work(lambda: foundry.read(answer, request))
-        except BadRequestError as error:
-            if not isinstance(request, Edit) or request.size is None or not names_size(error):
-                raise
-            flight.request = replace(request, size=None)
-            return await self._send(flight, model, row)
+    def _kept(self, call: InFlightCall) -> Result | None:
+        """The image, free, if the store has it. One that the disk refused is saved again."""
+        unsaved = self._unsaved.get(call.key)
+        kept = self._store.get(call.key) if unsaved is None else self._save(call, unsaved)
+        return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
 
-    async def _keep(self, flight: InFlightCall, result: Result) -> Result:
-        """Put an image into the store before anything decodes it; a full disk loses nothing."""
-        self.unsaved[flight.key] = result
+    async def _buy(self, call: InFlightCall) -> Result:
+        """Send the call, again only where `Attempts.repeat` allows it, and keep what comes."""
+        profile = call.profile
+        attempts = Attempts()
+        while True:
+            headers = Headers(await profile.credential.headers(renew=attempts.renew))
+            deployment = await self._wait_for_slot(call, first=attempts.refusals > 0)
+            await self._mark_sent(call, deployment)
+            outcome = await self._exchange(call, deployment, headers)
+            repeat = attempts.repeat(call, outcome)
+            if repeat is None:
+                break
+            await self._mark_not_sent(call)
+            if repeat.seconds:
+                until = time.monotonic() + repeat.seconds
+                call.report(Progress("retrying", until, reason=repeat.reason))
+                await asyncio.sleep(repeat.seconds)
+        if isinstance(outcome, NotSentError):
+            raise _unreachable(profile, outcome)
+        found = await self._keep_answer(call, outcome)
+        if isinstance(found, Job):
+            return await self._keep_image(call, await self._jobs.follow(call, found))
+        return found
+
+    async def _wait_for_slot(self, call: InFlightCall, first: bool) -> Deployment:
+        """Wait for a slot of any of the model's deployments.
+
+        `first`: the call had a slot and was refused, so it goes before those that had none yet.
+        """
+        profile, model = call.profile, call.request.model
+        rpm = profile.rpm(BY_NAME[model])
+        names = (_limit_name(profile, name) for name in profile.deployments_for(model))
+
+        def report(seconds: float, rpm: float | None) -> None:
+            call.report(Progress("waiting", time.monotonic() + seconds, rpm))
+
+        return await self._limiter.acquire([Deployment(n, rpm) for n in names], report, first=first)
+
+    async def _exchange(
+        self, call: InFlightCall, deployment: Deployment, headers: Headers
+    ) -> HttpAnswer | NotSentError:
+        """Send the call once. The rate limiter hears of a refusal before anything else is done."""
+        profile = call.profile
+        name = _deployment_name(deployment)
+        client_request_id = str(UUID(call.key[:32]))
+        request = PROVIDERS[profile.service].build(
+            call.request, profile.endpoint, name, client_request_id
+        )
+        call.report(Progress("sent"))
         try:
-            await self.work(
-                lambda: self.store.put(
-                    flight.key,
-                    result,
-                    prompt=flight.request.prompt,
-                    keep_prompt=flight.profile.keep_prompts,
-                    service=flight.profile.store_service,
-                    profile=flight.profile.name,
-                )
+            answer = await self._transport.exchange(request, headers, profile)
+        except NotSentError as error:
+            return error
+        self._limiter.learn(deployment, header_number(answer.headers, "x-ratelimit-limit-requests"))
+        if answer.status == 429:
+            self._limiter.cool_down(deployment, retry_after(answer.headers))
+        return answer
+
+    async def _mark_sent(self, call: InFlightCall, deployment: Deployment) -> None:
+        """From now on the call is perhaps billed, whatever becomes of this process."""
+        row, name = call.row, _deployment_name(deployment)
+        assert row is not None
+        await self._executors.in_order(lambda: self._ledger.mark_sent(row, name))
+        call.sent = True
+
+    async def _mark_not_sent(self, call: InFlightCall) -> None:
+        """The service surely did not begin: the call may be withdrawn again."""
+        row = call.row
+        assert row is not None
+        await self._executors.in_order(lambda: self._ledger.mark_not_sent(row))
+        call.sent = False
+
+    async def _keep_answer(self, call: InFlightCall, answer: HttpAnswer) -> Result | Job:
+        """Keep the image of an answer, or the id of its job; a cancel doesn't interrupt it."""
+
+        def read_and_save() -> Result | Job:
+            found = PROVIDERS[call.profile.service].read(call.request, answer)
+            return found if isinstance(found, Job) else self._save(call, found)
+
+        async def keep() -> Result | Job:
+            found = await self._executors.in_parallel(read_and_save)
+            if isinstance(found, Job):
+                await self._jobs.begin(call, found)
+            else:
+                await self._close(call, Outcome.DELIVERED, result=found)
+            return found
+
+        return await _uninterrupted(keep())
+
+    async def _keep_image(self, call: InFlightCall, image: Result) -> Result:
+        """Keep the image of a job; a cancel doesn't interrupt it."""
+
+        async def keep() -> Result:
+            kept = await self._executors.in_parallel(lambda: self._save(call, image))
+            await self._close(call, Outcome.DELIVERED, result=kept)
+            return kept
+
+        return await _uninterrupted(keep())
+
+    def _save(self, call: InFlightCall, result: Result) -> Result:
+        """Put an image into the store before anything decodes it; a full disk loses nothing."""
+        if call.profile.emulated:
+            result = _as_emulated(result)
+        self._unsaved[call.key] = result
+        try:
+            self._store.put(
+                call.key,
+                result,
+                prompt=call.request.prompt,
+                keep_prompt=call.profile.keep_prompts,
+                service=call.profile.store_service,
+                profile=call.profile.name,
             )
         except StoreError as error:
             logger.error("%s", error)
             return replace(result, notes=(*result.notes, f"not kept on disk: {error.what}"))
-        del self.unsaved[flight.key]
+        del self._unsaved[call.key]
         return result
+
+    async def _give_up(self, call: InFlightCall, *, cancelled: bool) -> None:
+        """Settle the row of a call that was cancelled, or failed in an unforeseen way."""
+        if call.job_id:
+            await self._jobs.leave(call)
+        elif call.sent:
+            await self._close(call, Outcome.PERHAPS_BILLED)
+        else:
+            await self._close(call, Outcome.WITHDRAWN if cancelled else Outcome.REFUSED)
 
     async def _close(
         self,
-        row: int,
+        call: InFlightCall,
         outcome: Outcome,
         *,
         result: Result | None = None,
         error: MaiError | None = None,
     ) -> None:
+        """Write down how the call ended; a call without a row has nothing to close."""
+        row, call.row = call.row, None
+        if row is None:
+            return
         try:
-            await self.write_down(
-                lambda: self.ledger.close(
+            await self._executors.in_order(
+                lambda: self._ledger.close(
                     row,
                     outcome,
                     cost_usd=result.cost_usd if result else None,
@@ -192,71 +286,72 @@ class Pipeline:
             logger.error("%s", problem)
 
 
-class _Sender:
-    """The caller that the transport speaks with: takes turns, and writes down what is out."""
+@dataclass(frozen=True)
+class Repeat:
+    """Why a call may be sent again, and how many seconds from now (0: when it has a slot)."""
 
-    def __init__(self, desk: Pipeline, flight: InFlightCall, model: Model, row: int) -> None:
-        self._desk, self._flight, self._row = desk, flight, row
-        self._rpm = flight.profile.rpm(model)
-        self._deployments = {
-            _lane_name(flight.profile, name): name
-            for name in flight.profile.deployments_for(model.name)
-        }
-        self._lane: Deployment | None = None
-        self._was_refused = False
+    reason: str
+    seconds: float = 0.0
 
-    async def turn(self) -> HttpRequest:
-        """Wait for a place on one of the model's deployments, then note the call as out."""
-        await self._set_out(False)
-        lanes = [Deployment(name, self._rpm) for name in self._deployments]
-        self._lane = await self._desk.quota.acquire(lanes, self._wait, first=self._was_refused)
-        deployment = self._deployments[self._lane.name]
-        await self._set_out(True, deployment)
-        self._flight.tell(Progress("sent"))
-        if self._flight.profile.service == "pixazo":
-            return pixazo.build(self._flight.request, self._flight.profile.endpoint)
-        call_id = str(UUID(self._flight.key[:32]))
-        return foundry.build(
-            self._flight.request, self._flight.profile.endpoint, deployment, call_id
-        )
 
-    async def _set_out(self, out: bool, deployment: str | None = None) -> None:
-        if out == self._flight.out:
-            return
-        await self._desk.write_down(lambda: self._desk.ledger.mark(self._row, out, deployment))
-        self._flight.out = out
+class Attempts:
+    """The attempts of one call so far.
 
-    def _wait(self, seconds: float, rpm: float | None) -> None:
-        self._flight.tell(Progress("waiting", time.monotonic() + seconds, rpm))
+    A call is a paid POST that isn't idempotent: it is sent again only where the service surely did
+    not begin it; everything else is left to the user. `renew` asks for a new token.
+    """
 
-    async def refused(self, answer: HttpAnswer, seconds: float | None) -> None:
-        """A 429: the lane pauses for everybody."""
-        await self._set_out(False)
-        self._was_refused = True
-        self._learn(answer)
-        if self._lane is not None:
-            self._desk.quota.refused(self._lane, seconds)
+    def __init__(self) -> None:
+        self.repeats = self.refusals = 0
+        self.renew = self._renewed = False
 
-    async def retrying(self, seconds: float, reason: str) -> None:
-        """Nothing is out until the next try."""
-        await self._set_out(False)
-        self._flight.tell(Progress("retrying", time.monotonic() + seconds, reason=reason))
+    def repeat(self, call: InFlightCall, outcome: HttpAnswer | NotSentError) -> Repeat | None:
+        """Whether the call may be sent again after this outcome, and why; None: it may not."""
+        self.renew = False
+        if isinstance(outcome, NotSentError):
+            return self._backed_off("no connection", None)
+        provider = PROVIDERS[call.profile.service]
+        if (changed := provider.without_refused_field(call.request, outcome)) is not None:
+            call.request = changed
+            return Repeat("without what the service doesn't take")
+        if outcome.status == 401 and call.profile.credential.can_renew and not self._renewed:
+            self.renew = self._renewed = True
+            return Repeat("with a new token")
+        seconds = retry_after(outcome.headers)
+        if not was_not_begun(outcome):
+            return None
+        if outcome.status == 429:
+            self.refusals += 1
+            if seconds is not None and seconds > LONGEST_PAUSE:
+                raise _cooling_down(call, outcome, seconds)
+            return Repeat("refused") if self.refusals < MAX_REFUSALS else None
+        if seconds is not None and seconds > LONGEST_PAUSE:
+            return None
+        return self._backed_off(f"HTTP {outcome.status}", seconds)
 
-    async def answered(self, answer: HttpAnswer) -> None:
-        """The final answer: the lane goes on, and learns what the headers say of its limit."""
-        self._learn(answer)
-        if self._lane is not None and answer.status != 429:
-            self._desk.quota.accepted(self._lane)
+    def _backed_off(self, reason: str, retry_after: float | None) -> Repeat | None:
+        """Another attempt after a pause, as long as there were few."""
+        self.repeats += 1
+        if self.repeats > MAX_REPEATS:
+            return None
+        pause = backoff(self.repeats) if retry_after is None else retry_after + jitter(0.5)
+        logger.info("%s; trying again in %.1f s", reason, pause)
+        return Repeat(reason, pause)
 
-    def _learn(self, answer: HttpAnswer) -> None:
-        if self._lane is not None:
-            names = ("limit", "remaining", "reset")
-            told = (number(answer.headers, f"x-ratelimit-{name}-requests") for name in names)
-            self._desk.quota.learn(self._lane, *told)
+
+def backoff(repeat: int) -> float:
+    """Seconds before a repeat, counted from 1: 0.5, 1, 2, 4, each plus up to half of it."""
+    base = min(0.5 * 2.0 ** (repeat - 1), 8.0)
+    return base + jitter(base / 2)
+
+
+def jitter(most: float) -> float:
+    """Seconds, at random: calls that failed together don't come back together."""
+    return random.uniform(0, most)
 
 
 async def _uninterrupted(work: Coroutine[Any, Any, T]) -> T:
-    """The outcome of some short work that the waiting task's cancel doesn't end."""
+    """The outcome of some short work that a cancel of the waiting task doesn't end."""
     task = asyncio.ensure_future(work)
     while not task.done():
         try:
@@ -267,29 +362,53 @@ async def _uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-def _emulated(result: Result) -> Result:
+def _new_call(call: InFlightCall) -> NewCall:
+    emulated = call.profile.emulated
+    return NewCall(
+        key=call.key,
+        profile=call.profile.name,
+        service=call.profile.store_service,
+        model=call.request.model,
+        kind=call.request.kind,
+        estimate_usd=0.0 if emulated else BY_NAME[call.request.model].estimate(call.request),
+    )
+
+
+def _as_emulated(result: Result) -> Result:
     """The built-in emulator's images cost nothing; a note says what a real one would."""
     note = f"emulated: a real one would have cost ${result.cost_usd or 0.0:.4f}"
     return replace(result, cost_usd=0.0, notes=(*result.notes, note))
 
 
-def _ledger_call(flight: InFlightCall, model: Model) -> Call:
-    return Call(
-        key=flight.key,
-        profile=flight.profile.name,
-        service=flight.profile.store_service,
-        model=model.name,
-        kind=type(flight.request).__name__.lower(),
-        estimate_usd=0.0 if flight.profile.emulated else model.estimate(flight.request),
-        deployment=None,
-    )
-
-
-def _lane_name(profile: Profile, deployment: str) -> str:
+def _limit_name(profile: Profile, deployment: str) -> str:
+    """A rate limit belongs to a deployment at an endpoint, whatever the profile is called."""
     return f"{profile.endpoint}|{deployment}"
+
+
+def _deployment_name(deployment: Deployment) -> str:
+    return deployment.name.partition("|")[2]
 
 
 def _outcome(error: MaiError) -> Outcome:
     if error.billed is Billed.PERHAPS:
         return Outcome.PERHAPS_BILLED
     return Outcome.BLOCKED if isinstance(error, BlockedError) else Outcome.REFUSED
+
+
+def _unreachable(profile: Profile, error: NotSentError) -> ConnectError:
+    return ConnectError(
+        f"No connection to {profile.endpoint} after {MAX_REPEATS + 1} attempts ({error}).",
+        "Check the endpoint's spelling, the network and the proxy settings; `mai-image doctor` "
+        "names the first thing that is wrong. Nothing was billed.",
+    )
+
+
+def _cooling_down(call: InFlightCall, answer: HttpAnswer, seconds: float) -> RateLimitError:
+    ends = datetime.now() + timedelta(seconds=seconds)
+    return RateLimitError(
+        f"The deployment of {call.request.model} takes no requests until {ends:%Y-%m-%d %H:%M}, "
+        f"says the service (in {timedelta(seconds=round(seconds))}).",
+        "Queue again after that, or use another deployment or profile. Nothing was billed.",
+        status=answer.status,
+        request_id=answer.request_id,
+    )

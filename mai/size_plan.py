@@ -23,7 +23,7 @@ _PRESET_OF = {sizes.ratio_of(text): text for text in sizes.PRESETS}
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SizePlan:
     """A size to generate, and how it becomes the target.
 
     `asked` is the ratio width / height that was asked for, `size` what the model makes for it,
@@ -67,7 +67,9 @@ class Plan:
         }
 
 
-def plan(model: Model, ratio: Fraction, target_width: int = 0, target_height: int = 0) -> Plan:
+def plan_size(
+    model: Model, ratio: Fraction, target_width: int = 0, target_height: int = 0
+) -> SizePlan:
     """The best size for a ratio, and the way from it to a target in pixels.
 
     A target side of 0 follows from the other one and the asked ratio; both 0 is the generated size
@@ -78,7 +80,9 @@ def plan(model: Model, ratio: Fraction, target_width: int = 0, target_height: in
     size = sizes.best(model, ratio)
     target = _complete(size, ratio, given)
     scale = sizes.scale_to_cover(size, target)
-    return Plan(model, ratio, size, target, scale, tuple(_notes(model, ratio, size, given, scale)))
+    return SizePlan(
+        model, ratio, size, target, scale, tuple(_notes(model, ratio, size, given, scale))
+    )
 
 
 def target_of(target_width: int, target_height: int) -> Size:
@@ -143,7 +147,7 @@ def _complete(size: Size, ratio: Fraction, given: Size) -> Size:
     return Size(width, height)
 
 
-def _how(plan: Plan, cut: Size) -> str:
+def _how(plan: SizePlan, cut: Size) -> str:
     if plan.size == plan.target:
         return "Use it as it is: nothing is scaled or cut."
     verb = "Enlarge" if plan.scale > 1 else "Shrink" if plan.scale < 1 else "Keep"

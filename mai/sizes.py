@@ -79,13 +79,13 @@ class Size(NamedTuple):
         return Size(self.height, self.width)
 
 
-def check(model: Model, width: int, height: int) -> None:
+def validate_size(model: Model, width: int, height: int) -> None:
     """Raise SizeError, naming the nearest size that can be made, if the model can't make this one.
 
     The service itself would refuse a side that is too short or an image that is too large, and
     would silently cut a side down to a multiple of 16.
     """
-    wrong = problems(model, width, height)
+    wrong = size_problems(model, width, height)
     if not wrong:
         return
     nearest = nearest_legal(model, width, height)
@@ -96,7 +96,7 @@ def check(model: Model, width: int, height: int) -> None:
     )
 
 
-def problems(model: Model, width: int, height: int) -> list[str]:
+def size_problems(model: Model, width: int, height: int) -> list[str]:
     """What keeps the model from making this size, as clauses of a sentence; empty if nothing does.
 
     Raises SizeError for a side that isn't a whole number.

@@ -1,10 +1,11 @@
-"""What travels between the nodes, the service and the wire: frozen dataclasses, nothing else."""
+"""What travels between the nodes, the client and the providers: frozen dataclasses only."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 KEY_VERSION = 1
 """Part of every request's key: raised when what a key covers changes."""
@@ -31,6 +32,8 @@ class Generate:
     service refuses it): it is part of the request's key, so a new seed buys a new image.
     """
 
+    kind: ClassVar[str] = "generate"
+
     model: str
     prompt: str
     width: int
@@ -38,6 +41,11 @@ class Generate:
     seed: int = 0
     auto_aspect_ratio: bool = False
     web_grounding: bool = False
+
+    @property
+    def requested_size(self) -> tuple[int, int] | None:
+        """Width and height in pixels; None where the model chooses them."""
+        return None if self.auto_aspect_ratio else (self.width, self.height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,8 @@ class Edit:
     (width, height) in pixels, sent only where it is not None.
     """
 
+    kind: ClassVar[str] = "edit"
+
     model: str
     prompt: str
     images: tuple[Reference, ...]
@@ -55,6 +65,11 @@ class Edit:
     size: tuple[int, int] | None = None
     auto_aspect_ratio: bool = False
     web_grounding: bool = False
+
+    @property
+    def requested_size(self) -> tuple[int, int] | None:
+        """Width and height in pixels; None where the model chooses them."""
+        return None if self.auto_aspect_ratio else self.size
 
 
 Request = Generate | Edit
@@ -94,6 +109,14 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """The most that may be spent, in USD, in a calendar day and month; None is no limit."""
+
+    day: float | None = None
+    month: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """What a call is doing now.
 
@@ -118,7 +141,7 @@ def request_key(request: Request, service: str) -> str:
     facts: dict[str, object] = {
         "version": KEY_VERSION,
         "service": service,
-        "kind": type(request).__name__.lower(),
+        "kind": request.kind,
         "model": request.model,
         "prompt": request.prompt,
         "seed": request.seed,

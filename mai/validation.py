@@ -1,31 +1,23 @@
-"""What is refused on this machine, before anything is sent or spent."""
+"""What is refused on this machine, before anything is sent or paid for."""
 
 from __future__ import annotations
 
 from .errors import ImageError, OptionError, PromptError
 from .models import BY_NAME, CATALOGUE, DEFAULT_MODEL, Model
-from .sizes import check as check_size
-from .types import Edit, Generate, Request
+from .sizes import validate_size
+from .types import Edit, Request
 
 
-def check(request: Request) -> Model:
+def validate_request(request: Request) -> Model:
     """The model of a request that can be sent; InputError for one that can't."""
     model = model_named(request.model)
-    check_prompt(request.prompt)
-    check_options(model, request.auto_aspect_ratio, request.web_grounding)
+    validate_prompt(request.prompt)
+    validate_options(model, request.auto_aspect_ratio, request.web_grounding)
     if isinstance(request, Edit):
-        check_references(model, len(request.images))
-    elif isinstance(request, Generate) and not request.auto_aspect_ratio:
-        check_size(model, request.width, request.height)
+        validate_references(model, len(request.images))
+    if request.requested_size is not None:
+        validate_size(model, *request.requested_size)
     return model
-
-
-def check_service(request: Request, service: str) -> None:
-    """InputError for a request that can be sent, but not to this profile's service."""
-    if service == "pixazo":
-        from .providers import pixazo
-
-        pixazo.check(request)
 
 
 def model_named(name: str) -> Model:
@@ -38,7 +30,7 @@ def model_named(name: str) -> Model:
     return model
 
 
-def check_prompt(prompt: str) -> None:
+def validate_prompt(prompt: str) -> None:
     """PromptError for a prompt that is empty or can't be written as UTF-8."""
     if not prompt.strip():
         raise PromptError("The prompt is empty.", "Write what the image should show.")
@@ -51,7 +43,7 @@ def check_prompt(prompt: str) -> None:
         ) from None
 
 
-def check_options(model: Model, auto_aspect_ratio: bool, web_grounding: bool) -> None:
+def validate_options(model: Model, auto_aspect_ratio: bool, web_grounding: bool) -> None:
     """OptionError for an option that the model doesn't have."""
     asked = {"auto_aspect_ratio": auto_aspect_ratio, "web_grounding": web_grounding}
     wrong = [name for name, on in asked.items() if on and not model.options]
@@ -62,7 +54,7 @@ def check_options(model: Model, auto_aspect_ratio: bool, web_grounding: bool) ->
         )
 
 
-def check_references(model: Model, count: int) -> None:
+def validate_references(model: Model, count: int) -> None:
     """ImageError for more or fewer references than the model takes."""
     if not model.can_edit:
         raise OptionError(

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
-from ..mai.validation import check_options, check_prompt, model_named
+from ..mai.validation import model_named, validate_options, validate_prompt
 from . import inputs as schema
 from . import mask_inputs, options
 from . import results as batches
@@ -114,8 +114,8 @@ class MAIEdit(io.ComfyNode):
         if_blocked: str = "stop",
     ) -> io.NodeOutput:
         chosen = model_named(model)
-        check_prompt(prompt)
-        check_options(chosen, auto_aspect_ratio, web_grounding)
+        validate_prompt(prompt)
+        validate_options(chosen, auto_aspect_ratio, web_grounding)
         schema.check_batch_size(batch_size)
 
         def prepare() -> Job:

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from ..mai.models import DEFAULT_MODEL, MODEL_NAMES, STEP
 from ..mai.types import Generate
-from ..mai.validation import check
+from ..mai.validation import validate_request
 from . import inputs as schema
 from . import results as batches
 from . import run as running
@@ -96,7 +96,7 @@ class MAIGenerate(io.ComfyNode):
             Generate(model, prompt, width, height, seed + i, auto_aspect_ratio, web_grounding)
             for i in range(batch_size)
         ]
-        check(requests[0])
+        validate_request(requests[0])
         batch = await running.run(
             requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked
         )

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ..mai.models import DEFAULT_MODEL, MODEL_NAMES
-from ..mai.size_plan import ASPECT_RATIOS, FROM_IMAGE, MAX_TARGET, asked_ratio, plan
+from ..mai.size_plan import ASPECT_RATIOS, FROM_IMAGE, MAX_TARGET, asked_ratio, plan_size
 from ..mai.sizes import PRESETS, Size
 from ..mai.validation import model_named
 from . import inputs as schema
@@ -53,7 +53,7 @@ class MAISizeHelper(io.ComfyNode):
     ) -> io.NodeOutput:
         size = _size_of(image) if aspect_ratio == FROM_IMAGE else None
         ratio = asked_ratio(aspect_ratio, target_width, target_height, size)
-        made = plan(model_named(model), ratio, target_width, target_height)
+        made = plan_size(model_named(model), ratio, target_width, target_height)
         info = json.dumps(made.facts(), ensure_ascii=False, indent=1)
         return io.NodeOutput(*made.size, *made.target, made.scale, info)
 

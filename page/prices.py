@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from ..mai import sizes
 from ..mai.errors import InputError, OptionError
 from ..mai.models import Model, estimate_usage
-from ..mai.size_plan import asked_ratio, plan
+from ..mai.size_plan import asked_ratio, plan_size
 from ..mai.sizes import Size
 from ..mai.types import Edit, Generate, Request, Usage
-from ..mai.validation import check_options, model_named
+from ..mai.validation import model_named, validate_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def quote(settings: Settings) -> dict[str, object]:
     problems = _option_problems(model, settings)
     size, bound = _size(model, settings)
     nearest = None
-    if size is not None and _sized(settings) and (wrong := sizes.problems(model, *size)):
+    if size is not None and _sized(settings) and (wrong := sizes.size_problems(model, *size)):
         problems.append(f"{model.name} can't make {size}: {'; '.join(wrong)}.")
         nearest = sizes.nearest_legal(model, *size)
     return {
@@ -72,7 +72,7 @@ def size_plan(
     """
     try:
         ratio = asked_ratio(aspect_ratio, target_width, target_height, image)
-        facts = plan(model_named(model), ratio, target_width, target_height).facts()
+        facts = plan_size(model_named(model), ratio, target_width, target_height).facts()
     except InputError as error:
         return {"problems": [_sentences(error)]}
     return {**facts, "problems": []}
@@ -107,7 +107,7 @@ def _image_usd(model: Model, request: Request) -> float:
 
 def _option_problems(model: Model, settings: Settings) -> list[str]:
     try:
-        check_options(model, settings.auto_aspect_ratio, settings.web_grounding)
+        validate_options(model, settings.auto_aspect_ratio, settings.web_grounding)
     except OptionError as error:
         return [_sentences(error)]
     return []

@@ -32,7 +32,7 @@ def status(client: Client) -> dict[str, object]:
             if sums.month.calls
         ],
         "profiles": _profiles(client.profiles, spend),
-        "flights": [asdict(flight) for flight in client.flights()],
+        "calls": [asdict(call) for call in client.in_flight()],
         "in_flight": _sum(spend.in_flight),
         "perhaps_billed": [_perhaps(call) for call in doubtful[:PERHAPS_BILLED]],
         "perhaps_billed_count": len(doubtful),

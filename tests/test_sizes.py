@@ -178,7 +178,7 @@ def test_the_nearest_size_is_legal_and_its_own_nearest(
     model: Model, width: int, height: int
 ) -> None:
     nearest = sizes.nearest_legal(model, width, height)
-    sizes.check(model, *nearest)
+    sizes.validate_size(model, *nearest)
     assert sizes.nearest_legal(model, *nearest) == nearest
     assert sizes.nearest_legal(model, height, width) == nearest.transposed
 
@@ -204,7 +204,7 @@ def test_a_refused_size_names_the_nearest_one(
     model: str, asked: tuple[int, int], nearest: tuple[int, int]
 ) -> None:
     with pytest.raises(SizeError) as caught:
-        sizes.check(BY_NAME[model], *asked)
+        sizes.validate_size(BY_NAME[model], *asked)
     assert f"{model} can't make {asked[0]} x {asked[1]}" in caught.value.what
     assert f"set width to {nearest[0]} and height to {nearest[1]}" in caught.value.hint
 
@@ -221,7 +221,7 @@ def test_a_refused_size_names_the_nearest_one(
     ],
 )
 def test_a_refused_size_says_what_is_wrong_with_it(width: int, height: int, why: str) -> None:
-    assert sizes.problems(BY_NAME["MAI-Image-2.5"], width, height) == [why]
+    assert sizes.size_problems(BY_NAME["MAI-Image-2.5"], width, height) == [why]
 
 
 @settings(max_examples=200)
@@ -229,13 +229,13 @@ def test_a_refused_size_says_what_is_wrong_with_it(width: int, height: int, why:
 def test_check_accepts_exactly_the_legal_sizes(model: Model, width: int, height: int) -> None:
     width -= width % 16 * (height % 2)
     legal = (width, height) in set(_legal(model.max_pixels))
-    assert (not sizes.problems(model, width, height)) == legal
+    assert (not sizes.size_problems(model, width, height)) == legal
 
 
 @pytest.mark.parametrize("odd", [True, 1024.0, "1024", None])
 def test_a_side_that_is_not_a_whole_number_is_refused(odd: object) -> None:
     with pytest.raises(SizeError, match="whole number"):
-        sizes.check(CATALOGUE[0], odd, 1024)  # type: ignore[arg-type]
+        sizes.validate_size(CATALOGUE[0], odd, 1024)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -110,10 +110,10 @@ function models({ models: rows }) {
   return rows.map(({ model, month }) => line(model, amount(month)));
 }
 
-function running({ flights, in_flight: booked }) {
-  const here = flights.map((flight) => line(flight.model, phase(flight)));
+function running({ calls, in_flight: booked }) {
+  const here = calls.map((call) => line(call.model, phase(call)));
   // The ledger counts the calls of every process that shares it.
-  const elsewhere = booked.calls - flights.length;
+  const elsewhere = booked.calls - calls.length;
   if (elsewhere > 0) here.push(el('p', {}, text('elsewhere', { count: elsewhere })));
   return here.length ? here : [el('p', { className: 'mai-remark' }, text('nothingRunning'))];
 }
@@ -143,8 +143,8 @@ class Gallery {
   }
 
   /** Look for new images if the sums say that a call has ended since the last look. */
-  async refresh({ today, month, in_flight: booked, flights }) {
-    const seen = JSON.stringify([today.calls, month.calls, booked.calls, flights.length]);
+  async refresh({ today, month, in_flight: booked, calls }) {
+    const seen = JSON.stringify([today.calls, month.calls, booked.calls, calls.length]);
     if (seen === this.seen) return;
     const { images } = await get(`images?count=${COUNT}`);
     this.seen = seen;

@@ -1,20 +1,35 @@
-"""TODO."""
+"""HTTP: plain requests and answers, and the transport that exchanges one for the other.
+
+Others use `Transport.exchange`, which opens all connections and sends each request once; the plain
+data `HttpRequest` and `HttpAnswer`; and what reads them. Secrets of a request are taken out of its
+answer and of the logs here (redaction.py), before anybody else sees them.
+"""
 
 from __future__ import annotations
 
-from .messages import MAX_JSON_PARTS, FilePart, HttpAnswer, HttpRequest, number, parse, retry_after
+from .messages import (
+    MAX_JSON_ITEMS,
+    FormFile,
+    HttpAnswer,
+    HttpRequest,
+    header_number,
+    parse_json,
+    retry_after,
+)
 from .redaction import Redactor
-from .transport import Transport, resolve
+from .transport import NotSentError, Target, Transport, resolve
 
 __all__ = [
-    "MAX_JSON_PARTS",
-    "FilePart",
+    "MAX_JSON_ITEMS",
+    "FormFile",
     "HttpAnswer",
     "HttpRequest",
+    "NotSentError",
     "Redactor",
+    "Target",
     "Transport",
-    "number",
-    "parse",
+    "header_number",
+    "parse_json",
     "resolve",
     "retry_after",
 ]

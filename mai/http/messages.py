@@ -1,4 +1,4 @@
-"""HTTP as plain data: what a service's wire format makes, and what the transport gives back."""
+"""HTTP as plain data: what a provider builds, and what the transport gives back."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from email.utils import parsedate_to_datetime
 _REQUEST_ID_HEADERS = ("apim-request-id", "x-ms-request-id", "x-request-id")
 _LONGEST_ID = 128
 
-MAX_JSON_PARTS = 200_000
+MAX_JSON_ITEMS = 200_000
 """Braces, brackets and commas in an answer. One with an image has a few dozen, as base64 has none;
 20 million empty lists, which fit into 64 MiB, would take 1.5 GB of memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class FilePart:
+class FormFile:
     """One file of a multipart form."""
 
     field_name: str
@@ -34,7 +34,7 @@ class HttpRequest:
     url: str
     json: Mapping[str, object] | None = field(default=None, repr=False)
     fields: Mapping[str, str] = field(default_factory=dict, repr=False)
-    files: tuple[FilePart, ...] = ()
+    files: tuple[FormFile, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -57,20 +57,20 @@ class HttpAnswer:
         return None
 
 
-def parse(body: bytes) -> object:
+def parse_json(body: bytes) -> object:
     """The value of an answer's JSON; ValueError for what isn't JSON, or is built to use up memory.
 
     Every number is a float: to read a whole number of a million digits takes Python minutes.
     """
-    if sum(map(body.count, (b"{", b"[", b","))) > MAX_JSON_PARTS:
-        raise ValueError("too many parts")
+    if sum(map(body.count, (b"{", b"[", b","))) > MAX_JSON_ITEMS:
+        raise ValueError("too many items")
     try:
         return json.loads(body, parse_int=float)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
 
-def number(headers: Mapping[str, str], name: str) -> float | None:
+def header_number(headers: Mapping[str, str], name: str) -> float | None:
     """A header's value as a number that is at least 0, None where it is none."""
     try:
         value = float(headers.get(name, ""))

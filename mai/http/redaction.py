@@ -64,13 +64,13 @@ class Redactor(Sealed):
         self._forms = {form.encode() for secret in known for form in _forms(secret)}
         self._runs = frozenset(run for secret in known for run in _runs(secret))
 
-    def out_of(self, text: str) -> str:
+    def text(self, text: str) -> str:
         """A short text, such as a header's value or a line of a log, without any secret."""
         data = self._without_forms(text.encode("utf-8", "surrogatepass"))
         plain = data.decode("utf-8", "surrogatepass")
         return HIDDEN if self._repeats(plain) else plain
 
-    def out_of_body(self, body: bytes, *, image: bool) -> bytes:
+    def body(self, body: bytes, *, image: bool = True) -> bytes:
         """An answer's body without any secret.
 
         In a long one that may hold a `image` only whole secrets are looked for: no text of it
@@ -155,7 +155,7 @@ class _LogFilter(logging.Filter):
         """Lets every record pass; of ours without its traceback, which repeats the answer."""
         echoes = _speaking.get()
         if echoes is not None:
-            record.msg, record.args = echoes.out_of(record.getMessage()), ()
+            record.msg, record.args = echoes.text(record.getMessage()), ()
             record.exc_info = record.exc_text = None
         return True
 
@@ -164,7 +164,7 @@ _log_filter = _LogFilter()
 
 
 @contextlib.contextmanager
-def kept_out_of_logs(echoes: Redactor) -> Iterator[None]:
+def redacted_logs(echoes: Redactor) -> Iterator[None]:
     """While this lasts, what LOGGERS log from this task holds no secret."""
     for name in LOGGERS:
         logging.getLogger(name).addFilter(_log_filter)  # adding it again changes nothing

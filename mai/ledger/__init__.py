@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from .budgets import nano, usd
-from .ledger import Call, Job, Ledger, Outcome
+from .ledger import Job, Ledger, NewCall, Outcome
 from .ledger_schema import SCHEMA
 from .spend import PerhapsBilled, Periods, Spend, Sum
 
 __all__ = [
     "SCHEMA",
-    "Call",
     "Job",
     "Ledger",
+    "NewCall",
     "Outcome",
     "PerhapsBilled",
     "Periods",

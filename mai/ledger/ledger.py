@@ -50,7 +50,7 @@ class Outcome(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class NewCall:
     """One call that is about to be sent: `key` of its request, `kind` "generate" or "edit"."""
 
     key: str
@@ -83,7 +83,7 @@ class Ledger:
         self._database = Database(path, SCHEMA)
         self._now = now
 
-    def open(self, call: Call, budget: Budget, *, alone: bool = False, out: bool = True) -> int:
+    def open(self, call: NewCall, budget: Budget, *, alone: bool = True, out: bool = False) -> int:
         """Writes the call down as in flight and gives its row; to be done before it is sent.
 
         In one transaction with the check: what was spent + what is in flight + this estimate must
@@ -121,6 +121,12 @@ class Ledger:
                 ),
             )
             return int(cursor.lastrowid or 0)
+
+    def mark_sent(self, row: int, deployment: str | None = None) -> None:
+        self.mark(row, True, deployment)
+
+    def mark_not_sent(self, row: int) -> None:
+        self.mark(row, False)
 
     def mark(self, row: int, out: bool, deployment: str | None = None) -> None:
         """Whether a call in flight may be at the service; `deployment` None: as it was.

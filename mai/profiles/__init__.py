@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .endpoints import is_loopback_host
+from .endpoints import allowed_media_url, describe_host, is_loopback_host
 from .page_settings import CLOSED, PageSettings
 from .profile import Budget
 from .profile_example import EXAMPLE
@@ -33,7 +33,9 @@ __all__ = [
     "Profile",
     "Profiles",
     "Reader",
+    "allowed_media_url",
     "data_folder",
+    "describe_host",
     "is_loopback_host",
     "usual_folder",
     "write_private",

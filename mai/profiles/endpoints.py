@@ -125,7 +125,7 @@ def parse(text: str, limit: int = MAX_CHARACTERS) -> Address:
     )
 
 
-def media(url: str, extra: Sequence[str], *, loopback: bool) -> str | None:
+def allowed_media_url(url: str, extra: Sequence[str], *, loopback: bool) -> str | None:
     """The address of an image as it may be fetched, or None if it may not be.
 
     That is https on port 443, of a host in PIXAZO_MEDIA or `extra`, where "*.name" means all hosts
@@ -144,8 +144,8 @@ def media(url: str, extra: Sequence[str], *, loopback: bool) -> str | None:
     return f"{address.origin}{address.path}{query}"
 
 
-def place(url: str) -> str:
-    """Where an address that `media` refuses leads, for an error text."""
+def describe_host(url: str) -> str:
+    """Where an address that `allowed_media_url` refuses leads, for an error text."""
     try:
         return f"on the host {shown(parse(url, MAX_MEDIA_CHARACTERS).host)}"
     except ProfileError:

@@ -1,4 +1,4 @@
-"""Microsoft Foundry's wire format: a request becomes a request, an answer a Result or an error.
+"""Microsoft Foundry: a request becomes HTTP, an answer becomes an image or an error.
 
 Source: Microsoft Learn "Deploy and use MAI image models in Microsoft Foundry", and for what it
 does not say (field names that are refused, answers with empty data) measurements by independent
@@ -8,44 +8,107 @@ clients in 2026.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
 
-from ..errors import AnswerError, BlockedError
-from ..http import FilePart, HttpAnswer, HttpRequest, parse
+from ..errors import BlockedError, ServiceError
+from ..http import FormFile, HttpAnswer, HttpRequest
 from ..image_formats import inspect
-from ..models import BY_NAME
+from ..models import BY_NAME, DEFAULT_MODEL
 from ..types import Edit, Generate, Request, Result, Usage
-from .base64_field import PLACE, lift, unpack
-from .refusals import error_for
+from .answers import json_object, refusal, refuses_field, unusable
+from .base64_field import PLACEHOLDER, cut_out_image, decode_base64
 
 GENERATIONS = "/mai/v1/images/generations"
 EDITS = "/mai/v1/images/edits"
-CALL_ID_HEADER = "x-ms-client-request-id"
+CLIENT_REQUEST_ID = "x-ms-client-request-id"
+SERVICE = "the MAI service"
 
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg"}
 
 
-def build(request: Request, endpoint: str, deployment: str, call_id: str = "") -> HttpRequest:
-    """The request for one request; `model` on the wire is the deployment's name.
+class Foundry:
+    """MAI models as deployments of a Microsoft Foundry resource."""
 
-    The seed is not sent: the service refuses it. `call_id` goes along as Azure's client request
-    id, by which support finds a call; it is the same whenever the same image is asked for.
-    """
-    headers = {CALL_ID_HEADER: call_id} if call_id else {}
-    if isinstance(request, Generate):
-        body = _generation(request, deployment)
-        return HttpRequest("POST", endpoint + GENERATIONS, json=body, headers=headers)
-    return HttpRequest(
-        "POST",
-        endpoint + EDITS,
-        fields=_edit_fields(request, deployment),
-        files=tuple(
-            FilePart(
-                "image", f"image_{i}.{_EXTENSIONS[image.media_type]}", image.data, image.media_type
-            )
-            for i, image in enumerate(request.images, 1)
-        ),
-        headers=headers,
-    )
+    test_model: ClassVar[str] = DEFAULT_MODEL
+
+    def validate(self, request: Request) -> None:
+        """Every valid request can be sent."""
+
+    def build(
+        self, request: Request, endpoint: str, deployment: str, client_request_id: str
+    ) -> HttpRequest:
+        """The HTTP request; its field `model` is the deployment's name.
+
+        The seed is not sent: the service refuses it. `client_request_id` goes along in Azure's
+        header, by which support finds a call; it is the same whenever the same image is requested.
+        """
+        headers = {CLIENT_REQUEST_ID: client_request_id}
+        if isinstance(request, Generate):
+            body = _generation(request, deployment)
+            return HttpRequest("POST", endpoint + GENERATIONS, json=body, headers=headers)
+        return HttpRequest(
+            "POST",
+            endpoint + EDITS,
+            fields=_edit_fields(request, deployment),
+            files=tuple(
+                FormFile(
+                    "image",
+                    f"image_{i}.{_EXTENSIONS[image.media_type]}",
+                    image.data,
+                    image.media_type,
+                )
+                for i, image in enumerate(request.images, 1)
+            ),
+            headers=headers,
+        )
+
+    def read(self, request: Request, answer: HttpAnswer) -> Result:
+        """The image of an answer, or the error that it stands for.
+
+        ServiceError: whatever isn't a 200. BlockedError: a 200 without an image. AnswerError: a 200
+        whose body isn't what the service documents.
+        """
+        if answer.status != 200:
+            raise refusal(answer)
+        json, encoded = cut_out_image(answer.body)
+        body = json_object(answer, SERVICE, json)
+        data = _first_image(body, encoded, answer)
+        header = inspect(data)
+        usage = _usage(body)
+        model = BY_NAME[request.model]
+        return Result(
+            image=data,
+            media_type=header.media_type,
+            width=header.width,
+            height=header.height,
+            model=request.model,
+            asked=request.requested_size,
+            request_id=answer.request_id,
+            usage=usage,
+            cost_usd=model.cost(usage) if usage else model.estimate(request),
+            seconds=answer.seconds,
+            notes=_notes(request, (header.width, header.height), body, usage),
+        )
+
+    def error_for(self, answer: HttpAnswer) -> ServiceError:
+        """The error that a refusal stands for."""
+        return refusal(answer)
+
+    def without_refused_field(self, request: Request, answer: HttpAnswer) -> Request | None:
+        """An edit without its `size`, which some models refuse (measured, November 2026)."""
+        if isinstance(request, Edit) and request.size and refuses_field(answer, "size"):
+            return replace(request, size=None)
+        return None
+
+    def probe(self, endpoint: str, deployment: str | None = None) -> HttpRequest:
+        """A generation without a prompt.
+
+        The service refuses it (400) after it has looked at the credential and the deployment, so
+        each of the two shows by another status.
+        """
+        body: dict[str, object] = {} if deployment is None else {"model": deployment}
+        return HttpRequest("POST", endpoint + GENERATIONS, json=body)
 
 
 def _options(request: Request) -> dict[str, bool]:
@@ -71,64 +134,8 @@ def _edit_fields(request: Edit, deployment: str) -> dict[str, str]:
     return {**fields, **dict.fromkeys(_options(request), "true")}
 
 
-def read(answer: HttpAnswer, request: Request) -> Result:
-    """The image of an answer, or the error that it stands for.
-
-    ServiceError: whatever isn't a 200 (see refusals.py). BlockedError: a 200 without an image.
-    AnswerError: a 200 whose body isn't what the service documents.
-    """
-    if answer.status != 200:
-        raise error_for(answer)
-    json, image_text = lift(answer.body)
-    body = _json_object(json, answer)
-    data = _first_image(body, image_text, answer)
-    image = inspect(data)
-    usage = _usage(body)
-    model = BY_NAME[request.model]
-    asked = _asked(request)
-    return Result(
-        image=data,
-        media_type=image.media_type,
-        width=image.width,
-        height=image.height,
-        model=request.model,
-        asked=asked,
-        request_id=answer.request_id,
-        usage=usage,
-        cost_usd=model.cost(usage) if usage else model.estimate(request),
-        seconds=answer.seconds,
-        notes=_notes(asked, (image.width, image.height), body, request.model, usage),
-    )
-
-
-def _asked(request: Request) -> tuple[int, int] | None:
-    if request.auto_aspect_ratio:
-        return None
-    return (request.width, request.height) if isinstance(request, Generate) else request.size
-
-
-def _json_object(json: bytes, answer: HttpAnswer) -> Mapping[str, object]:
-    try:
-        body = parse(json)
-    except ValueError:
-        raise _odd(answer, "isn't JSON") from None
-    if not isinstance(body, dict):
-        raise _odd(answer, "is JSON of another shape")
-    return body
-
-
-def _odd(answer: HttpAnswer, what: str) -> AnswerError:
-    kind = answer.headers.get("content-type", "").split(";")[0].strip()[:60] or "no content type"
-    return AnswerError(
-        f"The service's answer {what} ({len(answer.body)} bytes, {kind}).",
-        "Check with `mai-image doctor` that the endpoint is the MAI service itself and that no "
-        "proxy changes or cuts its answers; then queue again.",
-        status=answer.status,
-        request_id=answer.request_id,
-    )
-
-
-def _first_image(body: Mapping[str, object], lifted: memoryview, answer: HttpAnswer) -> bytes:
+def _first_image(body: Mapping[str, object], encoded: memoryview, answer: HttpAnswer) -> bytes:
+    """The image's bytes; `encoded` is its base64 where that was cut out of the JSON."""
     data = body.get("data")
     if isinstance(data, list) and not data:
         raise BlockedError(
@@ -140,16 +147,18 @@ def _first_image(body: Mapping[str, object], lifted: memoryview, answer: HttpAns
             request_id=answer.request_id,
         )
     if not isinstance(data, list) or not isinstance(data[0], dict):
-        raise _odd(answer, "has no list of images")
-    encoded = data[0].get("b64_json")
-    if not isinstance(encoded, str) or not encoded:
+        raise unusable(answer, "has no list of images", SERVICE)
+    text = data[0].get("b64_json")
+    if not isinstance(text, str) or not text:
         if isinstance(data[0].get("url"), str):
-            raise _odd(answer, "gives an address instead of the image, which is not followed: it")
-        raise _odd(answer, "has no image in it")
+            what = "gives an address instead of the image, which is not followed"
+            raise unusable(answer, what, SERVICE)
+        raise unusable(answer, "has no image in it", SERVICE)
     try:
-        return unpack(lifted if lifted and encoded == PLACE else encoded.encode("ascii"))
+        cut_out = encoded and text == PLACEHOLDER
+        return decode_base64(encoded if cut_out else text.encode("ascii"))
     except ValueError:
-        raise _odd(answer, "holds an image whose base64 is cut or damaged") from None
+        raise unusable(answer, "holds an image whose base64 is cut or damaged", SERVICE) from None
 
 
 def _usage(body: Mapping[str, object]) -> Usage | None:
@@ -173,18 +182,15 @@ def _count(value: object) -> int:
 
 
 def _notes(
-    asked: tuple[int, int] | None,
-    got: tuple[int, int],
-    body: Mapping[str, object],
-    model: str,
-    usage: Usage | None,
+    request: Request, size: tuple[int, int], body: Mapping[str, object], usage: Usage | None
 ) -> tuple[str, ...]:
     notes = []
-    if asked and asked != got:
-        notes.append(f"asked for {asked[0]}x{asked[1]}, the service sent {got[0]}x{got[1]}")
+    asked = request.requested_size
+    if asked and asked != size:
+        notes.append(f"asked for {asked[0]}x{asked[1]}, the service sent {size[0]}x{size[1]}")
     answered = body.get("model")
-    if isinstance(answered, str) and answered in BY_NAME and answered != model:
-        notes.append(f"the deployment answers as {answered}, the node asked for {model}")
+    if isinstance(answered, str) and answered in BY_NAME and answered != request.model:
+        notes.append(f"the deployment answers as {answered}, the node asked for {request.model}")
     if usage is None:
         notes.append("the service counted no tokens: the cost is an estimate")
     return tuple(notes)

@@ -98,7 +98,7 @@ class RateLimiter:
                 self._withdraw(waiter)
             raise
 
-    def refused(self, lane: Deployment, retry_after: float | None) -> None:
+    def cool_down(self, lane: Deployment, retry_after: float | None) -> None:
         """Report a 429: everyone pauses on that lane. `retry_after` in seconds, None: not told."""
         self._later(lane, lambda pacer, now: pacer.refused(now, retry_after))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...mai.models import Model
 from ...mai.types import Edit, Reference, Result
-from ...mai.validation import check_references
+from ...mai.validation import validate_references
 from ..options import SAME_AS_INPUT, SOCKETS
 from . import codec as tensors
 from . import masked_edit as masked
@@ -127,7 +127,7 @@ def prepare(images: Mapping[str, Tensor], model: Model, area: Area) -> Job:
     """
     connected = [name for name in SOCKETS if images.get(name) is not None]
     if "image_1" not in connected:
-        check_references(model, 0)
+        validate_references(model, 0)
     first = tensors.split(images["image_1"], "image_1")
     rest = [
         image
@@ -135,7 +135,7 @@ def prepare(images: Mapping[str, Tensor], model: Model, area: Area) -> Job:
         if name != "image_1"
         for image in tensors.split(images[name], name)
     ]
-    check_references(model, 1 + len(rest))
+    validate_references(model, 1 + len(rest))
     plans = tuple(
         masked.plan(
             image, mask, model, area.region, area.context, area.mask_grow, area.mask_feather

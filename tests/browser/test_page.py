@@ -14,7 +14,7 @@ import pytest
 from mai_image.demo import browser
 from mai_image.demo.launch import Server
 from mai_image.mai.models import BY_NAME
-from mai_image.mai.size_plan import plan
+from mai_image.mai.size_plan import plan_size
 from mai_image.mai.sizes import nearest_legal, ratio_of
 
 GENERATE = ["", "MAI-Image-2.6", 160, 1024, 7, "randomize", 1, "default", False, False, "stop"]
@@ -81,7 +81,7 @@ def test_the_preview_shows_what_size_helper_will_answer(seen: dict[str, Any]) ->
     first, wide = seen["preview"]["first"]["shown"], seen["preview"]["wide"]["shown"]
     assert "1536 x 1536 exactly 1:1 2.36 MP · 100 % of the limit" in first
     assert "2304 tokens · $0.088 used as it is" in first
-    facts = plan(BY_NAME["MAI-Image-2.6"], ratio_of("16:9"), 3840, 0)
+    facts = plan_size(BY_NAME["MAI-Image-2.6"], ratio_of("16:9"), 3840, 0)
     assert f"{facts.size} exactly 16:9" in wide
     assert f"to {facts.target}: scale {facts.scale:g}, nothing cut" in wide
 

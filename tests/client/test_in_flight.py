@@ -19,10 +19,9 @@ from client_harness import (
     outcome,
     until,
 )
-from mai_image.mai import client as service_module
 from mai_image.mai.client import Client
 from mai_image.mai.errors import Billed, BudgetError, CancelledCall
-from mai_image.mai.ledger import Call, Ledger
+from mai_image.mai.ledger import Ledger, NewCall
 from mai_image.mai.profiles import Budget
 from mai_image.mai.types import Progress
 from scripted_server import Connection, ReceivedRequest
@@ -136,19 +135,19 @@ def test_a_withdrawn_call_gives_its_money_back_to_the_budget(rig: Rig, gate: thr
 
 
 def test_a_call_cancelled_while_its_row_is_written_leaves_no_row_in_flight(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    rig: Rig,
 ):
     """Else it would count in the budget, and block other processes, as long as this one lives."""
     writing, go_on = threading.Event(), threading.Event()
 
     class Slow(Ledger):
-        def open(self, call: Call, budget: Budget, *, alone: bool = False, out: bool = True) -> int:
-            row = super().open(call, budget, alone=alone, out=out)
+        def open(self, call: NewCall, budget: Budget) -> int:
+            row = super().open(call, budget)
             writing.set()
             go_on.wait(5)
             return row
 
-    monkeypatch.setattr(service_module, "Ledger", Slow)
+    rig.make_ledger = Slow
     future = rig.start().submit(ONE)
     assert writing.wait(5)
     future.cancel()

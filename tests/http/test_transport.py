@@ -1,4 +1,4 @@
-"""When a paid call is sent again and when never, over real sockets that keep the bill."""
+"""One exchange over real sockets: what is sent, what is read, and how far a request got."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mai_image.mai.auth import KeyCredential, Secret
+from mai_image.mai.auth import Headers, KeyCredential, Secret
 from mai_image.mai.errors import (
     AnswerError,
     Billed,
     CallTimeoutError,
-    ConnectError,
     ConnectionLostError,
     MaiError,
+    ProfileError,
 )
 from mai_image.mai.http import (
-    FilePart,
+    FormFile,
     HttpAnswer,
     HttpRequest,
+    NotSentError,
     Transport,
     retry_after,
 )
-from mai_image.mai.http import transport as transport_module
 from mai_image.mai.profiles import Profile
-from mai_image.mai.retry import MAX_REFUSALS, MAX_REPEATS
 from scripted_server import (
     Connection,
     ReceivedRequest,
@@ -52,80 +51,40 @@ def server() -> Iterator[Scripted]:
     server.close()
 
 
-@pytest.fixture(autouse=True)
-def _quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport_module, "backoff", lambda attempt: 0.01)
-
-
-class Renewable:
-    """A credential whose first token the server may refuse."""
-
-    can_renew = True
-
-    def __init__(self) -> None:
-        self.renewals = 0
-
-    async def headers(self, *, renew: bool = False) -> dict[str, str]:
-        self.renewals += renew
-        return {"authorization": f"Bearer token-{self.renewals}"}
-
-    def describe(self) -> str:
-        return "a test token"
-
-
 def profile_for(server: Scripted, **changes: object) -> Profile:
     key = KeyCredential(lambda: Secret(KEY), "a test")
     profile = Profile("test", "foundry", server.url, key, timeout=5.0)
     return dataclasses.replace(profile, **changes)  # type: ignore[arg-type]
 
 
-class Caller:
-    """Counts what the transport asks of a call."""
-
-    def __init__(self, request: HttpRequest) -> None:
-        self.request = request
-        self.turns = 0
-        self.refusals: list[float | None] = []
-        self.pauses: list[tuple[float, str]] = []
-
-    async def turn(self) -> HttpRequest:
-        self.turns += 1
-        return self.request
-
-    async def refused(self, answer: HttpAnswer, seconds: float | None) -> None:
-        self.refusals.append(seconds)
-
-    async def retrying(self, seconds: float, reason: str) -> None:
-        self.pauses.append((seconds, reason))
-
-
-def call(profile: Profile, request: HttpRequest | None = None) -> tuple[HttpAnswer, Caller]:
+def call(profile: Profile, request: HttpRequest | None = None) -> HttpAnswer:
+    """One exchange, with the profile's credential."""
     body = {"model": "d", "prompt": "x"}
     path = "/mai/v1/images/generations"
-    caller = Caller(request or HttpRequest("POST", profile.endpoint + path, json=body))
+    sent = request or HttpRequest("POST", profile.endpoint + path, json=body)
 
     async def run() -> HttpAnswer:
         transport = Transport()
         try:
-            return await transport.send(profile, caller)
+            headers = Headers(await profile.credential.headers())
+            return await transport.exchange(sent, headers, profile)
         finally:
             await transport.close()
 
-    return asyncio.run(run()), caller
+    return asyncio.run(run())
 
 
 def test_request_carries_the_key_and_the_json(server: Scripted):
-    answer, caller = call(profile_for(server))
+    answer = call(profile_for(server))
     assert answer.status == 200
-    assert caller.turns == 1
     (request,) = server.requests
     assert request.headers["api-key"] == KEY
     assert request.json == {"model": "d", "prompt": "x"}
 
 
 def test_multipart_repeats_the_field_image(server: Scripted):
-    parts = tuple(FilePart("image", f"{i}.png", bytes([i]) * 9, "image/png") for i in range(3))
-    request = HttpRequest("POST", server.url + "/x", fields={"prompt": "é"}, files=parts)
+    files = tuple(FormFile("image", f"{i}.png", bytes([i]) * 9, "image/png") for i in range(3))
+    request = HttpRequest("POST", server.url + "/x", fields={"prompt": "é"}, files=files)
     call(profile_for(server), request)
     body = server.requests[0].body
     assert body.count(b'name="image"; filename=') == 3
@@ -133,96 +92,33 @@ def test_multipart_repeats_the_field_image(server: Scripted):
     assert "é".encode() in body
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "headers"),
-    [
-        (408, b"", {}),
-        (499, error_body("client_connection_closed", "closed before request was sent"), {}),
-        (503, b"", {"retry-after": "0"}),
-    ],
-)
-def test_what_was_surely_not_begun_is_sent_again(
-    server: Scripted, status: int, body: bytes, headers: dict[str, str]
-):
-    server.script = [refuse(status, body, headers)] * 2
-    answer, caller = call(profile_for(server))
-    assert answer.status == 200
-    assert caller.turns == 3
-    assert len(server.billed) == 1
-
-
-@pytest.mark.parametrize("status", [400, 402, 403, 404, 413, 499, 500, 501, 502, 503, 504, 507])
-def test_no_other_status_is_ever_sent_again(server: Scripted, status: int):
-    server.script = [refuse(status, b"oops", bill=True)]
-    answer, caller = call(profile_for(server))
-    assert (answer.status, caller.turns, len(server.requests)) == (status, 1, 1)
-
-
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(server: Scripted, status: int):
     other = Scripted()
     server.script = [refuse(status, b"", {"location": other.url + "/mai/v1/images/generations"})]
-    answer, _ = call(profile_for(server))
+    answer = call(profile_for(server))
     other.close()
     assert answer.status == status
     assert other.connections == 0
 
 
-def test_repeats_are_bounded(server: Scripted):
-    server.default = refuse(408)
-    answer, _ = call(profile_for(server))
-    assert answer.status == 408
-    assert len(server.requests) == MAX_REPEATS + 1
-
-
-def test_429_waits_for_a_new_turn_and_is_bounded(server: Scripted):
-    server.default = refuse(429, b"", {"retry-after": "7"})
-    answer, caller = call(profile_for(server))
-    assert answer.status == 429
-    assert caller.refusals == [7.0] * MAX_REFUSALS
-    assert caller.turns == MAX_REFUSALS
-
-
-def test_a_wait_of_hours_ends_the_call(server: Scripted):
-    server.default = refuse(429, b"", {"retry-after": "86400"})
-    answer, caller = call(profile_for(server))
-    assert answer.status == 429
-    assert caller.turns == 1
-
-
-def test_401_renews_the_token_once(server: Scripted):
-    credential = Renewable()
-    server.script = [refuse(401)]
-    answer, _ = call(profile_for(server, credential=credential))
-    assert answer.status == 200
-    sent = [request.headers["authorization"] for request in server.requests]
-    assert sent == ["Bearer token-0", "Bearer token-1"]
-
-
-def test_a_second_401_is_final(server: Scripted):
-    credential = Renewable()
-    server.default = refuse(401)
-    answer, _ = call(profile_for(server, credential=credential))
-    assert (answer.status, len(server.requests), credential.renewals) == (401, 2, 1)
-
-
-def test_401_with_a_key_is_final(server: Scripted):
-    server.default = refuse(401)
-    answer, _ = call(profile_for(server))
-    assert (answer.status, len(server.requests)) == (401, 1)
-
-
-def test_refused_connection_is_tried_again_and_costs_nothing(server: Scripted):
+def test_without_a_connection_nothing_is_sent(server: Scripted):
     server.close()
-    with pytest.raises(ConnectError) as caught:
+    with pytest.raises(NotSentError):
         call(profile_for(server, endpoint="http://127.0.0.1:9"))
-    assert caught.value.billed is Billed.NO
 
 
-def test_name_that_does_not_resolve_is_a_connect_error(server: Scripted):
+def test_to_a_name_that_does_not_resolve_nothing_is_sent(server: Scripted):
     profile = profile_for(server, endpoint="https://nowhere.invalid", connect_timeout=2.0)
-    with pytest.raises(ConnectError, match=r"nowhere\.invalid"):
+    with pytest.raises(NotSentError):
         call(profile)
+
+
+def test_a_credential_goes_to_its_own_endpoint_alone(server: Scripted):
+    request = HttpRequest("POST", "http://127.0.0.1:9/x", json={})
+    with pytest.raises(ProfileError):
+        call(profile_for(server), request)
+    assert server.connections == 0
 
 
 def test_connection_reset_before_the_request_is_read_by_the_service_counts_as_sent(
@@ -241,25 +137,21 @@ def test_connection_reset_before_the_request_is_read_by_the_service_counts_as_se
     assert len(server.requests) == 1
 
 
-def test_reset_in_the_middle_of_a_large_request_is_safe_to_repeat(server: Scripted):
+def test_a_request_that_is_cut_in_its_middle_is_not_sent(server: Scripted):
     """The service can't have begun a request of which it never got the end."""
-    resets = []
 
     def reset_early(connection: Connection) -> bool:
-        if not resets:
-            resets.append(connection.socket.recv(1000))
-            time.sleep(0.05)
-            connection.reset()
-            return False
-        return True
+        connection.socket.recv(1000)
+        time.sleep(0.05)
+        connection.reset()
+        return False
 
     server.before = reset_early
-    part = FilePart("image", "a.png", bytes(30_000_000), "image/png")
-    request = HttpRequest("POST", server.url + "/x", fields={"prompt": "p"}, files=(part,))
-    answer, caller = call(profile_for(server), request)
-    assert answer.status == 200
-    assert caller.turns == 2
-    assert len(server.billed) == 1
+    file = FormFile("image", "a.png", bytes(30_000_000), "image/png")
+    request = HttpRequest("POST", server.url + "/x", fields={"prompt": "p"}, files=(file,))
+    with pytest.raises(NotSentError):
+        call(profile_for(server), request)
+    assert server.billed == []
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
@@ -332,9 +224,9 @@ def test_garbage_instead_of_http_is_perhaps_billed(server: Scripted):
     assert len(server.requests) == 1
 
 
-def test_a_key_that_the_service_echoes_is_blotted_out(server: Scripted):
+def test_a_key_that_the_service_echoes_is_redacted(server: Scripted):
     server.default = refuse(400, error_body("x", f"bad key {KEY}"))
-    answer, _ = call(profile_for(server))
+    answer = call(profile_for(server))
     assert KEY.encode() not in answer.body
     assert b"[hidden]" in answer.body
 
@@ -343,7 +235,7 @@ def test_loopback_never_goes_through_a_proxy(server: Scripted, monkeypatch: pyte
     proxy = Scripted()
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     monkeypatch.setenv("ALL_PROXY", proxy.url)
-    answer, _ = call(profile_for(server))
+    answer = call(profile_for(server))
     proxy.close()
     assert answer.status == 200
     assert proxy.connections == 0
@@ -353,7 +245,7 @@ def test_a_proxy_of_the_environment_is_used_for_other_hosts(monkeypatch: pytest.
     proxy = Scripted(default=refuse(502))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     profile = profile_for(proxy, endpoint="https://r.services.ai.azure.com")
-    with pytest.raises(ConnectError):
+    with pytest.raises(NotSentError):
         call(profile)
     proxy.close()
     assert proxy.requests[0].method == "CONNECT"
@@ -372,7 +264,9 @@ def test_calls_side_by_side_do_not_wait_for_each_other(server: Scripted):
     async def run() -> float:
         transport = Transport()
         started = time.monotonic()
-        await asyncio.gather(*(transport.send(profile, Caller(request)) for _ in range(30)))
+        headers = Headers(await profile.credential.headers())
+        exchanges = (transport.exchange(request, headers, profile) for _ in range(30))
+        await asyncio.gather(*exchanges)
         await transport.close()
         return time.monotonic() - started
 

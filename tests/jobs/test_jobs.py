@@ -55,18 +55,18 @@ def test_progress_names_each_state(buyer) -> None:
 def test_the_jobs_id_is_written_down_before_the_first_poll(buyer, monkeypatch) -> None:
     order = []
     ledger, transport = buyer.client.ledger, buyer.client.transport
-    set_job, fetch = ledger.set_job, transport.fetch
+    set_job, exchange = ledger.set_job, transport.exchange
     monkeypatch.setattr(
         ledger, "set_job", lambda *args: (set_job(*args), order.append("written"))[0]
     )
 
-    async def watched(request, profile):
-        order.append("polled")
-        return await fetch(request, profile)
+    async def watched(request, headers, profile):
+        order.append("polled" if request.method == "GET" else "sent")
+        return await exchange(request, headers, profile)
 
-    monkeypatch.setattr(transport, "fetch", watched)
+    monkeypatch.setattr(transport, "exchange", watched)
     buyer.buy()
-    assert order[:2] == ["written", "polled"]
+    assert order[:3] == ["sent", "written", "polled"]
 
 
 @pytest.mark.parametrize(

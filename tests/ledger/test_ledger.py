@@ -28,7 +28,7 @@ from ledger_helpers import (
     only,
 )
 from mai_image.mai.errors import BudgetError
-from mai_image.mai.ledger import Call, Ledger, Outcome, Sum, usd
+from mai_image.mai.ledger import Ledger, NewCall, Outcome, Sum, usd
 from mai_image.mai.profiles import Budget
 from mai_image.mai.types import Usage
 
@@ -48,7 +48,7 @@ def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
 def test_a_call_is_in_flight_before_it_is_sent_and_closed_with_its_facts(
     ledger: Ledger, clock: Clock
 ) -> None:
-    row = ledger.open(Call(KEY, "work", "foundry", "m", "edit", 0.05, "dep"), FREE)
+    row = ledger.open(NewCall(KEY, "work", "foundry", "m", "edit", 0.05, "dep"), FREE)
     assert only(ledger)["outcome"] == "in flight"
     assert ledger.spend().in_flight == Sum(0.05, 1)
     clock.now += 30

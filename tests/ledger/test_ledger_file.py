@@ -35,11 +35,11 @@ HEAD = """
 import sys, time
 from pathlib import Path
 from mai_image.mai.errors import BudgetError
-from mai_image.mai.ledger import Call, Ledger, Outcome
+from mai_image.mai.ledger import NewCall, Ledger, Outcome
 from mai_image.mai.profiles import Budget
 ledger = Ledger(Path(sys.argv[1]))
 def call(estimate=0.04, key="a" * 64):
-    return Call(key, "work", "foundry", "m", "generate", estimate)
+    return NewCall(key, "work", "foundry", "m", "generate", estimate)
 """
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from mai_image.mai import sizes
 from mai_image.mai.models import BY_NAME, EDIT_MODEL_NAMES, EDIT_PIXELS, MODEL_NAMES
-from mai_image.mai.size_plan import plan
+from mai_image.mai.size_plan import plan_size
 from mai_image.mai.types import Usage
 from mai_image.page.prices import Settings, quote, size_plan
 from page_helpers import Ask
@@ -73,7 +73,7 @@ def test_the_price_route_answers_what_quote_does(ask: Ask) -> None:
 def test_the_plan_route_answers_what_size_helper_does(preset: str, ask: Ask) -> None:
     query = {"model": "MAI-Image-2.6", "aspect_ratio": preset, "target_width": 3840}
     answer = ask(f"plan?{urlencode(query)}")
-    wanted = plan(BY_NAME["MAI-Image-2.6"], sizes.ratio_of(preset), 3840, 0)
+    wanted = plan_size(BY_NAME["MAI-Image-2.6"], sizes.ratio_of(preset), 3840, 0)
     assert answer.json == {**wanted.facts(), "problems": []}
 
 

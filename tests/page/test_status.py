@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 from mai_image.mai.client import Client
 from mai_image.mai.in_flight import InFlightCall
-from mai_image.mai.ledger import Call, Outcome
+from mai_image.mai.ledger import NewCall, Outcome
 from mai_image.mai.profiles import Budget
 from mai_image.mai.types import Generate, Progress
 from page_helpers import Ask
 
 
-def call(number: int, profile: str = "work", model: str = "MAI-Image-2.6") -> Call:
-    return Call(f"{number:064x}", profile, "foundry", model, "generate", 0.04, "secret-deployment")
+def call(number: int, profile: str = "work", model: str = "MAI-Image-2.6") -> NewCall:
+    return NewCall(
+        f"{number:064x}", profile, "foundry", model, "generate", 0.04, "secret-deployment"
+    )
 
 
 def spend(client: Client, number: int, outcome: Outcome, cost: float | None, **of: str) -> None:
@@ -55,18 +57,15 @@ def test_a_profile_that_is_gone_keeps_its_line_without_a_budget(ask: Ask, client
     assert rows["removed"]["day_budget"] is None
 
 
-def test_a_call_that_waits_tells_the_time_to_its_turn(ask: Ask, client: Client) -> None:
-    profile = client.profiles.get("work")
-    flight = InFlightCall(
-        "0" * 64, Generate("MAI-Image-2.6", "a secret prompt", 1024, 1024), profile
-    )
-    flight.progress = Progress("waiting", time.monotonic() + 30, 2.0)
-    client._flights[flight.key] = flight
-    try:
-        answer = ask("status")
-    finally:
-        client._flights.clear()
-    (told,) = answer.json["flights"]  # type: ignore[misc]
+def test_a_call_that_waits_shows_the_time_to_its_slot(
+    ask: Ask, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Generate("MAI-Image-2.6", "a secret prompt", 1024, 1024)
+    waiting = InFlightCall("0" * 64, request, client.profiles.get("work"))
+    waiting.report(Progress("waiting", time.monotonic() + 30, 2.0))
+    monkeypatch.setattr(client, "in_flight", lambda: [waiting.status()])
+    answer = ask("status")
+    (told,) = answer.json["calls"]  # type: ignore[misc]
     assert 25 < told["seconds"] <= 30
     assert (told["phase"], told["rpm"], told["profile"]) == ("waiting", 2.0, "work")
     assert b"a secret prompt" not in answer.body

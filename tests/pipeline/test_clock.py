@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 from client_harness import ESTIMATE, Rig, ask, batch, failure, generate, image
-from mai_image.mai import client as service_module
 from mai_image.mai.errors import BudgetError
 from mai_image.mai.ledger import Ledger
 from mai_image.mai.profiles import Budget
@@ -33,22 +31,18 @@ class Clock:
 
 
 @pytest.fixture
-def wall(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def wall(rig: Rig) -> Clock:
     """The ledger's clock."""
     clock = Clock(NOON)
-    monkeypatch.setattr(service_module, "Ledger", lambda path: Ledger(path, clock))
+    rig.make_ledger = lambda path: Ledger(path, clock)
     return clock
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The quota's clock, which begins anew when the machine starts."""
+def machine(rig: Rig) -> Clock:
+    """The rate limiter's clock, which begins anew when the machine starts."""
     clock = Clock(1_000_000.0)
-
-    def quota(path: Path) -> RateLimiter:
-        return RateLimiter(path, clock=clock)
-
-    monkeypatch.setattr(service_module, "RateLimiter", quota)
+    rig.make_limiter = lambda path: RateLimiter(path, clock=clock)
     return clock
 
 

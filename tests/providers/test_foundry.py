@@ -1,8 +1,9 @@
-"""Messages become the requests that the service documents, its answers become results or errors."""
+"""Requests become the HTTP that the service documents, its answers become results or errors."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 
 import pytest
@@ -22,11 +23,10 @@ from mai_image.mai.errors import (
     ServiceError,
     UnavailableError,
 )
-from mai_image.mai.http import HttpAnswer
+from mai_image.mai.http import HttpAnswer, HttpRequest
 from mai_image.mai.models import CATALOGUE
-from mai_image.mai.providers.foundry import build, read
-from mai_image.mai.providers.refusals import error_for, names_size, was_never_sent_on
-from mai_image.mai.types import Edit, Generate, Reference, Usage
+from mai_image.mai.providers import PROVIDERS, refusal, was_not_begun
+from mai_image.mai.types import Edit, Generate, Reference, Request, Result, Usage
 from scripted_server import error_body, image_body, png
 
 ENDPOINT = "https://r.services.ai.azure.com"
@@ -37,6 +37,19 @@ REFERENCES = (
 )
 EDIT = Edit("MAI-Image-2.6", "a hat", REFERENCES, seed=7)
 USAGE = {"num_output_tokens": 768, "num_input_text_tokens": 10, "num_input_image_tokens": 3}
+
+
+FOUNDRY = PROVIDERS["foundry"]
+
+
+def build(request: Request, endpoint: str, deployment: str, call_id: str = "id") -> HttpRequest:
+    return FOUNDRY.build(request, endpoint, deployment, call_id)
+
+
+def read(answer: HttpAnswer, request: Request) -> Result:
+    found = FOUNDRY.read(request, answer)
+    assert isinstance(found, Result)
+    return found
 
 
 def answer(status: int = 200, body: bytes = b"", **headers: str) -> HttpAnswer:
@@ -264,7 +277,7 @@ REFUSALS: list[tuple[int, bytes, type[ServiceError], str]] = [
 def test_each_refusal_is_its_own_error_with_a_hint(
     status: int, body: bytes, kind: type[ServiceError], hint: str
 ):
-    error = error_for(answer(status, body, x_ms_request_id="id-1"))
+    error = refusal(answer(status, body, x_ms_request_id="id-1"))
     assert type(error) is kind
     assert hint in error.hint
     assert error.status == status
@@ -273,27 +286,32 @@ def test_each_refusal_is_its_own_error_with_a_hint(
 
 
 def test_503_with_retry_after_was_not_begun():
-    assert error_for(answer(503, retry_after="5")).billed is Billed.NO
+    assert refusal(answer(503, retry_after="5")).billed is Billed.NO
 
 
 def test_499_is_safe_only_when_the_service_says_that_it_did_not_begin():
-    assert was_never_sent_on(answer(499, error_body("client_connection_closed", "x")))
-    assert not was_never_sent_on(answer(499, b""))
+    assert was_not_begun(answer(499, error_body("client_connection_closed", "x")))
+    assert not was_not_begun(answer(499, b""))
 
 
-def test_a_400_about_size_is_told_from_one_about_dimensions():
-    def refused(code: str, request: str) -> bool:
-        error = error_for(answer(400, error_body(code, request)))
-        assert isinstance(error, BadRequestError)
-        return names_size(error)
+def test_a_400_about_the_size_of_an_edit_is_told_from_one_about_dimensions():
+    request = dataclasses.replace(EDIT, size=(1024, 768))
 
-    assert refused("unsupported_request_argument", "Invalid parameters: size")
-    assert not refused("unsupported_request_argument", "Invalid parameters: web_grounding")
-    assert not refused("", "Invalid dimensions: the size is too large")
+    def without(code: str, message: str) -> Request | None:
+        return FOUNDRY.without_refused_field(request, answer(400, error_body(code, message)))
+
+    assert without("unsupported_request_argument", "Invalid parameters: size") == EDIT
+    assert without("unsupported_request_argument", "Invalid parameters: web_grounding") is None
+    assert without("", "Invalid dimensions: the size is too large") is None
+
+
+def test_the_probe_names_the_deployment_and_no_prompt():
+    assert FOUNDRY.probe(ENDPOINT).json == {}
+    assert FOUNDRY.probe(ENDPOINT, "d").json == {"model": "d"}
 
 
 def test_a_long_or_odd_message_is_cut_and_made_printable():
-    error = error_for(answer(400, error_body("x", "a\x1b[31m\n" + "b" * 5000)))
+    error = refusal(answer(400, error_body("x", "a\x1b[31m\n" + "b" * 5000)))
     assert "\x1b" not in str(error)
     assert len(str(error)) < 1500
 

@@ -26,11 +26,13 @@ from mai_image.mai.errors import (
 )
 from mai_image.mai.http import HttpAnswer
 from mai_image.mai.models import BY_NAME
-from mai_image.mai.providers import pixazo
-from mai_image.mai.providers.pixazo_refusals import error_for, failure
-from mai_image.mai.sizes import Size, off_by, problems, ratio_of
+from mai_image.mai.providers import PROVIDERS, Job, pixazo
+from mai_image.mai.sizes import Size, off_by, ratio_of, size_problems
 from mai_image.mai.types import Edit, Generate, Reference
 from scripted_server import png
+
+PIXAZO = PROVIDERS["pixazo"]
+assert isinstance(PIXAZO, pixazo.Pixazo)
 
 END = "https://gateway.pixazo.ai"
 FOX = Generate("MAI-Image-2.5", "a red fox", 1024, 1024, seed=7)
@@ -44,7 +46,7 @@ def answer(body: object, status: int = 200, **headers: str) -> HttpAnswer:
 
 
 def test_a_generation_sends_the_documented_fields_and_no_seed() -> None:
-    request = pixazo.build(FOX, END)
+    request = PIXAZO.build(FOX, END, "", "")
     assert (request.method, request.url) == (
         "POST",
         f"{END}/microsoft-mai-image-2-5/v1/microsoft-mai-image-2-5-request",
@@ -59,7 +61,7 @@ def test_a_generation_sends_the_documented_fields_and_no_seed() -> None:
 
 
 def test_an_edit_sends_its_image_as_a_data_uri_and_keeps_its_ratio() -> None:
-    request = pixazo.build(NIGHT, END)
+    request = PIXAZO.build(NIGHT, END, "", "")
     assert (
         request.url == f"{END}/microsoft-mai-image-2-5-edit/v1/microsoft-mai-image-2-5-edit-request"
     )
@@ -91,9 +93,9 @@ def test_a_size_becomes_the_nearest_ratio(size: tuple[int, int], ratio: str) -> 
 def test_every_size_of_the_model_has_a_ratio_and_no_other_is_nearer(a: int, b: int) -> None:
     request = replace(FOX, width=a * 16, height=b * 16)
     size = Size(request.width, request.height)
-    if problems(BY_NAME["MAI-Image-2.5"], *size):
+    if size_problems(BY_NAME["MAI-Image-2.5"], *size):
         return
-    pixazo.check(request)
+    PIXAZO.validate(request)
     chosen = off_by(size, ratio_of(pixazo.ratio_for(request)))
     assert chosen <= Fraction(6, 5)
     assert chosen == min(off_by(size, ratio_of(one)) for one in pixazo.GENERATION_RATIOS)
@@ -104,7 +106,7 @@ def test_an_edits_size_becomes_a_ratio_of_the_shorter_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "kind", "word"),
+    ("impossible", "kind", "word"),
     [
         (replace(FOX, model="MAI-Image-2.6"), OptionError, "no MAI-Image-2.6, only MAI-Image-2.5"),
         (replace(FOX, auto_aspect_ratio=True), OptionError, "auto_aspect_ratio"),
@@ -120,10 +122,10 @@ def test_an_edits_size_becomes_a_ratio_of_the_shorter_list() -> None:
     ],
 )
 def test_what_the_gateway_cant_do_is_refused_with_a_sentence(
-    request: Generate | Edit, kind: type[MaiError], word: str
+    impossible: Generate | Edit, kind: type[MaiError], word: str
 ) -> None:
     with pytest.raises(kind) as caught:
-        pixazo.check(request)
+        PIXAZO.validate(impossible)
     assert word in caught.value.what
     assert caught.value.hint
     assert caught.value.billed is Billed.NO
@@ -131,11 +133,13 @@ def test_what_the_gateway_cant_do_is_refused_with_a_sentence(
 
 @pytest.mark.parametrize("length", [3, 5000])
 def test_prompts_at_both_ends_of_the_range_pass(length: int) -> None:
-    pixazo.check(replace(FOX, prompt="x" * length))
+    PIXAZO.validate(replace(FOX, prompt="x" * length))
 
 
 def test_a_202_gives_the_jobs_id() -> None:
-    job = pixazo.read(answer({"request_id": "a1-b2", "status": "QUEUED", "polling_url": "x"}, 202))
+    job = PIXAZO.read_job(
+        answer({"request_id": "a1-b2", "status": "QUEUED", "polling_url": "x"}, 202)
+    )
     assert (job.phase, job.job_id, job.media) == ("queued", "a1-b2", ())
 
 
@@ -143,11 +147,11 @@ def test_a_202_gives_the_jobs_id() -> None:
     "bad", ["../../x", "a/b", "", "a?b", " ", ".", "x" * 129, 7, None, "a\r\nb"]
 )
 def test_an_id_that_could_change_the_address_is_none(bad: object) -> None:
-    assert pixazo.read(answer({"request_id": bad, "status": "QUEUED"}, 202)).job_id is None
+    assert PIXAZO.read_job(answer({"request_id": bad, "status": "QUEUED"}, 202)).job_id is None
 
 
 def test_the_status_address_is_made_from_the_endpoint_not_from_the_answer() -> None:
-    assert pixazo.ask(END, "a1-b2").url == f"{END}/v2/requests/status/a1-b2"
+    assert PIXAZO.build_poll(END, "a1-b2").url == f"{END}/v2/requests/status/a1-b2"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +167,7 @@ def test_the_status_address_is_made_from_the_endpoint_not_from_the_answer() -> N
     ],
 )
 def test_every_status_has_its_phase(word: str, phase: str) -> None:
-    assert pixazo.read(answer({"request_id": "a", "status": word})).phase == phase
+    assert PIXAZO.read_job(answer({"request_id": "a", "status": word})).phase == phase
 
 
 @pytest.mark.parametrize(
@@ -176,14 +180,14 @@ def test_every_status_has_its_phase(word: str, phase: str) -> None:
     ],
 )
 def test_the_images_address_is_found_in_each_form(body: dict[str, object]) -> None:
-    job = pixazo.read(answer(body))
+    job = PIXAZO.read_job(answer(body))
     assert (job.phase, job.media) == ("completed", ("https://m.pixazo.ai/1.png",))
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'"x"', b"{}", b"{" * 5000, b"null"])
 def test_an_answer_of_another_shape_is_an_answer_error(body: bytes) -> None:
     with pytest.raises(AnswerError):
-        pixazo.read(answer(body))
+        PIXAZO.read_job(answer(body))
 
 
 json_values = st.recursive(
@@ -207,7 +211,7 @@ json_values = st.recursive(
 )
 def test_no_json_object_raises_anything_but_an_answer_error(body: dict[str, object]) -> None:
     try:
-        job = pixazo.read(answer(body))
+        job = PIXAZO.read_job(answer(body))
     except AnswerError:
         return
     assert job.phase in ("queued", "processing", "completed", "failed", "error")
@@ -215,24 +219,24 @@ def test_no_json_object_raises_anything_but_an_answer_error(body: dict[str, obje
 
 def test_a_result_says_how_far_the_ratio_and_the_size_are_off() -> None:
     request = replace(FOX, width=1040, height=816)
-    result = pixazo.result(request, png(1024, 816), "a1", 12.0)
+    result = PIXAZO.read_image(request, png(1024, 816), "a1", 12.0)
     assert (result.width, result.height, result.asked) == (1024, 816, (1040, 816))
     assert (result.request_id, result.seconds, result.usage) == ("a1", 12.0, None)
     assert result.cost_usd == BY_NAME["MAI-Image-2.5"].estimate(request)
     assert any("aspect ratio 5:4" in note for note in result.notes)
-    wide = pixazo.result(replace(FOX, width=1360, height=768), png(1360, 768), "a1", 12.0)
+    wide = PIXAZO.read_image(replace(FOX, width=1360, height=768), png(1360, 768), "a1", 12.0)
     assert any("1360 x 768, sent as aspect ratio 16:9, 0.4 % off" in note for note in wide.notes)
     assert not any("the service sent" in note for note in wide.notes)
 
 
 def test_a_size_that_came_as_asked_needs_only_the_note_on_the_price() -> None:
-    assert len(pixazo.result(FOX, png(), "a1", 1.0).notes) == 1
+    assert len(PIXAZO.read_image(FOX, png(), "a1", 1.0).notes) == 1
 
 
 def test_a_data_uri_is_decoded_and_an_address_is_not() -> None:
     uri = "data:image/png;base64," + base64.b64encode(b"abc").decode()
-    assert pixazo.decode(uri) == b"abc"
-    assert pixazo.decode("https://m.pixazo.ai/1.png") is None
+    assert PIXAZO.read_data_uri(uri) == b"abc"
+    assert PIXAZO.read_data_uri("https://m.pixazo.ai/1.png") is None
 
 
 @pytest.mark.parametrize(
@@ -240,7 +244,7 @@ def test_a_data_uri_is_decoded_and_an_address_is_not() -> None:
 )
 def test_a_damaged_or_foreign_data_uri_is_an_answer_error(uri: str) -> None:
     with pytest.raises(AnswerError):
-        pixazo.decode(uri)
+        PIXAZO.read_data_uri(uri)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +260,7 @@ def test_a_damaged_or_foreign_data_uri_is_an_answer_error(uri: str) -> None:
 def test_a_refusal_speaks_of_pixazo_and_is_not_billed(
     status: int, kind: type[MaiError], word: str
 ) -> None:
-    error = error_for(answer({"error": "Model not found", "message": "No."}, status))
+    error = PIXAZO.error_for(answer({"error": "Model not found", "message": "No."}, status))
     assert isinstance(error, kind)
     assert word in str(error)
     assert "az login" not in str(error)
@@ -264,24 +268,24 @@ def test_a_refusal_speaks_of_pixazo_and_is_not_billed(
 
 
 def test_a_500_on_the_order_is_perhaps_billed() -> None:
-    assert error_for(answer(b"", 500)).billed is Billed.PERHAPS
+    assert PIXAZO.error_for(answer(b"", 500)).billed is Billed.PERHAPS
 
 
-def job(phase: str, reason: str = "") -> pixazo.Job:
-    return pixazo.Job(phase, "a1", (), reason)
+def job(phase: str, reason: str = "") -> Job:
+    return Job(phase, "a1", (), reason)
 
 
 def test_an_error_is_not_charged_and_a_failure_perhaps() -> None:
-    assert failure(job("error", "boom")).billed is Billed.NO
-    assert failure(job("failed", "boom")).billed is Billed.PERHAPS
-    assert '"boom"' in str(failure(job("failed", "boom")))
+    assert PIXAZO.job_error(job("error", "boom")).billed is Billed.NO
+    assert PIXAZO.job_error(job("failed", "boom")).billed is Billed.PERHAPS
+    assert '"boom"' in str(PIXAZO.job_error(job("failed", "boom")))
 
 
 @pytest.mark.parametrize(
     "text", ["NSFW content detected", "content_policy_violation", "moderation"]
 )
 def test_a_job_that_the_filter_stopped_is_a_block(text: str) -> None:
-    error = failure(job("error", text))
+    error = PIXAZO.job_error(job("error", text))
     assert isinstance(error, BlockedError)
     assert error.billed is Billed.NO
-    assert isinstance(failure(job("failed", text)), BlockedError)
+    assert isinstance(PIXAZO.job_error(job("failed", text)), BlockedError)

@@ -216,8 +216,7 @@ def test_every_way_of_configuring_a_key_sends_it_and_shows_it_nowhere(
 ) -> None:
     logging.getLogger("asyncio").setLevel(logging.DEBUG)
     caught = Caught(way, tmp_path / "data", server)
-    caught.client._loop.set_debug(True)
-    caught.client._loop.slow_callback_duration = 0.0
+    caught.client.run(debug_the_loop()).result(5)
     try:
         echo = {"x-request-id": KEY, "www-authenticate": f"Bearer {KEY}"}
         server.script = [refuse(401, error_body(KEY, escaped=False), echo)] * 2
@@ -288,7 +287,7 @@ def test_no_frame_of_any_thread_or_task_shows_the_key_while_a_call_is_out(
     future = caught.client.submit(generate("held"))
     try:
         until(lambda: bool(server.requests))
-        frames = asyncio.run_coroutine_threadsafe(frames_of_tasks(), caught.client._loop)
+        frames = caught.client.run(frames_of_tasks())
         report = frames.result(5) + frames_of_threads("mai-image")
         with tempfile.TemporaryFile("w+") as dump:
             faulthandler.dump_traceback(dump, all_threads=True)
@@ -301,6 +300,13 @@ def test_no_frame_of_any_thread_or_task_shows_the_key_while_a_call_is_out(
     assert was_sent(server)
     assert "_Exchange" in report
     assert not shows(report)
+
+
+async def debug_the_loop() -> None:
+    """Let asyncio report each slow step of this loop, with its coroutine."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.0
 
 
 async def frames_of_tasks() -> str:

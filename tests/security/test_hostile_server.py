@@ -37,7 +37,7 @@ from mai_image.mai.errors import (
     ProfileError,
     ServiceError,
 )
-from mai_image.mai.http import MAX_JSON_PARTS, HttpRequest, Transport, parse, transport
+from mai_image.mai.http import MAX_JSON_ITEMS, HttpRequest, parse, transport
 from mai_image.mai.profiles import Profile
 from scripted_server import (
     Behaviour,
@@ -222,7 +222,7 @@ def image_free(client: Client) -> bool:
 
 
 def test_json_that_would_fill_the_memory_is_not_parsed() -> None:
-    body = b"[" + b"[]," * MAX_JSON_PARTS + b"0]"
+    body = b"[" + b"[]," * MAX_JSON_ITEMS + b"0]"
     tracemalloc.start()
     with pytest.raises(ValueError, match="too many parts"):
         parse(body)
@@ -296,7 +296,6 @@ def test_a_challenge_is_not_answered_with_a_password_of_the_address_or_the_user(
 def test_headers_that_authenticate_show_only_their_names() -> None:
     headers = Headers({"api-key": KEY})
     assert repr(headers) == str(headers) == "<Headers: api-key>"
-    assert Transport()._clients == {}
 
 
 def test_a_connection_that_ends_in_the_middle_says_so(client: Client, server: Scripted) -> None:

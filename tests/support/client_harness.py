@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from mai_image.mai import pipeline as calls
+from mai_image.mai import pipeline
 from mai_image.mai.auth import KeyCredential, Secret
 from mai_image.mai.client import Client
 from mai_image.mai.errors import MaiError
-from mai_image.mai.http import transport
 from mai_image.mai.ledger import Ledger
 from mai_image.mai.models import BY_NAME
 from mai_image.mai.profiles import Profile, Profiles
+from mai_image.mai.rate_limit import RateLimiter
 from mai_image.mai.rate_limit import pacer as pace
 from mai_image.mai.store import Store
 from mai_image.mai.types import Edit, Generate, Reference, Request, Result, Usage, request_key
@@ -46,9 +45,9 @@ def quicken(patch: Callable[[object, str, object], None]) -> None:
     patch(pace, "CAREFUL", 0.0)
     patch(pace, "SWIFT", 0.0)
     patch(pace, "BACKOFF", 0.05)
-    patch(calls, "_ELSEWHERE_POLL", 0.02)
-    patch(transport, "backoff", lambda attempt: 0.01)
-    patch(transport, "random", SimpleNamespace(uniform=lambda low, high: low))
+    patch(pipeline, "LOOK_ELSEWHERE", 0.02)
+    patch(pipeline, "backoff", lambda repeat: 0.01)
+    patch(pipeline, "jitter", lambda most: 0.0)
 
 
 ESTIMATE = BY_NAME[MODEL].estimate(Generate(MODEL, "image 0", SIDE, SIDE))
@@ -147,6 +146,8 @@ class Rig:
     folder: Path
     server: Scripted = field(default_factory=lambda: Scripted(default=draw))
     clients: list[Client] = field(default_factory=list)
+    make_ledger: Callable[[Path], Ledger] = Ledger
+    make_limiter: Callable[[Path], RateLimiter] = RateLimiter
 
     def __post_init__(self) -> None:
         self.profile = profile_for(self.server.url)
@@ -154,7 +155,12 @@ class Rig:
     def start(self, **changes: object) -> Client:
         """One more service on the folder, as another one of this process."""
         profile = dataclasses.replace(self.profile, **changes)  # type: ignore[arg-type]
-        client = Client(self.folder, OneProfile(self.folder, profile))
+        client = Client(
+            self.folder,
+            OneProfile(self.folder, profile),
+            ledger=self.make_ledger(self.folder / "ledger.sqlite"),
+            limiter=self.make_limiter(self.folder / "quota.sqlite"),
+        )
         self.clients.append(client)
         return client
 

@@ -176,7 +176,6 @@ TABLE = [
     Fault("408", refuse(408), None),
     Fault("429 with Retry-After", refuse(429, b"", {"retry-after-ms": "40"}), None),
     Fault("429 without Retry-After", refuse(429), None),
-    Fault("429 for a day", refuse(429, b"", {"retry-after": "86400"}), ServiceError),
     Fault("499 closed", refuse(499, CLOSED), None),
     Fault("499 of another kind", refuse(499), UnavailableError),
     Fault("503 with Retry-After", refuse(503, b"", {"retry-after": "0"}), None),

@@ -24,21 +24,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mai_image import comfy_entrypoint
 from mai_image.mai import image_formats as formats
-from mai_image.mai import retry
-from mai_image.mai.auth import KeyCredential, Secret
+from mai_image.mai.auth import Headers, KeyCredential, Secret
 from mai_image.mai.errors import MaiError
-from mai_image.mai.http import HttpAnswer, HttpRequest, Transport
-from mai_image.mai.http import messages as wire
+from mai_image.mai.http import HttpAnswer, Transport, header_number, retry_after
 from mai_image.mai.models import MODEL_NAMES
 from mai_image.mai.profiles import EXAMPLE, Profile, Profiles
-from mai_image.mai.providers import foundry, pixazo, pixazo_refusals
+from mai_image.mai.providers import PROVIDERS, Job, JobProvider, was_not_begun
 from mai_image.mai.types import Edit, Generate, Reference, Result, request_key
-from mai_image.mai.validation import check
+from mai_image.mai.validation import validate_request
 from mai_image.nodes import run as running
 from mai_image.nodes.imaging import codec as images
 from mai_image.page import gallery
 from PIL import Image
 from scripted_server import error_body, image_body, png, usage_of
+
+FOUNDRY, PIXAZO = PROVIDERS["foundry"], PROVIDERS["pixazo"]
+assert isinstance(PIXAZO, JobProvider)
 
 SMALL = png(16, 16)
 
@@ -148,7 +149,7 @@ def headers() -> st.SearchStrategy[dict[str, str]]:
     return st.dictionaries(st.sampled_from(HEADERS), texts(), max_size=4)
 
 
-MESSAGES = (
+REQUESTS = (
     Generate("MAI-Image-2.6", "a fox", 768, 768),
     Edit("MAI-Image-2.5", "a fox", (Reference(SMALL, "image/png", 16, 16),), size=(768, 768)),
 )
@@ -158,7 +159,7 @@ def allowed(work: Callable[[], object]) -> object:
     """The value of some work, or the MaiError in which it ends; its text must be fit to show."""
     try:
         return work()
-    except MaiError as error:
+    except (MaiError, NotSentError) as error:
         text = str(error)
         assert len(text) < 3000
         text.encode("utf-8", "surrogatepass")
@@ -167,26 +168,26 @@ def allowed(work: Callable[[], object]) -> object:
 
 @given(
     st.one_of(st.sampled_from(STATUSES), st.integers(100, 999)), headers(), bodies(),
-    st.sampled_from(MESSAGES),
+    st.sampled_from(REQUESTS),
 )  # fmt: skip
 def answers(status: int, found: dict[str, str], body: bytes, request: Generate | Edit) -> None:
     """An answer is a Result, a job or an error, and says when to come back."""
     answer = HttpAnswer(status, found, body)
-    result = allowed(lambda: foundry.read(answer, request))
+    result = allowed(lambda: FOUNDRY.read(request, answer))
     assert isinstance(result, (Result, MaiError))
     if isinstance(result, Result):
         repr(result)
-    job = allowed(lambda: pixazo.read(answer))
-    if isinstance(job, pixazo.Job):
-        allowed(lambda: pixazo_refusals.failure(job))
+    job = allowed(lambda: PIXAZO.read_job(answer))
+    if isinstance(job, Job):
+        allowed(lambda: PIXAZO.job_error(job))
         for source in job.media:
-            allowed(lambda source=source: pixazo.decode(source))  # type: ignore[misc]
-    allowed(lambda: pixazo_refusals.error_for(answer))
-    assert retry.may_repeat(answer) in (True, False)
-    seconds = wire.retry_after(found)
+            allowed(lambda source=source: PIXAZO.read_data_uri(source))  # type: ignore[misc]
+    allowed(lambda: PIXAZO.error_for(answer))
+    assert was_not_begun(answer) in (True, False)
+    seconds = retry_after(found)
     assert seconds is None or seconds >= 0
     for name in HEADERS:
-        wire.number(found, name)
+        header_number(found, name)
     assert answer.request_id is None or answer.request_id.isprintable()
 
 
@@ -216,19 +217,6 @@ _HANDLER = httpx.AsyncHTTPTransport(verify=False)
 """Made once, as that takes 20 ms; each case gives it a pool of its own."""
 
 
-class _Caller:
-    """Sends one request, and takes every pause for over."""
-
-    async def turn(self) -> HttpRequest:
-        return HttpRequest("POST", PROFILE.endpoint + foundry.GENERATIONS, json={"prompt": "x"})
-
-    async def refused(self, answer: HttpAnswer, seconds: float | None) -> None:
-        raise MaiError("enough")
-
-    async def retrying(self, seconds: float, reason: str) -> None:
-        raise MaiError("enough")
-
-
 @given(changed(HTTP), st.integers(1, 4000))
 def http(data: bytes, piece: int) -> None:
     """Bytes on a connection are an answer without the key, or an error without it."""
@@ -238,14 +226,16 @@ def http(data: bytes, piece: int) -> None:
     async def send() -> HttpAnswer:
         transport = Transport(_HANDLER)
         try:
-            return await transport.send(PROFILE, _Caller())
+            headers = Headers(await PROFILE.credential.headers())
+            request = FOUNDRY.build(REQUESTS[0], PROFILE.endpoint, "d", "id")
+            return await transport.exchange(request, headers, PROFILE)
         finally:
             await transport.close()
 
     found = allowed(lambda: asyncio.run(send()))
     if isinstance(found, HttpAnswer):
         shown = f"{found.headers!r} {found.body[:65536]!r}"
-        found = allowed(lambda: foundry.read(found, MESSAGES[0]))  # type: ignore[arg-type]
+        found = allowed(lambda: FOUNDRY.read(REQUESTS[0], found))  # type: ignore[arg-type]
         assert not shows(shown), shown
     assert not shows(str(found)), found
 
@@ -359,16 +349,16 @@ def profile_files(data: bytes, name: str, variable: str) -> None:
 
 def _use(profile: Profile) -> None:
     assert profile.emulated or profile.endpoint.startswith(("https://", "http://"))
-    for request in MESSAGES:
+    for request in REQUESTS:
         for deployment in profile.deployments_for(request.model)[:2]:
-            foundry.build(request, profile.endpoint, deployment)
-    request_key(MESSAGES[0], profile.store_service)
+            FOUNDRY.build(request, profile.endpoint, deployment, "id")
+    request_key(REQUESTS[0], profile.store_service)
     if isinstance(profile.credential, KeyCredential):
         allowed(lambda: asyncio.run(profile.credential.headers()))
 
 
-class _Door:
-    """Stands for the service: checks and builds what a node asks for, and gives no image."""
+class ClientStandIn:
+    """Stands for the client: validates and builds what a node asks for, and gives no image."""
 
     def __init__(self) -> None:
         self.profiles = Profiles(Path(_FOLDER.name) / "none", {})
@@ -376,10 +366,10 @@ class _Door:
     def submit(self, request: Any, profile: str, listener: Any = None) -> Future[Result]:
         future: Future[Result] = Future()
         try:
-            check(request)
+            validate_request(request)
             found = self.profiles.get(profile)
             request_key(request, found.store_service)
-            wired = foundry.build(request, "http://127.0.0.1:9", "d")
+            wired = FOUNDRY.build(request, "http://127.0.0.1:9", "d", "id")
             json.dumps(wired.json, ensure_ascii=False).encode()
             raise MaiError("no image")
         except Exception as error:  # noqa: BLE001 (given on to the node, as the service does)
@@ -389,7 +379,7 @@ class _Door:
 
 def _nodes() -> dict[str, Any]:
     """The nodes by their ids, which buy nothing."""
-    running._service = _Door()  # type: ignore[assignment]
+    running._client = ClientStandIn()  # type: ignore[assignment]
     running.POLL = 0.0005
     extension = asyncio.run(comfy_entrypoint())
     return {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
@@ -431,9 +421,9 @@ def prompts(given_inputs: dict[str, Any]) -> None:
         given_inputs.get("model", "MAI-Image-2.6"), given_inputs["prompt"], width, height,
         given_inputs.get("seed", 0),
     )  # fmt: skip
-    if not isinstance(allowed(lambda: check(request)), MaiError):
+    if not isinstance(allowed(lambda: validate_request(request)), MaiError):
         assert len(request_key(request, "foundry")) == 64
-        allowed(lambda: pixazo.check(request))
+        allowed(lambda: PIXAZO.validate(request))
     for node_id, names in NODE_INPUTS.items():
         node = loaded()[node_id]
         chosen = {name: given_inputs[name] for name in names if name in given_inputs}

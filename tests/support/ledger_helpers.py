@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mai_image.mai.ledger import Call, Ledger, Outcome
+from mai_image.mai.ledger import Ledger, NewCall, Outcome
 from mai_image.mai.profiles import Budget
 
 KEY = "a" * 64
@@ -15,8 +15,10 @@ DELIVERED, REFUSED, BLOCKED = Outcome.DELIVERED, Outcome.REFUSED, Outcome.BLOCKE
 PERHAPS, WITHDRAWN = Outcome.PERHAPS_BILLED, Outcome.WITHDRAWN
 
 
-def call(estimate: float = 0.04, profile: str = "work", key: str = KEY, model: str = "m") -> Call:
-    return Call(key, profile, "foundry", model, "generate", estimate)
+def call(
+    estimate: float = 0.04, profile: str = "work", key: str = KEY, model: str = "m"
+) -> NewCall:
+    return NewCall(key, profile, "foundry", model, "generate", estimate)
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""What each refusal of the service means: status, code and wording become an error with a hint.
+"""What an answer without an image means: status, code and wording become an error with a hint.
 
 The code decides first, then a keyword of the message: bodies may be HTML or empty behind a gateway.
 """
@@ -6,8 +6,10 @@ The code decides first, then a keyword of the message: bodies may be HTML or emp
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from ..errors import (
+    AnswerError,
     AuthenticationError,
     BadRequestError,
     Billed,
@@ -20,7 +22,7 @@ from ..errors import (
     ServiceError,
     UnavailableError,
 )
-from ..http import HttpAnswer, parse
+from ..http import HttpAnswer, parse_json
 
 _BLOCK_WORDS = (
     "content_safety_violation",
@@ -61,47 +63,77 @@ _HINTS_400 = (
 )
 
 
-def error_for(answer: HttpAnswer) -> ServiceError:
-    """The error that an answer other than 200 stands for."""
-    code, message, haystack = _parse(answer)
-    kind, what, hint = _meaning(answer.status, message, haystack)
-    billed = Billed.PERHAPS if is_uncertain(answer) else Billed.NO
+def refusal(answer: HttpAnswer, hints: Mapping[int, str] | None = None) -> ServiceError:
+    """The error that a refusal stands for; `hints` of a provider go before the usual ones."""
+    code, message, text = _parts(answer)
+    kind, what, hint = _meaning(answer.status, message, text)
+    if hints and kind is not BlockedError:
+        hint = hints.get(answer.status, hint)
+    billed = Billed.PERHAPS if _is_perhaps_billed(answer) else Billed.NO
     return kind(
         what, hint, status=answer.status, code=code, request_id=answer.request_id, billed=billed
     )
 
 
-def is_block(text: str) -> bool:
+def unusable(answer: HttpAnswer, what: str, service: str) -> AnswerError:
+    """The error for a 200 that isn't what the service documents; `what` ends a sentence."""
+    media_type = answer.headers.get("content-type", "").split(";")[0].strip()[:60]
+    return AnswerError(
+        f"The answer of {service} {what} "
+        f"({len(answer.body)} bytes, {media_type or 'no content type'}).",
+        f"Check with `mai-image doctor` that the endpoint is {service} itself and that no proxy "
+        "changes or cuts its answers; then queue again.",
+        status=answer.status,
+        request_id=answer.request_id,
+    )
+
+
+def json_object(answer: HttpAnswer, service: str, body: bytes | None = None) -> dict[str, object]:
+    """The JSON object in an answer, or in `body` in its place; AnswerError where it has none."""
+    try:
+        found = parse_json(answer.body if body is None else body)
+    except ValueError:
+        raise unusable(answer, "isn't JSON", service) from None
+    if not isinstance(found, dict):
+        raise unusable(answer, "is JSON of another shape", service)
+    return found
+
+
+def is_content_block(text: str) -> bool:
     """Whether a service's text says that its content filter stopped the call."""
     return any(word in text.lower() for word in _BLOCK_WORDS)
 
 
-def is_uncertain(answer: HttpAnswer) -> bool:
-    """Whether the image may have been made and billed although none came.
+def was_not_begun(answer: HttpAnswer) -> bool:
+    """Whether the service says that it did not begin the work: 408, 429, 499 closed, 503 with a
+    time to come back. Never 500, 502, 504 or a plain 503: the image may be made and billed."""
+    if answer.status == 503:
+        return "retry-after" in answer.headers
+    if answer.status == 499:
+        return "client_connection_closed" in _parts(answer)[2]
+    return answer.status in (408, 429)
 
-    A 5xx may come after the work was done; a 503 with Retry-After says that it was not begun.
-    """
+
+def refuses_field(answer: HttpAnswer, field: str) -> bool:
+    """Whether a 400 says that the service doesn't take a field of the request."""
+    code, message, _ = _parts(answer)
+    text = f"{code} {message}".lower()
+    known = "argument" in text and re.search(rf"\b{re.escape(field)}\b", text) is not None
+    return answer.status == 400 and known
+
+
+def _is_perhaps_billed(answer: HttpAnswer) -> bool:
+    """Whether the image may have been made although none came: a 5xx may come after the work."""
     if answer.status == 503:
         return "retry-after" not in answer.headers
     return answer.status >= 500 or answer.status < 200 or 200 < answer.status < 300
 
 
-def was_never_sent_on(answer: HttpAnswer) -> bool:
-    """499 `client_connection_closed`: the service says itself that it did not begin."""
-    return answer.status == 499 and "client_connection_closed" in _parse(answer)[2]
-
-
-def names_size(error: BadRequestError) -> bool:
-    """Whether a 400 is about an edit's `size` field."""
-    text = f"{error.code} {error.what}".lower()
-    return "argument" in text and re.search(r"\bsize\b", text) is not None
-
-
-def _parse(answer: HttpAnswer) -> tuple[str | None, str, str]:
-    """(code, message for a person, lower-case text to look for keywords in)."""
+def _parts(answer: HttpAnswer) -> tuple[str | None, str, str]:
+    """The code, the message for a person, and lower-case text to look for keywords in."""
     text = answer.body[:65536].decode("utf-8", "replace")
     try:
-        body = parse(text.encode())
+        body = parse_json(text.encode())
     except ValueError:
         body = None
     error = body.get("error") if isinstance(body, dict) else None
@@ -111,19 +143,20 @@ def _parse(answer: HttpAnswer) -> tuple[str | None, str, str]:
         error = body if isinstance(body, dict) else {}
     code = error.get("code")
     message = error.get("message") or error.get("details") or ""
-    clean = _one_line(message if isinstance(message, str) else "")
-    return (_one_line(code)[:80] if isinstance(code, str) and code else None, clean, text.lower())
+    clean = one_line(message if isinstance(message, str) else "", _LONGEST_MESSAGE)
+    return (one_line(code)[:80] if isinstance(code, str) and code else None, clean, text.lower())
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str, longest: int = 500) -> str:
+    """A server's text on one line, without control characters, cut to `longest` characters."""
     folded = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return folded if len(folded) <= _LONGEST_MESSAGE else folded[:_LONGEST_MESSAGE] + " …"
+    return folded if len(folded) <= longest else folded[:longest] + " …"
 
 
-def _meaning(status: int, message: str, haystack: str) -> tuple[type[ServiceError], str, str]:
+def _meaning(status: int, message: str, text: str) -> tuple[type[ServiceError], str, str]:
     said = f' It said: "{message}"' if message else ""
-    if status in (400, 403, 422) and any(word in haystack for word in _BLOCK_WORDS):
-        return _blocked(haystack, said)
+    if status in (400, 403, 422) and is_content_block(text):
+        return _blocked(text, said)
     if status in _BY_STATUS:
         kind, what, hint = _BY_STATUS[status]
         return kind, what + said, hint
@@ -140,7 +173,7 @@ def _meaning(status: int, message: str, haystack: str) -> tuple[type[ServiceErro
             "Check the endpoint: copy it from the resource's page in the Foundry portal.",
         )
     if status >= 400:
-        hint = next((h for words, h in _HINTS_400 if any(w in haystack for w in words)), _HINT_400)
+        hint = next((h for words, h in _HINTS_400 if any(w in text for w in words)), _HINT_400)
         return BadRequestError, f"The service refused the request.{said}", hint
     return (
         ServiceError,
@@ -149,8 +182,8 @@ def _meaning(status: int, message: str, haystack: str) -> tuple[type[ServiceErro
     )
 
 
-def _blocked(haystack: str, said: str) -> tuple[type[ServiceError], str, str]:
-    if "response content" in haystack or "blocked by label" in haystack:
+def _blocked(text: str, said: str) -> tuple[type[ServiceError], str, str]:
+    if "response content" in text or "blocked by label" in text:
         what = "The content filter blocked the image that the model made."
     else:
         what = "The content filter blocked the prompt or a reference image."

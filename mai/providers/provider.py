@@ -1,0 +1,74 @@
+"""What the pipeline needs of a service that makes images: pure functions, without a connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, runtime_checkable
+
+from ..errors import ServiceError
+from ..http import HttpAnswer, HttpRequest
+from ..types import Request, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a service says of a job that makes an image.
+
+    `phase` is "queued", "processing", "completed", "failed" or "error". `media` are addresses or
+    data URIs of images, `reason` is the service's text for a job that failed; `job_id` is None
+    where it gives none.
+    """
+
+    phase: str
+    job_id: str | None = None
+    media: tuple[str, ...] = field(default=(), repr=False)
+    reason: str = ""
+
+
+class Provider(Protocol):
+    """One service: from a request to HTTP, and from an HTTP answer to an image or an error."""
+
+    test_model: ClassVar[str]
+    """The model of which `mai-image doctor --spend` buys one image."""
+
+    def validate(self, request: Request) -> None:
+        """Raise InputError for a request that this service can't fulfil."""
+
+    def build(
+        self, request: Request, endpoint: str, deployment: str, client_request_id: str
+    ) -> HttpRequest:
+        """The HTTP request, without its credential."""
+
+    def read(self, request: Request, answer: HttpAnswer) -> Result | Job:
+        """The image of an answer, or the job that will make it. ServiceError: neither."""
+
+    def error_for(self, answer: HttpAnswer) -> ServiceError:
+        """The error that a refusal stands for."""
+
+    def without_refused_field(self, request: Request, answer: HttpAnswer) -> Request | None:
+        """The request without the optional field that this answer refuses; None: there is none."""
+
+    def probe(self, endpoint: str, deployment: str | None = None) -> HttpRequest:
+        """A request that buys nothing, but is refused unless credential and deployment are good."""
+
+
+@runtime_checkable
+class JobProvider(Provider, Protocol):
+    """A service that answers with a job id: the job is polled, and its image is fetched."""
+
+    def build_poll(self, endpoint: str, job_id: str) -> HttpRequest:
+        """The request for a job's status."""
+
+    def read_job(self, answer: HttpAnswer) -> Job:
+        """What a status says of its job. AnswerError: it can't be read."""
+
+    def read_data_uri(self, uri: str) -> bytes | None:
+        """The image in a data URI, None for an address. AnswerError: damaged base64."""
+
+    def read_image(
+        self, request: Request, image: bytes, job_id: str | None, seconds: float
+    ) -> Result:
+        """The result of a finished job. AnswerError: the bytes are no image."""
+
+    def job_error(self, job: Job) -> ServiceError:
+        """The error for a job that failed."""
