@@ -28,8 +28,7 @@ from .errors import (
 )
 from .http import HttpAnswer, Transport, retry_after
 from .in_flight import InFlightCall, Work
-from .ledger import Job as KnownJob
-from .ledger import Ledger
+from .ledger import Ledger, OpenJob
 from .profiles import Profile
 from .providers import error_for, failure, pixazo
 from .types import Progress, Result
@@ -70,7 +69,7 @@ class Jobs:
     profile_named: Callable[[str], Profile]
     poll: float = POLL
 
-    async def find(self, flight: InFlightCall) -> KnownJob | None:
+    async def find(self, flight: InFlightCall) -> OpenJob | None:
         """The unfinished job of the same request, now this flight's; None where there is none."""
         if flight.profile.service != "pixazo":
             return None
@@ -93,7 +92,7 @@ class Jobs:
             raise pixazo.odd(answer, "names no job")
         return await _Follower(self, flight, flight.profile, job.job_id or "").image(job)
 
-    async def resumed(self, flight: InFlightCall, found: KnownJob) -> Result:
+    async def resumed(self, flight: InFlightCall, found: OpenJob) -> Result:
         """The image of a job that an earlier run ordered, asked for by the same account."""
         profile = self._account(flight, found)
         result = await _Follower(self, flight, profile, found.job_id).image(None)
@@ -115,7 +114,7 @@ class Jobs:
             flight.job_id = ""
             logger.error("%s", error)
 
-    def _account(self, flight: InFlightCall, found: KnownJob) -> Profile:
+    def _account(self, flight: InFlightCall, found: OpenJob) -> Profile:
         if found.profile == flight.profile.name:
             return flight.profile
         try:

@@ -22,7 +22,7 @@ from .errors import (
 from .http import HttpAnswer, HttpRequest, Transport, number
 from .in_flight import InFlightCall, Work
 from .jobs import Jobs
-from .ledger import Call, Ledger, Outcome
+from .ledger import Ledger, NewCall, Outcome
 from .models import BY_NAME, Model
 from .profiles import Profile
 from .providers import foundry, names_size, pixazo
@@ -118,9 +118,7 @@ class Pipeline:
         rows: list[int] = []
         call, budget = _ledger_call(flight, model), flight.profile.budget
         try:
-            await self.write_down(
-                lambda: rows.append(self.ledger.open(call, budget, alone=True, out=False))
-            )
+            await self.write_down(lambda: rows.append(self.ledger.open(call, budget)))
         except asyncio.CancelledError:
             for row in rows:
                 await self._close(row, Outcome.WITHDRAWN)
@@ -223,7 +221,11 @@ class _Sender:
     async def _set_out(self, out: bool, deployment: str | None = None) -> None:
         if out == self._flight.out:
             return
-        await self._desk.write_down(lambda: self._desk.ledger.mark(self._row, out, deployment))
+        ledger, row = self._desk.ledger, self._row
+        if out:
+            await self._desk.write_down(lambda: ledger.mark_sent(row, deployment))
+        else:
+            await self._desk.write_down(lambda: ledger.mark_not_sent(row))
         self._flight.out = out
 
     def _wait(self, seconds: float, rpm: float | None) -> None:
@@ -273,15 +275,14 @@ def _emulated(result: Result) -> Result:
     return replace(result, cost_usd=0.0, notes=(*result.notes, note))
 
 
-def _ledger_call(flight: InFlightCall, model: Model) -> Call:
-    return Call(
+def _ledger_call(flight: InFlightCall, model: Model) -> NewCall:
+    return NewCall(
         key=flight.key,
         profile=flight.profile.name,
         service=flight.profile.store_service,
         model=model.name,
         kind=type(flight.request).__name__.lower(),
         estimate_usd=0.0 if flight.profile.emulated else model.estimate(flight.request),
-        deployment=None,
     )
 
 

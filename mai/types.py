@@ -109,6 +109,14 @@ class Progress:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most that may be spent, in USD, in a calendar day and month; None is no limit."""
+
+    day: float | None = None
+    month: float | None = None
+
+
 def request_key(request: Request, service: str) -> str:
     """The SHA-256 (64 hex digits) under which a message's image is kept.
 

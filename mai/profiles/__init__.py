@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..types import Budget
 from .endpoints import is_loopback_host
 from .page_settings import CLOSED, PageSettings
-from .profile import Budget
 from .profile_example import EXAMPLE
 from .profile_file import KEY_KINDS, MAX_TIER, Contents, KeySource, Reader
 from .profiles import (
