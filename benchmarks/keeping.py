@@ -23,7 +23,7 @@ from . import pack
 pack.ready()
 
 from ..mai.disk import files
-from ..mai.ledger import Call, Ledger, Outcome
+from ..mai.ledger import NewCall, Ledger, Outcome
 from ..mai.profiles import Budget
 from ..mai.rate_limit import Deployment, RateLimiter
 from ..mai.store import Store, sidecar
@@ -107,7 +107,7 @@ def _at_size(folder: Path, size: int) -> list[float]:
     ]
     store.limit_bytes = store._shelf.total() - 1
     found.append(middle(lambda i: keep(store, 2 * 10**9 + size * 100 + i, b"new")))
-    store.dispose()
+    store.close_file()
     return found
 
 

@@ -107,7 +107,6 @@ class OpenJob:
     row: int
     job_id: str
     profile: str
-    opened_at: float
 
 
 class Ledger:
@@ -219,14 +218,14 @@ class Ledger:
         me = this_process()
         with self._database.write() as sql:
             found = sql.execute(
-                "SELECT id, job_id, profile, opened_at, machine, pid, started FROM calls"
+                "SELECT id, job_id, profile, machine, pid, started, opened_at FROM calls"
                 " WHERE key = ? AND outcome IS NULL AND job_id IS NOT NULL ORDER BY id DESC",
                 (key,),
             ).fetchone()
             if found is None:
                 return None
-            job, owner = OpenJob(*found[:4]), Owner(*found[4:])
-            if owner != me and can_finish(owner, job.opened_at, self._now()):
+            job, owner = OpenJob(*found[:3]), Owner(*found[3:6])
+            if owner != me and can_finish(owner, found[6], self._now()):
                 return None
             sql.execute(
                 "UPDATE calls SET machine = ?, pid = ?, started = ? WHERE id = ?",

@@ -28,7 +28,7 @@ from ledger_helpers import (
     only,
 )
 from mai_image.mai.errors import BudgetError
-from mai_image.mai.ledger import Call, Ledger, Outcome, Sum, usd
+from mai_image.mai.ledger import NewCall, Ledger, Outcome, Sum, usd
 from mai_image.mai.profiles import Budget
 from mai_image.mai.types import Usage
 
@@ -42,7 +42,7 @@ def clock() -> Clock:
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
     ledger = Ledger(tmp_path / "ledger.sqlite", clock)
     yield ledger
-    ledger.dispose()
+    ledger.close_file()
 
 
 def test_a_call_is_in_flight_before_it_is_sent_and_closed_with_its_facts(
@@ -232,7 +232,7 @@ def test_the_days_of_a_clock_change_are_one_day_each(
         assert ledger.spend().today == Sum(hours / 100, hours)
         clock.now = start + 3600 * hours
         assert ledger.spend().today == Sum(0.0, 0)
-        ledger.dispose()
+        ledger.close_file()
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -317,7 +317,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.rows: dict[int, dict[str, object]] = {}
 
     def teardown(self) -> None:
-        self.ledger.dispose()
+        self.ledger.close_file()
         self.folder.cleanup()
 
     def _sum(self, profile: str, length: int) -> int:

@@ -28,14 +28,14 @@ def clock() -> Clock:
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
     ledger = Ledger(tmp_path / "ledger.sqlite", clock)
     yield ledger
-    ledger.dispose()
+    ledger.close_file()
 
 
 HEAD = """
 import sys, time
 from pathlib import Path
 from mai_image.mai.errors import BudgetError
-from mai_image.mai.ledger import Call, Ledger, Outcome
+from mai_image.mai.ledger import NewCall, Ledger, Outcome
 from mai_image.mai.profiles import Budget
 ledger = Ledger(Path(sys.argv[1]))
 def call(estimate=0.04, key="a" * 64):
@@ -60,11 +60,11 @@ def test_the_file_is_the_users_only_also_when_it_was_not(tmp_path: Path) -> None
     ledger.open(call(), FREE)
     modes = {stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
     assert modes == {0o600}
-    ledger.dispose()
+    ledger.close_file()
     path.chmod(0o644)
     ledger.spend()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    ledger.dispose()
+    ledger.close_file()
 
 
 def _garbage(path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_damaged_ledger_stops_spending_and_says_how_to_go_on(
     ledger = Ledger(path)
     for _ in range(40):
         ledger.close(ledger.open(call(), FREE), DELIVERED)
-    ledger.dispose()
+    ledger.close_file()
     damage(path)
     broken = path.read_bytes()
     with pytest.raises(DamagedError) as raised:
@@ -124,7 +124,7 @@ def test_a_locked_ledger_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.Mo
     holder.execute("ROLLBACK")
     holder.close()
     assert ledger.open(call(), FREE) == 1
-    ledger.dispose()
+    ledger.close_file()
 
 
 @pytest.mark.parametrize(
@@ -179,13 +179,13 @@ def test_a_ledger_that_is_renamed_while_in_use_is_begun_anew(tmp_path: Path) -> 
     path = tmp_path / "ledger.sqlite"
     ledger = Ledger(path)
     ledger.open(call(), FREE)
-    ledger.dispose()
+    ledger.close_file()
     ledger.open(call(), FREE)
     if sys.platform != "win32":
         path.rename(tmp_path / "aside.sqlite")
         assert ledger.open(call(), FREE) == 1
         assert path.exists()
-    ledger.dispose()
+    ledger.close_file()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -201,7 +201,7 @@ def test_a_forked_child_opens_the_file_for_itself(tmp_path: Path) -> None:
     os.waitpid(pid, 0)
     assert ledger.recover() == 1, "the child's own call, as the child's process is gone"
     assert ledger.spend().in_flight.calls == 1
-    ledger.dispose()
+    ledger.close_file()
 
 
 def test_the_ledger_waits_for_the_disk_at_every_commit(ledger: Ledger) -> None:
@@ -239,4 +239,4 @@ def test_one_database_serves_nested_writes_as_one(tmp_path: Path) -> None:
         fail()
     with database.read() as sql:
         assert sql.execute("SELECT count(*) FROM days").fetchone()[0] == 0
-    database.dispose()
+    database.close_file()

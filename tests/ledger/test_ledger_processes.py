@@ -27,7 +27,7 @@ def clock() -> Clock:
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
     ledger = Ledger(tmp_path / "ledger.sqlite", clock)
     yield ledger
-    ledger.dispose()
+    ledger.close_file()
 
 
 def _tries(path: Path, count: int) -> int:
@@ -39,7 +39,7 @@ def _tries(path: Path, count: int) -> int:
             continue
         opened += 1
         ledger.close(row, DELIVERED, cost_usd=0.01)
-    ledger.dispose()
+    ledger.close_file()
     return opened
 
 
@@ -78,7 +78,7 @@ HEAD = """
 import sys, time
 from pathlib import Path
 from mai_image.mai.errors import BudgetError
-from mai_image.mai.ledger import Call, Ledger, Outcome
+from mai_image.mai.ledger import NewCall, Ledger, Outcome
 from mai_image.mai.profiles import Budget
 ledger = Ledger(Path(sys.argv[1]))
 def call(estimate=0.04, key="a" * 64):
@@ -158,7 +158,7 @@ def test_the_calls_of_a_killed_process_become_perhaps_billed_or_withdrawn(tmp_pa
     outcomes = [row["outcome"] for row in ledger.rows()]
     assert outcomes.count("withdrawn") == 2
     assert ledger.rows(1)[0]["id"] == mine
-    ledger.dispose()
+    ledger.close_file()
 
 
 def test_a_killed_process_that_nobody_has_waited_for_is_dead(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_killed_process_that_nobody_has_waited_for_is_dead(tmp_path: Path) -> 
     while not (count := ledger.recover()) and time.monotonic() < until:
         time.sleep(0.01)
     process.communicate(timeout=30)
-    ledger.dispose()
+    ledger.close_file()
     assert count == 1
 
 
@@ -195,7 +195,7 @@ def test_a_process_killed_at_any_moment_leaves_a_ledger_that_adds_up(tmp_path: P
     ledger = Ledger(tmp_path / "l.sqlite")
     assert 0 <= ledger.recover() <= 3
     spend = ledger.spend()
-    ledger.dispose()
+    ledger.close_file()
     assert spend.in_flight.calls == 0
     assert said.count("opened") <= spend.today.calls <= said.count("opened") + 3
     assert spend.today.usd == pytest.approx(spend.today.calls * 0.01)
@@ -267,7 +267,7 @@ def test_the_same_request_in_another_living_process_is_told(tmp_path: Path) -> N
     assert ledger.open(call(), FREE, alone=True)
     assert ledger.open(call(), FREE, alone=True), "our own call is not elsewhere"
     kill(process)
-    ledger.dispose()
+    ledger.close_file()
 
 
 def test_the_job_of_a_dead_process_can_be_resumed_and_of_a_living_one_not(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_the_job_of_a_dead_process_can_be_resumed_and_of_a_living_one_not(tmp_pa
     assert ledger.recover() == 1, "the older job, unasked for a week; the newer one is ours now"
     ledger.close(job.row, DELIVERED, cost_usd=0.04)
     assert ledger.find_job(KEY) is None
-    ledger.dispose()
+    ledger.close_file()
 
 
 def test_this_process_lives_and_one_that_never_was_does_not() -> None:

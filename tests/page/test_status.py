@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mai_image.mai.client import Client
 from mai_image.mai.in_flight import InFlightCall
-from mai_image.mai.ledger import Call, Outcome
+from mai_image.mai.ledger import NewCall, Outcome
 from mai_image.mai.profiles import Budget
 from mai_image.mai.types import Generate, Progress
 from page_helpers import Ask
@@ -86,7 +86,7 @@ def test_no_answer_holds_a_key_an_endpoint_a_deployment_or_a_path(
 def test_a_ledger_that_cannot_be_read_is_a_503_that_names_no_folder(
     ask: Ask, client: Client, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client.ledger.dispose()
+    client.ledger.close_file()
     (folder / "ledger.sqlite").write_bytes(b"this is no database at all" * 100)
     answer = ask("status")
     assert answer.status == 503

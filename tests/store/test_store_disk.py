@@ -190,7 +190,7 @@ def test_a_process_killed_while_it_keeps_images_leaves_whole_ones_only(tmp_path:
             assert found.image == key(number).encode() * 4000
         half = store.get(key(last + 1))
         assert half is None or half.image == key(last + 1).encode() * 4000
-        store.dispose()
+        store.close_file()
 
 
 def test_temporary_files_of_dead_processes_go_after_an_hour_and_others_stay(store: Store) -> None:

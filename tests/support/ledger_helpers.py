@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mai_image.mai.ledger import Call, Ledger, Outcome
+from mai_image.mai.ledger import NewCall, Ledger, Outcome
 from mai_image.mai.profiles import Budget
 
 KEY = "a" * 64
