@@ -22,7 +22,7 @@ from client_harness import (
 from mai_image.mai import client as service_module
 from mai_image.mai.client import Client
 from mai_image.mai.errors import Billed, BudgetError, CancelledCall
-from mai_image.mai.ledger import NewCall, Ledger
+from mai_image.mai.ledger import Ledger, NewCall
 from mai_image.mai.profiles import Budget
 from mai_image.mai.types import Progress
 from scripted_server import Connection, ReceivedRequest
@@ -142,8 +142,8 @@ def test_a_call_cancelled_while_its_row_is_written_leaves_no_row_in_flight(
     writing, go_on = threading.Event(), threading.Event()
 
     class Slow(Ledger):
-        def open(self, call: Call, budget: Budget, *, alone: bool = False, out: bool = True) -> int:
-            row = super().open(call, budget, alone=alone, out=out)
+        def open(self, call: NewCall, budget: Budget) -> int:
+            row = super().open(call, budget)
             writing.set()
             go_on.wait(5)
             return row
