@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import dataclasses
 import os
 import sqlite3
 import statistics
@@ -22,12 +24,12 @@ from . import pack
 
 pack.ready()
 
-from ..mai.disk import files
 from ..mai.ledger import Ledger, NewCall, Outcome
-from ..mai.profiles import Budget
+from ..mai.ledger import ledger as ledger_module
 from ..mai.rate_limit import Deployment, RateLimiter
-from ..mai.store import Store, sidecar
-from ..mai.types import Generate, Result, Usage, request_key
+from ..mai.store import Store
+from ..mai.store.sidecar import build_sidecar
+from ..mai.types import Budget, Generate, Result, Usage, request_key
 from ..nodes.imaging import codec as images
 from . import chains, measure
 from .measure import Table
@@ -74,7 +76,7 @@ def fill_store(folder: Path, first: int, last: int) -> None:
         key = key_of(seed)
         shelf = folder / key[:2]
         shelf.mkdir(parents=True, exist_ok=True)
-        facts = sidecar.encode(
+        facts = build_sidecar(
             key, image(b"not decoded"), prompt="a lake", keep_prompt=True,
             service="foundry", profile="bench", now_ns=time.time_ns(),
         )  # fmt: skip
@@ -105,9 +107,9 @@ def _at_size(folder: Path, size: int) -> list[float]:
         middle(lambda i: store.get(key_of(10**8 + i))),
         middle(lambda i: keep(store, 10**9 + size * 100 + i, b"new")),
     ]
-    store.limit_bytes = store._shelf.total() - 1
+    store.limit_bytes = sum(path.stat().st_size for path in folder.glob("??/*")) - 1
     found.append(middle(lambda i: keep(store, 2 * 10**9 + size * 100 + i, b"new")))
-    store.dispose()
+    store.close_file()
     return found
 
 
@@ -121,10 +123,12 @@ def middle(work: Callable[[int], object], count: int = CALLS) -> float:
     return statistics.median(taken) * 1000
 
 
-def fill_ledger(ledger: Ledger, rows: int) -> None:
+def fill_ledger(path: Path, rows: int) -> None:
     """Closed rows, copied inside of SQLite: the triggers sum them up as ever."""
-    ledger.close(ledger.open(call(0), Budget(None, None)), Outcome.DELIVERED, cost_usd=0.04)
-    with ledger._database.write() as sql:
+    ledger = Ledger(path)
+    ledger.close(ledger.open(call(0), Budget()), Outcome.DELIVERED, cost_usd=0.04)
+    ledger.close_file()
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
         names = [row[1] for row in sql.execute("PRAGMA table_info(calls)") if row[1] != "id"]
         columns = ", ".join(names)
         numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
@@ -141,14 +145,15 @@ def call(seed: int) -> NewCall:
 
 def one_call(folder: Path, rows: int) -> str:
     """Ledger, quota and store of a call, with the disk's waits and without."""
-    ledger, store = Ledger(folder / "ledger.sqlite"), Store(folder / "store")
-    fill_ledger(ledger, rows)
+    path, store = folder / "ledger.sqlite", Store(folder / "store")
+    fill_ledger(path, rows)
+    ledger = Ledger(path)
     data = chains.png(chains.painting(1024, 1024))
     quota, lane = RateLimiter(folder / "quota.sqlite"), Deployment("a deployment", 60_000.0)
 
     def write_down(i: int) -> None:
-        row = ledger.open(call(i + 1), Budget(1e6, 1e6), alone=True, out=False)
-        ledger.mark(row, True, "a deployment")
+        row = ledger.open(call(i + 1), Budget(1e6, 1e6))
+        ledger.mark_sent(row, "a deployment")
         ledger.close(row, Outcome.DELIVERED, cost_usd=0.04)
 
     def keep_it(i: int) -> None:
@@ -168,9 +173,11 @@ def one_call(folder: Path, rows: int) -> str:
     lines = [f"One call's ms, {rows} rows in the ledger, 1.5 MB an image", head]
     synced = [middle(write_down), asyncio.run(turns()), middle(keep_it)]
     lines.append(f"  {'with the disk':24}" + "".join(f"{ms:9.2f}" for ms in [*synced, sum(synced)]))
-    with ledger._database.read() as sql:
-        sql.execute("PRAGMA synchronous=OFF")
-    with mock.patch.object(files, "_sync"), mock.patch.object(os, "fsync"):
+    ledger.close_file()
+    unsynced = dataclasses.replace(ledger_module.SCHEMA, full_sync=False)
+    with mock.patch.object(ledger_module, "SCHEMA", unsynced):
+        ledger = Ledger(path)
+    with mock.patch.object(os, "fsync"):
         offset = CALLS
         bare = [
             middle(lambda i: write_down(i + offset)),

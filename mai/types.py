@@ -109,14 +109,6 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """The most that may be spent, in USD, in a calendar day and month; None is no limit."""
-
-    day: float | None = None
-    month: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """What a call is doing now.
 
@@ -130,6 +122,14 @@ class Progress:
     until: float | None = None
     rpm: float | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most that may be spent, in USD, in a calendar day and month; None is no limit."""
+
+    day: float | None = None
+    month: float | None = None
 
 
 def request_key(request: Request, service: str) -> str:

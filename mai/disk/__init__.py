@@ -1,4 +1,10 @@
-"""TODO."""
+"""Files that survive a crash, and SQLite files that several processes share.
+
+`write_durable` writes one file so that a reader sees the old one or the new one. The store, which
+names several files at once, uses the steps below it: `write_temporary`, `replace`, `sync_folder`.
+A `Database` is one SQLite file, described by its `Schema`. All files are the user's only (0600).
+File functions raise OSError; a Database raises StoreError, DamagedError for a damaged file.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +17,7 @@ from .files import (
     remove_stale,
     replace,
     sync_folder,
+    write_durable,
     write_temporary,
 )
 
@@ -25,5 +32,6 @@ __all__ = [
     "remove_stale",
     "replace",
     "sync_folder",
+    "write_durable",
     "write_temporary",
 ]

@@ -60,8 +60,11 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """The connection, for statements that only read."""
-        with self._lock, self._translated():
-            yield self._open()
+        with self._lock:
+            try:
+                yield self._open()
+            except sqlite3.Error as error:
+                raise self._explain(error) from error
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -69,18 +72,17 @@ class Database:
 
         Inside another one of the same thread it is part of that one.
         """
-        with self._lock, self._translated():
-            connection = self._open()
-            if connection.in_transaction:
-                yield connection
-                return
-            connection.execute("BEGIN IMMEDIATE")
+        with self._lock:
             try:
-                yield connection
-                connection.execute("COMMIT")
-            finally:
+                connection = self._open()
                 if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                    yield connection
+                    return
+                connection.execute("BEGIN IMMEDIATE")
+                with connection:
+                    yield connection
+            except sqlite3.Error as error:
+                raise self._explain(error) from error
 
     def verify(self) -> None:
         """Raises DamagedError where the file's pages don't hold together (reads all of them)."""
@@ -89,7 +91,7 @@ class Database:
         if verdict != "ok":
             raise self._damaged(verdict)
 
-    def dispose(self) -> None:
+    def close_file(self) -> None:
         """Closes the file; the next use opens it again."""
         with self._lock:
             if self._connection is not None and self._identity is not None:
@@ -100,18 +102,11 @@ class Database:
             self._connection = None
             self._identity = None
 
-    def _identity_now(self) -> tuple[int, int, int]:
-        try:
-            stat = os.stat(self.path)
-        except OSError:
-            return os.getpid(), -1, -1
-        return os.getpid(), stat.st_dev, stat.st_ino
-
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
             if self._connection.in_transaction or self._identity == self._identity_now():
                 return self._connection
-            self.dispose()
+            self.close_file()
         try:
             make_folder(self.path.parent)
             create_private(self.path)
@@ -133,46 +128,41 @@ class Database:
         self._identity = self._identity_now()
         return connection
 
+    def _identity_now(self) -> tuple[int, int, int]:
+        """This process, and the file that lies under the path now."""
+        try:
+            stat = os.stat(self.path)
+        except OSError:
+            return os.getpid(), -1, -1
+        return os.getpid(), stat.st_dev, stat.st_ino
+
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Sets the journal's mode; fills a new file; refuses one of a newer version."""
         _use_wal(connection)
         connection.execute(f"PRAGMA synchronous={'FULL' if self._schema.full_sync else 'NORMAL'}")
         if self._schema.full_sync:
             connection.execute("PRAGMA fullfsync=1")
-        if self._version(connection) == self._schema.version:
-            return
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            if self._version(connection) == 0:
-                for statement in self._schema.statements:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version={self._schema.version}")
-            connection.execute("COMMIT")
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-
-    def _version(self, connection: sqlite3.Connection) -> int:
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if not _version(connection):
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
+                if not _version(connection):
+                    for statement in self._schema.statements:
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version={self._schema.version}")
+        version = _version(connection)
         if version > self._schema.version:
             raise StoreError(
                 f"{self.path} was written by a newer MAI Image (its version is {version}, this "
                 f"one knows {self._schema.version}).",
                 "Update MAI Image everywhere that uses this folder.",
             )
-        return version
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._error(error) from error
 
     def _damaged(self, text: str) -> DamagedError:
         what = f"{self._schema.name} {self.path} is damaged ({text.splitlines()[-1]})."
         return DamagedError(what, self._schema.if_damaged)
 
-    def _error(self, error: sqlite3.Error) -> StoreError:
+    def _explain(self, error: sqlite3.Error) -> StoreError:
+        """What SQLite's error means to the user."""
         text = str(error)
         name = f"{self._schema.name} {self.path}"
         if "locked" in text or "busy" in text:
@@ -193,6 +183,11 @@ class Database:
         if "malformed" in text or "not a database" in text:
             return self._damaged(text)
         return StoreError(f"{name} can't be used ({text}).", self._schema.if_damaged)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """The version of the file's form; 0 in a new file."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

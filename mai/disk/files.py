@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import sys
@@ -10,12 +11,15 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 if sys.platform == "darwin":
     import fcntl
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 TEMPORARY = ".tmp"
 
@@ -26,7 +30,40 @@ _BUSY_TRIES = 10
 _BUSY_PAUSE = 0.02
 """Seconds. Windows refuses to replace or remove a file that is open, which here lasts moments."""
 
-T = TypeVar("T")
+
+def _patient(action: Callable[P, T]) -> Callable[P, T]:
+    """Decorates what Windows refuses while another process has the file open: it tries again."""
+    if sys.platform != "win32":
+        return action
+
+    @functools.wraps(action)
+    def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(_BUSY_TRIES):
+            try:
+                return action(*args, **kwargs)
+            except PermissionError:
+                time.sleep(_BUSY_PAUSE)
+        return action(*args, **kwargs)
+
+    return repeated
+
+
+@_patient
+def replace(source: Path, target: Path) -> None:
+    """Renames a file over another one, or to a new name; raises OSError."""
+    os.replace(source, target)
+
+
+@_patient
+def remove(path: Path) -> None:
+    """Removes a file; one that is gone already is fine. Raises OSError."""
+    path.unlink(missing_ok=True)
+
+
+@_patient
+def read(path: Path) -> bytes:
+    """The file's bytes; raises OSError."""
+    return path.read_bytes()
 
 
 def make_folder(folder: Path) -> None:
@@ -41,12 +78,16 @@ def make_folder(folder: Path) -> None:
 def write_temporary(folder: Path, data: bytes) -> Path:
     """Writes `data` to a new file (0600) in `folder` and syncs it; raises OSError, leaving none."""
     path = folder / f"{os.getpid()}-{uuid.uuid4().hex}{TEMPORARY}"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            _sync(file.fileno())
+            os.fsync(descriptor)
+            if sys.platform == "darwin":  # fsync leaves it in the drive's own cache there
+                with contextlib.suppress(OSError):
+                    fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     except BaseException:
         with contextlib.suppress(OSError):
             path.unlink()
@@ -66,34 +107,8 @@ def write_durable(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def replace(source: Path, target: Path) -> None:
-    """os.replace, patient where Windows has the target open."""
-    patiently(lambda: os.replace(source, target))
-
-
-def remove(path: Path) -> None:
-    """Removes a file; one that is gone already is fine. Raises OSError."""
-    patiently(lambda: path.unlink(missing_ok=True))
-
-
-def read(path: Path) -> bytes:
-    """The file's bytes; raises OSError."""
-    return patiently(path.read_bytes)
-
-
-def patiently(action: Callable[[], T]) -> T:
-    """Does `action`, on Windows again for a moment while another process has the file open."""
-    if sys.platform == "win32":
-        for _ in range(_BUSY_TRIES):
-            try:
-                return action()
-            except PermissionError:
-                time.sleep(_BUSY_PAUSE)
-    return action()
-
-
 def sync_folder(folder: Path) -> None:
-    """Makes names in `folder` durable where the system can (Windows can't, and needs not)."""
+    """Makes the names in `folder` durable where the system can (Windows need not)."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -107,15 +122,11 @@ def sync_folder(folder: Path) -> None:
 def remove_stale(folder: Path) -> None:
     """Removes temporary files that dead processes left in `folder`."""
     limit = time.time() - STALE_SECONDS
-    try:
-        entries = [entry for entry in os.scandir(folder) if entry.name.endswith(TEMPORARY)]
-    except FileNotFoundError:
-        return
-    for entry in entries:
+    for path in folder.glob(f"*{TEMPORARY}"):
         with contextlib.suppress(OSError):
-            if entry.stat(follow_symlinks=False).st_mtime < limit:
-                os.unlink(entry.path)
-                log.info("Removed a left-over temporary file of a process that ended.")
+            if path.lstat().st_mtime < limit:
+                path.unlink()
+                logger.info("Removed a temporary file that a dead process left.")
 
 
 def create_private(path: Path) -> None:
@@ -126,15 +137,3 @@ def create_private(path: Path) -> None:
         if sys.platform != "win32" and path.stat().st_mode & 0o077:
             with contextlib.suppress(OSError):
                 path.chmod(0o600)
-
-
-_BINARY: int = getattr(os, "O_BINARY", 0)
-
-
-def _sync(descriptor: int) -> None:
-    """fsync; on macOS also through the drive's own cache, which fsync leaves there."""
-    if sys.platform == "darwin":
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-            return
-    os.fsync(descriptor)

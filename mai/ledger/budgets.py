@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from typing import TYPE_CHECKING
 
 from ..errors import BudgetError
+from ..types import Budget
 from .spend import NANO, month_of
-
-if TYPE_CHECKING:
-    from ..profiles import Budget
 
 
 def nano(usd: float) -> int:
@@ -20,7 +17,13 @@ def nano(usd: float) -> int:
     return round(usd * NANO)
 
 
-def check(
+def usd(amount_nano: int) -> str:
+    """An amount for reading: cents, and up to a hundredth of a cent where it has them."""
+    dollars, _, fraction = f"{amount_nano / NANO:,.4f}".partition(".")
+    return f"${dollars}.{fraction[:2]}{fraction[2:].rstrip('0')}"
+
+
+def check_budget(
     sql: sqlite3.Connection, profile: str, budget: Budget, day: str, estimate_nano: int
 ) -> None:
     """Raises BudgetError where spent + in flight + this call is over the day's or month's budget.
@@ -30,28 +33,23 @@ def check(
     """
     if budget.day is None and budget.month is None:
         return
-    flight = _one(
-        sql,
-        "SELECT coalesce(sum(estimate_nano), 0) FROM calls WHERE outcome IS NULL AND profile = ?",
-        (profile,),
-    )
-    periods = (
-        ("today", "day", budget.day, (day, day), "wait until tomorrow"),
-        ("this month", "month", budget.month, month_of(day), "wait until the next month"),
-    )
+    first, last = month_of(day)
+    in_flight, today, this_month = sql.execute(
+        "SELECT (SELECT coalesce(sum(estimate_nano), 0) FROM calls"
+        "  WHERE outcome IS NULL AND profile = :profile),"
+        " coalesce(sum(nano) FILTER (WHERE day = :day), 0), coalesce(sum(nano), 0)"
+        " FROM days WHERE profile = :profile AND day BETWEEN :first AND :last",
+        {"profile": profile, "day": day, "first": first, "last": last},
+    ).fetchone()
     sentences, ways = [], []
-    for when, period, limit, (first, last), way in periods:
-        if limit is None:
-            continue
-        spent = _one(
-            sql,
-            "SELECT coalesce(sum(nano), 0) FROM days WHERE profile = ? AND day BETWEEN ? AND ?",
-            (profile, first, last),
-        )
-        if spent + flight + estimate_nano > nano(limit):
+    for when, period, limit, spent, way in (
+        ("today", "day", budget.day, today, "wait until tomorrow"),
+        ("this month", "month", budget.month, this_month, "wait until the next month"),
+    ):
+        if limit is not None and spent + in_flight + estimate_nano > nano(limit):
             sentences.append(
-                f"{when} {usd(spent)} spent + {usd(flight)} in flight + {usd(estimate_nano)} for "
-                f"this one is over the profile's {usd(nano(limit))} a {period}"
+                f"{when} {usd(spent)} spent + {usd(in_flight)} in flight + {usd(estimate_nano)} "
+                f"for this one is over the profile's {usd(nano(limit))} a {period}"
             )
             ways.append(way)
     if sentences:
@@ -61,13 +59,3 @@ def check(
             f"Raise the profile's budget, {ways[-1]}, or use another profile. `mai-image spend` "
             "lists what was spent; calls that were perhaps billed count by their estimate.",
         )
-
-
-def usd(amount_nano: int) -> str:
-    """An amount as text: cents, and up to a hundredth of a cent where it has them."""
-    whole, _, part = f"{amount_nano / NANO:,.4f}".partition(".")
-    return f"${whole}.{part[:2]}{part[2:].rstrip('0')}"
-
-
-def _one(sql: sqlite3.Connection, statement: str, values: tuple[str, ...]) -> int:
-    return int(sql.execute(statement, values).fetchone()[0])

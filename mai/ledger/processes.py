@@ -1,4 +1,4 @@
-"""Is the process that wrote this still the one that runs under that number?"""
+"""The process that owns a call: whether it still runs, and may still finish the call."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+FOREIGN_SECONDS = 3600.0
+"""A process of another machine or container can't be asked; no call of a living one is older."""
 
 _STATE, _START = 0, 19
 """Places in /proc/<pid>/stat after the command's closing bracket: fields 3 and 22 of proc(5)."""
@@ -42,6 +45,12 @@ def alive(owner: Owner) -> bool | None:
     if started is None:
         return False
     return not owner.started or not started or started == owner.started
+
+
+def can_finish(owner: Owner, opened_at: float, now: float) -> bool:
+    """Whether the process that opened a call at a time (seconds since 1970) can still finish it."""
+    lives = alive(owner)
+    return lives if lives is not None else now - opened_at < FOREIGN_SECONDS
 
 
 @functools.lru_cache(maxsize=1)

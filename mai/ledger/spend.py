@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TextIO
@@ -16,26 +16,10 @@ from typing import TextIO
 NANO = 1_000_000_000
 
 COLUMNS = (
-    "id",
-    "opened_at",
-    "closed_at",
-    "outcome",
-    "profile",
-    "service",
-    "model",
-    "kind",
-    "deployment",
-    "estimate_usd",
-    "cost_usd",
-    "text_in",
-    "image_in",
-    "image_out",
-    "request_id",
-    "job_id",
-    "status",
-    "code",
-    "key",
-)
+    "id", "opened_at", "closed_at", "outcome", "profile", "service", "model", "kind", "deployment",
+    "estimate_usd", "cost_usd", "text_in", "image_in", "image_out", "request_id", "job_id",
+    "status", "code", "key",
+)  # fmt: skip
 """A row as users see it."""
 
 
@@ -93,17 +77,23 @@ def day_of(moment: float) -> str:
 
 
 def month_of(day: str) -> tuple[str, str]:
-    """The first and last possible day of a day's month, for comparing texts."""
+    """The first and last possible day of a day's month, to compare days with."""
     return f"{day[:8]}01", f"{day[:8]}31"
 
 
-def summary(sql: sqlite3.Connection, today: str, profile: str | None) -> Spend:
+def summarize(sql: sqlite3.Connection, today: str, profile: str | None) -> Spend:
     """Sums of one profile or of all, as of the local day `today`."""
-    flight = sql.execute(
+    in_flight = sql.execute(
         "SELECT coalesce(sum(estimate_nano), 0), count(*) FROM calls"
         " WHERE outcome IS NULL AND profile = coalesce(?, profile)",
         (profile,),
     ).fetchone()
+    perhaps_billed = sql.execute(
+        "SELECT id, opened_at, profile, model, counted_nano / 1e9, request_id, status, code"
+        " FROM calls WHERE outcome = 'perhaps billed' AND profile = coalesce(?, profile)"
+        " ORDER BY id DESC",
+        (profile,),
+    )
     everything = _periods(sql, "''", today, profile).get("", Periods())
     return Spend(
         today=everything.today,
@@ -111,17 +101,18 @@ def summary(sql: sqlite3.Connection, today: str, profile: str | None) -> Spend:
         total=everything.total,
         by_model=_periods(sql, "model", today, profile),
         by_profile=_periods(sql, "profile", today, profile),
-        in_flight=Sum(flight[0] / NANO, flight[1]),
-        perhaps_billed=_perhaps_billed(sql, profile),
+        in_flight=Sum(in_flight[0] / NANO, in_flight[1]),
+        perhaps_billed=tuple(PerhapsBilled(*row) for row in perhaps_billed),
     )
 
 
 def _periods(
-    sql: sqlite3.Connection, by: str, today: str, profile: str | None
+    sql: sqlite3.Connection, column: str, today: str, profile: str | None
 ) -> dict[str, Periods]:
+    """The sums of each value of a column, the one on which most was spent first."""
     first, last = month_of(today)
     rows = sql.execute(
-        f"SELECT {by}, sum((day = :today) * nano), sum((day = :today) * calls),"
+        f"SELECT {column}, sum((day = :today) * nano), sum((day = :today) * calls),"
         " sum((day BETWEEN :first AND :last) * nano), sum((day BETWEEN :first AND :last) * calls),"
         " sum(nano), sum(calls)"
         " FROM days WHERE profile = coalesce(:profile, profile) GROUP BY 1 ORDER BY 6 DESC, 1",
@@ -135,19 +126,7 @@ def _periods(
     }
 
 
-def _perhaps_billed(sql: sqlite3.Connection, profile: str | None) -> tuple[PerhapsBilled, ...]:
-    rows = sql.execute(
-        "SELECT id, opened_at, profile, model, counted_nano, request_id, status, code FROM calls"
-        " WHERE outcome = 'perhaps billed' AND profile = coalesce(?, profile) ORDER BY id DESC",
-        (profile,),
-    )
-    return tuple(
-        PerhapsBilled(row[0], row[1], row[2], row[3], row[4] / NANO, row[5], row[6], row[7])
-        for row in rows
-    )
-
-
-def rows(sql: sqlite3.Connection, limit: int | None = None) -> Iterator[dict[str, object]]:
+def call_rows(sql: sqlite3.Connection, limit: int | None = None) -> Iterator[dict[str, object]]:
     """The calls, newest first, as COLUMNS; times in seconds since 1970, None where unknown."""
     found = sql.execute(
         f"SELECT {', '.join(COLUMNS)} FROM calls ORDER BY id DESC LIMIT ?",
@@ -159,12 +138,12 @@ def rows(sql: sqlite3.Connection, limit: int | None = None) -> Iterator[dict[str
         yield facts
 
 
-def write_csv(found: Iterator[dict[str, object]], stream: TextIO) -> int:
+def write_csv(rows: Iterable[dict[str, object]], stream: TextIO) -> int:
     """Writes rows with a heading, times as local ISO 8601; gives how many."""
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     writer.writeheader()
     count = 0
-    for row in found:
+    for row in rows:
         count += 1
         cells = {name: _harmless(value) for name, value in row.items()}
         for name in ("opened_at", "closed_at"):
@@ -180,7 +159,7 @@ def _local(moment: object) -> str:
 
 
 def _harmless(value: object) -> object:
-    """A text that a spreadsheet would take for a formula (a server can send one) gets a quote."""
+    """With a quote before what a spreadsheet would take for a formula (a server can send one)."""
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{value}"
     return value

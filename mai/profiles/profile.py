@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..auth import Credential
 from ..models import Model
+from ..types import Budget
 from . import endpoints as hosts
 
 ANY_MODEL = "*"
@@ -27,14 +28,6 @@ SHUTDOWN_GRACE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """The most that may be spent, in USD, in a calendar day and month; None is no limit."""
-
-    day: float | None = None
-    month: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Profile:
     """Where to call and as whom.
 
@@ -51,7 +44,7 @@ class Profile:
     deployments: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     requests_a_minute: float | None = None
     tier: int | None = None
-    budget: Budget = Budget()
+    budget: Budget = field(default_factory=Budget)
     connect_timeout: float = CONNECT_TIMEOUT
     timeout: float = TIMEOUT
     shutdown_grace: float = SHUTDOWN_GRACE

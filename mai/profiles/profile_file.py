@@ -17,6 +17,7 @@ from pathlib import Path
 from ..auth import AZURE_HEADER, GATEWAY_HEADER, METHODS, Credential, Entra, Secret, header_problem
 from ..errors import ProfileError
 from ..models import MODEL_NAMES
+from ..types import Budget
 from . import endpoints as hosts
 from . import page_settings
 from .page_settings import PageSettings
@@ -26,7 +27,6 @@ from .profile import (
     JOB_TIMEOUT,
     SHUTDOWN_GRACE,
     TIMEOUT,
-    Budget,
     Profile,
 )
 from .tables import Document, Problem, Table, short, suggestion

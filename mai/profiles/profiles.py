@@ -28,10 +28,11 @@ from ..auth import (
 )
 from ..disk import files
 from ..errors import ProfileError
+from ..types import Budget
 from . import endpoints as hosts
 from . import environment, folders
 from .page_settings import PageSettings
-from .profile import Budget, Profile
+from .profile import Profile
 from .profile_file import EMULATOR, Contents, KeySource, Reader
 from .tables import Problem, nearest, short
 

@@ -1,4 +1,9 @@
-"""TODO."""
+"""Every image ever paid for, found again by the key of its request (see `types.request_key`).
+
+`Store` is all that others may use: `get` and `put` an image, `check_room` before one is bought,
+`recent` for the page's gallery. It says which images there are, not what was paid: that is the
+ledger's. Errors are StoreError; a damaged image is set aside and counts as not there.
+"""
 
 from __future__ import annotations
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ..disk import DamagedError, Database, Schema, remove
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _SCHEMA = Schema(
     name="The store's index",
@@ -50,46 +51,42 @@ class StoreIndex:
         self._checking = threading.Lock()
         self._checked = False
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[sqlite3.Connection]:
         """Keeps every other thread and process from changing the store's files."""
         self._check()
-        with self._database.write():
-            yield
+        return self._database.write()
 
-    def add(self, key: str, size: int, now: int) -> None:
-        """An image of `size` bytes was kept and used now."""
-        self._check()
-        with self._database.write() as sql:
+    def add(self, key: str, size: int, now: int) -> int:
+        """An image of `size` bytes is kept and used now; gives the bytes of all images."""
+        with self.lock() as sql:
             sql.execute(
                 "INSERT INTO pictures VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
                 " bytes = excluded.bytes, kept_at = excluded.kept_at, used_at = excluded.used_at",
                 (key, size, now, now),
             )
+            return int(sql.execute("SELECT bytes FROM facts").fetchone()[0])
 
-    def drop(self, key: str) -> None:
+    def delete(self, key: str) -> None:
         """The image is no longer there."""
         with self._database.write() as sql:
             sql.execute("DELETE FROM pictures WHERE key = ?", (key,))
 
-    def used(self, key: str, used_at: int) -> None:
+    def set_used(self, key: str, used_at: int) -> None:
         """The image's last use was later than the index knew."""
         with self._database.write() as sql:
             sql.execute("UPDATE pictures SET used_at = ? WHERE key = ?", (used_at, key))
 
     def total(self) -> int:
         """Bytes of all images and sidecars."""
-        self._check()
         with self._database.read() as sql:
             return int(sql.execute("SELECT bytes FROM facts").fetchone()[0])
 
     def oldest(self, count: int) -> list[tuple[str, int, int]]:
         """(key, bytes, last use that the index knows), least recently used first."""
         with self._database.read() as sql:
-            rows = sql.execute(
+            return sql.execute(
                 "SELECT key, bytes, used_at FROM pictures ORDER BY used_at LIMIT ?", (count,)
-            )
-            return [(str(key), int(size), int(used_at)) for key, size, used_at in rows]
+            ).fetchall()
 
     def newest(self, count: int, skip: int = 0) -> list[str]:
         """Keys, newest first."""
@@ -98,11 +95,11 @@ class StoreIndex:
             rows = sql.execute(
                 "SELECT key FROM pictures ORDER BY kept_at DESC LIMIT ? OFFSET ?", (count, skip)
             )
-            return [str(key) for (key,) in rows]
+            return [key for (key,) in rows]
 
-    def dispose(self) -> None:
+    def close_file(self) -> None:
         """Closes the file; the next use opens it again."""
-        self._database.dispose()
+        self._database.close_file()
 
     def _check(self) -> None:
         """Once a process: replaces a damaged index, fills a new one from the files."""
@@ -114,47 +111,40 @@ class StoreIndex:
             try:
                 self._database.verify()
             except DamagedError as error:
-                log.warning("%s It is made anew.", error.what)
-                self._database.dispose()
+                logger.warning("%s It is made anew.", error.what)
+                self._database.close_file()
                 for end in ("", "-wal", "-shm"):
                     with contextlib.suppress(OSError):
                         remove(self._folder / f"index.sqlite{end}")
-            self._fill()
+            with self._database.write() as sql:
+                if not sql.execute("SELECT scanned FROM facts").fetchone()[0]:
+                    sql.executemany(
+                        "INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?)", _scan(self._folder)
+                    )
+                    sql.execute("UPDATE facts SET scanned = 1")
             self._checked = True
 
-    def _fill(self) -> None:
-        with self._database.write() as sql:
-            if sql.execute("SELECT scanned FROM facts").fetchone()[0]:
-                return
-            for key, (size, kept_at, used_at) in _scan(self._folder).items():
-                sql.execute(
-                    "INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?)",
-                    (key, size, kept_at, used_at or kept_at),
-                )
-            sql.execute("UPDATE facts SET scanned = 1")
 
-
-def _scan(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """Bytes, time kept (the image's) and time used (the sidecar's) of every key in the folders.
+def _scan(folder: Path) -> Iterator[tuple[str, int, int, int]]:
+    """Every key in the folders with its bytes, the time its image was kept and the last use.
 
     An image without its sidecar is counted too, so that it doesn't stay for ever.
     """
     found: dict[str, tuple[int, int, int]] = {}
-    for shelf in sorted(folder.iterdir()):
-        if len(shelf.name) != 2 or not shelf.is_dir():
+    for path in folder.glob("??/*.*"):
+        key = path.stem
+        if len(key) != 64:
             continue
-        for entry in os.scandir(shelf):
-            key, _, kind = entry.name.partition(".")
-            if len(key) != 64:
-                continue
-            try:
-                stat = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            size, kept_at, used_at = found.get(key, (0, 0, 0))
-            if kind == "json":
-                used_at = stat.st_mtime_ns
-            else:
-                kept_at = stat.st_mtime_ns
-            found[key] = (size + stat.st_size, kept_at, used_at)
-    return found
+        try:
+            stat = path.lstat()
+        except FileNotFoundError:
+            continue
+        size, kept_at, used_at = found.get(key, (0, 0, 0))
+        if path.suffix == ".json":
+            used_at = stat.st_mtime_ns
+        else:
+            kept_at = stat.st_mtime_ns
+            used_at = used_at or kept_at
+        found[key] = (size + stat.st_size, kept_at, used_at)
+    for key, facts in found.items():
+        yield key, *facts

@@ -4,36 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime, timezone
+from typing import Any
 
 from ..types import Result, Usage
 
 VERSION = 1
 
-_ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+_STRINGS = (
+    "key", "sha256", "media_type", "model", "service", "profile", "arrived_at", "prompt_sha256",
+)  # fmt: skip
+_COUNTS = ("version", "bytes", "width", "height")
+_USAGE = ("text_in", "image_in", "image_out")
 
-_OTHER = ".bin"
-
-ENDINGS: tuple[str, ...] = (*_ENDINGS.values(), _OTHER)
-"""Every name that an image's file can end with."""
+_MAX_NUMBER = 2**53
+"""The largest number up to which every JSON reader gives whole numbers exactly."""
 
 
 class DamagedImage(Exception):
     """An image and its sidecar don't fit; the text says how, without a path."""
 
 
-def ending(media_type: str) -> str:
-    """The file name's end for a MIME type."""
-    return _ENDINGS.get(media_type, _OTHER)
-
-
-def digest(data: bytes) -> str:
-    """SHA-256, 64 hex digits."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def encode(
+def build_sidecar(
     key: str,
     result: Result,
     *,
@@ -44,11 +37,10 @@ def encode(
     now_ns: int,
 ) -> bytes:
     """The sidecar's bytes: no credential, no endpoint, and the prompt only if it may be kept."""
-    usage = result.usage
     facts: dict[str, object] = {
         "version": VERSION,
         "key": key,
-        "sha256": digest(result.image),
+        "sha256": hashlib.sha256(result.image).hexdigest(),
         "bytes": len(result.image),
         "media_type": result.media_type,
         "width": result.width,
@@ -59,81 +51,86 @@ def encode(
         "profile": profile,
         "arrived_at": datetime.fromtimestamp(now_ns // 10**9, timezone.utc).isoformat(),
         "request_id": result.request_id,
-        "usage": None
-        if usage is None
-        else {
-            "text_in": usage.text_in,
-            "image_in": usage.image_in,
-            "image_out": usage.image_out,
-        },
+        "usage": None if result.usage is None else asdict(result.usage),
         "cost_usd": result.cost_usd,
         "seconds": result.seconds,
         "notes": list(result.notes),
-        "prompt_sha256": digest(prompt.encode("utf-8", "surrogatepass")),
+        "prompt_sha256": hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
     }
     if keep_prompt:
         facts["prompt"] = prompt
     return json.dumps(facts, indent=1).encode("ascii")
 
 
-def decode(data: bytes, key: str) -> dict[str, object]:
-    """The sidecar's facts; raises DamagedImage where it isn't the sidecar of `key`."""
+def parse_sidecar(data: bytes, key: str) -> dict[str, Any]:
+    """The sidecar's facts, each of its type; raises DamagedImage where one isn't, or is missing.
+
+    The image's bytes are still to be compared: see `restore`.
+    """
     try:
         facts = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedImage("its sidecar is not JSON") from error
     if not isinstance(facts, dict) or facts.get("key") != key:
         raise DamagedImage("its sidecar belongs to another image")
+    try:
+        valid = _is_valid(facts)
+    except KeyError as error:
+        raise DamagedImage(f"its sidecar lacks {error}") from error
+    if not valid:
+        raise DamagedImage("its sidecar has values of a wrong type")
     return facts
 
 
-def result(facts: Mapping[str, object], image: bytes) -> Result:
-    """The image as it is given from the store, free; raises DamagedImage.
+def restore(facts: dict[str, Any], image: bytes) -> Result:
+    """The image as the store gives it, free. `facts` are `parse_sidecar`'s.
 
-    `image` are the bytes read: another length or hash than the sidecar's is damage.
+    Raises DamagedImage where the bytes have another length or hash than those that were kept.
     """
-    if len(image) != facts.get("bytes") or digest(image) != facts.get("sha256"):
+    if len(image) != facts["bytes"] or hashlib.sha256(image).hexdigest() != facts["sha256"]:
         raise DamagedImage(f"its {len(image)} bytes are not those that arrived")
-    try:
-        return _result(facts, image)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DamagedImage("its sidecar is incomplete") from error
-
-
-def _result(facts: Mapping[str, object], image: bytes) -> Result:
-    asked, usage, notes = facts.get("asked"), facts.get("usage"), facts.get("notes")
-    request_id, seconds = facts.get("request_id"), facts.get("seconds")
+    asked, usage = facts["asked"], facts["usage"]
     return Result(
         image=image,
-        media_type=_text(facts["media_type"]),
-        width=_whole(facts["width"]),
-        height=_whole(facts["height"]),
-        model=_text(facts["model"]),
-        asked=(_whole(asked[0]), _whole(asked[1])) if isinstance(asked, list) else None,
-        request_id=None if request_id is None else _text(request_id),
-        usage=_usage(usage) if isinstance(usage, dict) else None,
+        media_type=facts["media_type"],
+        width=facts["width"],
+        height=facts["height"],
+        model=facts["model"],
+        asked=None if asked is None else (asked[0], asked[1]),
+        request_id=facts["request_id"],
+        usage=None if usage is None else Usage(*(usage[name] for name in _USAGE)),
         cost_usd=0.0,
         from_store=True,
-        seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
-        notes=tuple(_text(note) for note in notes) if isinstance(notes, list) else (),
+        seconds=float(facts["seconds"]),
+        notes=tuple(facts["notes"]),
     )
 
 
-def _usage(counted: Mapping[str, object]) -> Usage:
-    return Usage(
-        text_in=_whole(counted["text_in"]),
-        image_in=_whole(counted["image_in"]),
-        image_out=_whole(counted["image_out"]),
+def _is_valid(facts: dict[str, Any]) -> bool:
+    """Whether every field holds what `build_sidecar` can have written; KeyError: it isn't there."""
+    asked, usage, notes = facts["asked"], facts["usage"], facts["notes"]
+    request_id, cost_usd = facts["request_id"], facts["cost_usd"]
+    return (
+        all(isinstance(facts[name], str) for name in _STRINGS)
+        and all(_is_count(facts[name]) for name in _COUNTS)
+        and (asked is None or (isinstance(asked, list) and len(asked) == 2))
+        and all(_is_count(side) for side in asked or ())
+        and (usage is None or isinstance(usage, dict))
+        and (usage is None or all(_is_count(usage[name]) for name in _USAGE))
+        and (request_id is None or isinstance(request_id, str))
+        and (cost_usd is None or _is_amount(cost_usd))
+        and _is_amount(facts["seconds"])
+        and (isinstance(notes, list) and all(isinstance(note, str) for note in notes))
+        and isinstance(facts.get("prompt", ""), str)
     )
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"not a text: {type(value).__name__}")
-    return value
+def _is_amount(value: object) -> bool:
+    """NaN, which JSON can hold in Python, is none: it compares False."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 <= value <= _MAX_NUMBER
 
 
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"not a whole number: {type(value).__name__}")
-    return value
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and _is_amount(value)

@@ -4,11 +4,11 @@
     store/ab/abcdef….json  its sidecar: hash, usage, cost, request id, sizes (see sidecar.py)
     store/incoming/        files that are being written; renamed from here when they are on disk
     store/damaged/         what didn't fit its sidecar: kept for the user, never served, not counted
-    store/index.sqlite     sizes and times for eviction and the gallery (see shelf.py)
+    store/index.sqlite     sizes and times for eviction and the gallery (see index.py)
 
 A look-up touches two files and no index, so it costs the same at any size of the store; a hit
 moves the sidecar's modification time, which is when the image was last used. The index learns of
-that only when eviction comes to the image: it then goes back in the line instead.
+that only when eviction comes to the image, which it then passes over.
 """
 
 from __future__ import annotations
@@ -17,24 +17,39 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import shutil
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 from ..disk import make_folder, read, remove, remove_stale, replace, sync_folder, write_temporary
 from ..errors import StoreError
 from ..types import Result
-from . import sidecar
-from .eviction import evict
 from .index import StoreIndex
-from .layout import Layout
+from .sidecar import DamagedImage, build_sidecar, parse_sidecar, restore
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ROOM_BYTES = 64 * 1024 * 1024
 """Free space without which no image is bought: the largest answer that is accepted."""
+
+EVICT_TO = 0.9
+"""The part of its limit to which eviction brings the store, so that it isn't due at every image."""
+
+_EVICT_AT_ONCE = 200
+"""Images in one transaction of eviction: other processes wait for it, some 10 ms."""
+
+_ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+_OTHER_ENDING = ".bin"
+"""What an image's file name ends with, by MIME type, and for every other type."""
+
+_ALL_ENDINGS = (*_ENDINGS.values(), _OTHER_ENDING)
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class Store:
@@ -48,10 +63,10 @@ class Store:
         if limit_bytes <= 0:
             raise ValueError(f"limit_bytes must be over 0, not {limit_bytes}")
         self.folder = folder
-        self._layout = Layout(folder)
         self.limit_bytes = limit_bytes
-        self._shelf = StoreIndex(folder)
-        self._cleaning = threading.Lock()
+        self._incoming = folder / "incoming"
+        self._damaged = folder / "damaged"
+        self._index = StoreIndex(folder)
         self._cleaned = False
         self._warned: set[str] = set()
 
@@ -61,16 +76,15 @@ class Store:
         Damaged files are set aside. Raises StoreError when the files can't be read: not None, as
         the image would then be bought twice.
         """
-        side = self._layout.sidecar(key)
         try:
             found = self._read(key)
-        except sidecar.DamagedImage:
-            found = self._set_aside_if_damaged(key)
+        except DamagedImage:
+            found = self._read_or_set_aside(key)
         except OSError as error:
-            raise self._layout.cant_read(error) from error
+            raise self._explain(error, "read") from error
         if found is not None:
             with contextlib.suppress(OSError):
-                os.utime(side)
+                os.utime(self._sidecar(key))
         return found
 
     def put(
@@ -91,7 +105,7 @@ class Store:
         written; `result` is untouched and can still be given to the user.
         """
         now = time.time_ns()
-        facts = sidecar.encode(
+        facts = build_sidecar(
             key,
             result,
             prompt=prompt,
@@ -100,26 +114,26 @@ class Store:
             profile=profile,
             now_ns=now,
         )
-        side = self._layout.sidecar(key)
-        image = self._layout.image(key, result.media_type)
         try:
-            self._write(key, image, result.image, side, facts, now)
+            total = self._write(key, result, facts, now)
         except OSError as error:
-            raise self._layout.cant_write(error) from error
-        evict(self._layout, self._shelf, self.limit_bytes, keep=key)
+            lost = "An image that isn't kept is paid again when it is asked for again: save it."
+            raise self._explain(error, "written", then=lost) from error
+        if total > self.limit_bytes:
+            self._evict(but=key)
 
     def check_room(self) -> None:
         """Raises StoreError where an image could not be kept: to be asked before one is bought."""
-        incoming = self._layout.incoming
         try:
-            make_folder(incoming)
-            disk = shutil.disk_usage(incoming)
+            make_folder(self._incoming)
+            disk = shutil.disk_usage(self._incoming)
             if disk.total and disk.free < ROOM_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            with tempfile.TemporaryFile(dir=incoming):
+            with tempfile.TemporaryFile(dir=self._incoming):
                 pass
         except OSError as error:
-            raise self._layout.no_room(error) from error
+            problem = self._explain(error, "written", then="Then queue again.")
+            raise StoreError(f"{problem.what} Nothing was sent.", problem.hint) from error
 
     def recent(self, count: int) -> list[dict[str, object]]:
         """The sidecars of the newest images, newest first, without paths; raises StoreError."""
@@ -127,110 +141,174 @@ class Store:
         if count <= 0 or not self.folder.is_dir():
             return found
         skip = 0
-        while len(found) < count and (keys := self._shelf.newest(count, skip)):
+        while len(found) < count and (keys := self._index.newest(count, skip)):
             skip += len(keys)
             for key in keys:
-                with contextlib.suppress(OSError, sidecar.DamagedImage):
-                    found.append(sidecar.decode(read(self._layout.sidecar(key)), key))
+                with contextlib.suppress(OSError, DamagedImage):
+                    found.append(parse_sidecar(read(self._sidecar(key)), key))
         return found[:count]
 
-    def dispose(self) -> None:
+    def close_file(self) -> None:
         """Closes the index; the next use opens it again."""
-        self._shelf.dispose()
+        self._index.close_file()
+
+    def _sidecar(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise ValueError("a key must be 64 lower-case hex digits")
+        return self.folder / key[:2] / f"{key}.json"
 
     def _read(self, key: str) -> Result | None:
         """The verified image; None when neither file is there; raises DamagedImage, OSError."""
-        side = self._layout.sidecar(key)
+        sidecar = self._sidecar(key)
         try:
-            facts = sidecar.decode(read(side), key)
+            facts = parse_sidecar(read(sidecar), key)
         except FileNotFoundError:
-            if any(path.exists() for path in self._layout.images(key)):
-                raise sidecar.DamagedImage("its sidecar is missing") from None
+            for ending in _ALL_ENDINGS:
+                if sidecar.with_suffix(ending).exists():
+                    raise DamagedImage("its sidecar is missing") from None
             return None
-        image = self._layout.image(key, str(facts.get("media_type")))
+        image = sidecar.with_suffix(_ENDINGS.get(facts["media_type"], _OTHER_ENDING))
         try:
-            return sidecar.result(facts, read(image))
+            return restore(facts, read(image))
         except FileNotFoundError:
-            raise sidecar.DamagedImage("the image beside its sidecar is missing") from None
+            raise DamagedImage("the image beside its sidecar is missing") from None
 
-    def _set_aside_if_damaged(self, key: str) -> Result | None:
+    def _read_or_set_aside(self, key: str) -> Result | None:
         """Looks again under the lock: what looked damaged may have been half replaced."""
         try:
-            with self._shelf.lock():
+            with self._index.lock():
                 try:
                     return self._read(key)
-                except sidecar.DamagedImage as error:
-                    self._set_aside(key, str(error))
-                self._shelf.drop(key)
+                except DamagedImage as error:
+                    self._set_aside(key, error)
+                self._index.delete(key)
         except (OSError, StoreError) as error:
             if key not in self._warned:
-                log.warning("Image %s is damaged and can't be set aside: %s", key[:12], error)
+                logger.warning("Image %s is damaged and can't be set aside: %s", key[:12], error)
                 self._warned.add(key)
         return None
 
-    def _set_aside(self, key: str, reason: str) -> None:
-        damaged = self._layout.damaged
-        make_folder(damaged)
+    def _set_aside(self, key: str, damage: DamagedImage) -> None:
+        make_folder(self._damaged)
         stamp = time.time_ns()
-        for path in self._layout.files(key):
+        sidecar = self._sidecar(key)
+        for ending in (".json", *_ALL_ENDINGS):
             with contextlib.suppress(FileNotFoundError):
-                replace(path, damaged / f"{key}.{stamp}{path.suffix}")
-        log.warning(
+                replace(sidecar.with_suffix(ending), self._damaged / f"{key}.{stamp}{ending}")
+        logger.warning(
             "Image %s of the store is damaged (%s): it was set aside in %s and will be fetched "
             "again when it is asked for.",
             key[:12],
-            reason,
-            damaged,
+            damage,
+            self._damaged,
         )
 
-    def _write(
-        self, key: str, image: Path, data: bytes, side: Path, facts: bytes, now: int
-    ) -> None:
-        """Both files to disk, then both names at once under the lock, then the folder."""
-        incoming = self._layout.incoming
-        make_folder(incoming)
-        make_folder(side.parent)
-        self._clean(incoming)
+    def _write(self, key: str, result: Result, facts: bytes, now: int) -> int:
+        """Both files to disk, then both names at once under the lock, then the folder.
+
+        Gives the bytes of the whole store, 0 where its index is out of order.
+        """
+        folder = self._sidecar(key).parent
+        make_folder(self._incoming)
+        make_folder(folder)
+        if not self._cleaned:
+            self._cleaned = True
+            remove_stale(self._incoming)
         temporary: list[Path] = []
         try:
-            temporary.append(write_temporary(incoming, data))
-            temporary.append(write_temporary(incoming, facts))
+            temporary.append(write_temporary(self._incoming, result.image))
+            temporary.append(write_temporary(self._incoming, facts))
             os.utime(temporary[1], ns=(now, now))
             with contextlib.ExitStack() as stack:
-                self._enter(stack, key, len(data) + len(facts), now)
-                self._keep_orphans(key)
-                replace(temporary[0], image)
-                replace(temporary[1], side)
-                for other in self._layout.images(key):
-                    if other != image:
-                        remove(other)
+                total = 0
+                try:
+                    # The row comes first: after a crash there may be a row without an image, which
+                    # eviction passes over, but never an image without a row.
+                    total = self._index.add(key, len(result.image) + len(facts), now)
+                    stack.enter_context(self._index.lock())
+                except StoreError as error:
+                    logger.warning("An image is kept without the index of the store: %s", error)
+                self._name(key, temporary[0], result.media_type, temporary[1])
         except BaseException:
             for path in temporary:
                 with contextlib.suppress(OSError):
                     remove(path)
             raise
-        sync_folder(side.parent)
+        sync_folder(folder)
+        return total
 
-    def _enter(self, stack: contextlib.ExitStack, key: str, size: int, now: int) -> None:
-        """Tells the index, before the files are there: a crash may leave a row without an image
-        (eviction passes it), never an image without a row. A store whose index is out of order
-        still keeps images.
+    def _name(self, key: str, image: Path, media_type: str, facts: Path) -> None:
+        """Gives two temporary files the names of `key`'s image and sidecar.
+
+        An image without a fitting sidecar is set aside before another takes its name.
         """
         try:
-            self._shelf.add(key, size, now)
-            stack.enter_context(self._shelf.lock())
-        except StoreError as error:
-            log.warning("An image is kept without the index of the store: %s", error)
-
-    def _keep_orphans(self, key: str) -> None:
-        """An image without a fitting sidecar is set aside before another takes its name."""
-        try:
             self._read(key)
-        except sidecar.DamagedImage as error:
-            self._set_aside(key, str(error))
+        except DamagedImage as error:
+            self._set_aside(key, error)
+        sidecar = self._sidecar(key)
+        own_ending = _ENDINGS.get(media_type, _OTHER_ENDING)
+        replace(image, sidecar.with_suffix(own_ending))
+        replace(facts, sidecar)
+        for ending in _ALL_ENDINGS:
+            if ending != own_ending:
+                remove(sidecar.with_suffix(ending))
 
-    def _clean(self, incoming: Path) -> None:
-        with self._cleaning:
-            if not self._cleaned:
-                remove_stale(incoming)
-                self._cleaned = True
+    def _evict(self, but: str) -> None:
+        """Removes the least recently used images until the store is under its limit.
+
+        The image `but` stays. Never raises: a store that can't be made smaller still keeps what
+        was paid for.
+        """
+        passed_over = {but}
+        try:
+            while (over := self._index.total() - int(self.limit_bytes * EVICT_TO)) > 0:
+                with self._index.lock():
+                    if not self._evict_some(over, passed_over):
+                        return
+        except (OSError, StoreError) as error:
+            logger.warning("The store is over its limit and can't be made smaller: %s", error)
+
+    def _evict_some(self, over: int, passed_over: set[str]) -> bool:
+        """Removes up to `over` bytes of the oldest images; False when there is nothing to remove.
+
+        Images that were used since the index last heard of them are entered with that time
+        instead. The sidecar goes first: what is left of a removal that is cut off is never served.
+        """
+        anything_done = False
+        for key, size, used_at in self._index.oldest(_EVICT_AT_ONCE):
+            if over <= 0:
+                break
+            if key in passed_over:
+                continue
+            anything_done = True
+            sidecar = self._sidecar(key)
+            last_used = 0
+            with contextlib.suppress(FileNotFoundError):
+                last_used = sidecar.stat().st_mtime_ns
+            if last_used > used_at:
+                self._index.set_used(key, last_used)
+                continue
+            try:
+                for ending in (".json", *_ALL_ENDINGS):
+                    remove(sidecar.with_suffix(ending))
+            except PermissionError as error:
+                logger.info("Image %s can't be removed now: %s", key[:12], error)
+                passed_over.add(key)
+                continue
+            self._index.delete(key)
+            over -= size
+        return anything_done
+
+    def _explain(self, error: OSError, done: str, *, then: str = "") -> StoreError:
+        """What the disk's error means to the user; `done` is "read" or "written"."""
+        reason = error.strerror or str(error)
+        hint = "Check the folder and its disk."
+        if error.errno in _FULL:
+            reason = "the disk (or your quota on it) is full"
+            hint = "Free some space there, or lower the store's limit."
+        elif error.errno in _FORBIDDEN:
+            reason = "it isn't permitted"
+            hint = "Check that you own the folder and may write there."
+        what = f"The store {self.folder} can't be {done}: {reason}."
+        return StoreError(what, f"{hint} {then}".strip())

@@ -29,8 +29,7 @@ from ledger_helpers import (
 )
 from mai_image.mai.errors import BudgetError
 from mai_image.mai.ledger import Ledger, NewCall, Outcome, Sum, usd
-from mai_image.mai.profiles import Budget
-from mai_image.mai.types import Usage
+from mai_image.mai.types import Budget, Usage
 
 
 @pytest.fixture
@@ -42,13 +41,14 @@ def clock() -> Clock:
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
     ledger = Ledger(tmp_path / "ledger.sqlite", clock)
     yield ledger
-    ledger.dispose()
+    ledger.close_file()
 
 
 def test_a_call_is_in_flight_before_it_is_sent_and_closed_with_its_facts(
     ledger: Ledger, clock: Clock
 ) -> None:
-    row = ledger.open(NewCall(KEY, "work", "foundry", "m", "edit", 0.05, "dep"), FREE)
+    row = ledger.open(NewCall(KEY, "work", "foundry", "m", "edit", 0.05), FREE)
+    ledger.mark_sent(row, "dep")
     assert only(ledger)["outcome"] == "in flight"
     assert ledger.spend().in_flight == Sum(0.05, 1)
     clock.now += 30
@@ -104,7 +104,8 @@ def test_closing_twice_or_an_unknown_row_changes_nothing(ledger: Ledger) -> None
     ledger.close(row, DELIVERED, cost_usd=0.03)
     before = ledger.rows(), ledger.spend()
     ledger.close(row, PERHAPS, cost_usd=9.0)
-    ledger.mark(row, True, "other")
+    ledger.mark_sent(row, "other")
+    ledger.mark_not_sent(row)
     ledger.set_job(row, "job")
     ledger.close(row + 99, PERHAPS)
     assert (ledger.rows(), ledger.spend()) == before
@@ -232,7 +233,7 @@ def test_the_days_of_a_clock_change_are_one_day_each(
         assert ledger.spend().today == Sum(hours / 100, hours)
         clock.now = start + 3600 * hours
         assert ledger.spend().today == Sum(0.0, 0)
-        ledger.dispose()
+        ledger.close_file()
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -317,7 +318,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.rows: dict[int, dict[str, object]] = {}
 
     def teardown(self) -> None:
-        self.ledger.dispose()
+        self.ledger.close_file()
         self.folder.cleanup()
 
     def _sum(self, profile: str, length: int) -> int:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
-import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger_helpers import DELIVERED, FREE, Clock, call
+from ledger_helpers import DELIVERED, FREE, Clock, call, sent
 from mai_image.mai.disk import DamagedError, Database
 from mai_image.mai.errors import StoreError
-from mai_image.mai.ledger import SCHEMA, Ledger, Sum
-from mai_image.mai.profiles import Budget
+from mai_image.mai.ledger import Ledger
+from mai_image.mai.ledger.ledger import SCHEMA
+from mai_image.mai.types import Budget
 
 
 @pytest.fixture
@@ -28,29 +28,7 @@ def clock() -> Clock:
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
     ledger = Ledger(tmp_path / "ledger.sqlite", clock)
     yield ledger
-    ledger.dispose()
-
-
-HEAD = """
-import sys, time
-from pathlib import Path
-from mai_image.mai.errors import BudgetError
-from mai_image.mai.ledger import NewCall, Ledger, Outcome
-from mai_image.mai.profiles import Budget
-ledger = Ledger(Path(sys.argv[1]))
-def call(estimate=0.04, key="a" * 64):
-    return NewCall(key, "work", "foundry", "m", "generate", estimate)
-"""
-
-
-def child(body: str, path: Path) -> subprocess.Popen[str]:
-    """A process of its own with a ledger; it prints, and waits for a line where it says input()."""
-    return subprocess.Popen(
-        [sys.executable, "-c", HEAD + textwrap.dedent(body), str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    ledger.close_file()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
@@ -60,11 +38,11 @@ def test_the_file_is_the_users_only_also_when_it_was_not(tmp_path: Path) -> None
     ledger.open(call(), FREE)
     modes = {stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
     assert modes == {0o600}
-    ledger.dispose()
+    ledger.close_file()
     path.chmod(0o644)
     ledger.spend()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    ledger.dispose()
+    ledger.close_file()
 
 
 def _garbage(path: Path) -> None:
@@ -90,7 +68,7 @@ def test_a_damaged_ledger_stops_spending_and_says_how_to_go_on(
     ledger = Ledger(path)
     for _ in range(40):
         ledger.close(ledger.open(call(), FREE), DELIVERED)
-    ledger.dispose()
+    ledger.close_file()
     damage(path)
     broken = path.read_bytes()
     with pytest.raises(DamagedError) as raised:
@@ -124,49 +102,7 @@ def test_a_locked_ledger_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.Mo
     holder.execute("ROLLBACK")
     holder.close()
     assert ledger.open(call(), FREE) == 1
-    ledger.dispose()
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("attempt to write a readonly database", "can't be written"),
-        ("unable to open database file", "can't be written"),
-        ("database or disk is full", "disk is full"),
-        ("disk I/O error", "disk I/O error"),
-    ],
-)
-def test_a_failing_disk_is_a_clear_error_and_writes_nothing(
-    ledger: Ledger, text: str, said: str
-) -> None:
-    def fail() -> None:
-        with ledger._database.write() as sql:
-            sql.execute("INSERT INTO days VALUES ('work', 'd', 'm', 1, 1)")
-            raise sqlite3.OperationalError(text)
-
-    with pytest.raises(StoreError, match=said):
-        fail()
-    assert ledger.spend().total == Sum(0.0, 0)
-    assert ledger.open(call(), FREE) == 1
-
-
-def test_a_full_disk_stops_the_call_and_the_ledger_goes_on_after(ledger: Ledger) -> None:
-    ledger.open(call(), FREE)
-    with ledger._database.read() as sql:
-        pages = sql.execute("PRAGMA page_count").fetchone()[0]
-        sql.execute(f"PRAGMA max_page_count={pages}")
-
-    def fill() -> None:
-        for _ in range(1000):
-            ledger.open(call(), FREE)
-
-    with pytest.raises(StoreError, match="disk is full"):
-        fill()
-    before = len(ledger.rows(None))
-    with ledger._database.read() as sql:
-        sql.execute("PRAGMA max_page_count=1000000")
-    ledger.open(call(), FREE)
-    assert len(ledger.rows(None)) == before + 1
+    ledger.close_file()
 
 
 def test_a_file_where_the_folder_should_be_is_a_clear_error(tmp_path: Path) -> None:
@@ -179,13 +115,13 @@ def test_a_ledger_that_is_renamed_while_in_use_is_begun_anew(tmp_path: Path) -> 
     path = tmp_path / "ledger.sqlite"
     ledger = Ledger(path)
     ledger.open(call(), FREE)
-    ledger.dispose()
+    ledger.close_file()
     ledger.open(call(), FREE)
     if sys.platform != "win32":
         path.rename(tmp_path / "aside.sqlite")
         assert ledger.open(call(), FREE) == 1
         assert path.exists()
-    ledger.dispose()
+    ledger.close_file()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -195,23 +131,27 @@ def test_a_forked_child_opens_the_file_for_itself(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            ledger.open(call(), FREE)
+            sent(ledger, key="b" * 64)
         finally:
             os._exit(0)
     os.waitpid(pid, 0)
     assert ledger.recover() == 1, "the child's own call, as the child's process is gone"
     assert ledger.spend().in_flight.calls == 1
-    ledger.dispose()
+    ledger.close_file()
 
 
-def test_the_ledger_waits_for_the_disk_at_every_commit(ledger: Ledger) -> None:
-    with ledger._database.read() as sql:
+def test_the_ledger_waits_for_the_disk_at_every_commit(tmp_path: Path, ledger: Ledger) -> None:
+    ledger.open(call(), FREE)
+    database = Database(tmp_path / "ledger.sqlite", SCHEMA)
+    with database.read() as sql:
         assert sql.execute("PRAGMA synchronous").fetchone()[0] == 2
         assert sql.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    database.close_file()
 
 
-def test_a_budget_is_checked_without_reading_the_calls(ledger: Ledger) -> None:
-    with ledger._database.read() as sql:
+def test_a_budget_is_checked_without_reading_the_calls(tmp_path: Path, ledger: Ledger) -> None:
+    ledger.open(call(), FREE)
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as sql:
         plans = [
             str(row)
             for statement in (
@@ -223,20 +163,3 @@ def test_a_budget_is_checked_without_reading_the_calls(ledger: Ledger) -> None:
         ]
     assert len(plans) == 3
     assert all("SCAN calls'" not in plan and "SCAN days" not in plan for plan in plans)
-
-
-def test_one_database_serves_nested_writes_as_one(tmp_path: Path) -> None:
-    database = Database(tmp_path / "l.sqlite", SCHEMA)
-
-    def fail() -> None:
-        with database.write() as outer:
-            outer.execute("INSERT INTO days VALUES ('p', 'd', 'm', 1, 1)")
-            with database.write() as inner:
-                inner.execute("INSERT INTO days VALUES ('p', 'e', 'm', 1, 1)")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    with database.read() as sql:
-        assert sql.execute("SELECT count(*) FROM days").fetchone()[0] == 0
-    database.dispose()

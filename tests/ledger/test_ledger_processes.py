@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import subprocess
+import sqlite3
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger_helpers import DAY, DELIVERED, FREE, KEY, Clock, call
+from ledger_helpers import (
+    DAY,
+    DELIVERED,
+    FREE,
+    KEY,
+    WITHDRAWN,
+    Clock,
+    call,
+    child,
+    kill,
+    lines_of,
+    sent,
+)
 from mai_image.mai.errors import BudgetError, RunningElsewhere
 from mai_image.mai.ledger import Ledger, Sum, processes
-from mai_image.mai.profiles import Budget
+from mai_image.mai.types import Budget
 
 
 @pytest.fixture
@@ -27,7 +39,7 @@ def clock() -> Clock:
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
     ledger = Ledger(tmp_path / "ledger.sqlite", clock)
     yield ledger
-    ledger.dispose()
+    ledger.close_file()
 
 
 def _tries(path: Path, count: int) -> int:
@@ -39,7 +51,7 @@ def _tries(path: Path, count: int) -> int:
             continue
         opened += 1
         ledger.close(row, DELIVERED, cost_usd=0.01)
-    ledger.dispose()
+    ledger.close_file()
     return opened
 
 
@@ -74,54 +86,22 @@ def test_threads_with_one_ledger_in_common_never_overshoot_together(ledger: Ledg
     assert len(opened) == len(set(opened)) == 20
 
 
-HEAD = """
-import sys, time
-from pathlib import Path
-from mai_image.mai.errors import BudgetError
-from mai_image.mai.ledger import NewCall, Ledger, Outcome
-from mai_image.mai.profiles import Budget
-ledger = Ledger(Path(sys.argv[1]))
-def call(estimate=0.04, key="a" * 64):
-    return NewCall(key, "work", "foundry", "m", "generate", estimate)
-"""
-
-
-def child(body: str, path: Path) -> subprocess.Popen[str]:
-    """A process of its own with a ledger; it prints, and waits for a line where it says input()."""
-    return subprocess.Popen(
-        [sys.executable, "-c", HEAD + textwrap.dedent(body), str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def lines_of(process: subprocess.Popen[str], count: int) -> list[str]:
-    assert process.stdout is not None
-    return [process.stdout.readline().strip() for _ in range(count)]
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.communicate(timeout=30)
-
-
 def test_processes_racing_for_one_budget_never_overshoot_together(tmp_path: Path) -> None:
     body = """
-        opened = 0
+        count = 0
         print("ready", flush=True)
         input()
         for _ in range(20):
             try:
-                row = ledger.open(call(0.01), Budget(day=0.3))
+                row = opened(0.01, sys.argv[2] * 64, Budget(day=0.3))
             except BudgetError:
                 continue
-            opened += 1
-            if opened % 2:
+            count += 1
+            if count % 2:
                 ledger.close(row, Outcome.DELIVERED, cost_usd=0.01)
-        print(opened)
+        print(count)
     """
-    racers = [child(body, tmp_path / "l.sqlite") for _ in range(3)]
+    racers = [child(body, tmp_path / "l.sqlite", name) for name in "123"]
     for racer in racers:
         assert lines_of(racer, 1) == ["ready"]
     for racer in racers:
@@ -134,18 +114,18 @@ def test_processes_racing_for_one_budget_never_overshoot_together(tmp_path: Path
 
 def test_the_calls_of_a_killed_process_become_perhaps_billed_or_withdrawn(tmp_path: Path) -> None:
     body = """
-        ledger.open(call(0.04), Budget())
-        ledger.mark(ledger.open(call(0.05), Budget(), out=False), True, "dep")
-        ledger.open(call(0.06), Budget(), out=False)
-        ledger.mark(ledger.open(call(0.07), Budget()), False)
-        ledger.close(ledger.open(call(0.08), Budget()), Outcome.DELIVERED, cost_usd=0.08)
+        sent(0.04)
+        ledger.mark_sent(opened(0.05), "dep")
+        opened(0.06)
+        ledger.mark_not_sent(sent(0.07))
+        ledger.close(sent(0.08), Outcome.DELIVERED, cost_usd=0.08)
         print("ready", flush=True)
         input()
     """
     process = child(body, tmp_path / "l.sqlite")
     assert lines_of(process, 1) == ["ready"]
     ledger = Ledger(tmp_path / "l.sqlite")
-    mine = ledger.open(call(0.5), FREE)
+    mine = ledger.open(call(0.5, key="b" * 64), FREE)
     assert ledger.recover() == 0
     assert ledger.spend().in_flight.calls == 5
     kill(process)
@@ -158,13 +138,11 @@ def test_the_calls_of_a_killed_process_become_perhaps_billed_or_withdrawn(tmp_pa
     outcomes = [row["outcome"] for row in ledger.rows()]
     assert outcomes.count("withdrawn") == 2
     assert ledger.rows(1)[0]["id"] == mine
-    ledger.dispose()
+    ledger.close_file()
 
 
 def test_a_killed_process_that_nobody_has_waited_for_is_dead(tmp_path: Path) -> None:
-    process = child(
-        "ledger.open(call(), Budget()); print('ready', flush=True); input()", tmp_path / "l.sqlite"
-    )
+    process = child("sent(); print('ready', flush=True); input()", tmp_path / "l.sqlite")
     assert lines_of(process, 1) == ["ready"]
     process.kill()
     ledger = Ledger(tmp_path / "l.sqlite")
@@ -172,7 +150,7 @@ def test_a_killed_process_that_nobody_has_waited_for_is_dead(tmp_path: Path) -> 
     while not (count := ledger.recover()) and time.monotonic() < until:
         time.sleep(0.01)
     process.communicate(timeout=30)
-    ledger.dispose()
+    ledger.close_file()
     assert count == 1
 
 
@@ -180,7 +158,7 @@ def test_a_process_killed_at_any_moment_leaves_a_ledger_that_adds_up(tmp_path: P
     body = """
         print("ready", flush=True)
         while True:
-            row = ledger.open(call(0.01), Budget())
+            row = sent(0.01)
             print("opened", flush=True)
             ledger.close(row, Outcome.DELIVERED, cost_usd=0.01)
             print("closed", flush=True)
@@ -195,48 +173,55 @@ def test_a_process_killed_at_any_moment_leaves_a_ledger_that_adds_up(tmp_path: P
     ledger = Ledger(tmp_path / "l.sqlite")
     assert 0 <= ledger.recover() <= 3
     spend = ledger.spend()
-    ledger.dispose()
+    ledger.close_file()
     assert spend.in_flight.calls == 0
     assert said.count("opened") <= spend.today.calls <= said.count("opened") + 3
     assert spend.today.usd == pytest.approx(spend.today.calls * 0.01)
     assert spend.today.calls - len(spend.perhaps_billed) >= said.count("closed")
 
 
-def _owned_by(ledger: Ledger, row: int, **owner: object) -> None:
-    with ledger._database.write() as sql:
+def _owned_by(folder: Path, row: int, **owner: object) -> None:
+    """Writes another owner into the ledger's file."""
+    with contextlib.closing(sqlite3.connect(folder / "ledger.sqlite")) as sql, sql:
         for column, value in owner.items():
             sql.execute(f"UPDATE calls SET {column} = ? WHERE id = ?", (value, row))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only with psutil")
-def test_a_recycled_process_number_is_not_taken_for_the_owner(ledger: Ledger) -> None:
-    row = ledger.open(call(), FREE)
-    _owned_by(ledger, row, pid=os.getppid(), started="1@another boot")
+def test_a_recycled_process_number_is_not_taken_for_the_owner(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    row = sent(ledger)
+    _owned_by(tmp_path, row, pid=os.getppid(), started="1@another boot")
     assert ledger.recover() == 1
 
 
 @pytest.mark.parametrize(("age", "recovered"), [(60, 0), (3700, 1)])
 def test_a_call_of_another_machine_is_given_an_hour(
-    ledger: Ledger, clock: Clock, age: float, recovered: int
+    tmp_path: Path, ledger: Ledger, clock: Clock, age: float, recovered: int
 ) -> None:
-    row = ledger.open(call(), FREE)
-    _owned_by(ledger, row, machine="another")
+    row = sent(ledger)
+    _owned_by(tmp_path, row, machine="another")
     clock.now += age
-    assert ledger.running_elsewhere(KEY) == (not recovered)
+    if recovered:
+        ledger.close(ledger.open(call(), FREE), WITHDRAWN)
+    else:
+        with pytest.raises(RunningElsewhere):
+            ledger.open(call(), FREE)
     assert ledger.recover() == recovered
 
 
 @pytest.mark.parametrize("step", ["close", "mark and close"])
 def test_an_owner_that_lives_after_all_still_has_the_last_word(
-    ledger: Ledger, clock: Clock, step: str
+    tmp_path: Path, ledger: Ledger, clock: Clock, step: str
 ) -> None:
-    row = ledger.open(call(0.05), FREE)
-    _owned_by(ledger, row, machine="another")
+    row = sent(ledger, 0.05)
+    _owned_by(tmp_path, row, machine="another")
     clock.now += 3700
     assert ledger.recover() == 1
     assert ledger.spend().total == Sum(0.05, 1)
     if step == "mark and close":
-        ledger.mark(row, True, "dep")
+        ledger.mark_sent(row, "dep")
         assert (ledger.spend().total, ledger.spend().in_flight.calls) == (Sum(0.0, 0), 1)
     ledger.close(row, DELIVERED, cost_usd=0.03)
     assert ledger.spend().total == Sum(0.03, 1)
@@ -245,7 +230,7 @@ def test_an_owner_that_lives_after_all_still_has_the_last_word(
 
 def test_the_same_request_in_another_living_process_is_told(tmp_path: Path) -> None:
     body = """
-        row = ledger.open(call(), Budget())
+        row = sent()
         print("ready", flush=True)
         input()
         ledger.close(row, Outcome.DELIVERED)
@@ -255,25 +240,23 @@ def test_the_same_request_in_another_living_process_is_told(tmp_path: Path) -> N
     process = child(body, tmp_path / "l.sqlite")
     ledger = Ledger(tmp_path / "l.sqlite")
     assert lines_of(process, 1) == ["ready"]
-    assert ledger.running_elsewhere(KEY)
     with pytest.raises(RunningElsewhere):
-        ledger.open(call(), FREE, alone=True)
-    assert ledger.open(call(key="b" * 64), FREE, alone=True)
+        ledger.open(call(), FREE)
+    assert ledger.open(call(key="b" * 64), FREE)
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
     assert lines_of(process, 1) == ["closed"]
-    assert not ledger.running_elsewhere(KEY)
-    assert ledger.open(call(), FREE, alone=True)
-    assert ledger.open(call(), FREE, alone=True), "our own call is not elsewhere"
+    assert ledger.open(call(), FREE)
+    assert ledger.open(call(), FREE), "our own call is not elsewhere"
     kill(process)
-    ledger.dispose()
+    ledger.close_file()
 
 
 def test_the_job_of_a_dead_process_can_be_resumed_and_of_a_living_one_not(tmp_path: Path) -> None:
     body = """
-        ledger.set_job(ledger.open(call(), Budget()), "old job")
-        ledger.set_job(ledger.open(call(), Budget()), "job")
+        ledger.set_job(sent(), "old job")
+        ledger.set_job(sent(), "job")
         print("ready", flush=True)
         input()
     """
@@ -291,7 +274,7 @@ def test_the_job_of_a_dead_process_can_be_resumed_and_of_a_living_one_not(tmp_pa
     assert ledger.recover() == 1, "the older job, unasked for a week; the newer one is ours now"
     ledger.close(job.row, DELIVERED, cost_usd=0.04)
     assert ledger.find_job(KEY) is None
-    ledger.dispose()
+    ledger.close_file()
 
 
 def test_this_process_lives_and_one_that_never_was_does_not() -> None:

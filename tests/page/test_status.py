@@ -85,7 +85,7 @@ def test_no_answer_holds_a_key_an_endpoint_a_deployment_or_a_path(
 def test_a_ledger_that_cannot_be_read_is_a_503_that_names_no_folder(
     ask: Ask, client: Client, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client.ledger.dispose()
+    client.ledger.close_file()
     (folder / "ledger.sqlite").write_bytes(b"this is no database at all" * 100)
     answer = ask("status")
     assert answer.status == 503

@@ -210,11 +210,11 @@ def test_a_ledger_that_breaks_between_row_and_request_lets_nothing_out(
 ):
     requests = batch(2)
 
-    def full(self: Ledger, row: int, out: bool, deployment: str | None = None) -> None:
+    def full(self: Ledger, row: int, deployment: str | None = None) -> None:
         raise StoreError("The ledger can't be written: the disk is full.")
 
     with monkeypatch.context() as failing:
-        failing.setattr(Ledger, "mark", full)
+        failing.setattr(Ledger, "mark_sent", full)
         for found in ask(rig.start(), requests):
             assert isinstance(failure(found), StoreError)
         rig.stop()

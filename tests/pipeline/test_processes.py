@@ -199,6 +199,6 @@ def test_the_ledger_of_two_processes_counts_every_call_once(rig: Rig):
         end(child)
     ledger = Ledger(rig.folder / "ledger.sqlite")
     spend = ledger.spend()
-    ledger.dispose()
+    ledger.close_file()
     assert spend.total.calls == 8
     assert spend.total.usd == pytest.approx(8 * COST)

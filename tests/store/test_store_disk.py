@@ -12,7 +12,6 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from mai_image.mai.disk import files
 from mai_image.mai.errors import StoreError
 from mai_image.mai.store import Store
 from store_helpers import POSIX, key, put, set_aside
@@ -190,7 +189,7 @@ def test_a_process_killed_while_it_keeps_images_leaves_whole_ones_only(tmp_path:
             assert found.image == key(number).encode() * 4000
         half = store.get(key(last + 1))
         assert half is None or half.image == key(last + 1).encode() * 4000
-        store.dispose()
+        store.close_file()
 
 
 def test_temporary_files_of_dead_processes_go_after_an_hour_and_others_stay(store: Store) -> None:
@@ -201,19 +200,3 @@ def test_temporary_files_of_dead_processes_go_after_an_hour_and_others_stay(stor
         os.utime(incoming / name, (time.time() - age,) * 2)
     put(store, 1)
     assert {path.name for path in incoming.iterdir()} == {"young.tmp", "old.txt"}
-
-
-def test_a_durable_write_keeps_the_old_file_when_it_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "settings"
-    files.write_durable(path, b"old")
-    for step in ("fsync", "replace"):
-        with monkeypatch.context() as patch:
-            patch.setattr(os, step, _raiser(errno.ENOSPC))
-            with pytest.raises(OSError, match="space"):
-                files.write_durable(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["settings"]
-    files.write_durable(path, b"new")
-    assert path.read_bytes() == b"new"

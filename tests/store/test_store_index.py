@@ -13,7 +13,17 @@ from pathlib import Path
 
 import pytest
 from mai_image.mai.store import Store
-from store_helpers import SECRET_PROMPT, image, image_of, key, put, set_aside, sidecar_of
+from store_helpers import (
+    SECRET_PROMPT,
+    bytes_on_disk,
+    image,
+    image_of,
+    indexed_bytes,
+    key,
+    put,
+    set_aside,
+    sidecar_of,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +68,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def _bytes_of_one(folder: Path) -> int:
     probe = Store(folder)
     put(probe, 0, image(b"x" * 10_000))
-    return probe._shelf.total()
+    return bytes_on_disk(probe)
 
 
 def _have(store: Store, names: range) -> list[int]:
@@ -78,9 +88,8 @@ def test_the_least_recently_used_go_first_down_to_nine_tenths(
         assert store.get(key(name)) is not None
     put(store, 20, image(b"x" * 10_000))
     assert _have(store, range(21)) == [0, 2, *range(5, 21)]
-    assert store._shelf.total() <= store.limit_bytes * 0.9
-    on_disk = sum(path.stat().st_size for path in store.folder.glob("??/*"))
-    assert store._shelf.total() == on_disk
+    assert indexed_bytes(store) <= store.limit_bytes * 0.9
+    assert indexed_bytes(store) == bytes_on_disk(store)
 
 
 def test_the_newest_image_stays_even_when_it_alone_is_over_the_limit(tmp_path: Path) -> None:
@@ -136,8 +145,8 @@ def test_a_lost_or_damaged_index_is_made_anew_from_the_files(
 ) -> None:
     for name in range(25):
         put(store, name)
-    total = store._shelf.total()
-    store.dispose()
+    total = indexed_bytes(store)
+    store.close_file()
     index = store.folder / "index.sqlite"
     if damage == "lost":
         index.unlink()
@@ -147,7 +156,7 @@ def test_a_lost_or_damaged_index_is_made_anew_from_the_files(
         index.write_bytes(index.read_bytes()[: index.stat().st_size // 2])
     again = Store(store.folder)
     assert len(again.recent(100)) == 25
-    assert again._shelf.total() == total
+    assert indexed_bytes(again) == total
     put(again, 25)
     assert again.get(key(25)) is not None
 
@@ -164,7 +173,7 @@ def test_an_image_is_kept_even_when_the_index_cannot_be(
 
 def test_a_store_that_is_deleted_while_in_use_goes_on_empty(store: Store) -> None:
     put(store, 1)
-    store.dispose()
+    store.close_file()
     for path in sorted(store.folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     assert store.get(key(1)) is None
@@ -216,6 +225,6 @@ def test_two_processes_fill_and_evict_one_store_without_harm(tmp_path: Path) -> 
     images = {path.stem for path in store.folder.glob("??/*.png")}
     assert images == {path.stem for path in store.folder.glob("??/*.json")}
     assert all(store.get(name) is not None for name in images)
-    assert store._shelf.total() == sum(p.stat().st_size for p in store.folder.glob("??/*"))
-    assert store._shelf.total() <= 300_000
+    assert indexed_bytes(store) == bytes_on_disk(store)
+    assert indexed_bytes(store) <= 300_000
     assert set_aside(store) == []

@@ -22,14 +22,14 @@ from mai_image.mai.client import Client
 from mai_image.mai.errors import MaiError
 from mai_image.mai.http import transport
 from mai_image.mai.ledger import ledger
-from mai_image.mai.profiles import Budget
 from mai_image.mai.store import store
+from mai_image.mai.types import Budget
 
 STEPS = (
     "before the row",
     "row written",
-    "before out",
-    "marked out",
+    "before marked sent",
+    "marked sent",
     "sent",
     "answer begins",
     "half an answer",
@@ -69,17 +69,11 @@ def die() -> None:
 def watch(killer: Killer) -> None:
     """Let every step pass by the killer."""
     around(ledger.Ledger, "open", killer, "before the row", "row written")
+    around(ledger.Ledger, "mark_sent", killer, "before marked sent", "marked sent")
     around(ledger.Ledger, "close", killer, "", "closed")
     around(store.Store, "put", killer, "arrived", "kept")
-    mark, write, replace = ledger.Ledger.mark, store.write_temporary, store.replace
+    write, replace = store.write_temporary, store.replace
     trace = transport._Exchange._trace
-
-    def watched_mark(self: Any, row: int, out: bool, deployment: str | None = None) -> None:
-        if out:
-            killer.pass_by("before out")
-        mark(self, row, out, deployment)
-        if out:
-            killer.pass_by("marked out")
 
     def watched_write(folder: Path, data: bytes) -> Path:
         path = write(folder, data)
@@ -100,7 +94,6 @@ def watch(killer: Killer) -> None:
             if event.endswith(end):
                 killer.pass_by(step)
 
-    ledger.Ledger.mark = watched_mark  # type: ignore[method-assign]
     store.write_temporary = watched_write
     store.replace = watched_replace
     transport._Exchange._trace = watched_trace  # type: ignore[method-assign]

@@ -189,7 +189,7 @@ class Rig:
         try:
             found = {request: store.get(self.key(request)) for request in requests}
         finally:
-            store.dispose()
+            store.close_file()
         for request, result in found.items():
             assert result is None or result.image == drawn(request.prompt)
         return [request for request, result in found.items() if result is not None]
@@ -198,7 +198,7 @@ class Rig:
         """The ledger's rows, the oldest first."""
         ledger = Ledger(self.folder / "ledger.sqlite")
         rows = ledger.rows(None)[::-1]
-        ledger.dispose()
+        ledger.close_file()
         return [row for row in rows if outcome in (None, row["outcome"])]
 
     def outcomes(self) -> list[str]:
@@ -209,7 +209,7 @@ class Rig:
         """USD that the ledger counts in all."""
         ledger = Ledger(self.folder / "ledger.sqlite")
         spend = ledger.spend()
-        ledger.dispose()
+        ledger.close_file()
         return spend.total.usd + spend.in_flight.usd
 
     def bills(self, request: Request) -> int:

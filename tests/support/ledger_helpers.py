@@ -1,9 +1,14 @@
-"""What the ledger's tests share: a call to write down, and a clock to turn."""
+"""What the ledger's tests share: calls to write down, a clock to set, processes to kill."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
 from mai_image.mai.ledger import Ledger, NewCall, Outcome
-from mai_image.mai.profiles import Budget
+from mai_image.mai.types import Budget
 
 KEY = "a" * 64
 FREE = Budget()
@@ -21,6 +26,13 @@ def call(
     return NewCall(key, profile, "foundry", model, "generate", estimate)
 
 
+def sent(ledger: Ledger, estimate: float = 0.04, key: str = KEY) -> int:
+    """The row of a call that may be at the service."""
+    row = ledger.open(call(estimate, key=key), FREE)
+    ledger.mark_sent(row)
+    return row
+
+
 class Clock:
     def __init__(self, now: float = NOON) -> None:
         self.now = now
@@ -33,3 +45,39 @@ def only(ledger: Ledger) -> dict[str, object]:
     """The one row that there is."""
     (row,) = ledger.rows()
     return row
+
+
+HEAD = """
+import sys, time
+from pathlib import Path
+from mai_image.mai.errors import BudgetError
+from mai_image.mai.ledger import Ledger, NewCall, Outcome
+from mai_image.mai.types import Budget
+ledger = Ledger(Path(sys.argv[1]))
+def opened(estimate=0.04, key="a" * 64, budget=Budget()):
+    return ledger.open(NewCall(key, "work", "foundry", "m", "generate", estimate), budget)
+def sent(estimate=0.04, key="a" * 64):
+    row = opened(estimate, key)
+    ledger.mark_sent(row)
+    return row
+"""
+
+
+def child(body: str, path: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A process of its own with a ledger; it prints, and waits for a line where it says input()."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HEAD + textwrap.dedent(body), str(path), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def lines_of(process: subprocess.Popen[str], count: int) -> list[str]:
+    assert process.stdout is not None
+    return [process.stdout.readline().strip() for _ in range(count)]
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate(timeout=30)

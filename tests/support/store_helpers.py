@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -52,6 +54,17 @@ def image_of(store: Store, name: str) -> Path:
 
 def sidecar_of(store: Store, name: str) -> Path:
     return store.folder / name[:2] / f"{name}.json"
+
+
+def indexed_bytes(store: Store) -> int:
+    """The bytes of all images, as the index's file holds them."""
+    with contextlib.closing(sqlite3.connect(store.folder / "index.sqlite")) as sql:
+        return int(sql.execute("SELECT bytes FROM facts").fetchone()[0])
+
+
+def bytes_on_disk(store: Store) -> int:
+    """The bytes of all images and sidecars that are there."""
+    return sum(path.stat().st_size for path in store.folder.glob("??/*"))
 
 
 def set_aside(store: Store) -> list[bytes]:
