@@ -172,7 +172,9 @@ class _Service:
 
     def error_for(self, answer: HttpAnswer) -> ServiceError:
         """The error that a refusal stands for."""
-        return (pixazo_refusals if self._pixazo else refusals).error_for(answer)
+        if self._pixazo:
+            return pixazo_refusals.error_for(answer)
+        return refusals.error_for(answer)
 
     def deployments(self) -> list[tuple[str, str]]:
         """(model, deployment) of all that the profile names, else of the default model."""
