@@ -51,12 +51,12 @@ def run_edit(arguments: argparse.Namespace) -> int:
 
 def _add_buying_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--model", default=DEFAULT_MODEL, metavar="NAME", help=DEFAULT_MODEL)
+    add("--model", default=DEFAULT_MODEL, metavar="NAME", help=f"the model ({DEFAULT_MODEL})")
     add("--seed", type=int, default=0, help="a new seed buys a new image (0)")
     add("--count", type=int, default=1, help="images, each paid for (1)")
     add("--profile", default="default", help="a profile's name (default)")
-    add("--auto-aspect-ratio", action="store_true", help="the model picks a shape")
-    add("--web-grounding", action="store_true", help="look things up first")
+    add("--auto-aspect-ratio", action="store_true", help="the model chooses the shape")
+    add("--web-grounding", action="store_true", help="the model looks things up first")
     add("--out", type=Path, default=Path(), metavar="PATH",
         help="a folder, or a file that ends in .png, .jpg, .jpeg or .webp")  # fmt: skip
     add("--json", action="store_true", help="print what came as JSON")

@@ -75,23 +75,24 @@ def add_init_options(parser: argparse.ArgumentParser) -> None:
     """One option for each of the Choices; those of the credential are named by its kind."""
     add = parser.add_argument
     add("--name", default="main", help="the profile's name (main)")
-    add("--service", choices=tuple(SERVICES), help="foundry, or pixazo")
-    add("--endpoint", metavar="URL", help="as the resource's page shows it (Pixazo: its "
-        "gateway)")  # fmt: skip
+    add("--service", choices=tuple(SERVICES), help="who makes the images (foundry)")
+    add("--endpoint", metavar="URL", help="as the resource's page shows it; Pixazo needs none")
     who = parser.add_mutually_exclusive_group().add_argument
     who("--key-env", metavar="NAME", help="the variable that holds the key")
     who("--key-file", metavar="PATH", help="the file that holds the key, alone")
     who("--key-stdin", dest="key", action="store_true", help="read the key from standard input")
-    who("--entra", nargs="?", const="default", choices=tuple(METHODS), help="Entra ID")
+    who("--entra", nargs="?", const="default", choices=tuple(METHODS), help="no key: Entra ID")
     add("--client-id", default="", metavar="ID", help="which identity, where there are several")
     add("--tenant-id", default="", metavar="ID", help="which tenant")
     add("--deployment", action="append", default=[], metavar="[MODEL=]NAME",
-        help="its deployment")  # fmt: skip
+        help="a deployment that isn't named like its model")  # fmt: skip
     add("--tier", type=int, help="Foundry's quota tier, 1 to 6")
     add("--rpm", type=float, metavar="N", help="requests a minute, in place of a tier")
     add("--budget-day", type=float, metavar="USD", help="the most to spend a day")
     add("--budget-month", type=float, metavar="USD", help="the most to spend a month")
-    add("--media-host", action="append", default=[], metavar="HOST", help="of Pixazo's images")
+    add(
+        "--media-host", action="append", default=[], metavar="HOST", help="may have Pixazo's images"
+    )
     add("--force", action="store_true", help="replace a profiles.toml that is there")
 
 

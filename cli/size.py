@@ -14,7 +14,8 @@ from ..mai.validation import model_named
 def add_size_options(parser: argparse.ArgumentParser) -> None:
     """The ratio, the model and the target."""
     parser.add_argument("aspect_ratio", help="such as 16:9")
-    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help=DEFAULT_MODEL)
+    about = f"the model ({DEFAULT_MODEL})"
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help=about)
     parser.add_argument("--target", metavar="WxH", help="the size wanted in the end")
 
 
