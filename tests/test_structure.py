@@ -210,7 +210,7 @@ ALLOWED = {
     "page": {"page", "mai"},
     "nodes": {"nodes", "page", "mai", "emulator"},
     "emulator": {"emulator", "mai"},
-    "cli": {"mai", "emulator"},
+    "cli": {"cli", "mai", "emulator"},
     "__init__": {"nodes"},
 }
 
