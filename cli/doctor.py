@@ -1,29 +1,26 @@
-"""Checks of a profile that buy nothing, one after the other; the first failure says what to do.
+"""`mai-image doctor`: checks a profile step by step; the first failure says what to do.
 
-Foundry is sent a generation without a prompt: the service refuses it (400) after it has looked at
-the key and the deployment, so each of the two shows by another status. Pixazo is asked for the
-status of a job that can't exist, which it answers only to a key that it knows.
+No step buys anything but the last one, which is only done where the user asks for it. Each service
+is sent a harmless request whose refusal shows what is right and what is wrong.
 """
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from enum import IntEnum
+from functools import partial
 from urllib.parse import urlsplit
 
 from ..mai.client import Client
-from ..mai.errors import MaiError
-from ..mai.http import HttpAnswer, HttpRequest, Transport, resolve
-from ..mai.models import BY_NAME, DEFAULT_MODEL
-from ..mai.profiles import Profile
-from ..mai.providers import GENERATIONS, pixazo, pixazo_refusals
-from ..mai.providers.refusals import error_for
+from ..mai.errors import MaiError, ServiceError
+from ..mai.http import HttpAnswer, HttpRequest, resolve
+from ..mai.models import DEFAULT_MODEL
+from ..mai.profiles import EMULATOR, Profile
+from ..mai.providers import GENERATIONS, pixazo, pixazo_refusals, refusals
 from ..mai.types import Generate
-
-NO_JOB = "00000000-0000-0000-0000-000000000000"
-"""The id of no job."""
+from .command import locate_folder, open_client
 
 
 class Step(IntEnum):
@@ -38,138 +35,154 @@ class Step(IntEnum):
     IMAGE = 9
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One step's outcome in words; `ok` False ends the examination."""
-
-    step: Step
-    ok: bool
-    text: str
+EXIT_CODES = "exit codes: 0 all well, " + ", ".join(f"{s.value} {s.name.lower()}" for s in Step)
 
 
-def consult(client: Client, name: str, *, spend: bool = False) -> Iterator[Finding]:
-    """The findings on the profile of that name, up to the first that isn't ok.
-
-    With `spend` the last one buys an image.
-    """
-    try:
-        profile = client.ready(client.profiles.get(name))
-    except MaiError as error:
-        yield Finding(Step.PROFILE, False, str(error))
-        return
-    yield Finding(Step.PROFILE, True, f"{profile.service}, {profile.endpoint}")
-
-    async def steps() -> list[Finding]:
-        return [finding async for finding in examine(profile, client.transport)]
-
-    findings = client.run(steps()).result()
-    yield from findings
-    if spend and all(finding.ok for finding in findings):
-        yield _bought(client, profile)
+def add_doctor_options(parser: argparse.ArgumentParser) -> None:
+    """The profile, and whether to buy an image."""
+    parser.add_argument("--profile", help="only this profile (all configured ones)")
+    parser.add_argument("--spend", action="store_true", help="buy one image as the last step")
 
 
-def _bought(client: Client, profile: Profile) -> Finding:
-    model = pixazo.MODEL if profile.service == "pixazo" else DEFAULT_MODEL
-    request = Generate(model, "a lighthouse at dawn", 768, 768, seed=time.time_ns())
-    try:
-        result = client.submit(request, profile.name).result()
-    except MaiError as error:
-        return Finding(Step.IMAGE, False, str(error))
-    return Finding(Step.IMAGE, True, f"{result.seconds:.0f} s, ${result.cost_usd or 0:.4f}")
+def run_doctor(arguments: argparse.Namespace) -> int:
+    """Print what each step finds; gives the value of the first step that failed, or 0."""
+    folder, reason = locate_folder(arguments)
+    print(f"folder: {folder} ({reason})")
+    with open_client(arguments) as client:
+        for warning in client.profiles.warnings():
+            print(f"  ! {warning}")
+        names = [name for name in client.profiles.names() if name != EMULATOR] or ["default"]
+        if arguments.profile:
+            names = [arguments.profile]
+        codes = [_examine(_Examination(client, name), arguments.spend) for name in names]
+    return next((code for code in codes if code), 0)
 
 
-async def examine(profile: Profile, transport: Transport) -> AsyncIterator[Finding]:
-    """The findings from the credential to the deployments, up to the first that isn't ok."""
-    last = (_gateway,) if profile.service == "pixazo" else (_client, _deployments)
-    for check in (_credential, _name, *last):
-        async for finding in check(profile, transport):
-            yield finding
-            if not finding.ok:
-                return
-
-
-async def _credential(profile: Profile, transport: Transport) -> AsyncIterator[Finding]:
-    try:
-        await profile.credential.headers()
-    except MaiError as error:
-        yield Finding(Step.CREDENTIAL, False, str(error))
-    else:
-        yield Finding(Step.CREDENTIAL, True, profile.credential.describe())
-
-
-async def _name(profile: Profile, transport: Transport) -> AsyncIterator[Finding]:
-    host = urlsplit(profile.endpoint).hostname or ""
-    try:
-        address = await resolve(host)
-    except OSError as error:
-        yield Finding(
-            Step.NAME,
-            False,
-            f"The name {host} can't be resolved ({error}).\nCheck the endpoint's spelling, the "
-            "network, and for a private endpoint its DNS zone. Behind a proxy that resolves names "
-            "itself this step may fail although calls work.",
-        )
-    else:
-        yield Finding(Step.NAME, True, f"{host} is {address}")
-
-
-async def _client(profile: Profile, transport: Transport) -> AsyncIterator[Finding]:
-    """Connection and authentication show in one exchange."""
-    try:
-        answer = await transport.fetch(_empty(profile, {}), profile)
-    except MaiError as error:
-        yield Finding(Step.CONNECTION, False, str(error))
-        return
-    for finding in _answered(profile, answer):
-        yield finding
-
-
-async def _gateway(profile: Profile, transport: Transport) -> AsyncIterator[Finding]:
-    """The same of Pixazo."""
-    try:
-        answer = await transport.fetch(pixazo.ask(profile.endpoint, NO_JOB), profile)
-    except MaiError as error:
-        yield Finding(Step.CONNECTION, False, str(error))
-        return
-    for finding in _answered(profile, answer):
-        yield finding
-
-
-def _answered(profile: Profile, answer: HttpAnswer) -> Iterator[Finding]:
-    """What the status of a harmless request says."""
-    yield Finding(Step.CONNECTION, True, f"{profile.endpoint} answers in {answer.seconds:.1f} s")
-    if answer.status in (401, 402, 403) or answer.status >= 500 or 300 <= answer.status < 400:
-        of_gateway = profile.service == "pixazo"
-        error = pixazo_refusals.error_for(answer) if of_gateway else error_for(answer)
-        text = f"{error.what} {error.hint}\n(HTTP {answer.status})"
-        yield Finding(Step.AUTHENTICATION, False, text)
-    else:
-        yield Finding(Step.AUTHENTICATION, True, "the service accepts the credential")
-
-
-async def _deployments(profile: Profile, transport: Transport) -> AsyncIterator[Finding]:
-    for model, deployment in _named(profile):
+def _examine(examination: _Examination, spend: bool) -> int:
+    print(examination.name)
+    for step, check in examination.steps(spend):
         try:
-            answer = await transport.fetch(_empty(profile, {"model": deployment}), profile)
+            mark, text = "ok    ", check()
         except MaiError as error:
-            yield Finding(Step.DEPLOYMENT, False, str(error))
-            return
+            mark, text = "wrong ", str(error)
+        text = text.replace("\n", "\n      ")
+        print(f"  {mark}{step.name.lower()}: {text}")
+        if mark == "wrong ":
+            return int(step)
+    return 0
+
+
+class _Examination:
+    """The steps on the profile called `name`.
+
+    Each step is a method that says what it found, or raises a MaiError that says what is wrong.
+    """
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.name = name
+        self._client = client
+        self._profile: Profile
+        self._service: _Service
+        self._answer: HttpAnswer
+
+    def steps(self, spend: bool) -> Iterator[tuple[Step, Callable[[], str]]]:
+        """A generator, because later steps depend on the profile that the first one reads."""
+        yield Step.PROFILE, self._read_profile
+        yield Step.CREDENTIAL, self._get_credential
+        yield Step.NAME, self._resolve_name
+        yield Step.CONNECTION, self._connect
+        yield Step.AUTHENTICATION, self._authenticate
+        for model, deployment in self._service.deployments():
+            yield Step.DEPLOYMENT, partial(self._find_deployment, model, deployment)
+        if spend:
+            yield Step.IMAGE, self._buy_image
+
+    def _read_profile(self) -> str:
+        self._profile = self._client.ready(self._client.profiles.get(self.name))
+        self._service = _Service(self._profile)
+        return f"{self._profile.service}, {self._profile.endpoint}"
+
+    def _get_credential(self) -> str:
+        self._client.run(self._profile.credential.headers()).result()
+        return self._profile.credential.describe()
+
+    def _resolve_name(self) -> str:
+        host = urlsplit(self._profile.endpoint).hostname or ""
+        try:
+            return f"{host} is {self._client.run(resolve(host)).result()}"
+        except OSError as error:
+            raise MaiError(
+                f"The name {host} can't be resolved ({error}).",
+                "Check the endpoint's spelling, the network, and for a private endpoint its DNS "
+                "zone. Behind a proxy that resolves names itself this step may fail although calls "
+                "work.",
+            ) from None
+
+    def _connect(self) -> str:
+        self._answer = self._send(self._service.probe(None))
+        return f"{self._profile.endpoint} answers in {self._answer.seconds:.1f} s"
+
+    def _authenticate(self) -> str:
+        """Reads the answer that showed the connection: it also says whether the key is known."""
+        status = self._answer.status
+        if status in (401, 402, 403) or status >= 500 or 300 <= status < 400:
+            error = self._service.error_for(self._answer)
+            # Not the error itself: of a 5xx it says "perhaps billed", and no image was ordered.
+            raise MaiError(f"{error.what} {error.hint}", status=status)
+        return "the service accepts the credential"
+
+    def _find_deployment(self, model: str, deployment: str) -> str:
+        answer = self._send(self._service.probe(deployment))
         if answer.status == 404:
-            yield Finding(Step.DEPLOYMENT, False, f"{deployment} for {model}: {error_for(answer)}")
-            return
-        yield Finding(Step.DEPLOYMENT, True, f"{deployment} is there, for {model}")
+            raise MaiError(f"{deployment} for {model}: {self._service.error_for(answer)}")
+        return f"{deployment} is there, for {model}"
+
+    def _buy_image(self) -> str:
+        prompt = "a lighthouse at dawn"
+        request = Generate(self._service.model, prompt, 768, 768, seed=time.time_ns())
+        result = self._client.submit(request, self._profile.name).result()
+        return f"{result.seconds:.0f} s, ${result.cost_usd or 0:.4f}"
+
+    def _send(self, request: HttpRequest) -> HttpAnswer:
+        return self._client.run(self._client.transport.fetch(request, self._profile)).result()
 
 
-def _named(profile: Profile) -> list[tuple[str, str]]:
-    """(model, deployment) of every deployment that the profile names; else the default model's."""
-    named = [
-        ("any model" if model == "*" else model, deployment)
-        for model, deployments in profile.deployments.items()
-        for deployment in deployments
-    ]
-    default = next(iter(BY_NAME))
-    return named or [(default, name) for name in profile.deployments_for(default)]
+class _Service:
+    """All that differs between the services."""
 
+    NO_JOB = "00000000-0000-0000-0000-000000000000"
+    """The id of no job."""
 
-def _empty(profile: Profile, body: dict[str, object]) -> HttpRequest:
-    return HttpRequest("POST", profile.endpoint + GENERATIONS, json=body)
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._pixazo = profile.service == "pixazo"
+        self.model = pixazo.MODEL if self._pixazo else DEFAULT_MODEL
+
+    def probe(self, deployment: str | None) -> HttpRequest:
+        """A harmless request that buys nothing, to a deployment where one is named.
+
+        Foundry is sent a generation without a prompt: it refuses it (400) after it has looked at
+        the key and the deployment, so each of the two shows by another status. Pixazo is asked for
+        the status of a job that can't exist, which it answers only to a key that it knows.
+        """
+        if self._pixazo:
+            return pixazo.ask(self._profile.endpoint, self.NO_JOB)
+        body = {} if deployment is None else {"model": deployment}
+        return HttpRequest("POST", self._profile.endpoint + GENERATIONS, json=body)
+
+    def error_for(self, answer: HttpAnswer) -> ServiceError:
+        """The error that a refusal stands for."""
+        if self._pixazo:
+            return pixazo_refusals.error_for(answer)
+        return refusals.error_for(answer)
+
+    def deployments(self) -> list[tuple[str, str]]:
+        """(model, deployment) of all that the profile names, else of the default model."""
+        if self._pixazo:
+            return []
+        named = [
+            ("any model" if model == "*" else model, deployment)
+            for model, deployments in self._profile.deployments.items()
+            for deployment in deployments
+        ]
+        return named or [(DEFAULT_MODEL, DEFAULT_MODEL)]

@@ -1,7 +1,8 @@
-"""Images as files of a user: references that are read, and results that are written."""
+"""Images as files of the user: references that are read, and results that are saved."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..mai.errors import ImageError, MaiError, StoreError
@@ -9,8 +10,16 @@ from ..mai.image_formats import inspect
 from ..mai.types import Reference, Request, Result
 from ..mai.validation import model_named
 
+FILE_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+}
+"""The endings by which `--out` names a file, and the image type that each stands for."""
 
-def reference(path: Path, model: str) -> Reference:
+
+def read_reference(path: Path, model: str) -> Reference:
     """The file as it is sent; ImageError for one that can't be read or is too large."""
     try:
         data = path.read_bytes()
@@ -30,15 +39,39 @@ def reference(path: Path, model: str) -> Reference:
     return Reference(data, image.media_type, image.width, image.height)
 
 
-def save(result: Result, out: Path, request: Request, index: int, count: int) -> Path:
-    """Write image number `index` of `count` (from 0) into the folder or as the file `out`.
+@dataclass(frozen=True, slots=True)
+class SavedImage:
+    """A result and the file that holds its image."""
 
-    A file is named model_seed and never overwritten in a folder; one that is named by the user is,
-    with the number appended where there are several. StoreError where it can't be written: the
-    image is kept in the store all the same.
+    path: Path
+    result: Result
+
+    def describe(self) -> str:
+        """For a person: where it is, its size and price, and the notes, a line each."""
+        result = self.result
+        cost = "free, from the store" if result.from_store else f"${result.cost_usd or 0:.4f}"
+        first = f"{self.path}  {result.width} x {result.height}  {cost}"
+        return "\n  ".join([first, *result.notes])
+
+    def facts(self) -> dict[str, object]:
+        """For programs: the path and all of the result but its bytes."""
+        facts = asdict(self.result)
+        del facts["image"]
+        return {"path": str(self.path), **facts}
+
+
+def save_image(result: Result, request: Request, out: Path, number: int, count: int) -> SavedImage:
+    """Save image `number` (from 1) of `count` as the file or into the folder `out`.
+
+    `out` names a file if it has an ending of FILE_TYPES and isn't a folder; several images get
+    their numbers before the ending. That file is replaced if it is there. An image of another type
+    gets its own ending instead, and a note that says so. A name that the user didn't give, such as
+    that one or MODEL_SEED in a folder, never replaces a file.
+
+    StoreError: the file can't be written. The image is kept in the store all the same.
     """
     try:
-        path = _path(result, out, request, index, count)
+        path, notes = _choose_path(result, request, out, number, count)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(result.image)
     except OSError as error:
@@ -46,15 +79,29 @@ def save(result: Result, out: Path, request: Request, index: int, count: int) ->
             f"The image can't be written to {out}: {error.strerror or error}.",
             "It is kept: run the same command with another --out, which costs nothing.",
         ) from None
-    return path
+    return SavedImage(path, replace(result, notes=(*result.notes, *notes)))
 
 
-def _path(result: Result, out: Path, request: Request, index: int, count: int) -> Path:
-    if out.suffix and not out.is_dir():
-        return out if count == 1 else out.with_stem(f"{out.stem}_{index + 1}")
-    extension = ".jpg" if result.media_type == "image/jpeg" else ".png"
-    path, number = out / f"{request.model}_{request.seed}{extension}", 1
-    while path.exists():
-        path = out / f"{request.model}_{request.seed}_{number}{extension}"
+def _choose_path(
+    result: Result, request: Request, out: Path, number: int, count: int
+) -> tuple[Path, list[str]]:
+    """The file to write, and what is to be said about its name."""
+    ending = ".jpg" if result.media_type == "image/jpeg" else ".png"
+    named_type = FILE_TYPES.get(out.suffix.lower())
+    if named_type is None or out.is_dir():
+        return _unused(out / f"{request.model}_{request.seed}{ending}"), []
+    named = out if count == 1 else out.with_stem(f"{out.stem}_{number}")
+    if named_type == result.media_type:
+        return named, []
+    path = _unused(named.with_suffix(ending))
+    sent = result.media_type.removeprefix("image/").upper()
+    return path, [f"the service sent a {sent}: saved as {path.name}, not as {named.name}"]
+
+
+def _unused(path: Path) -> Path:
+    """The path, or the first of path_1, path_2 and so on that isn't there yet."""
+    free, number = path, 0
+    while free.exists():
         number += 1
-    return path
+        free = path.with_stem(f"{path.stem}_{number}")
+    return free

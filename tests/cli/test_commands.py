@@ -7,14 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 from mai_image import emulator
-from mai_image.cli import commands as cli
-from mai_image.cli import init as setup
-from mai_image.cli.doctor import Step
+from mai_image.cli import main
 from mai_image.emulator.server import Emulator
 from mai_image.mai.client import Client
 from scripted_server import png
@@ -62,8 +59,7 @@ def folder(tmp_path: Path, client: Emulator) -> Path:
 def run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in an empty folder of its own, on the data folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "Service", partial(Client, poll=0.02))
-    return lambda *words: cli.main(["--folder", str(folder), *words])
+    return lambda *words: main(["--folder", str(folder), *words], poll_seconds=0.02)
 
 
 def test_generate_writes_images_and_says_what_they_cost(run, tmp_path, capsys) -> None:
@@ -94,6 +90,52 @@ def test_several_images_in_one_named_file_get_numbers(run, tmp_path) -> None:
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["fox_1.png", "fox_2.png"]
 
 
+def test_a_name_with_a_dot_is_a_folder_unless_it_ends_like_an_image(run, tmp_path) -> None:
+    assert run("generate", "a red fox", "--count", "2", "--out", "run.2026") == 0
+    names = sorted(path.name for path in (tmp_path / "run.2026").iterdir())
+    assert names == ["MAI-Image-2.6_0.png", "MAI-Image-2.6_1.png"]
+
+
+def test_a_folder_is_a_folder_whatever_its_name(run, tmp_path) -> None:
+    (tmp_path / "fox.png").mkdir()
+    assert run("generate", "a red fox", "--out", "fox.png") == 0
+    assert (tmp_path / "fox.png" / "MAI-Image-2.6_0.png").is_file()
+
+
+def test_a_file_that_the_user_names_is_replaced(run, tmp_path) -> None:
+    (tmp_path / "fox.PNG").write_text("an old file")
+    assert run("generate", "a red fox", "--out", "fox.PNG") == 0
+    assert (tmp_path / "fox.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["fox.jpg", "fox.jpeg", "fox.webp"])
+def test_an_image_of_another_type_gets_its_own_ending_and_says_so(
+    run, tmp_path, capsys, name
+) -> None:
+    assert run("generate", "a red fox", "--out", name) == 0
+    assert f"saved as fox.png, not as {name}" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.glob("fox*")] == ["fox.png"]
+    assert (tmp_path / "fox.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_jpeg_is_not_saved_as_a_png_and_replaces_no_other_file(run, client, tmp_path, capsys):
+    client.fault("answer=jpeg")
+    (tmp_path / "fox.jpg").write_text("another image")
+    assert run("generate", "a red fox", "--out", "fox.png", "--json") == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert facts["path"] == "fox_1.jpg"
+    assert facts["notes"] == ["the service sent a JPEG: saved as fox_1.jpg, not as fox.png"]
+    assert (tmp_path / "fox_1.jpg").read_bytes().startswith(b"\xff\xd8")
+    assert (tmp_path / "fox.jpg").read_text() == "another image"
+    assert not (tmp_path / "fox.png").exists()
+
+
+def test_several_images_of_another_type_keep_their_numbers(run, tmp_path, capsys) -> None:
+    assert run("generate", "a red fox", "--count", "2", "--out", "fox.jpg") == 0
+    assert sorted(path.name for path in tmp_path.glob("fox*")) == ["fox_1.png", "fox_2.png"]
+    assert "saved as fox_2.png, not as fox_2.jpg" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -120,12 +162,12 @@ def test_bad_input_is_a_sentence_and_code_2_and_sends_nothing(
 
 @pytest.mark.parametrize("words", [[], ["paint"], ["generate"], ["generate", "a", "--seed", "x"]])
 def test_bad_usage_is_code_2_too(words, capsys) -> None:
-    assert cli.main(words) == 2
+    assert main(words) == 2
     assert "usage:" in capsys.readouterr().err
 
 
 def test_help_is_code_0(capsys) -> None:
-    assert cli.main(["--help"]) == 0
+    assert main(["--help"]) == 0
     assert "doctor" in capsys.readouterr().out
 
 
@@ -192,6 +234,12 @@ def test_spend_shows_the_sums_and_exports_every_call(run, tmp_path, capsys) -> N
     assert run("spend", "--csv", "none/calls.csv") == 1
 
 
+EXIT_CODES = {
+    "profile": 3, "credential": 4, "name": 5, "connection": 6, "authentication": 7, "deployment": 8,
+}  # fmt: skip
+"""Doctor's, by the step that failed."""
+
+
 def doctor_lines(run: Run, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     code = run("doctor", *words)
     return code, capsys.readouterr().out
@@ -218,17 +266,17 @@ def test_doctor_buys_one_image_where_it_is_told_to(run, client, capsys) -> None:
     ("change", "profile", "step"),
     [
         (lambda text: text.replace('value = "emulator"', 'value = "bad"'), "work",
-         Step.AUTHENTICATION),
+         "authentication"),
         (lambda text: text.replace('value = "emulator"', 'value = "bad"'), "pix",
-         Step.AUTHENTICATION),
+         "authentication"),
         (lambda text: text.replace('kind = "key", value', 'kind = "key_env", name'), "pix",
-         Step.CREDENTIAL),
-        (lambda text: text.replace("endpoint =", "endpiont ="), "work", Step.PROFILE),
-        (lambda text: text, "none", Step.PROFILE),
-        (lambda text: text + "[[[", "work", Step.PROFILE),
+         "credential"),
+        (lambda text: text.replace("endpoint =", "endpiont ="), "work", "profile"),
+        (lambda text: text, "none", "profile"),
+        (lambda text: text + "[[[", "work", "profile"),
         (lambda text: text.replace("[profiles.work]",
                                    '[profiles.work]\ndeployments = "absent"'), "work",
-         Step.DEPLOYMENT),
+         "deployment"),
     ],
 )  # fmt: skip
 def test_doctors_code_names_the_first_step_that_is_wrong(
@@ -237,17 +285,16 @@ def test_doctors_code_names_the_first_step_that_is_wrong(
     path = folder / "profiles.toml"
     path.write_text(change(path.read_text("utf-8")), encoding="utf-8")
     code, said = doctor_lines(run, capsys, "--profile", profile)
-    assert code == int(step)
-    assert f"wrong {step.name.lower()}: " in said
+    assert code == EXIT_CODES[step]
+    assert f"wrong {step}: " in said
 
 
-def test_doctor_names_a_service_that_doesnt_listen(run, folder, monkeypatch, capsys) -> None:
-    monkeypatch.setattr("mai_image.mai.http.transport.backoff", lambda attempt: 0.0)
+def test_doctor_names_a_service_that_doesnt_listen(run, folder, capsys) -> None:
     text = PROFILES.format(url="http://127.0.0.1:9", key="x")
     (folder / "profiles.toml").write_text(text, encoding="utf-8")
     for profile in ("work", "pix"):
         code, said = doctor_lines(run, capsys, "--profile", profile)
-        assert code == int(Step.CONNECTION)
+        assert code == EXIT_CODES["connection"]
         assert "perhaps billed" not in said
 
 
@@ -257,7 +304,7 @@ def test_doctor_without_a_profile_says_how_to_make_one(run, folder, monkeypatch,
             monkeypatch.delenv(name)
     (folder / "profiles.toml").unlink()
     code, said = doctor_lines(run, capsys)
-    assert code == int(Step.PROFILE)
+    assert code == EXIT_CODES["profile"]
     assert "mai-image init" in said
 
 
@@ -284,7 +331,7 @@ def test_init_writes_a_file_that_doctor_likes(run, folder, client, monkeypatch, 
     monkeypatch.setenv("TEST_MAI_KEY", "emulator")
     assert run(*INIT, client.url, "--key-env", "TEST_MAI_KEY", "--rpm", "60") == 0
     said = capsys.readouterr().out
-    assert said.rstrip().endswith(setup.NEXT)
+    assert "Next: `mai-image doctor`" in said.splitlines()[-1]
     assert run("doctor") == 0
     if os.name != "nt":
         assert (folder / "profiles.toml").stat().st_mode & 0o777 == 0o600
@@ -296,6 +343,16 @@ def test_init_for_pixazo_needs_no_endpoint(run, folder) -> None:
     text = (folder / "profiles.toml").read_text("utf-8")
     assert 'endpoint = "https://gateway.pixazo.ai"' in text
     assert 'media_hosts = ["m.example.com"]' in text
+
+
+def test_each_setting_that_init_writes_is_below_its_own_comment(run, folder) -> None:
+    words = ["--service", "pixazo", "--key-env", "PIXAZO_API_KEY", "--media-host", "m.example.com"]
+    assert run("init", "--force", *words, "--rpm", "12") == 0
+    lines = (folder / "profiles.toml").read_text("utf-8").splitlines()
+    above = dict(zip(lines[1:], lines[:-1], strict=True))
+    assert "Requests a minute" in above["requests_a_minute = 12"]
+    assert "images are fetched" in above['media_hosts = ["m.example.com"]']
+    assert "Who calls" in above['credential = { kind = "key_env", name = "PIXAZO_API_KEY" }']
 
 
 def test_init_replaces_no_file_without_force(run, folder, capsys) -> None:
@@ -346,7 +403,7 @@ def test_init_refuses_what_cant_be_and_leaves_the_file(
 
 
 def test_the_folder_can_be_said_after_the_command_too(folder, capsys) -> None:
-    assert cli.main(["spend", "--folder", str(folder)]) == 0
+    assert main(["spend", "--folder", str(folder)]) == 0
 
 
 def test_doctor_uses_the_comfyui_that_the_environment_names(tmp_path, monkeypatch, capsys) -> None:
@@ -356,11 +413,11 @@ def test_doctor_uses_the_comfyui_that_the_environment_names(tmp_path, monkeypatc
     data.mkdir(parents=True)
     (data / "profiles.toml").write_text("[[[", encoding="utf-8")
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
-    assert cli.main(["doctor"]) == int(Step.PROFILE)
+    assert main(["doctor"]) == EXIT_CODES["profile"]
     said = capsys.readouterr().out
     assert said.splitlines()[0] == (f"folder: {data} (of the ComfyUI that COMFYUI_PATH names)")
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path / "none"))
-    assert cli.main(["doctor"]) == 1
+    assert main(["doctor"]) == 1
     assert "no ComfyUI" in capsys.readouterr().err
 
 

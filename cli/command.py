@@ -1,0 +1,54 @@
+"""What all commands share: the exit codes, the folder of the data, and the client that works on it.
+
+`arguments` is what argparse made of the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..mai.client import Client
+from ..mai.profiles import Profiles, usual_folder
+
+EXIT_FAILED = 1
+EXIT_INPUT = 2
+EXIT_CANCELLED = 130
+
+PACK = (Path(__file__).parent.parent.absolute(), Path(__file__).resolve().parent.parent)
+"""Where this pack lies, as it was found and as it is: a clone may be linked into custom_nodes."""
+
+
+def locate_folder(arguments: argparse.Namespace) -> tuple[Path, str]:
+    """The folder of profiles.toml, store and ledger, and why it is this one.
+
+    ProfileError: the environment names a ComfyUI that isn't there.
+    """
+    if arguments.folder is not None:
+        return arguments.folder.expanduser().absolute(), "as --folder says"
+    return usual_folder(PACK)
+
+
+@contextmanager
+def open_client(arguments: argparse.Namespace) -> Iterator[Client]:
+    """A client that works on the folder; it is closed at the end."""
+    folder, _ = locate_folder(arguments)
+    client = Client(
+        folder,
+        Profiles(folder, interactive=True),
+        launch_emulator=_launch_emulator,
+        poll=arguments.poll_seconds,
+    )
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _launch_emulator() -> str:
+    # Imported here because it needs aiohttp and Pillow.
+    from ..emulator import start
+
+    return start().url

@@ -1,0 +1,82 @@
+"""From the words of a command line to one command, and from its errors to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..mai.errors import InputError, MaiError
+from ..mai.jobs import POLL
+from .command import EXIT_CANCELLED, EXIT_FAILED, EXIT_INPUT
+from .doctor import EXIT_CODES, add_doctor_options, run_doctor
+from .generate_and_edit import add_edit_options, add_generate_options, run_edit, run_generate
+from .init import add_init_options, run_init
+from .size import add_size_options, run_size
+from .spend import add_spend_options, run_spend
+
+
+def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> int:
+    """Run one command; the exit code is 0, 1 (failed), 2 (bad input), or doctor's own.
+
+    `argv` are the words after the program's name, by default those of this process.
+    `poll_seconds` pass between two polls of a gateway's job.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["emulator"]:
+        from ..emulator import main as run_emulator
+
+        return run_emulator(words[1:])
+    try:
+        arguments = _parser().parse_args(words)
+        arguments.poll_seconds = poll_seconds
+        logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING)
+        return int(arguments.run(arguments))
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else EXIT_FAILED
+    except (MaiError, OSError) as error:
+        print(f"mai-image: {error}", file=sys.stderr)
+        return EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILED
+    except (KeyboardInterrupt, EOFError):
+        print(
+            "mai-image: cancelled; images of requests that were already sent are kept in the "
+            "store when they arrive",
+            file=sys.stderr,
+        )
+        return EXIT_CANCELLED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mai-image",
+        description="Microsoft's hosted MAI image models from a shell, with your own account.",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log what happens, without secrets")
+    _add_folder_option(parser, None)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(
+        name: str, about: str, run: Callable[[argparse.Namespace], int], epilog: str = ""
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=about, description=about, epilog=epilog)
+        command.set_defaults(run=run)
+        _add_folder_option(command, argparse.SUPPRESS)
+        return command
+
+    add_generate_options(add("generate", "make images from text", run_generate))
+    add_edit_options(add("edit", "change an image, with references", run_edit))
+    add_size_options(add("size", "the best size for an aspect ratio", run_size))
+    add_spend_options(add("spend", "what was spent, and what is perhaps billed", run_spend))
+    about = "write a first profiles.toml; asks where no option says it"
+    add_init_options(add("init", about, run_init))
+    about = "find the first thing that is wrong with a profile, without buying an image"
+    add_doctor_options(add("doctor", about, run_doctor, EXIT_CODES))
+    commands.add_parser("emulator", help="run a MAI service on this machine, free, for building")
+    return parser
+
+
+def _add_folder_option(parser: argparse.ArgumentParser, default: object) -> None:
+    about = "where profiles.toml, store and ledger lie (the ComfyUI's around this pack, or yours)"
+    parser.add_argument("--folder", type=Path, default=default, metavar="PATH", help=about)

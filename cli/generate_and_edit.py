@@ -1,0 +1,111 @@
+"""`mai-image generate` and `mai-image edit`: the commands that buy images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..mai.errors import InputError, MaiError
+from ..mai.models import DEFAULT_MODEL
+from ..mai.types import Edit, Generate, Progress, Request
+from .command import EXIT_FAILED, EXIT_INPUT, open_client
+from .image_files import read_reference, save_image
+from .size import parse_size
+
+
+def add_generate_options(parser: argparse.ArgumentParser) -> None:
+    """The prompt, the size, and what every purchase takes."""
+    parser.add_argument("prompt")
+    parser.add_argument("--size", default="1024x1024", metavar="WxH", help="pixels (1024x1024)")
+    _add_buying_options(parser)
+
+
+def run_generate(arguments: argparse.Namespace) -> int:
+    """Buy images from text."""
+    size = parse_size(arguments.size)
+    return _buy(
+        [Generate(width=size.width, height=size.height, **each) for each in _shared(arguments)],
+        arguments,
+    )
+
+
+def add_edit_options(parser: argparse.ArgumentParser) -> None:
+    """The prompt, the files, the size, and what every purchase takes."""
+    parser.add_argument("prompt")
+    parser.add_argument("images", nargs="+", type=Path, help="PNG or JPEG; the first is edited")
+    parser.add_argument("--size", metavar="WxH", help="ask for this size (not every model can)")
+    _add_buying_options(parser)
+
+
+def run_edit(arguments: argparse.Namespace) -> int:
+    """Buy edits of the files."""
+    size = parse_size(arguments.size) if arguments.size else None
+    images = tuple(read_reference(path, arguments.model) for path in arguments.images)
+    return _buy([Edit(images=images, size=size, **each) for each in _shared(arguments)], arguments)
+
+
+def _add_buying_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", default=DEFAULT_MODEL, metavar="NAME", help=f"the model ({DEFAULT_MODEL})")
+    add("--seed", type=int, default=0, help="a new seed buys a new image (0)")
+    add("--count", type=int, default=1, help="images, each paid for (1)")
+    add("--profile", default="default", help="a profile's name (default)")
+    add("--auto-aspect-ratio", action="store_true", help="the model chooses the shape")
+    add("--web-grounding", action="store_true", help="the model looks things up first")
+    add("--out", type=Path, default=Path(), metavar="PATH",
+        help="a folder, or a file that ends in .png, .jpg, .jpeg or .webp")  # fmt: skip
+    add("--json", action="store_true", help="print what came as JSON")
+
+
+def _shared(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The fields that Generate and Edit share, once for each image; image i has seed + i."""
+    if arguments.count < 1:
+        raise InputError("--count must be at least 1.", "Ask for one image or more.")
+    return [
+        {
+            "model": arguments.model,
+            "prompt": arguments.prompt,
+            "seed": arguments.seed + i,
+            "auto_aspect_ratio": arguments.auto_aspect_ratio,
+            "web_grounding": arguments.web_grounding,
+        }
+        for i in range(arguments.count)
+    ]
+
+
+def _buy(requests: Sequence[Request], arguments: argparse.Namespace) -> int:
+    """Run all requests side by side; images that came are saved even if others failed."""
+    failures: list[MaiError] = []
+    facts: list[dict[str, object]] = []
+    listener = _show_progress if sys.stderr.isatty() else None
+    with open_client(arguments) as client:
+        futures = [client.submit(request, arguments.profile, listener) for request in requests]
+        for number, (request, future) in enumerate(zip(requests, futures, strict=True), start=1):
+            try:
+                saved = save_image(future.result(), request, arguments.out, number, len(requests))
+            except MaiError as error:
+                failures.append(error)
+                print(f"mai-image: image {number}: {error}", file=sys.stderr)
+                continue
+            facts.append(saved.facts())
+            if not arguments.json:
+                print(saved.describe())
+    if arguments.json:
+        print(json.dumps(facts, indent=1))
+    if failures and facts:
+        print("What came is kept: run it again to fetch only the rest.", file=sys.stderr)
+    if not failures:
+        return 0
+    bad_input = all(isinstance(error, InputError) for error in failures)
+    return EXIT_INPUT if bad_input else EXIT_FAILED
+
+
+def _show_progress(progress: Progress) -> None:
+    wait = f" {max(0.0, progress.until - time.monotonic()):.0f} s" if progress.until else ""
+    reason = f", {progress.reason}" if progress.reason else ""
+    print(f"{progress.phase}{wait}{reason}", file=sys.stderr)
