@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..mai.auth import KeyCredential, Secret, clean, harmless
+from ..mai.auth import KeyCredential, Secret, quote_unless_key, strip_key
 from ..mai.errors import InputError, ProfileError
 from ..mai.profiles import FILE_NAME, KEY_KINDS, Reader, write_private
 from ..mai.profiles import endpoints as hosts
@@ -107,7 +107,7 @@ def _where(kind: str, options: Mapping[str, Any], read_key: Callable[[], Secret]
         return Secret(options["key_env"])
     if kind == "key_file":
         return Secret(key_file(options["key_file"]))
-    return clean(read_key()) if kind == "key" else Secret("")
+    return strip_key(read_key()) if kind == "key" else Secret("")
 
 
 def check_free(folder: Path, *, force: bool) -> None:
@@ -139,7 +139,7 @@ def write(folder: Path, text: str, *, force: bool = False) -> Path:
 
 def variable_problem(name: str) -> str | None:
     """Why a text can't be the name of a key's variable, as a sentence, or None."""
-    if not name.isidentifier() or not name.isascii() or harmless(name) != repr(name):
+    if not name.isidentifier() or not name.isascii() or quote_unless_key(name) != repr(name):
         return (
             "Give the NAME of an environment variable, such as AZURE_API_KEY: letters, digits and "
             "underscores. The key itself goes elsewhere."

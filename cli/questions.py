@@ -83,8 +83,10 @@ class Interview:
 
     def _sign_in(self) -> tuple[str, str, str]:
         """Method, client id and tenant id, the ids empty where they aren't needed."""
-        method = self._choose("How?", [(name, about[0]) for name, about in METHODS.items()])
-        ids = {name: self._line(f"{name} (Enter: none): ") for name in sorted(METHODS[method][1])}
+        method = self._choose("How?", [(name, about.class_name) for name, about in METHODS.items()])
+        ids = {
+            name: self._line(f"{name} (Enter: none): ") for name in sorted(METHODS[method].settings)
+        }
         return method, ids.get("client_id", ""), ids.get("tenant_id", "")
 
     def _choose(self, question: str, options: Sequence[tuple[str, str]]) -> str:

@@ -33,7 +33,7 @@ from ..profiles import endpoints as hosts
 from ..retry import LONGEST_PAUSE, MAX_REFUSALS, MAX_REPEATS, Caller, backoff, may_repeat
 from . import bodies
 from .messages import HttpAnswer, HttpRequest, retry_after
-from .redaction import Redactor, kept_out_of_logs
+from .redaction import Redactor, redacted_logs
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class _Exchange:
     ) -> None:
         self._client = client
         self._profile = profile
-        self._echoes = Redactor(value.split()[-1] for value in headers.values() if value.split())
+        self._redactor = Redactor(headers.values())
         self._sent = False
         self._request = self._build(request)
         self._request.headers.update(headers)
@@ -206,7 +206,7 @@ class _Exchange:
         httpx and h11, which hold the request's headers and what the server said.
         """
         started = time.monotonic()
-        with kept_out_of_logs(self._echoes):
+        with redacted_logs(self._redactor):
             try:
                 response = await self._client.send(self._request, stream=True)
                 self._sent = True
@@ -229,9 +229,9 @@ class _Exchange:
 
     def _answer(self, response: httpx.Response, body: bytes, seconds: float) -> HttpAnswer:
         """What came, without the profile's secrets should the server echo them."""
-        status, clean = response.status_code, self._echoes.out_of
+        status, clean = response.status_code, self._redactor.text
         headers = {clean(name.lower()): clean(value) for name, value in response.headers.items()}
-        body = self._echoes.out_of_body(body, image=status == 200)
+        body = self._redactor.body(body)
         return HttpAnswer(status, headers, body, seconds)
 
     def _lost(self, error: Exception) -> Exception:
@@ -244,7 +244,7 @@ class _Exchange:
         )
 
     def _reason(self, error: BaseException) -> str:
-        return self._echoes.out_of(str(error).strip())[:200] or type(error).__name__
+        return self._redactor.text(str(error).strip())[:200] or type(error).__name__
 
     def too_slow(self) -> ServiceError:
         """The error for a call that passed its time."""
