@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..mai.auth import METHODS, KeyCredential, Secret, clean, harmless
+from ..mai.auth import METHODS, KeyCredential, Secret, quote_unless_key, strip_key
 from ..mai.errors import InputError, ProfileError
 from ..mai.profiles import FILE_NAME, KEY_KINDS, MAX_TIER, Reader, write_private
 from ..mai.profiles import endpoints as hosts
@@ -215,13 +215,13 @@ def _parse_endpoint(text: str, service: str) -> str:
 def _parse_key_source(kind: str, text: str) -> Secret:
     """What profiles.toml says of the key; InputError for what can't be a variable's name."""
     if kind == "key":
-        return clean(Secret(text))
+        return strip_key(Secret(text))
     if kind == "key_file":
         # The profile must find the file wherever this command was run.
         return Secret(str(Path(text).expanduser().absolute()))
     if kind == "entra":
         return Secret("")
-    if not text.isidentifier() or not text.isascii() or harmless(text) != repr(text):
+    if not text.isidentifier() or not text.isascii() or quote_unless_key(text) != repr(text):
         raise InputError(
             "This isn't a variable's name.",
             "Give the NAME of an environment variable, such as AZURE_API_KEY: letters, digits and "

@@ -1,28 +1,29 @@
-"""TODO."""
+"""Who calls the service: a key or Entra ID, as the headers of one request.
+
+A `Credential` gives these headers. `KeyCredential` reads its key anew for every call;
+`EntraCredential` shares one token of azure-identity, signed in by one of `METHODS`. `Secret`,
+`Sealed` and `Headers` hold what must not be shown, and `redacted_loggers` keeps it out of logs.
+"""
 
 from __future__ import annotations
 
-from .entra import HINTS, METHODS, SCOPE, Build, Entra, azure_identity
+from .entra import METHODS, SCOPE, Build, Entra, EntraCredential, azure_identity
 from .keys import (
     AZURE_HEADER,
     GATEWAY_HEADER,
     Credential,
-    Headers,
     KeyCredential,
-    Sealed,
-    Secret,
-    clean,
-    from_file,
-    from_variable,
-    harmless,
     header_problem,
+    key_from_file,
+    key_from_variable,
+    quote_unless_key,
+    strip_key,
 )
-from .tokens import EntraCredential
+from .secrets import Headers, Sealed, Secret, redacted_loggers
 
 __all__ = [
     "AZURE_HEADER",
     "GATEWAY_HEADER",
-    "HINTS",
     "METHODS",
     "SCOPE",
     "Build",
@@ -34,9 +35,10 @@ __all__ = [
     "Sealed",
     "Secret",
     "azure_identity",
-    "clean",
-    "from_file",
-    "from_variable",
-    "harmless",
     "header_problem",
+    "key_from_file",
+    "key_from_variable",
+    "quote_unless_key",
+    "redacted_loggers",
+    "strip_key",
 ]

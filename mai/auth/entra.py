@@ -1,18 +1,40 @@
-"""Entra ID's ways to sign in, and what azure-identity is told and says.
+"""Entra ID: its ways to sign in, and tokens that all calls share.
 
-azure-identity is imported when the first token is asked for: it costs up to 0.6 s.
+azure-identity signs in, refreshes and keeps tokens. What it leaves to its user is done here:
+
+- It blocks, up to 24 s where no credential is to be had, and so it runs in a thread and every wait
+  is bounded.
+- It has no lock, and the Azure CLI's credential keeps no token: a batch of 16 would start `az` 16
+  times. Here one request at a time is shared by all who wait, and a failure is remembered.
+- It gives the token that it keeps, even after a 401. Of what it offers against that, `claims` is
+  refused by the Azure CLI's credential and ignored by older managed identities, and `enable_cae`
+  is a second cache; only a new credential object brings another token by every method.
+
+It is imported when the first token is needed: that takes up to 0.6 s.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from ..errors import CredentialError
+from .secrets import Redact, Sealed, redacted_loggers
+
+logger = logging.getLogger(__name__)
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
 """The audience of Azure AI services (Microsoft's documentation of the MAI API)."""
+
+WAIT = 30.0
+"""Seconds for a token: the default chain was measured to need 24 s to fail."""
 
 DEVICE_WAIT = 900.0
 """Seconds for a person to type a device code; Entra's codes are good for 15 minutes."""
@@ -21,31 +43,68 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 20
 """For azure-identity's own connections, whose default of 300 s outlasts every wait for a token."""
 
-METHODS: dict[str, tuple[str, frozenset[str]]] = {
-    "default": ("DefaultAzureCredential", frozenset({"client_id"})),
-    "environment": ("EnvironmentCredential", frozenset()),
-    "managed_identity": ("ManagedIdentityCredential", frozenset({"client_id"})),
-    "azure_cli": ("AzureCliCredential", frozenset({"tenant_id"})),
-    "device_code": ("DeviceCodeCredential", frozenset({"client_id", "tenant_id"})),
-}
-"""Each method's class in azure-identity, and which settings it takes."""
+MARGIN = 300.0
+"""Seconds before its end at which a token is renewed: azure-identity's own margin, and the time
+that a call lasts at most by default."""
 
-HINTS = {
-    "default": "Run `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, "
-    "or give the machine a managed identity, or use a key instead.",
-    "environment": "Set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or "
-    "AZURE_CLIENT_CERTIFICATE_PATH) where ComfyUI is started, and check that they belong together.",
-    "managed_identity": "Check that this machine has a managed identity, and that client_id names "
-    "it if it is a user-assigned one.",
-    "azure_cli": "Run `az login` (with --tenant if the resource is in another tenant) as the user "
-    "that runs ComfyUI.",
-    "device_code": "Run the command again and type the code into the page within 15 minutes.",
+MARGIN_WAIT = 5.0
+"""Seconds for a new token within that margin; after that the old one is used, so that an endpoint
+which hangs fails no call before the token has really ended."""
+
+REMEMBER = 15.0
+"""Seconds for which a failure is given to everyone who asks, instead of trying again."""
+
+RENEW_PAUSE = 10.0
+"""Seconds after a renewal in which another 401 brings no further one: a batch of 16 whose token was
+refused comes back with sixteen 401s."""
+
+
+class SignInMethod(NamedTuple):
+    """A credential of azure-identity: its class, the settings that it takes, help if it fails."""
+
+    class_name: str
+    settings: frozenset[str]
+    hint: str
+
+
+METHODS = {
+    "default": SignInMethod(
+        "DefaultAzureCredential",
+        frozenset({"client_id"}),
+        "Run `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, "
+        "or give the machine a managed identity, or use a key instead.",
+    ),
+    "environment": SignInMethod(
+        "EnvironmentCredential",
+        frozenset(),
+        "Set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or "
+        "AZURE_CLIENT_CERTIFICATE_PATH) where ComfyUI is started, and check that they belong "
+        "together.",
+    ),
+    "managed_identity": SignInMethod(
+        "ManagedIdentityCredential",
+        frozenset({"client_id"}),
+        "Check that this machine has a managed identity, and that client_id names it if it is a "
+        "user-assigned one.",
+    ),
+    "azure_cli": SignInMethod(
+        "AzureCliCredential",
+        frozenset({"tenant_id"}),
+        "Run `az login` (with --tenant if the resource is in another tenant) as the user that runs "
+        "ComfyUI.",
+    ),
+    "device_code": SignInMethod(
+        "DeviceCodeCredential",
+        frozenset({"client_id", "tenant_id"}),
+        "Run the command again and type the code into the page within 15 minutes.",
+    ),
 }
+"""Every method by its name in profiles.toml."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entra:
-    """How to sign in. `discovery` False: the authority is not to be looked up at Microsoft."""
+    """How to sign in. `discovery` False: Microsoft is not asked whether it knows the authority."""
 
     method: str = "default"
     client_id: str | None = None
@@ -53,9 +112,9 @@ class Entra:
     discovery: bool = True
 
     @property
-    def tried(self) -> str:
-        """The class of azure-identity that this is."""
-        return METHODS[self.method][0]
+    def class_name(self) -> str:
+        """The class of azure-identity that signs in by this method."""
+        return METHODS[self.method].class_name
 
 
 class TokenProvider(Protocol):
@@ -68,62 +127,14 @@ class TokenProvider(Protocol):
 Build = Callable[[Entra], TokenProvider]
 """Makes what gives the tokens: azure-identity's credential, or a test's."""
 
-Redact = Callable[[str], str]
-"""Takes known secrets out of a text."""
 
-
-def explain(error: Exception, entra: Entra, redact: Redact) -> str:
-    """azure-identity's text cut down to a line for each credential that it tried."""
-    text = redact(str(error))
-    tried = re.findall(r"^\s*(\w+Credential): *(.*)$", text, re.MULTILINE)
-    if tried:
-        lines = [f"{name}: {_sentence(why)}" for name, why in tried[:12]]
-        return "tried, without success:\n" + "\n".join(lines)
-    return f"{entra.tried}: {_sentence(text) or type(error).__name__}"
-
-
-def _sentence(text: str) -> str:
-    """The first sentence of a text, printable, 200 characters at most."""
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    line = "".join(letter if letter.isprintable() else "?" for letter in line)
-    found = re.match(r".{15,199}?[.!](?=\s|$)", line)
-    return found[0] if found else line[:200]
-
-
-def names(provider: TokenProvider | None, entra: Entra) -> str:
-    """The credentials of a chain, or the one that there is."""
-    chain = getattr(provider, "credentials", None)
-    if not isinstance(chain, (tuple, list)):
-        return entra.tried
-    parts = [getattr(one, "_credential_name", None) or type(one).__name__ for one in chain]
-    return f"{entra.tried} ({', '.join(parts)})"
-
-
-class _Redactor(logging.Filter):
-    """Takes secrets out of azure-identity's records: it logs what a token endpoint answered."""
-
-    def __init__(self, redact: Redact) -> None:
-        super().__init__()
-        self._redact = redact
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Lets every record pass, without its traceback, which repeats the answer."""
-        record.msg, record.args = self._redact(record.getMessage()), ()
-        record.exc_info = record.exc_text = None
-        return True
-
-
-def azure_identity(prompt: Callable[[str], None], redact: Redact = str) -> Build:
-    """What makes the real credentials; `prompt` shows a device code's message to the user."""
-    redactor = _Redactor(redact)
+def azure_identity(prompt: Callable[[str], None]) -> Build:
+    """What makes azure-identity's credentials; `prompt` shows a device code to the user."""
 
     def build(entra: Entra) -> TokenProvider:
         import azure.identity
 
-        for name in list(logging.root.manager.loggerDict):
-            if name.startswith("azure.identity"):
-                logging.getLogger(name).addFilter(redactor)
-        make = getattr(azure.identity, entra.tried)
+        make = getattr(azure.identity, entra.class_name)
         provider: TokenProvider = make(**_options(entra, prompt))
         return provider
 
@@ -148,3 +159,191 @@ def _options(entra: Entra, prompt: Callable[[str], None]) -> dict[str, Any]:
             f"To sign in, open {uri} and enter the code {code}."
         )
     return options
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A token; times are Unix seconds."""
+
+    value: str = field(repr=False)
+    expires_at: float
+    renew_at: float
+
+
+_Outcome = _Token | str
+"""What a request for a token brings: a token, or why there is none in words fit for the user."""
+
+
+class EntraCredential(Sealed):
+    """A bearer token in `Authorization`. One object serves every thread and event loop.
+
+    `build` makes azure-identity's object and `clock` gives Unix seconds; `redact` replaces secrets
+    in azure-identity's texts; `wait` is the seconds for a token.
+    """
+
+    def __init__(
+        self,
+        entra: Entra,
+        build: Build,
+        *,
+        wait: float | None = None,
+        clock: Callable[[], float] = time.time,
+        redact: Redact = str,
+    ) -> None:
+        self._entra = entra
+        self._build = build
+        self._wait = wait or (DEVICE_WAIT if entra.method == "device_code" else WAIT)
+        self._clock = clock
+        self._redact = redact
+        self._lock = threading.Lock()
+        self._provider: TokenProvider | None = None
+        self._request: Future[_Outcome] | None = None
+        self._token: _Token | None = None
+        self._renewed_at = 0.0
+        self._failure = ""
+        self._failed_at = 0.0
+
+    @property
+    def can_renew(self) -> bool:
+        """A device code can't be renewed without its user."""
+        return self._entra.method != "device_code"
+
+    def describe(self) -> str:
+        """The method, and the identity where one is named."""
+        identity = f" {self._entra.client_id}" if self._entra.client_id else ""
+        return f"Entra ID ({self._entra.class_name}{identity})"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.describe()}>"
+
+    async def headers(self, *, renew: bool = False) -> dict[str, str]:
+        """The bearer header; with `renew` a token other than the last. Raises CredentialError."""
+        token = self._valid_token(renew)
+        if token is None or token.renew_at <= self._clock():
+            wait = self._wait if token is None else min(MARGIN_WAIT, self._wait)
+            outcome = await self._shared_request(renew, wait)
+            if isinstance(outcome, _Token):
+                token = outcome
+            elif token is None:
+                hint = METHODS[self._entra.method].hint
+                raise CredentialError(f"No Entra ID token: {outcome}", hint)
+            else:
+                logger.warning("The Entra token could not be renewed yet; it is still valid.")
+        return {"Authorization": f"Bearer {token.value}"}
+
+    def _valid_token(self, renew: bool) -> _Token | None:
+        """The token that is there, if it has not ended. `renew` drops it as refused."""
+        with self._lock:
+            now = self._clock()
+            if renew and now - self._renewed_at >= RENEW_PAUSE:
+                self._token = None
+            return self._token if self._token and now < self._token.expires_at else None
+
+    async def _shared_request(self, renew: bool, wait: float) -> _Outcome:
+        """Waits for the one request for a token, which is started if there is none."""
+        with self._lock:
+            if self._clock() < self._failed_at + REMEMBER:
+                return self._failure
+            if self._request is None:
+                self._request = self._start(renew)
+            request = self._request
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(request), wait)
+        except asyncio.TimeoutError:
+            return self._give_up(request, wait)
+
+    def _start(self, renew: bool) -> Future[_Outcome]:
+        if renew:
+            self._provider = None
+        request: Future[_Outcome] = Future()
+        request.set_running_or_notify_cancel()  # one caller who gives up cancels nobody else
+        threading.Thread(
+            target=self._run, args=(request, renew), name="mai-entra-token", daemon=True
+        ).start()
+        return request
+
+    def _run(self, request: Future[_Outcome], renew: bool) -> None:
+        """The thread: one request for a token; its outcome is never an exception."""
+        outcome = self._get_token()
+        with self._lock:
+            if renew:
+                self._renewed_at = self._clock()
+            self._end(request, outcome)
+        request.set_result(outcome)
+
+    def _give_up(self, request: Future[_Outcome], wait: float) -> str:
+        """Ends the wait for a request. A token that it brings later is kept if none is there."""
+        with self._lock:
+            tried = _tried(self._provider, self._entra)
+            reason = f"no answer within {wait:g} s. Tried: {tried}."
+            self._end(request, reason)
+        return reason
+
+    def _end(self, request: Future[_Outcome], outcome: _Outcome) -> None:
+        """Keeps an outcome. The next request after a failure has a new credential object."""
+        current = self._request is request
+        if current:
+            self._request = None
+        if isinstance(outcome, _Token):
+            if current or self._token is None:
+                self._token, self._failed_at = outcome, 0.0
+        elif current:
+            self._failure, self._failed_at, self._provider = outcome, self._clock(), None
+
+    def _get_token(self) -> _Outcome:
+        """azure-identity's token; this blocks."""
+        try:
+            provider = self._provider or self._build(self._entra)
+            self._provider = provider
+            with redacted_loggers(_azure_loggers(), self._redact):
+                info = getattr(provider, "get_token_info", provider.get_token)(SCOPE)
+            return _checked(info, self._clock())
+        except ImportError as error:
+            return f"azure-identity can't be imported ({error.name}): `pip install azure-identity`."
+        except Exception as error:  # noqa: BLE001 (azure-core, msal, requests, subprocess raise)
+            logger.debug("No token from %s: %s", self._entra.class_name, type(error).__name__)
+            return _explain(error, self._entra, self._redact)
+
+
+def _checked(info: Any, now: float) -> _Outcome:
+    """A token fit for a header, with the time to renew it: at half of a short life."""
+    if not re.fullmatch(r"[\x21-\x7e]{1,65536}", str(info.token)):
+        return "what the token endpoint gave isn't a token."
+    expires_at = float(info.expires_on)
+    renew_at = expires_at - min(MARGIN, (expires_at - now) / 2)
+    refresh_on = getattr(info, "refresh_on", None)
+    if refresh_on is not None and refresh_on > now:
+        renew_at = min(renew_at, refresh_on)
+    return _Token(str(info.token), expires_at, renew_at)
+
+
+def _azure_loggers() -> list[str]:
+    """azure-identity's loggers, which record what a token endpoint answered."""
+    return [name for name in list(logging.root.manager.loggerDict) if "azure.identity" in name]
+
+
+def _tried(provider: TokenProvider | None, entra: Entra) -> str:
+    """The credentials of a chain, or the one that there is."""
+    chain = getattr(provider, "credentials", None)
+    if not isinstance(chain, (tuple, list)):
+        return entra.class_name
+    names = [getattr(one, "_credential_name", None) or type(one).__name__ for one in chain]
+    return f"{entra.class_name} ({', '.join(names)})"
+
+
+def _explain(error: Exception, entra: Entra, redact: Redact) -> str:
+    """azure-identity's text cut down to a line for each credential that it tried."""
+    text = redact(str(error))
+    tried = re.findall(r"^[ \t]*(\w+Credential): *(.*)$", text, re.MULTILINE)
+    if tried:
+        lines = [f"{name}: {_first_sentence(why)}" for name, why in tried[:12]]
+        return "tried, without success:\n" + "\n".join(lines)
+    return f"{entra.class_name}: {_first_sentence(text) or type(error).__name__}"
+
+
+def _first_sentence(text: str) -> str:
+    """The first sentence of a text, printable, 200 characters at most."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    line = "".join(letter if letter.isprintable() else "?" for letter in line)
+    found = re.match(r".{15,199}?[.!](?=\s|$)", line)
+    return found[0] if found else line[:200]

@@ -1,16 +1,14 @@
-"""Who calls: a key, read anew for every call, in a header of the request and nowhere else.
-
-Until then it lives in a `Secret`: no repr, error, log or pickle holds it.
-"""
+"""Keys: read anew for every call from a variable or a file, checked, and sent in a header."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Protocol
 
 from ..errors import CredentialError
+from .secrets import Sealed, Secret
 
 AZURE_HEADER = "api-key"
 """The header of Azure's own endpoints."""
@@ -29,9 +27,6 @@ _NOT_FOR_KEYS = re.compile(
 )
 
 
-S = TypeVar("S", bound="Sealed")
-
-
 class Credential(Protocol):
     """What a profile calls as. `can_renew`: whether a 401 is worth one more try."""
 
@@ -46,50 +41,6 @@ class Credential(Protocol):
         """Where the secret comes from, never the secret."""
 
 
-class Sealed:
-    """What holds a secret: it is never pickled, and a copy of it is itself."""
-
-    __slots__ = ()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} can't be pickled")
-
-    def __copy__(self: S) -> S:
-        return self
-
-    def __deepcopy__(self: S, memo: dict[int, Any]) -> S:
-        return self
-
-
-class Secret(Sealed):
-    """A text that shows itself to nobody who doesn't ask by `reveal`."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """The text itself."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return "Secret('…')"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-
-class Headers(Sealed, dict[str, str]):
-    """Headers that authenticate a request; only their names are shown."""
-
-    def __repr__(self) -> str:
-        return f"<Headers: {', '.join(self)}>"
-
-
 class KeyCredential(Sealed):
     """A key in a header. `read` gives it anew for every call, so that a changed key is used."""
 
@@ -102,8 +53,8 @@ class KeyCredential(Sealed):
 
     async def headers(self, *, renew: bool = False) -> dict[str, str]:
         """The key's header; raises CredentialError if the key can't be read or sent."""
-        secret = clean(self._read())
-        problem = _problem(secret)
+        secret = strip_key(self._read())
+        problem = _key_problem(secret)
         if problem:
             raise CredentialError(
                 f"The key from {self._source} {problem}.",
@@ -119,14 +70,15 @@ class KeyCredential(Sealed):
         return f"<{type(self).__name__}: {self.describe()}>"
 
 
-def from_variable(read: Callable[[str], str | None], name: Secret) -> Callable[[], Secret]:
+def key_from_variable(read: Callable[[str], str | None], name: Secret) -> Callable[[], Secret]:
     """A reader of the environment variable `name`, which may be a key in the wrong place."""
 
     def variable() -> Secret:
-        secret = clean(Secret(read(name.reveal()) or ""))
+        secret = strip_key(Secret(read(name.reveal()) or ""))
         if not secret.reveal():
+            shown = quote_unless_key(name.reveal())
             raise CredentialError(
-                f"The environment variable {harmless(name.reveal())} that holds the key isn't set.",
+                f"The environment variable {shown} that holds the key isn't set.",
                 "Set it where ComfyUI (or the command) is started, then start that again.",
             )
         return secret
@@ -134,14 +86,14 @@ def from_variable(read: Callable[[str], str | None], name: Secret) -> Callable[[
     return variable
 
 
-def from_file(path: Path) -> Callable[[], Secret]:
+def key_from_file(path: Path) -> Callable[[], Secret]:
     """A reader of a file that holds nothing but the key, such as a mounted secret."""
 
     def file() -> Secret:
-        secret = _read_file(path)
+        secret = _key_in_file(path)
         if not isinstance(secret, Secret):
             raise CredentialError(
-                f"The key's file {harmless(str(path))} {secret}.",
+                f"The key's file {quote_unless_key(str(path))} {secret}.",
                 "Correct the profile's credential path, or the file.",
             )
         return secret
@@ -149,12 +101,12 @@ def from_file(path: Path) -> Callable[[], Secret]:
     return file
 
 
-def clean(secret: Secret) -> Secret:
+def strip_key(secret: Secret) -> Secret:
     """Without the white space and quotes that come along when a key is pasted."""
     return Secret(secret.reveal().strip().strip(_QUOTES).strip())
 
 
-def harmless(text: str) -> str:
+def quote_unless_key(text: str) -> str:
     """A name or path for an error text, unless it looks like a key in the wrong place.
 
     Azure's keys are 32 hexadecimal digits or 84 letters and digits: long, with many digits and
@@ -175,7 +127,7 @@ def header_problem(name: str) -> str | None:
     return None
 
 
-def _problem(secret: Secret) -> str | None:
+def _key_problem(secret: Secret) -> str | None:
     """Why a key can't be sent, as the end of a sentence, or None."""
     if not secret.reveal():
         return "is empty"
@@ -188,7 +140,7 @@ def _problem(secret: Secret) -> str | None:
     return None
 
 
-def _read_file(path: Path) -> Secret | str:
+def _key_in_file(path: Path) -> Secret | str:
     """The file's key, or what is wrong with the file, as the end of a sentence."""
     try:
         if not path.is_file():
@@ -204,4 +156,4 @@ def _read_file(path: Path) -> Secret | str:
         secret = Secret(data.decode(encoding))
     except UnicodeDecodeError:
         return "isn't a text file"
-    return secret if clean(secret).reveal() else "is empty"
+    return secret if strip_key(secret).reveal() else "is empty"

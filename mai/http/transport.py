@@ -125,7 +125,7 @@ class _Exchange:
     ) -> None:
         self._client = client
         self._target = target
-        self._redactor = Redactor(value.split()[-1] for value in headers.values() if value.split())
+        self._redactor = Redactor(headers.values())
         self._sent = False
         self._request = client.build_request(
             request.method,

@@ -246,7 +246,7 @@ def _entra(table: Table) -> Entra | None:
     if method is None:
         return None
     ids: dict[str, str | None] = {}
-    for key in sorted(METHODS[method][1]):
+    for key in sorted(METHODS[method].settings):
         value = table.text(key)
         if value is not None and not re.fullmatch(r"[A-Za-z0-9.-]{1,100}", value):
             table.wrong(f"{key} must be letters, digits, dots and hyphens, as Azure shows it.", key)

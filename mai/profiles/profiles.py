@@ -22,9 +22,9 @@ from ..auth import (
     KeyCredential,
     Secret,
     azure_identity,
-    from_file,
-    from_variable,
-    harmless,
+    key_from_file,
+    key_from_variable,
+    quote_unless_key,
 )
 from ..disk import files
 from ..errors import ProfileError
@@ -89,7 +89,7 @@ class Profiles:
     ) -> None:
         self.path = Path(folder) / FILE_NAME
         self._variable = _reader(os.environ if environ is None else environ)
-        self._build = build or azure_identity(prompt, self._redact)
+        self._build = build or azure_identity(prompt)
         self._wait = wait
         self._interactive = interactive
         self._lock = threading.Lock()
@@ -186,11 +186,11 @@ class Profiles:
             return self._signed_in(source)
         where = source.where
         if source.kind == "key_env":
-            read = from_variable(self._variable, where)
-            told = f"the environment variable {harmless(where.reveal())}"
+            read = key_from_variable(self._variable, where)
+            told = f"the environment variable {quote_unless_key(where.reveal())}"
         elif source.kind == "key_file":
-            read = from_file(Path(where.reveal()))
-            told = f"the file {harmless(where.reveal())}"
+            read = key_from_file(Path(where.reveal()))
+            told = f"the file {quote_unless_key(where.reveal())}"
         else:
             read, told = (lambda: where), FILE_NAME
         return KeyCredential(read, told, source.header)

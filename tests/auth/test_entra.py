@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mai_image.mai.auth import HINTS, METHODS, SCOPE, Entra, EntraCredential, azure_identity, tokens
+from mai_image.mai.auth import METHODS, SCOPE, Entra, EntraCredential, azure_identity
+from mai_image.mai.auth.entra import MARGIN, REMEMBER, RENEW_PAUSE
 from mai_image.mai.errors import CredentialError
 
 HOUR = 3600.0
@@ -67,6 +68,13 @@ def refusal(credential: EntraCredential, renew: bool = False) -> str:
     return str(caught.value)
 
 
+def has_token(credential: EntraCredential) -> bool:
+    try:
+        return bool(bearer(credential))
+    except CredentialError:
+        return False
+
+
 def made(*answers: object, **options: Any) -> tuple[EntraCredential, Source, Clock]:
     clock = Clock()
     source = Source(clock, *answers)
@@ -84,7 +92,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_one_token_serves_every_loop_until_it_is_about_to_end() -> None:
     credential, source, clock = made()
     assert [bearer(credential) for _ in range(3)] == ["token-1"] * 3
-    clock.now += HOUR - tokens.MARGIN - 1
+    clock.now += HOUR - MARGIN - 1
     assert bearer(credential) == "token-1"
     clock.now += 2
     assert bearer(credential) == "token-2"
@@ -138,7 +146,7 @@ def test_sixteen_refusals_of_one_token_renew_it_once() -> None:
     bearer(credential)
     assert {bearer(credential, renew=True) for _ in range(16)} == {"token-2"}
     assert source.asked == 2
-    clock.now += tokens.RENEW_PAUSE + 1
+    clock.now += RENEW_PAUSE + 1
     assert bearer(credential, renew=True) == "token-3"
 
 
@@ -147,7 +155,7 @@ def test_a_failure_is_remembered_for_a_while_and_then_tried_again() -> None:
     assert "no luck" in refusal(credential)
     assert "no luck" in refusal(credential)
     assert source.asked == 1
-    clock.now += tokens.REMEMBER + 1
+    clock.now += REMEMBER + 1
     assert bearer(credential) == "token-2"
 
 
@@ -206,12 +214,39 @@ def test_a_silent_source_is_waited_for_no_longer_than_said_and_named() -> None:
     said = refusal(credential)
     assert time.monotonic() - began < 2
     assert "no answer within 0.05 s. Tried: DefaultAzureCredential (AzureCliCredential)." in said
-    assert HINTS["default"] in said
+    assert METHODS["default"].hint in said
     assert "no answer" in refusal(credential)
     assert source.asked == 1
     source.hold.set()
-    wait_for(lambda: credential._held is not None)
+    wait_for(lambda: has_token(credential))
     assert bearer(credential) == "token-1"
+
+
+def test_a_401_while_a_token_is_requested_joins_that_request() -> None:
+    credential, source, clock = made()
+    assert bearer(credential) == "token-1"
+    clock.now += HOUR - MARGIN + 1
+    source.hold = threading.Event()
+
+    async def both() -> list[dict[str, str]]:
+        calls = [asyncio.create_task(credential.headers(renew=renew)) for renew in (False, True)]
+        await asyncio.sleep(0.05)
+        assert source.hold is not None
+        source.hold.set()
+        return await asyncio.gather(*calls)
+
+    assert asyncio.run(both()) == [{"Authorization": "Bearer token-2"}] * 2
+    assert source.asked == 2
+
+
+def test_a_refused_token_is_not_used_again_when_none_else_is_to_be_had() -> None:
+    credential, source, clock = made(HOUR, RuntimeError("down"))
+    bearer(credential)
+    assert "down" in refusal(credential, renew=True)
+    assert "down" in refusal(credential)
+    assert source.asked == 2
+    clock.now += REMEMBER + 1
+    assert bearer(credential) == "token-3"
 
 
 def test_after_a_silence_a_new_request_is_made() -> None:
@@ -219,7 +254,7 @@ def test_after_a_silence_a_new_request_is_made() -> None:
     stuck = source.hold = threading.Event()
     refusal(credential)
     source.hold = None
-    clock.now += tokens.REMEMBER + 1
+    clock.now += REMEMBER + 1
     assert bearer(credential) == "token-2"
     stuck.set()
     time.sleep(0.02)
@@ -237,7 +272,7 @@ def test_the_chains_failures_are_a_line_for_each_credential() -> None:
     assert lines[0] == "No Entra ID token: tried, without success:"
     assert lines[1] == "EnvironmentCredential: Variables are not configured."
     assert lines[2] == "AzureCliCredential: Azure CLI not found on path"
-    assert lines[3] == HINTS["default"]
+    assert lines[3] == METHODS["default"].hint
 
 
 def test_a_hostile_text_is_redacted_printable_and_short() -> None:
@@ -257,7 +292,7 @@ def test_a_missing_azure_identity_says_what_to_install(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_builds_its_credential_of_azure_identity(method: str) -> None:
-    takes = METHODS[method][1]
+    takes = METHODS[method].settings
     entra = Entra(
         method,
         "11111111-1111-1111-1111-111111111111" if "client_id" in takes else None,
@@ -265,8 +300,8 @@ def test_every_method_builds_its_credential_of_azure_identity(method: str) -> No
         discovery=False,
     )
     provider = azure_identity(print)(entra)
-    assert type(provider).__name__ == METHODS[method][0]
-    assert method in HINTS
+    assert type(provider).__name__ == METHODS[method].class_name
+    assert METHODS[method].hint
 
 
 def test_only_a_device_code_can_not_be_renewed() -> None:

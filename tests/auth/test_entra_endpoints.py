@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from certificates import make_certificate
-from mai_image.mai.auth import SCOPE, Credential, tokens
+from mai_image.mai.auth import SCOPE, Credential, Entra, EntraCredential, azure_identity, entra
 from mai_image.mai.errors import CredentialError
 from mai_image.mai.profiles import Profiles
 
@@ -209,6 +209,11 @@ def test_a_clients_secret_buys_a_token_over_https_without_asking_microsoft(
     assert bearer(source, renew=True) == "Bearer token-2"
 
 
+def filters_of_azure_loggers() -> list[object]:
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("azure.identity")]
+    return [found for name in names for found in logging.getLogger(name).filters]
+
+
 def test_no_log_at_debug_holds_a_secret_or_a_token(
     authority: TokenServer,
     identity: TokenServer,
@@ -221,6 +226,7 @@ def test_no_log_at_debug_holds_a_secret_or_a_token(
     assert len(caplog.records) > 5
     for secret in (SECRET, HEADER, "token-1"):
         assert secret not in caplog.text
+    assert filters_of_azure_loggers() == []
 
 
 def test_an_untrusted_authority_gets_no_secret(
@@ -280,15 +286,15 @@ def test_a_silent_token_endpoint_is_waited_for_no_longer_than_said(
 
 
 def test_a_token_that_is_about_to_end_is_kept_while_the_endpoint_is_down(
-    identity: TokenServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    identity: TokenServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "SPARE_WAIT", 0.2)
+    monkeypatch.setattr(entra, "MARGIN_WAIT", 0.2)
     identity.life = 20
-    source = credential(tmp_path, 'method = "managed_identity"')
+    now = time.time()
+    source = EntraCredential(Entra("managed_identity"), azure_identity(print), clock=lambda: now)
     assert bearer(source) == "Bearer token-1"
     identity.gate.clear()
-    later = time.time() + 12
-    monkeypatch.setattr(source, "_clock", lambda: later)
+    now += 12
     assert bearer(source) == "Bearer token-1"
     identity.gate.set()
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from mai_image.mai.auth import (
     KeyCredential,
     Secret,
-    from_file,
-    from_variable,
-    harmless,
     header_problem,
+    key_from_file,
+    key_from_variable,
+    quote_unless_key,
 )
 from mai_image.mai.errors import CredentialError
 from mai_image.mai.profiles import Profile
@@ -80,12 +80,12 @@ def test_what_is_sent_is_always_one_line_of_printable_ascii(text: str) -> None:
 
 
 def test_an_unset_variable_says_so() -> None:
-    credential = KeyCredential(from_variable({"X": " "}.get, Secret("X")), "x")
+    credential = KeyCredential(key_from_variable({"X": " "}.get, Secret("X")), "x")
     assert "The environment variable 'X' that holds the key isn't set" in refusal(credential)
 
 
 def test_a_key_in_the_place_of_a_variables_name_is_not_shown() -> None:
-    credential = KeyCredential(from_variable({}.get, Secret(KEY)), "x")
+    credential = KeyCredential(key_from_variable({}.get, Secret(KEY)), "x")
     assert "not shown: it looks like a key" in refusal(credential)
 
 
@@ -93,12 +93,12 @@ def test_a_key_in_the_place_of_a_variables_name_is_not_shown() -> None:
 def test_a_file_is_read_in_the_encodings_of_windows_too(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "key"
     path.write_text(KEY + "\n", encoding=encoding)
-    assert sent(KeyCredential(from_file(path), "a file")) == {"api-key": KEY}
+    assert sent(KeyCredential(key_from_file(path), "a file")) == {"api-key": KEY}
 
 
 def test_a_rotated_file_is_read_anew(tmp_path: Path) -> None:
     path = tmp_path / "key"
-    credential = KeyCredential(from_file(path), "a file")
+    credential = KeyCredential(key_from_file(path), "a file")
     for key in ("one", "two"):
         path.write_text(key)
         assert sent(credential) == {"api-key": key}
@@ -120,11 +120,11 @@ def test_a_file_without_a_key_says_what_is_wrong(
     path = tmp_path / "key"
     if data is not None:
         path.write_bytes(data)
-    assert said in refusal(KeyCredential(from_file(path), "a file"))
+    assert said in refusal(KeyCredential(key_from_file(path), "a file"))
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    assert "isn't a file" in refusal(KeyCredential(from_file(tmp_path), "a file"))
+    assert "isn't a file" in refusal(KeyCredential(key_from_file(tmp_path), "a file"))
 
 
 def test_a_file_of_another_user_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,13 +135,15 @@ def test_a_file_of_another_user_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)  # root, as which tests may run, can read any file
-    assert "can't be read (PermissionError)" in refusal(KeyCredential(from_file(path), "a file"))
+    assert "can't be read (PermissionError)" in refusal(
+        KeyCredential(key_from_file(path), "a file")
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_pipe_does_not_stop_the_service(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert "isn't a file" in refusal(KeyCredential(from_file(tmp_path / "pipe"), "a file"))
+    assert "isn't a file" in refusal(KeyCredential(key_from_file(tmp_path / "pipe"), "a file"))
 
 
 def test_no_form_of_a_credential_shows_or_stores_its_key() -> None:
@@ -180,9 +182,9 @@ def test_a_header_that_http_needs_is_refused(name: str) -> None:
     "text", ["AZURE_API_KEY", "MAI_KEY_20261120", "/run/secrets/mai.key", "C:\\keys\\mai-2.txt"]
 )
 def test_names_and_paths_are_shown(text: str) -> None:
-    assert repr(text) == harmless(text)
+    assert repr(text) == quote_unless_key(text)
 
 
 @pytest.mark.parametrize("text", [KEY, "9" * 32, "aB" * 42, "x/" * 200])
 def test_what_looks_like_a_key_is_not(text: str) -> None:
-    assert text not in harmless(text)
+    assert text not in quote_unless_key(text)

@@ -49,7 +49,7 @@ def answer(connection: Connection, request: ReceivedRequest) -> None:
     """Echo the key in every way; the prompt says how the call ends."""
     status = prompt_of(request).rsplit(" ", 1)[-1]
     if status.isdigit():
-        connection.answer(int(status), error_body(KEY, escaped=False), ECHO)
+        connection.answer(int(status), error_body(KEY), ECHO)
     else:
         draw(connection, request)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import itertools
 import json
@@ -83,54 +82,27 @@ SPELLINGS: Mapping[str, Callable[[str], str]] = {
     "quoted header": lambda key: f"api-key: {key}\r\nAuthorization: Bearer {key}",
     "percent": lambda key: quote(key, safe=""),
     "percent, every letter": lambda key: "".join(f"%{ord(c):02x}" for c in key),
-    "percent, twice": lambda key: "".join(f"%25{ord(c):02X}" for c in key),
-    "JSON escapes": lambda key: "".join(f"\\u{ord(c):04x}" for c in key),
-    "JSON escapes in an address": lambda key: "".join(f"%5Cu{ord(c):04X}" for c in key),
-    "HTML": lambda key: "".join(f"&#{ord(c)};" for c in key),
-    "HTML, hexadecimal": lambda key: "".join(f"&#x{ord(c):X};" for c in key),
     "base64": _base64,
     "base64 after one letter": lambda key: _base64("a" + key + "b"),
     "base64 after two letters": lambda key: _base64("ab" + key),
     "base64 for addresses": lambda key: base64.urlsafe_b64encode(key.encode()).decode(),
     "Python's bytes": lambda key: repr(key.encode()),
-    "hexadecimal": lambda key: key.encode().hex(),
-    "split by spaces": " ".join,
-    "split by line breaks": lambda key: "\n".join(re.findall("..?", key)),
-    "split by invisible letters": "\u200b".join,
-    "split by hyphens": lambda key: "-".join(re.findall("..?.?.?", key)),
-    "the first half": lambda key: key[: len(key) // 2] + "****",
-    "backwards": lambda key: key[::-1],
 }
 
 
-def _letters(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower())
-
-
-HALVES = tuple(_letters(half) for half in (KEY[: len(KEY) // 2], KEY[len(KEY) // 2 :]))
-
-
 def shows(text: str) -> bool:
-    """Whether somebody who knows what to look for finds half of the key in a text."""
-    return any(
-        half in letters or half[::-1] in letters
-        for letters in map(_letters, _readings(text))
-        for half in HALVES
-    )
+    """Whether the key stands in a text: plain in any case, percent-encoded or in base64."""
+    return any(KEY.lower() in reading.lower() for reading in _readings(text))
 
 
 def _readings(text: str) -> Iterator[str]:
     yield text
-    yield unquote(unquote(text))
-    yield html.unescape(text)
-    yield re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), unquote(text))
+    yield unquote(text)
     for run in set(re.findall(r"[A-Za-z0-9+/_-]{20,}", text)):
         encoded = run.replace("-", "+").replace("_", "/")
         for start in range(4):
             part = encoded[start:]
-            yield base64.b64decode(part[: len(part) // 4 * 4]).decode("latin-1")
-    for run in set(re.findall(r"(?:[0-9a-fA-F]{2}){12,}", text)):
-        yield bytes.fromhex(run).decode("latin-1")
+            yield base64.b64decode(part + "A" * (-len(part) % 4)).decode("latin-1")
 
 
 def everything_of(error: BaseException) -> str:
@@ -182,10 +154,8 @@ class Records(logging.Handler):
         return self._stream.getvalue()
 
 
-def error_body(spelled: str, *, escaped: bool) -> bytes:
-    """The service's error envelope with a key in every field; `escaped` is put in as it stands."""
-    if not escaped:
-        return json.dumps(
-            {"error": {"code": f"bad {spelled}", "message": f"key {spelled}", "details": spelled}}
-        ).encode()
-    return f'{{"error":{{"code":"bad {spelled}","message":"key {spelled}"}}}}'.encode()
+def error_body(spelled: str) -> bytes:
+    """The service's error envelope with a key in every field."""
+    return json.dumps(
+        {"error": {"code": f"bad {spelled}", "message": f"key {spelled}", "details": spelled}}
+    ).encode()
