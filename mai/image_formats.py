@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import AnswerError
 
 MAX_PIXELS = 64 * 1024 * 1024
 """64 megapixels: sixteen times the largest image of any model. More is not decoded."""
 
-MAX_PARTS = 65_536
-"""Parts of a PNG. Encoders cut 17 MB into 4,000 at most; millions of empty ones take minutes."""
+MAX_CHUNKS = 65_536
+"""Chunks of a PNG. Encoders cut 17 MB into 4,000 at most; millions of empty ones take minutes."""
 
 MAX_SCANS = 100
 """Scans of a progressive JPEG. Encoders make about 10; each costs as much time as a whole image,
 however few bytes it has."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_FOR_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"})
+_RGB_CHUNKS = frozenset({b"IHDR", b"IDAT", b"IEND"})
+_PIXEL_CHUNKS = _RGB_CHUNKS | {b"PLTE", b"tRNS", b"eXIf"}
+_8_BIT_RGB = bytes((8, 2, 0, 0, 0))
+"""The end of IHDR: bit depth 8, colour type RGB, deflate, the usual filters, not interlaced."""
+
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _JPEG_FRAMES = frozenset(
     {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
@@ -31,98 +34,86 @@ _JPEG_LENGTHLESS = frozenset({0x01, *range(0xD0, 0xD9)})
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """The kind and size of an image file: MIME type, width and height in pixels."""
+    """What the structure of an image file says: its MIME type, width and height in pixels.
+
+    `pixel_ranges` are the starts and ends of the bytes that a decoder needs. `plain_rgb` says of a
+    PNG that it is 8-bit RGB, not interlaced, without palette, transparency or orientation.
+    """
 
     media_type: str
     width: int
     height: int
+    plain_rgb: bool = field(default=False, compare=False)
+    pixel_ranges: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
+
+    def pixel_data(self, data: bytes) -> bytes:
+        """The file `data` that was inspected, reduced to what its pixels need.
+
+        A PNG's texts and colour profiles are compressed: a decoder whose limits another node pack
+        has raised would unpack gigabytes from a small file.
+        """
+        if self.pixel_ranges == ((0, len(data)),):
+            return data
+        view = memoryview(data)
+        return b"".join(view[start:end] for start, end in self.pixel_ranges)
 
 
 def inspect(data: bytes) -> ImageHeader:
-    """The kind and size of a whole PNG or JPEG file.
+    """What a complete PNG or JPEG file is, without decoding it.
 
-    A PNG's chunks are walked and their checksums compared (ISO/IEC 15948, section 5), a JPEG's
+    A PNG's chunks are walked once and their checksums compared (ISO/IEC 15948, section 5), a JPEG's
     segments up to its frame header (ITU T.81, annex B). AnswerError: another format, a file that
     ends early or is damaged, an empty image, or one of more than MAX_PIXELS.
     """
     if data.startswith(PNG_SIGNATURE):
-        image = ImageHeader("image/png", *_png_size(data))
+        header = _inspect_png(data)
     elif data.startswith(_JPEG_START):
-        image = ImageHeader("image/jpeg", *_jpeg_size(data))
+        header = _inspect_jpeg(data)
     else:
         raise AnswerError(
             f"The service sent {_guess(data)} instead of a PNG image.",
             "Queue again; if it comes back, check that the endpoint is the MAI service itself.",
         )
-    pixels = image.width * image.height
+    pixels = header.width * header.height
     if pixels == 0 or pixels > MAX_PIXELS:
         raise AnswerError(
-            f"The image that came back is {image.width} x {image.height} pixels, "
+            f"The image that came back is {header.width} x {header.height} pixels, "
             f"which is outside what is decoded (1 to {MAX_PIXELS} pixels).",
             "Check that the endpoint is the MAI service itself: no MAI model makes such a size.",
         )
-    return image
+    return header
 
 
-def plain(data: bytes) -> bytes:
-    """A whole PNG reduced to the parts that its pixels need; a JPEG as it is.
-
-    Texts and colour profiles are compressed: a decoder whose limits another node pack has raised
-    would unpack gigabytes from a small file.
-    """
-    if not data.startswith(PNG_SIGNATURE):
-        return data
-    view = memoryview(data)
-    kept = [view[: len(PNG_SIGNATURE)]]
-    kept += [view[start:end] for kind, start, end in _parts(data) if kind in _FOR_PIXELS]
-    return data if sum(map(len, kept)) == len(data) else b"".join(kept)
-
-
-def kinds(data: bytes) -> set[bytes]:
-    """The names of a PNG's parts."""
-    return {kind for kind, _, _ in _parts(data)}
-
-
-def _parts(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of each of a PNG's parts, nothing checked."""
-    at = len(PNG_SIGNATURE)
-    while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        yield kind, at, at + 12 + length
-        at += 12 + length
-
-
-def _damaged(kind: str, where: str) -> AnswerError:
-    return AnswerError(
-        f"The {kind} image that came back is damaged: {where}.",
-        "Queue again to ask for a new one; a proxy that cuts long answers is a usual cause.",
-    )
-
-
-def _png_size(data: bytes) -> tuple[int, int]:
-    view, at, size = memoryview(data), len(PNG_SIGNATURE), (0, 0)
-    first, parts = True, 0
-    while at + 12 <= len(data) and parts < MAX_PARTS:
-        length, kind = struct.unpack_from(">I4s", data, at)
+def _inspect_png(data: bytes) -> ImageHeader:
+    view, at, count = memoryview(data), len(PNG_SIGNATURE), 0
+    ranges, types = [(0, at)], set()
+    while at + 12 <= len(data) and count < MAX_CHUNKS:
+        length, chunk_type = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         if end > len(data):
             break
         (checksum,) = struct.unpack_from(">I", data, end - 4)
         if zlib.crc32(view[at + 4 : end - 4]) != checksum:
-            raise _damaged("PNG", f"the checksum of a part at byte {at} is wrong")
-        if first:
-            if kind != b"IHDR" or length != 13:
-                raise _damaged("PNG", "it has no header")
-            size, first = struct.unpack_from(">II", data, at + 8), False
-        if kind == b"IEND":
-            return size[0], size[1]
-        at, parts = end, parts + 1
-    if parts == MAX_PARTS:
-        raise _damaged("PNG", f"it has more than {MAX_PARTS} parts")
-    raise _damaged("PNG", f"it ends after {len(data)} bytes, before its last part")
+            raise _damaged("PNG", f"the checksum of the chunk at byte {at} is wrong")
+        if count == 0 and (chunk_type, length) != (b"IHDR", 13):
+            raise _damaged("PNG", "it has no header")
+        if chunk_type in _PIXEL_CHUNKS:
+            types.add(chunk_type)
+            if ranges[-1][1] == at:
+                ranges[-1] = (ranges[-1][0], end)
+            else:
+                ranges.append((at, end))
+        if chunk_type == b"IEND":
+            width, height, rest = struct.unpack_from(">II5s", data, 16)
+            plain_rgb = rest == _8_BIT_RGB and types == _RGB_CHUNKS
+            return ImageHeader("image/png", width, height, plain_rgb, tuple(ranges))
+        at, count = end, count + 1
+    if count == MAX_CHUNKS:
+        raise _damaged("PNG", f"it has more than {MAX_CHUNKS} chunks")
+    raise _damaged("PNG", f"it ends after {len(data)} bytes, before its last chunk")
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
+def _inspect_jpeg(data: bytes) -> ImageHeader:
     if _JPEG_END not in data[-64:]:
         raise _damaged("JPEG", f"it ends after {len(data)} bytes, without an end mark")
     if data.count(_JPEG_SCAN) > MAX_SCANS:
@@ -138,10 +129,17 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
             at += 2
         elif marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
+            return ImageHeader("image/jpeg", width, height, pixel_ranges=((0, len(data)),))
         else:
             at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])
     raise _damaged("JPEG", "it has no frame header")
+
+
+def _damaged(media: str, where: str) -> AnswerError:
+    return AnswerError(
+        f"The {media} image that came back is damaged: {where}.",
+        "Queue again to ask for a new one; a proxy that cuts long answers is a usual cause.",
+    )
 
 
 def _guess(data: bytes) -> str:

@@ -1,4 +1,8 @@
-"""What the graph sees: one file a node."""
+"""What the graph sees: one file a node.
+
+`inputs` holds what several nodes ask for, `run` waits for the client, `results` says what came of
+it, and `imaging` works on pixels. ComfyUI gets the nodes from `MAIExtension`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,14 @@ from typing_extensions import override
 
 from ..page import routes
 from ..page.access import Server
-from . import run as running
 from .crop import MAICrop
 from .edit import MAIEdit
 from .generate import MAIGenerate
+from .run import finish_calls_on_terminate, shared_client
 from .size_helper import MAISizeHelper
 from .stitch import MAIStitch
+
+__all__ = ["MAIExtension"]
 
 
 class MAIExtension(ComfyExtension):
@@ -22,9 +28,9 @@ class MAIExtension(ComfyExtension):
 
     @override
     async def on_load(self) -> None:
-        running.land_calls_on_terminate()
+        finish_calls_on_terminate()
         server = Server(args.listen, args.multi_user)
-        routes.register(PromptServer.instance.routes, running.client, server)
+        routes.register(PromptServer.instance.routes, shared_client.get, server)
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

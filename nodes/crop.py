@@ -8,8 +8,8 @@ from typing_extensions import override
 
 from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
 from ..mai.validation import model_named
-from . import inputs as schema
-from . import mask_inputs, notes, options
+from . import inputs
+from .run import show_notes
 
 StitchType = io.Custom("MAI_STITCH")
 
@@ -23,7 +23,7 @@ class MAICrop(io.ComfyNode):
         return io.Schema(
             node_id="MAICrop",
             display_name="MAI Crop for Edit",
-            category=schema.CATEGORY,
+            category=inputs.CATEGORY,
             description="Cut out the part of an image around a mask, at a size that the model can "
             "work with. Edit the crop with any nodes and give it to MAI Stitch: everything outside "
             "the mask stays bit for bit as it was.",
@@ -43,10 +43,10 @@ class MAICrop(io.ComfyNode):
                     tooltip="White is edited. One mask for all images, or one for each; a mask of "
                     "another size is scaled to its image.",
                 ),
-                schema.model(EDIT_MODEL_NAMES),
-                mask_inputs.context(),
-                mask_inputs.mask_grow(),
-                mask_inputs.mask_feather(),
+                inputs.model_input(EDIT_MODEL_NAMES),
+                inputs.context_input(),
+                inputs.mask_grow_input(),
+                inputs.mask_feather_input(),
             ],
             outputs=[
                 io.Image.Output(
@@ -76,14 +76,14 @@ class MAICrop(io.ComfyNode):
         image: Tensor,
         mask: Tensor,
         model: str = DEFAULT_MODEL,
-        context: float = options.CONTEXT,
-        mask_grow: int = options.MASK_GROW,
-        mask_feather: int = options.MASK_FEATHER,
+        context: float = inputs.CONTEXT,
+        mask_grow: int = inputs.MASK_GROW,
+        mask_feather: int = inputs.MASK_FEATHER,
     ) -> io.NodeOutput:
-        from .imaging import cropping
+        from .imaging.paste import crop_batch
 
-        crop, crop_mask, stitch, said = cropping.crop_all(
+        crop, crop_mask, stitch, notes = crop_batch(
             image, mask, model_named(model), context, mask_grow, mask_feather
         )
-        notes.tell("MAI Crop for Edit", getattr(cls.hidden, "unique_id", None), said)
+        show_notes("MAI Crop for Edit", getattr(cls.hidden, "unique_id", None), notes)
         return io.NodeOutput(crop, crop_mask, stitch)

@@ -12,14 +12,12 @@ from typing_extensions import override
 
 from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
 from ..mai.validation import model_named, validate_options, validate_prompt
-from . import inputs as schema
-from . import mask_inputs, options
-from . import results as batches
-from . import run as running
-from .options import SOCKETS
+from . import inputs
+from .results import blocked_output, info_json
+from .run import run_requests
 
 if TYPE_CHECKING:
-    from .imaging import Job
+    from .imaging.masked_edit import EditPlan
 
 
 class MAIEdit(io.ComfyNode):
@@ -31,7 +29,7 @@ class MAIEdit(io.ComfyNode):
         return io.Schema(
             node_id="MAIEdit",
             display_name="MAI Edit",
-            category=schema.CATEGORY,
+            category=inputs.CATEGORY,
             description="Edit an image with Microsoft's hosted MAI image models, with up to four "
             "more images as references. With a mask only what it selects changes: the part "
             "around it is sent, and set back at full resolution.",
@@ -55,39 +53,39 @@ class MAIEdit(io.ComfyNode):
                             "image",
                             tooltip='"first image", "second image" … in the prompt, in this order.',
                         ),
-                        names=list(SOCKETS),
+                        names=list(inputs.IMAGE_SOCKETS),
                         min=1,
                     ),
                     tooltip="The image to edit on image_1, references on the others. Alpha is "
                     "dropped; what is over the model's limit is shrunk before it is sent.",
                 ),
-                schema.prompt(
+                inputs.prompt_input(
                     "What to change, for example: put the cup of the second image on the "
                     "table of the first."
                 ),
-                schema.model(EDIT_MODEL_NAMES),
-                schema.seed(),
-                schema.batch_size(),
-                mask_inputs.mask(),
-                mask_inputs.output_size(),
-                mask_inputs.region(),
-                mask_inputs.mask_grow(optional=True),
-                mask_inputs.mask_feather(optional=True),
-                mask_inputs.context(optional=True),
-                mask_inputs.match_color(optional=True),
-                schema.profile(),
-                schema.auto_aspect_ratio(
+                inputs.model_input(EDIT_MODEL_NAMES),
+                inputs.seed_input(),
+                inputs.batch_size_input(),
+                inputs.mask_input(),
+                inputs.output_size_input(),
+                inputs.region_input(),
+                inputs.mask_grow_input(optional=True),
+                inputs.mask_feather_input(optional=True),
+                inputs.context_input(optional=True),
+                inputs.match_color_input(optional=True),
+                inputs.profile_input(),
+                inputs.auto_aspect_ratio_input(
                     "The model chooses the image's shape. MAI-Image-2.6 and 2.6-Flash only."
                 ),
-                schema.web_grounding(),
-                schema.if_blocked(),
+                inputs.web_grounding_input(),
+                inputs.if_blocked_input(),
             ],
             outputs=[
                 io.Image.Output("images", display_name="images", tooltip="The edited images."),
                 io.Image.Output(
                     "as_returned", display_name="as_returned", tooltip="As the service sent them."
                 ),
-                schema.info_output(),
+                inputs.info_output(),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -102,11 +100,11 @@ class MAIEdit(io.ComfyNode):
         seed: int = 0,
         batch_size: int = 1,
         mask: torch.Tensor | None = None,
-        output_size: str = options.SAME_AS_INPUT,
-        region: str = options.AROUND_MASK,
-        mask_grow: int = options.MASK_GROW,
-        mask_feather: int = options.MASK_FEATHER,
-        context: float = options.CONTEXT,
+        output_size: str = inputs.SAME_AS_INPUT,
+        region: str = inputs.AROUND_MASK,
+        mask_grow: int = inputs.MASK_GROW,
+        mask_feather: int = inputs.MASK_FEATHER,
+        context: float = inputs.CONTEXT,
         match_color: bool = True,
         profile: str = "default",
         auto_aspect_ratio: bool = False,
@@ -116,23 +114,23 @@ class MAIEdit(io.ComfyNode):
         chosen = model_named(model)
         validate_prompt(prompt)
         validate_options(chosen, auto_aspect_ratio, web_grounding)
-        schema.check_batch_size(batch_size)
+        inputs.validate_batch_size(batch_size)
 
-        def prepare() -> Job:
-            from .imaging import editing
+        def plan() -> EditPlan:
+            from .imaging.masked_edit import MaskSettings, plan_edit
 
-            area = editing.Area(mask, region, context, mask_grow, mask_feather)
-            return editing.prepare(images, chosen, area)
+            settings = MaskSettings(region, context, mask_grow, mask_feather)
+            return plan_edit(images, mask, chosen, settings)
 
-        job = await asyncio.to_thread(prepare)
-        requests = job.requests(prompt, seed, batch_size, auto_aspect_ratio, web_grounding)
-        batch = await running.run(
+        edit = await asyncio.to_thread(plan)
+        requests = edit.requests(prompt, seed, batch_size, auto_aspect_ratio, web_grounding)
+        batch = await run_requests(
             requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked
         )
         if not batch.images:
-            return schema.all_blocked(batch, profile, image_outputs=2)
+            return blocked_output(batch, profile, image_outputs=2)
         edited = await asyncio.to_thread(
-            job.finish, batch.results, batch_size, match_color, output_size
+            edit.finish, batch.results, batch_size, match_color, output_size
         )
-        info = batches.info(batch, profile, edited.notes, edits=edited.facts)
+        info = info_json(batch, profile, edited.notes, edits=edited.facts)
         return io.NodeOutput(edited.images, edited.as_returned, info)

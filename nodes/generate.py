@@ -10,10 +10,10 @@ from typing_extensions import override
 from ..mai.models import DEFAULT_MODEL, MODEL_NAMES, STEP
 from ..mai.types import Generate
 from ..mai.validation import validate_request
-from . import inputs as schema
-from . import results as batches
-from . import run as running
-from .imaging import codec as images
+from . import inputs
+from .imaging.codec import decode_batch
+from .results import blocked_output, info_json
+from .run import run_requests
 
 
 class MAIGenerate(io.ComfyNode):
@@ -25,7 +25,7 @@ class MAIGenerate(io.ComfyNode):
         return io.Schema(
             node_id="MAIGenerate",
             display_name="MAI Generate",
-            category=schema.CATEGORY,
+            category=inputs.CATEGORY,
             description="Make images from text with Microsoft's hosted MAI image models, paid "
             "for by your own Azure account. A seed that was run before gives its image again, "
             "free.",
@@ -40,8 +40,8 @@ class MAIGenerate(io.ComfyNode):
                 "image generation",
             ],
             inputs=[
-                schema.prompt("What the image should show, in any language."),
-                schema.model(MODEL_NAMES),
+                inputs.prompt_input("What the image should show, in any language."),
+                inputs.model_input(MODEL_NAMES),
                 io.Int.Input(
                     "width",
                     default=1024,
@@ -59,19 +59,19 @@ class MAIGenerate(io.ComfyNode):
                     tooltip="Pixels: a multiple of 16, at least 768. Width x height has a limit "
                     "by model.",
                 ),
-                schema.seed(),
-                schema.batch_size(),
-                schema.profile(),
-                schema.auto_aspect_ratio(
+                inputs.seed_input(),
+                inputs.batch_size_input(),
+                inputs.profile_input(),
+                inputs.auto_aspect_ratio_input(
                     "The model chooses the image's shape; width and height "
                     "are not sent. MAI-Image-2.6 and 2.6-Flash only."
                 ),
-                schema.web_grounding(),
-                schema.if_blocked(),
+                inputs.web_grounding_input(),
+                inputs.if_blocked_input(),
             ],
             outputs=[
                 io.Image.Output("images", display_name="images", tooltip="The images, [B,H,W,3]."),
-                schema.info_output(),
+                inputs.info_output(),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -91,16 +91,16 @@ class MAIGenerate(io.ComfyNode):
         web_grounding: bool = False,
         if_blocked: str = "stop",
     ) -> io.NodeOutput:
-        schema.check_batch_size(batch_size)
+        inputs.validate_batch_size(batch_size)
         requests = [
             Generate(model, prompt, width, height, seed + i, auto_aspect_ratio, web_grounding)
             for i in range(batch_size)
         ]
         validate_request(requests[0])
-        batch = await running.run(
+        batch = await run_requests(
             requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked
         )
         if not batch.images:
-            return schema.all_blocked(batch, profile, image_outputs=1)
-        decoded, notes = await asyncio.to_thread(images.decode_batch, batch.take_files())
-        return io.NodeOutput(decoded, batches.info(batch, profile, notes))
+            return blocked_output(batch, profile, image_outputs=1)
+        decoded = await asyncio.to_thread(decode_batch, batch.take_files())
+        return io.NodeOutput(decoded.batch, info_json(batch, profile, decoded.notes))

@@ -1,4 +1,7 @@
-"""The inputs and outputs that several nodes share, written once."""
+"""The inputs and outputs that several nodes share, and what their options are called.
+
+ComfyUI's start imports this file; it imports nothing of the code that does the work.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from comfy_api.latest import io
 
 from ..mai.errors import OptionError
 from ..mai.models import DEFAULT_MODEL
-from . import results as batches
 
 CATEGORY = "image/MAI"
 
@@ -18,13 +20,29 @@ MAX_SEED = 0xFFFF_FFFF_FFFF_FFFF
 MAX_BATCH = 64
 """Each image of a batch is a paid request: about $2.50 at the default model and size."""
 
+IMAGE_SOCKETS = tuple(f"image_{i}" for i in range(1, 6))
+"""Of MAI Edit, in the order in which their images are sent."""
 
-def prompt(tooltip: str) -> io.String.Input:
+STOP, SKIP = "stop", "skip"
+AROUND_MASK, WHOLE_IMAGE = "around mask", "whole image"
+SAME_AS_INPUT, AS_RETURNED = "same as input", "as returned"
+
+CONTEXT = 1.5
+"""Half of the mask's longer side on every side: the mask is then a quarter of a square box."""
+
+MASK_GROW, MASK_FEATHER = 16, 16
+"""Pixels. Equal, so that the mask itself is fully edited and the blend lies just around it."""
+
+MAX_MASK_PIXELS = 1024
+"""For growing and feathering."""
+
+
+def prompt_input(tooltip: str) -> io.String.Input:
     """The prompt, several lines."""
     return io.String.Input("prompt", multiline=True, default="", tooltip=tooltip)
 
 
-def model(names: Sequence[str]) -> io.Combo.Input:
+def model_input(names: Sequence[str]) -> io.Combo.Input:
     """A choice of the catalogue's models."""
     return io.Combo.Input(
         "model",
@@ -34,8 +52,8 @@ def model(names: Sequence[str]) -> io.Combo.Input:
     )
 
 
-def seed() -> io.Int.Input:
-    """The seed: not sent, but part of what a kept image is found by."""
+def seed_input() -> io.Int.Input:
+    """The seed: not sent, but part of what a stored image is found by."""
     return io.Int.Input(
         "seed",
         default=0,
@@ -47,7 +65,7 @@ def seed() -> io.Int.Input:
     )
 
 
-def batch_size() -> io.Int.Input:
+def batch_size_input() -> io.Int.Input:
     """How many images, each a request of its own."""
     return io.Int.Input(
         "batch_size",
@@ -58,7 +76,7 @@ def batch_size() -> io.Int.Input:
     )
 
 
-def check_batch_size(count: int) -> None:
+def validate_batch_size(count: int) -> None:
     """OptionError for a count that came over a link, past the widget's limits."""
     if not 1 <= count <= MAX_BATCH:
         raise OptionError(
@@ -67,7 +85,7 @@ def check_batch_size(count: int) -> None:
         )
 
 
-def profile() -> io.String.Input:
+def profile_input() -> io.String.Input:
     """The profile's name: all that a workflow says of an account."""
     return io.String.Input(
         "profile",
@@ -79,14 +97,14 @@ def profile() -> io.String.Input:
     )
 
 
-def auto_aspect_ratio(tooltip: str) -> io.Boolean.Input:
+def auto_aspect_ratio_input(tooltip: str) -> io.Boolean.Input:
     """The 2.6 option of that name."""
     return io.Boolean.Input(
         "auto_aspect_ratio", default=False, tooltip=tooltip, optional=True, advanced=True
     )
 
 
-def web_grounding() -> io.Boolean.Input:
+def web_grounding_input() -> io.Boolean.Input:
     """The 2.6 option of that name."""
     return io.Boolean.Input(
         "web_grounding",
@@ -98,12 +116,12 @@ def web_grounding() -> io.Boolean.Input:
     )
 
 
-def if_blocked() -> io.Combo.Input:
+def if_blocked_input() -> io.Combo.Input:
     """What happens when the content filter stops an image."""
     return io.Combo.Input(
         "if_blocked",
-        options=["stop", "skip"],
-        default="stop",
+        options=[STOP, SKIP],
+        default=STOP,
         tooltip="When the content filter stops an image: stop the graph with an error, or skip "
         "that image and go on with the others.",
         optional=True,
@@ -120,13 +138,98 @@ def info_output() -> io.String.Output:
     )
 
 
-def all_blocked(batch: batches.Batch, profile: str, image_outputs: int) -> io.NodeOutput:
-    """Nothing is left of a batch under `if_blocked` = skip: what uses the images does not run.
+# The inputs of a masked edit. On MAI Edit they are optional and advanced; on the crop nodes they
+# are what the node is about.
 
-    A blocker without a request is the quiet one: `block_execution` with a request would show as an
-    error in the page. `info` still says what was blocked and why.
-    """
-    from comfy_execution.graph_utils import ExecutionBlocker
 
-    quiet = ExecutionBlocker(None)
-    return io.NodeOutput(*([quiet] * image_outputs), batches.info(batch, profile))
+def mask_input() -> io.Mask.Input:
+    """The mask of MAI Edit."""
+    return io.Mask.Input(
+        "mask",
+        optional=True,
+        tooltip="White is edited; everything else stays bit for bit as it was. One mask for all "
+        "images of image_1, or one for each; another size is scaled. Areas that are far apart are "
+        "edited one by one, each a paid request.",
+    )
+
+
+def output_size_input() -> io.Combo.Input:
+    """What happens to the size of the edit."""
+    return io.Combo.Input(
+        "output_size",
+        options=[SAME_AS_INPUT, AS_RETURNED],
+        default=SAME_AS_INPUT,
+        tooltip="The service gives back about 1 megapixel. Same as input: scaled to the size of "
+        "image_1, its ratio kept, what sticks out cut off. As returned: left as it came. With a "
+        "mask it is always the input's size.",
+        optional=True,
+    )
+
+
+def region_input() -> io.Combo.Input:
+    """What of the image is sent."""
+    return io.Combo.Input(
+        "region",
+        options=[AROUND_MASK, WHOLE_IMAGE],
+        default=AROUND_MASK,
+        tooltip="With a mask: send the part around it, so that a large image keeps its full "
+        "resolution there, or the whole image, if the model must see all of it.",
+        optional=True,
+        advanced=True,
+    )
+
+
+def mask_grow_input(optional: bool = False) -> io.Int.Input:
+    """Pixels by which the mask is widened."""
+    return io.Int.Input(
+        "mask_grow",
+        default=MASK_GROW,
+        min=-MAX_MASK_PIXELS,
+        max=MAX_MASK_PIXELS,
+        tooltip="Pixels of the image by which the mask is widened before anything else; a negative "
+        "number shrinks it. Nothing beyond is ever touched.",
+        optional=optional,
+        advanced=optional,
+    )
+
+
+def mask_feather_input(optional: bool = False) -> io.Int.Input:
+    """Pixels of the soft edge."""
+    return io.Int.Input(
+        "mask_feather",
+        default=MASK_FEATHER,
+        min=0,
+        max=MAX_MASK_PIXELS,
+        tooltip="Pixels of the image over which the edit fades in, inwards from the edge of the "
+        "grown mask. As much as mask_grow: the mask itself is wholly edited. 0: a hard edge.",
+        optional=optional,
+        advanced=optional,
+    )
+
+
+def context_input(optional: bool = False) -> io.Float.Input:
+    """How much around the mask is sent."""
+    return io.Float.Input(
+        "context",
+        default=CONTEXT,
+        min=1.0,
+        max=20.0,
+        step=0.05,
+        tooltip="How much around the mask the model sees: 1.5 adds half of the mask's longer side "
+        "on every side, 1.0 nothing. The box is then widened to a size that the model can work "
+        "with, at least 192 pixels.",
+        optional=optional,
+        advanced=optional,
+    )
+
+
+def match_color_input(optional: bool = False) -> io.Boolean.Input:
+    """Whether the edit's colours are brought to the input's."""
+    return io.Boolean.Input(
+        "match_color",
+        default=True,
+        tooltip="Bring the edit's colours to those of the image, as the ring around the mask shows "
+        "them; turn it off where the edit is about colours beyond the mask.",
+        optional=optional,
+        advanced=optional,
+    )

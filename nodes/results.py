@@ -1,4 +1,4 @@
-"""What came of a node's requests: images, blocks and failures, and what is said of them."""
+"""What became of a node's requests: images, blocks and failures, and the info JSON on them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from comfy_api.latest import io
+
 from ..mai.errors import Billed, BlockedError, MaiError
 from ..mai.types import Request, Result
+from .inputs import SKIP
 
 
 @dataclass
 class Batch:
-    """What came of a node's requests: images in order, and those that the filter blocked."""
+    """A node's requests, in the same order their results (None: failed), and errors by index."""
 
     requests: Sequence[Request]
     results: list[Result | None] = field(default_factory=list)
@@ -23,6 +26,11 @@ class Batch:
         """The images that came."""
         return [result for result in self.results if result is not None]
 
+    @property
+    def cost_usd(self) -> float:
+        """What the images cost, as far as it is known."""
+        return sum(result.cost_usd or 0.0 for result in self.images)
+
     def take_files(self) -> list[bytes]:
         """The files of `images`, which keep their facts only: a batch's can be 100 MB."""
         files = [image.image for image in self.images]
@@ -31,12 +39,11 @@ class Batch:
 
 
 def raise_failures(batch: Batch, if_blocked: str) -> None:
-    """One error for all that failed, unless all of it may be skipped."""
-    skip = if_blocked == "skip"
+    """One error for all that failed; with `if_blocked` "skip" blocked images are no failures."""
     failed = {
         i: error
         for i, error in batch.errors.items()
-        if not (skip and isinstance(error, BlockedError))
+        if if_blocked != SKIP or not isinstance(error, BlockedError)
     }
     if not failed:
         return
@@ -75,10 +82,10 @@ def _worst(errors: Iterable[MaiError]) -> Billed:
     return Billed.PERHAPS if any(e.billed is Billed.PERHAPS for e in errors) else Billed.NO
 
 
-def info(batch: Batch, profile: str, notes: Sequence[str] = (), **more: object) -> str:
+def info_json(batch: Batch, profile: str, notes: Sequence[str] = (), **more: object) -> str:
     """What a node says of its images, as JSON; `more` are facts of that node alone."""
     images = [
-        {"index": i, "seed": batch.requests[i].seed, **_facts(result)}
+        {"index": i, "seed": batch.requests[i].seed, **_result_facts(result)}
         for i, result in enumerate(batch.results)
         if result is not None
     ]
@@ -87,7 +94,7 @@ def info(batch: Batch, profile: str, notes: Sequence[str] = (), **more: object) 
             "model": batch.requests[0].model,
             "profile": profile,
             "count": len(images),
-            "cost_usd": round(sum(result.cost_usd or 0.0 for result in batch.images), 6),
+            "cost_usd": round(batch.cost_usd, 6),
             "images": images,
             "blocked": [
                 {"index": i, "reason": error.what} for i, error in sorted(batch.errors.items())
@@ -100,7 +107,7 @@ def info(batch: Batch, profile: str, notes: Sequence[str] = (), **more: object) 
     )
 
 
-def _facts(result: Result) -> dict[str, object]:
+def _result_facts(result: Result) -> dict[str, object]:
     return {
         "model": result.model,
         "size_asked": list(result.asked) if result.asked else None,
@@ -112,3 +119,15 @@ def _facts(result: Result) -> dict[str, object]:
         "seconds": round(result.seconds, 2),
         "notes": list(result.notes),
     }
+
+
+def blocked_output(batch: Batch, profile: str, image_outputs: int) -> io.NodeOutput:
+    """The output when every image was skipped: nodes that use the images do not run.
+
+    An ExecutionBlocker without a message is the quiet one; with a message the page would show an
+    error. `info` still says what was blocked and why.
+    """
+    from comfy_execution.graph_utils import ExecutionBlocker
+
+    quiet = ExecutionBlocker(None)
+    return io.NodeOutput(*([quiet] * image_outputs), info_json(batch, profile))

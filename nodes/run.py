@@ -1,17 +1,18 @@
-"""What every paid node shares: the service, the wait for it, progress, cancel, blocked images."""
+"""What every paid node shares: the client, and the wait for it with progress and cancel."""
 
 from __future__ import annotations
 
 import asyncio
 import atexit
 import logging
+import operator
 import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -37,36 +38,45 @@ MANY, SLOWEST = 50, 0.5
 """Of more waiting nodes than MANY each looks less often, but every SLOWEST seconds: a thousand that
 looked ten times a second would take most of a core."""
 
-_waiting = 0
 
-_client: Client | None = None
-_client_lock = threading.Lock()
+class SharedClient:
+    """The one client of this process, started by its first use; safe for threads."""
+
+    def __init__(self, start: Callable[[], Client]) -> None:
+        self._start = start
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+
+    def get(self) -> Client:
+        """The client; MaiError if a package that it needs isn't installed."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._started()
+            return self._client
+
+    def replace(self, client: Client | None) -> None:
+        """Use another client from now on; with None the next use starts a new one."""
+        with self._lock:
+            self._client = client
+
+    def close(self) -> None:
+        """Wait for paid calls, if a client was started."""
+        if self._client is not None:
+            self._client.close()
+
+    def _started(self) -> Client:
+        try:
+            return self._start()
+        except ModuleNotFoundError as error:
+            raise MaiError(
+                f"The Python package {error.name} isn't installed.",
+                "Run `python -m pip install -r requirements.txt` in the pack's folder with the "
+                "Python that runs ComfyUI, then start ComfyUI again.",
+            ) from error
 
 
-def client() -> Client:
-    """The one service of this process; its files lie in ComfyUI's system user directory.
-
-    Imported here: httpx, SQLite and all that speaks with a service would add to ComfyUI's start.
-    """
-    global _client
-    with _client_lock:
-        if _client is None:
-            _client = _start()
-        return _client
-
-
-def _start() -> Client:
-    try:
-        return _import_and_start()
-    except ModuleNotFoundError as error:
-        raise MaiError(
-            f"The Python package {error.name} isn't installed.",
-            "Run `python -m pip install -r requirements.txt` in the pack's folder with the Python "
-            "that runs ComfyUI, then start ComfyUI again.",
-        ) from error
-
-
-def _import_and_start() -> Client:
+def _start_client() -> Client:
+    # Imported here: httpx, SQLite and the providers would add to ComfyUI's start.
     from ..mai.client import Client
     from ..mai.profiles import Profiles
 
@@ -82,7 +92,11 @@ def _launch_emulator() -> str:
     return emulator.url
 
 
-def land_calls_on_terminate() -> None:
+shared_client = SharedClient(_start_client)
+"""Its files lie in ComfyUI's system user directory."""
+
+
+def finish_calls_on_terminate() -> None:
     """Let SIGTERM wait for paid calls as leaving by Ctrl-C does, where nobody else handles it.
 
     Without a handler SIGTERM (docker stop, systemd) ends Python at once and loses images that
@@ -98,64 +112,61 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
     # A Ctrl-C on top of it must not cut short the wait for what is paid.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if _client is not None:
-        _client.close()
+    shared_client.close()
     os.kill(os.getpid(), number)
 
 
-async def run(
+async def run_requests(
     requests: Sequence[Request], profile: str, node_id: str | None, if_blocked: str
 ) -> Batch:
-    """Ask for all requests at once and wait until each has its image or its error.
+    """Submit all requests at once and wait until each has its image or its error.
 
     Raises InterruptProcessingException within SLOWEST seconds of a cancel, and one MaiError for all
-    that failed; `if_blocked` "skip" lets blocked images pass. Calls that are out go on without
-    the node, and their images are kept.
+    that failed; `if_blocked` "skip" leaves blocked images out. Calls that were sent go on without
+    the node, and their images are stored.
     """
-    global _waiting
-    watch = _Watch(len(requests), node_id)
+    display = _ProgressDisplay(len(requests), node_id)
+    client = shared_client.get()
     futures = [
-        client().submit(request, profile, watch.listener(i)) for i, request in enumerate(requests)
+        client.submit(request, profile, display.listener(i)) for i, request in enumerate(requests)
     ]
-    _waiting += 1  # only ever in the thread that runs prompts
-    try:
-        await _wait(futures, watch)
-    finally:
-        _waiting -= 1
-        for future in futures:
-            future.cancel()
     batch = Batch(requests)
-    for i, future in enumerate(futures):
-        error = future.exception()
-        batch.results.append(None if error else future.result())
-        if isinstance(error, MaiError):
-            batch.errors[i] = error
-        elif error is not None:
-            raise error
-    watch.done(batch)
+    for i, outcome in enumerate(await _wait(futures, display)):
+        if isinstance(outcome, MaiError):
+            batch.errors[i] = outcome
+        elif isinstance(outcome, BaseException):
+            raise outcome
+        batch.results.append(None if isinstance(outcome, MaiError) else outcome)
+    display.finish(batch)
     raise_failures(batch, if_blocked)
     return batch
 
 
-async def _wait(futures: Sequence[Future[Result]], watch: _Watch) -> None:
-    pending = {asyncio.ensure_future(asyncio.wrap_future(future)) for future in futures}
+_waiting_nodes = 0
+
+
+async def _wait(
+    futures: Sequence[Future[Result]], display: _ProgressDisplay
+) -> list[Result | BaseException]:
+    global _waiting_nodes
+    finished = asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
+    _waiting_nodes += 1  # only ever in the thread that runs prompts
     try:
-        while pending:
-            pause = min(POLL * max(1.0, _waiting / MANY), SLOWEST)
-            done, pending = await asyncio.wait(pending, timeout=pause)
-            for waited in done:
-                # An error that nobody has read asyncio logs a second time, with its traceback.
-                _ = waited.cancelled() or waited.exception()
+        while not finished.done():
+            pause = min(POLL * max(1.0, _waiting_nodes / MANY), SLOWEST)
+            await asyncio.wait([finished], timeout=pause)
             if model_management.processing_interrupted():
                 raise model_management.InterruptProcessingException()
-            await watch.show(sum(future.done() for future in futures))
+            await display.show(sum(future.done() for future in futures))
+        return finished.result()
     finally:
-        for task in pending:
-            task.cancel()
+        _waiting_nodes -= 1
+        for future in futures:
+            future.cancel()
 
 
-class _Watch:
-    """The node's progress text and bar, fed from the service's thread."""
+class _ProgressDisplay:
+    """The node's progress text and bar, fed from the client's thread."""
 
     def __init__(self, count: int, node_id: str | None) -> None:
         self._count, self._node_id = count, node_id
@@ -163,15 +174,15 @@ class _Watch:
         self._started = time.monotonic()
         self._shown: tuple[str, int] = ("", -1)
 
-    def listener(self, index: int) -> _Listener:
-        """What the service calls for request number `index`."""
-        return _Listener(self._states, index)
+    def listener(self, index: int) -> Callable[[Progress], None]:
+        """What the client calls for request number `index`."""
+        return partial(operator.setitem, self._states, index)
 
     async def show(self, done: int) -> None:
         """Send what changed to the page: at most one text a second, the bar per image."""
         if self._node_id is None:
             return
-        text = describe(self._states, done, time.monotonic() - self._started)
+        text = _describe(self._states, done, time.monotonic() - self._started)
         if text != self._shown[0]:
             PromptServer.instance.send_progress_text(text, self._node_id)
         # Each step of a bar sends the state of every node of the prompt; of one image there is
@@ -180,44 +191,36 @@ class _Watch:
             await ComfyAPI().execution.set_progress(done, self._count, self._node_id)
         self._shown = (text, done)
 
-    def done(self, batch: Batch) -> None:
+    def finish(self, batch: Batch) -> None:
         """Leave cost and seconds on the node, and how many images did not come."""
         if self._node_id is None:
             return
-        cost = sum(result.cost_usd or 0.0 for result in batch.images)
+        blocked = sum(isinstance(error, BlockedError) for error in batch.errors.values())
         counts = {
             "from the store": sum(result.from_store for result in batch.images),
-            "blocked": sum(isinstance(error, BlockedError) for error in batch.errors.values()),
-            "failed": sum(not isinstance(error, BlockedError) for error in batch.errors.values()),
+            "blocked": blocked,
+            "failed": len(batch.errors) - blocked,
         }
-        parts = [f"${cost:.3f}"] if batch.images else []
+        parts = [f"${batch.cost_usd:.3f}"] if batch.images else []
         parts.append(f"{time.monotonic() - self._started:.0f} s")
         parts += [f"{count} {what}" for what, count in counts.items() if count]
         PromptServer.instance.send_progress_text(" · ".join(parts), self._node_id)
-
-
-@dataclass(frozen=True)
-class _Listener:
-    states: list[Progress | None]
-    index: int
-
-    def __call__(self, progress: Progress) -> None:
-        self.states[self.index] = progress
 
 
 _JOB_PHASES = ("queued", "processing")
 """What a gateway says of a job that is under way."""
 
 
-def describe(states: Sequence[Progress | None], done: int, seconds: float) -> str:
+def _describe(states: Sequence[Progress | None], done: int, seconds: float) -> str:
     """One line on what the calls are doing: "sent 2 of 4 · 14 s"."""
-    phases = [state.phase if state else "" for state in states]
+    known = [state for state in states if state is not None]
+    phases = [state.phase for state in known]
     count, now = len(states), time.monotonic()
     sent = sum(phase in ("sent", "joined", *_JOB_PHASES) for phase in phases)
     parts = [f"sent {sent} of {count}"]
     if done and count > 1:
         parts.append(f"{done} done")
-    waits = [state for state in states if state and state.phase == "waiting" and state.until]
+    waits = [state for state in known if state.phase == "waiting" and state.until]
     if waits:
         first = min(waits, key=lambda state: state.until or now)
         if first.rpm:
@@ -226,9 +229,19 @@ def describe(states: Sequence[Progress | None], done: int, seconds: float) -> st
     for phase in _JOB_PHASES:
         if phase in phases:
             parts.append(f"{phases.count(phase)} {phase}" if count > 1 else phase)
-    polls = [state.reason for state in states if state and state.phase in _JOB_PHASES]
+    polls = [state.reason for state in known if state.phase in _JOB_PHASES]
     parts += [reason for reason in polls if reason][:1]
-    retries = [state for state in states if state and state.phase == "retrying"]
-    if retries:
-        parts.append(f"{retries[0].reason}, trying again")
+    retries = [state.reason for state in known if state.phase == "retrying"]
+    parts += [f"{reason}, trying again" for reason in retries][:1]
     return " · ".join([*parts, f"{seconds:.0f} s"])
+
+
+def show_notes(node: str, node_id: str | None, notes: Sequence[str]) -> None:
+    """Show sentences as the progress text of the node `node_id`, and log them under `node`.
+
+    For nodes without an `info` output.
+    """
+    for note in notes:
+        logger.info("%s: %s", node, note)
+    if notes and node_id is not None:
+        PromptServer.instance.send_progress_text("\n".join(notes), node_id)

@@ -12,8 +12,8 @@ from ..mai.models import DEFAULT_MODEL, MODEL_NAMES
 from ..mai.size_plan import ASPECT_RATIOS, FROM_IMAGE, MAX_TARGET, asked_ratio, plan_size
 from ..mai.sizes import PRESETS, Size
 from ..mai.validation import model_named
-from . import inputs as schema
-from .imaging import codec as images
+from . import inputs
+from .imaging.codec import split_batch
 
 
 class MAISizeHelper(io.ComfyNode):
@@ -25,7 +25,7 @@ class MAISizeHelper(io.ComfyNode):
         return io.Schema(
             node_id="MAISizeHelper",
             display_name="MAI Size Helper",
-            category=schema.CATEGORY,
+            category=inputs.CATEGORY,
             description="The width and height that a MAI model makes best for an aspect ratio, and "
             "the scale from there to the size that you want in the end. Buys nothing.",
             search_aliases=[
@@ -62,7 +62,7 @@ def _size_of(image: torch.Tensor | None) -> Size | None:
     """The pixels of an IMAGE [B,H,W,C]; ImageError for what is none."""
     if image is None:
         return None
-    height, width, _ = images.split(image)[0].shape
+    height, width, _ = split_batch(image)[0].shape
     return Size(width, height)
 
 

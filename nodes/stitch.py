@@ -8,12 +8,12 @@ from comfy_api.latest import io
 from torch import Tensor
 from typing_extensions import override
 
-from . import inputs as schema
-from . import mask_inputs, notes
+from . import inputs
 from .crop import StitchType
+from .run import show_notes
 
 if TYPE_CHECKING:
-    from .imaging import Stitch
+    from .imaging.paste import Stitch
 
 
 class MAIStitch(io.ComfyNode):
@@ -25,7 +25,7 @@ class MAIStitch(io.ComfyNode):
         return io.Schema(
             node_id="MAIStitch",
             display_name="MAI Stitch",
-            category=schema.CATEGORY,
+            category=inputs.CATEGORY,
             description="Set an edited crop of MAI Crop for Edit back into its image. The crop may "
             "come back in another size; a small shift or change of colour of its surroundings is "
             "undone. Everything outside the mask stays bit for bit as it was.",
@@ -43,7 +43,7 @@ class MAIStitch(io.ComfyNode):
                     tooltip="The edited crop. For a batch of crops as many edits, or that many for "
                     "each crop in turn.",
                 ),
-                mask_inputs.match_color(),
+                inputs.match_color_input(),
             ],
             outputs=[
                 io.Image.Output(
@@ -56,8 +56,8 @@ class MAIStitch(io.ComfyNode):
     @classmethod
     @override
     def execute(cls, stitch: Stitch, image: Tensor, match_color: bool = True) -> io.NodeOutput:
-        from .imaging import cropping
+        from .imaging.paste import stitch_batch
 
-        stitched, said = cropping.stitch_all(stitch, image, match_color)
-        notes.tell("MAI Stitch", getattr(cls.hidden, "unique_id", None), said)
+        stitched, notes = stitch_batch(stitch, image, match_color)
+        show_notes("MAI Stitch", getattr(cls.hidden, "unique_id", None), notes)
         return io.NodeOutput(stitched)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ..mai.errors import ProfileError
-from ..mai.image_formats import plain
+from ..mai.errors import AnswerError, ProfileError
+from ..mai.image_formats import inspect
 
 if TYPE_CHECKING:
     from ..mai.profiles import Profiles
@@ -34,6 +34,7 @@ _KEPT_THUMBNAILS = 300
 _FORMATS = ("PNG", "JPEG", "WEBP")
 
 _UNREADABLE = (
+    AnswerError,
     OSError,
     SyntaxError,
     ValueError,
@@ -98,7 +99,7 @@ class Thumbnails:
 def _small(data: bytes) -> bytes | None:
     """An image's bytes as a JPEG of at most SIDE pixels; None where Pillow can't read it."""
     try:
-        with Image.open(io.BytesIO(plain(data)), formats=_FORMATS) as whole:
+        with Image.open(io.BytesIO(inspect(data).pixel_data(data)), formats=_FORMATS) as whole:
             whole.thumbnail((SIDE, SIDE))
             small = io.BytesIO()
             whole.convert("RGB").save(small, "JPEG", quality=82)

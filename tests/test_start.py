@@ -30,9 +30,10 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 LATER = {
-    "httpx", "azure", "sqlite3", "kornia_rs", "a_pack.emulator", "a_pack.mai.service",
-    "a_pack.mai.transport", "a_pack.mai.profiles", "a_pack.mai.ledger", "a_pack.mai.store",
-    "a_pack.nodes.editing", "a_pack.nodes.masked", "a_pack.nodes.cropping", "a_pack.nodes.seam",
+    "httpx", "azure", "sqlite3", "kornia_rs", "a_pack.emulator", "a_pack.mai.client",
+    "a_pack.mai.pipeline", "a_pack.mai.http", "a_pack.mai.ledger", "a_pack.mai.store",
+    "a_pack.nodes.imaging.masked_edit", "a_pack.nodes.imaging.paste", "a_pack.nodes.imaging.mask",
+    "a_pack.nodes.imaging.drift", "a_pack.nodes.imaging.registration",
 }  # fmt: skip
 
 

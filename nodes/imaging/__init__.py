@@ -1,11 +1,10 @@
-"""TODO."""
+"""Tensors and pixels, without network: files to IMAGE and back, masks, crops, and their blending.
+
+Nodes import what they need from the modules: `codec` for files, `mask` and `regions` for what is
+edited, `masked_edit` and `paste` for the edit itself. This file imports none of them, as ComfyUI's
+start must not wait for the code that only a masked edit needs.
+"""
 
 from __future__ import annotations
 
-from .cropping import stitch_all
-from .editing import Job
-from .paste import Stitch
-from .rectangle import Rect
-from .resample import Window, resample, whole
-
-__all__ = ["Job", "Rect", "Stitch", "Window", "resample", "stitch_all", "whole"]
+__all__: list[str] = []

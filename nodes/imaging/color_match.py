@@ -1,10 +1,10 @@
 """Bring an edit's colours to the input's, learnt in the ring around the mask.
 
 Two steps. An affine map of RGB to RGB (a 3 x 4 matrix fitted by least squares, as in colour
-correction: Finlayson and Drew 1997) by least trimmed squares (Rousseeuw and Van Driessen 2006), as
-a part of the ring may belong to the change. It undoes gains, offsets, contrast, saturation and hue
-exactly and a gamma to about 2 levels. Then what still differs along the mask's edge is carried a
-short way into the mask by normalized convolution (Knutsson and Westin 1993) and fades there.
+correction: Finlayson and Drew 1997) that leaves out what may belong to the change. It undoes gains,
+offsets, contrast, saturation and hue exactly and a gamma to about 2 levels. Then what still differs
+along the mask's edge is carried a short way into the mask by normalized convolution (Knutsson and
+Westin 1993) and fades there.
 
 Against Reinhard's transfer of mean and deviation (2001) on ten recolourings of an image: hue comes
 out 0.8 levels off in place of 4.9; with a quarter of the ring changed all are 1 to 3 levels off in
@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .least_squares import smallest_errors, trimmed_fit
+
 POOLS = (4, 32)
 """Pixels a side that are averaged before fitting: noise in the edit would flatten its contrast."""
 
@@ -28,9 +30,6 @@ LEAST = 32
 UNRELATED, NOISE = 0.2, 2e-4
 """If the map leaves more than this share of the ring's variance, and this variance (0.014 squared)
 besides, the two show different things: a map between them would only flatten the edit."""
-
-TRUSTED = 0.7
-"""Share of the ring that is fitted: the rest may be part of the change."""
 
 RIDGE = np.array([1e-4, 1e-4, 1e-4, 1e-8])
 """Pull towards no change of gain, in squared levels 0..1: colours that the ring doesn't show (a
@@ -43,19 +42,19 @@ VISIBLE = 0.5 / 255
 """So must it by this much, in 0..1: less is not seen."""
 
 CELL = 8
-"""Pixels of the sent image a side of the grid on which the rest is carried inwards."""
+"""Pixels a side of the grid on which a remaining difference is carried inwards."""
 
 REACH = 4
 """Cells that it is carried: 2 x 4 x 8 = 64 pixels until it has faded out."""
 
-MOST = 0.15
+MAX_CORRECTION = 0.15
 """The largest correction that is carried, in 0..1: more is a change of the image, not a tint."""
 
 Matrix = npt.NDArray[np.float64]
 
 
-def fit(edited: Tensor, sent: Tensor, ring: npt.NDArray[np.bool_]) -> Tensor | None:
-    """The matrix [4,3] that maps RGB of `edited` [H,W,3] to `sent`; None if the ring doesn't tell.
+def fit_colors(edited: Tensor, sent: Tensor, ring: npt.NDArray[np.bool_]) -> Tensor | None:
+    """The matrix [4,3] that maps RGB of `edited` [H,W,3] to `sent`; None: no reliable one.
 
     It is learnt pixel by pixel, or, where that shows nothing since the service drew the texture
     anew, from the means of larger cells. A map that makes no clear difference is the identity.
@@ -71,7 +70,7 @@ def fit(edited: Tensor, sent: Tensor, ring: npt.NDArray[np.bool_]) -> Tensor | N
             (_pool(image * inside, size)[chosen] / share[chosen][:, None]).double().numpy()
             for image in (edited, sent)
         )
-        matrix = _learnt(source, wanted)
+        matrix = _learn_matrix(source, wanted)
         if matrix is not None:
             best = torch.from_numpy(matrix).float()
             if not torch.equal(best, torch.eye(4, 3)):
@@ -79,19 +78,20 @@ def fit(edited: Tensor, sent: Tensor, ring: npt.NDArray[np.bool_]) -> Tensor | N
     return best
 
 
-def _learnt(source: Matrix, wanted: Matrix) -> Matrix | None:
+def _learn_matrix(source: Matrix, wanted: Matrix) -> Matrix | None:
     """The matrix for colours [n,3]; None if what it leaves shows that the two are unrelated."""
-    matrix = _trimmed(source, wanted)
-    left, before = wanted - _design(source) @ matrix, np.abs(wanted - source).mean(1)
-    after = np.abs(left).mean(1)
-    kept = np.argsort(after)[: max(1, int(len(after) * TRUSTED))]
-    if (left[kept] ** 2).mean() > UNRELATED * wanted[kept].var(0).mean() + NOISE:
+    design, identity = np.concatenate([source, np.ones((len(source), 1))], 1), np.eye(4, 3)
+    matrix = trimmed_fit(design, wanted, identity, RIDGE)
+    differences = wanted - design @ matrix
+    before, after = np.abs(wanted - source).mean(1), np.abs(differences).mean(1)
+    trusted = smallest_errors(after)
+    if (differences[trusted] ** 2).mean() > UNRELATED * wanted[trusted].var(0).mean() + NOISE:
         return None
-    was, now = np.sort(before)[: len(kept)].mean(), after[kept].mean()
-    return np.eye(4, 3) if now > BETTER * was or was - now < VISIBLE else matrix
+    was, now = before[smallest_errors(before)].mean(), after[trusted].mean()
+    return identity if now > BETTER * was or was - now < VISIBLE else matrix
 
 
-def mapped(image: Tensor, matrix: Tensor | None) -> Tensor:
+def map_colors(image: Tensor, matrix: Tensor | None) -> Tensor:
     """An image [H,W,3] with the colours of a matrix [4,3]; None changes nothing."""
     if matrix is None:
         return image
@@ -99,7 +99,7 @@ def mapped(image: Tensor, matrix: Tensor | None) -> Tensor:
     return flat.reshape(image.shape)
 
 
-def rest(edited: Tensor, sent: Tensor, edge: npt.NDArray[np.bool_]) -> Tensor:
+def remaining_difference(edited: Tensor, sent: Tensor, edge: npt.NDArray[np.bool_]) -> Tensor:
     """What must be added to `edited` [H,W,3] so that it meets `sent` at the pixels of `edge`.
 
     Smooth: the mean difference nearby, fading to 0 away from the edge.
@@ -107,7 +107,7 @@ def rest(edited: Tensor, sent: Tensor, edge: npt.NDArray[np.bool_]) -> Tensor:
     height, width = edge.shape
     weight = torch.from_numpy(edge)[..., None].float()
     difference = (sent - edited) * weight
-    moderate = (difference.abs() <= MOST).all(-1, keepdim=True)
+    moderate = (difference.abs() <= MAX_CORRECTION).all(-1, keepdim=True)
     weight, difference = weight * moderate, difference * moderate
     cells = _pool(torch.cat((difference, weight), -1), CELL).permute(2, 0, 1)[None]
     for _ in range(2):
@@ -123,24 +123,3 @@ def _pool(image: Tensor, size: int) -> Tensor:
     planes = image.permute(2, 0, 1)[None]
     height, width = (max(1, round(side / size)) for side in image.shape[:2])
     return F.interpolate(planes, size=(height, width), mode="area")[0].permute(1, 2, 0)
-
-
-def _design(colours: Matrix) -> Matrix:
-    return np.concatenate([colours, np.ones((len(colours), 1))], 1)
-
-
-def _trimmed(source: Matrix, wanted: Matrix) -> Matrix:
-    """Least trimmed squares with a pull towards no change, started from a change of offset only."""
-    design, neutral = _design(source), np.eye(4, 3)
-    difference = wanted - source
-    left = np.abs(difference - np.median(difference, 0)).mean(1)
-    matrix = neutral
-    for step in range(6):
-        limit = float(np.partition(left, int(len(left) * TRUSTED))[int(len(left) * TRUSTED)])
-        rows = left <= max(limit * (1 if step < 4 else 2), 1e-4)
-        chosen = design[rows]
-        normal = chosen.T @ chosen / len(chosen) + np.diag(RIDGE)
-        target = chosen.T @ (wanted[rows] - chosen @ neutral) / len(chosen)
-        matrix = neutral + np.linalg.solve(normal, target)
-        left = np.abs(wanted - design @ matrix).mean(1)
-    return matrix

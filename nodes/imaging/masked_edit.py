@@ -1,39 +1,50 @@
-"""The edit of a part of an image: what MAI Edit sends, and what it makes of what comes back.
+"""The edit of images, or of masked parts of them: what MAI Edit sends, and what it makes of it.
 
-`plan` says which crops to send, `finish` sets the edits of them back. Neither makes a request.
+`plan_edit` turns the node's inputs into an `EditPlan`, which makes the requests and, from what came
+back, the node's outputs. Nothing here sends a request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
+import torch
 from torch import Tensor
 
-from ...mai.errors import ImageError
 from ...mai.models import Model
 from ...mai.sizes import Size
-from ..options import (
+from ...mai.types import Edit, Reference, Result
+from ...mai.validation import validate_references
+from ..inputs import (
     AROUND_MASK,
     AS_RETURNED,
     CONTEXT,
+    IMAGE_SOCKETS,
     MASK_FEATHER,
     MASK_GROW,
-    SAME_AS_INPUT,
     WHOLE_IMAGE,
 )
-from . import alpha
-from . import regions as region
-from .alpha import Levels
-from .paste import Patch, copy, cut, paste
-from .rectangle import Rect, bounds
+from .codec import decode_batch, encode_image, split_batch
+from .drift import SAME_ASPECT, Drift
+from .mask import edit_mask, pair_masks, separate_areas
+from .paste import Patch, copy_rgb, cut_patch, paste_edit
+from .regions import frame_around, frame_whole, with_context
 from .resample import Window, resample, rgb
-from .seam import SAME_ASPECT, Drift
 
 
 @dataclass(frozen=True)
-class Plan:
+class MaskSettings:
+    """How the part around a mask is cut: the inputs of that name, in pixels of the image."""
+
+    region: str = AROUND_MASK
+    context: float = CONTEXT
+    mask_grow: int = MASK_GROW
+    mask_feather: int = MASK_FEATHER
+
+
+@dataclass(frozen=True)
+class ImagePlan:
     """One image [H,W,C] and the crops to send of it: one request each, in this order.
 
     Without a mask there is no patch, and the crop is the image itself. `notes` are sentences for
@@ -49,180 +60,194 @@ class Plan:
         """The images [h,w,C] to send, each as one edit."""
         return [patch.crop for patch in self.patches] or [self.image]
 
-    @property
-    def masked(self) -> bool:
-        """Whether all but the mask stays as it was."""
-        return bool(self.patches)
-
 
 @dataclass(frozen=True)
-class Finished:
-    """An image [H,W,3], facts on each crop for `info`, and sentences for the user."""
+class AreaReport:
+    """Facts on each edited area of an image for `info`, and sentences for the user."""
 
-    image: Tensor = field(repr=False)
-    drift: list[dict[str, object]]
+    facts: list[dict[str, object]]
     notes: list[str]
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """The alpha of an edit [H,W], and the rectangle around it.
+class EditOutputs:
+    """MAI Edit's outputs: both [B,H,W,3]; `facts` on each edited area and `notes` for `info`."""
 
-    `padded`: the mask is that of a padded image, whose old part is left as it was.
+    images: Tensor = field(repr=False)
+    as_returned: Tensor = field(repr=False)
+    facts: list[dict[str, object]]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class EditPlan:
+    """The plans of all images of image_1, their crops encoded, and the references for each."""
+
+    model: Model
+    images: tuple[ImagePlan, ...]
+    crops: tuple[tuple[Reference, ...], ...]
+    references: tuple[Reference, ...]
+
+    def requests(
+        self,
+        prompt: str,
+        seed: int,
+        batch_size: int,
+        auto_aspect_ratio: bool,
+        web_grounding: bool,
+    ) -> list[Edit]:
+        """One request a crop: image by image, then copy by copy, then area by area.
+
+        Copy j of image i carries the seed + i * batch_size + j, each of its areas the same.
+        """
+        return [
+            Edit(
+                self.model.name,
+                prompt,
+                (crop, *self.references),
+                seed + i * batch_size + j,
+                auto_aspect_ratio=auto_aspect_ratio,
+                web_grounding=web_grounding,
+            )
+            for i, crops in enumerate(self.crops)
+            for j in range(batch_size)
+            for crop in crops
+        ]
+
+    def finish(
+        self,
+        results: Sequence[Result | None],
+        batch_size: int,
+        match_color: bool,
+        output_size: str,
+    ) -> EditOutputs:
+        """Set the images that came, in the order of `requests`, back; None was blocked."""
+        decoded = decode_batch([result.image for result in results if result is not None])
+        if output_size == AS_RETURNED and not self.images[0].patches:
+            facts = [{"index": i, "areas": []} for i in range(len(decoded.images))]
+            return EditOutputs(decoded.batch, decoded.batch, facts, decoded.notes)
+        images = iter(decoded.images)
+        returned = [None if result is None else next(images) for result in results]
+        edits = self._group(returned, batch_size)
+        height, width = self.images[0].image.shape[:2]
+        batch = torch.empty((len(edits), height, width, 3))
+        facts, notes = [], decoded.notes
+        for index, (plan, edited) in enumerate(edits):
+            finished = finish_image(plan, edited, batch[index], match_color)
+            facts.append({"index": index, "areas": finished.facts})
+            notes += finished.notes
+        if output_size == AS_RETURNED:
+            notes.append("With a mask the image keeps its size: output_size was not applied.")
+        return EditOutputs(batch, decoded.batch, facts, list(dict.fromkeys(notes)))
+
+    def _group(
+        self, returned: Sequence[Tensor | None], batch_size: int
+    ) -> list[tuple[ImagePlan, list[Tensor | None]]]:
+        """Each output image's plan with what came for it; left out where nothing came."""
+        remaining = iter(returned)
+        groups = [
+            (plan, [next(remaining) for _ in plan.crops])
+            for plan in self.images
+            for _ in range(batch_size)
+        ]
+        return [(plan, edits) for plan, edits in groups if any(e is not None for e in edits)]
+
+
+def plan_edit(
+    images: Mapping[str, Tensor], mask: Tensor | None, model: Model, settings: MaskSettings
+) -> EditPlan:
+    """The plan for the images [B,H,W,C] that are connected, and the mask [B,H,W] of image_1.
+
+    Sockets count in the order image_1 to image_5. Every image of a batch on another socket than
+    image_1 is a reference of its own. ImageError: nothing on image_1, more images than the
+    model takes, a tensor that is no image, or a mask that selects nothing.
     """
-
-    levels: Levels = field(repr=False)
-    whole: Rect
-    padded: bool
-    notes: tuple[str, ...]
-
-
-def pair(images: Sequence[Tensor], masks: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
-    """Each image with its mask [h,w]: its own of a batch [B,h,w], or the only one for all.
-
-    ImageError: another number of masks than images, or no MASK.
-    """
-    if masks is None:
-        return [(image, None) for image in images]
-    if masks.ndim == 4 and masks.shape[1] == 1:
-        masks = masks[:, 0]
-    if masks.ndim == 2:
-        masks = masks.unsqueeze(0)
-    if masks.ndim != 3 or 0 in masks.shape:
-        raise ImageError(
-            f"A MASK has the shape [B,H,W]; this one has {list(masks.shape)}.",
-            "Connect the MASK output of a node; Convert Image to Mask makes one of an IMAGE.",
-        )
-    if len(masks) not in (1, len(images)):
-        raise ImageError(
-            f"There are {len(masks)} masks for {len(images)} image{'s' * (len(images) > 1)}.",
-            "Give one mask for all images, or as many masks as images (Repeat Image Batch repeats "
-            "an image).",
-        )
-    single = len(masks) == 1
-    return [(image, masks[0 if single else i]) for i, image in enumerate(images)]
+    connected = [name for name in IMAGE_SOCKETS if images.get(name) is not None]
+    if "image_1" not in connected:
+        validate_references(model, 0)
+    first = split_batch(images["image_1"], "image_1")
+    references = [
+        image
+        for name in connected
+        if name != "image_1"
+        for image in split_batch(images[name], name)
+    ]
+    validate_references(model, 1 + len(references))
+    plans = tuple(plan_image(image, own, model, settings) for image, own in pair_masks(first, mask))
+    return EditPlan(
+        model,
+        plans,
+        tuple(tuple(encode_image(crop, model.max_pixels) for crop in p.crops) for p in plans),
+        tuple(encode_image(image, model.max_pixels) for image in references),
+    )
 
 
-def prepare(image: Tensor, mask: Tensor, mask_grow: int, mask_feather: int) -> Prepared:
-    """The alpha for an image [H,W,C] from its mask [h,w]: scaled to it, grown, then feathered.
-
-    In an image that was padded for outpainting (`alpha.padding_around`) all of the padding is
-    edited and nothing else, whatever soft edge the mask has: the old image stays untouched.
-    ImageError: nothing is masked.
-    """
-    height, width = image.shape[:2]
-    levels, notes = alpha.levels_of(mask, height, width), []
-    if mask.shape != (height, width):
-        notes.append(
-            f"The mask is {mask.shape[1]} x {mask.shape[0]} and its image {width} x {height}: the "
-            "mask was scaled."
-        )
-    if not levels.any():
-        raise ImageError(
-            "The mask is empty: nothing in it is selected.",
-            "Paint a mask (right click on Load Image, Open in MaskEditor), or disconnect the mask "
-            "to edit the whole image. Load Image gives an empty mask for a file without alpha.",
-        )
-    old = alpha.padding_around(image, levels)
-    if old is not None:
-        levels = np.full_like(levels, 255)
-        levels[old.slices] = 0
-        notes.append(
-            "The mask is that of a padded image: the old image was left untouched, mask_grow, "
-            "mask_feather and the padding's own feathering were not applied."
-        )
-    else:
-        soft = alpha.feather(alpha.grow(levels, mask_grow), mask_feather)
-        # Rounded corners would leave a trace of the input in those of the mask itself.
-        levels = np.maximum(soft, levels) if mask_grow >= mask_feather else soft
-    whole = bounds(levels)
-    if whole is None:
-        raise ImageError(
-            f"Nothing is left of the mask after mask_grow {mask_grow}.",
-            "Raise mask_grow: a negative number shrinks the mask.",
-        )
-    return Prepared(levels, whole, old is not None, tuple(notes))
-
-
-def plan(
-    image: Tensor,
-    mask: Tensor | None,
-    model: Model,
-    region_choice: str = AROUND_MASK,
-    context: float = CONTEXT,
-    mask_grow: int = MASK_GROW,
-    mask_feather: int = MASK_FEATHER,
-) -> Plan:
+def plan_image(
+    image: Tensor, mask: Tensor | None, model: Model, settings: MaskSettings | None = None
+) -> ImagePlan:
     """What to send of an image [H,W,C] with a mask [h,w] (1 = edit), or without one.
 
-    `context` as in `region.need`, `mask_grow` and `mask_feather` in pixels of the image.
     ImageError: the mask is empty, or no mask.
     """
     if mask is None:
-        return Plan(image)
+        return ImagePlan(image)
+    chosen = settings or MaskSettings()
     size = Size(image.shape[1], image.shape[0])
-    ready = prepare(image, mask, mask_grow, mask_feather)
-    if region_choice == WHOLE_IMAGE:
-        frames = [region.frame_whole(size, model)]
+    edited = edit_mask(image, mask, chosen.mask_grow, chosen.mask_feather)
+    if chosen.region == WHOLE_IMAGE:
+        frames = [frame_whole(size, model)]
     else:
-        split = [ready.whole] if ready.padded else region.areas(ready.levels, model, context)
+        areas = [edited.bounds]
+        if not edited.padded:
+            areas = separate_areas(edited.levels, model, chosen.context)
         frames = [
-            region.frame_around(region.need(rect, size, context), size, model) for rect in split
+            frame_around(with_context(area, size, chosen.context), size, model) for area in areas
         ]
-    patches = tuple(cut(image, ready.levels, frame) for frame in frames)
-    return Plan(image, patches, ready.notes)
+    patches = tuple(cut_patch(image, edited.levels, frame) for frame in frames)
+    return ImagePlan(image, patches, edited.notes)
 
 
-def finish(
-    plan: Plan,
-    returned: Sequence[Tensor | None],
-    match_color: bool = True,
-    output_size: str = SAME_AS_INPUT,
-    out: Tensor | None = None,
-) -> Finished:
-    """The image of a plan with the edits [h,w,C] of its crops, in the order of `plan.crops`.
+def finish_image(
+    plan: ImagePlan, returned: Sequence[Tensor | None], out: Tensor, match_color: bool = True
+) -> AreaReport:
+    """Make the image of a plan in `out` [H,W,3], which has the size of the plan's image.
 
-    With a mask it has the input's size, and all outside the mask is the input's bit for bit; None
-    in place of an edit leaves its area as it was. Without a mask the edit is scaled to the input's
-    size with its ratio kept and cut at the centre, or left as returned. `out` [H,W,3] receives the
-    image where it has the input's size, so that a batch needs no second copy.
+    `returned` are the edits [h,w,C] of its crops, in the order of `plan.crops`. With a mask all
+    outside the mask is the input's bit for bit; None in place of an edit leaves its area as it was.
+    Without a mask the edit is scaled with its ratio kept and cut at the centre.
     """
     if len(returned) != len(plan.crops):
         raise ValueError(f"{len(plan.crops)} crops were planned, not {len(returned)}.")
-    if not plan.masked:
-        return _unmasked(plan, returned[0], output_size, out)
-    image = copy(plan.image, out)
+    if not plan.patches:
+        return AreaReport([], _scale_to_cover(returned[0], out))
+    copy_rgb(plan.image, out)
     facts, notes = [], list(plan.notes)
-    if output_size == AS_RETURNED:
-        notes.append("With a mask the image keeps its size: output_size was not applied.")
     for i, (patch, edited) in enumerate(zip(plan.patches, returned, strict=True)):
         if edited is None:
             notes.append(f"Area {i + 1} has no edit; it was left as it was.")
             continue
-        drift, said = paste(image, patch, edited, match_color)
+        drift, area_notes = paste_edit(out, patch, edited, match_color)
         facts.append(_facts(patch, edited, drift))
-        notes += [f"Area {i + 1}: {note}" if len(plan.patches) > 1 else note for note in said]
-    return Finished(image, facts, notes)
+        notes += [f"Area {i + 1}: {note}" if len(plan.patches) > 1 else note for note in area_notes]
+    return AreaReport(facts, notes)
 
 
-def _unmasked(plan: Plan, edited: Tensor | None, output_size: str, out: Tensor | None) -> Finished:
+def _scale_to_cover(edited: Tensor | None, out: Tensor) -> list[str]:
+    """An edit [h,w,C] at the size of `out` [H,W,3], and sentences for the user."""
     if edited is None:
         raise ValueError("Without a mask there must be an edit.")
-    if output_size == AS_RETURNED:
-        return Finished(copy(edited), [], [])
-    height, width = plan.image.shape[:2]
+    height, width = out.shape[:2]
     rows, columns = edited.shape[:2]
     scale = min(columns / width, rows / height)
     left, top = (columns - width * scale) / 2, (rows - height * scale) / 2
     window = Window(left, top, columns - left, rows - top)
-    notes = []
-    if abs(columns * height / (rows * width) - 1) > SAME_ASPECT:
-        notes.append(
-            f"The edit came back as {columns} x {rows}, in another aspect than the input's {width} "
-            f"x {height}: it was scaled with its ratio kept and cut at the centre."
-        )
-    image = resample(rgb(edited), window, height, width, raw=True).clamp_(0, 1)
-    return Finished(image if out is None else out.copy_(image), [], notes)
+    out.copy_(resample(rgb(edited), window, height, width, clamp=True).clamp_(0, 1))
+    if abs(columns * height / (rows * width) - 1) <= SAME_ASPECT:
+        return []
+    return [
+        f"The edit came back as {columns} x {rows}, in another aspect than the input's {width} "
+        f"x {height}: it was scaled with its ratio kept and cut at the centre."
+    ]
 
 
 def _facts(patch: Patch, edited: Tensor, drift: Drift) -> dict[str, object]:

@@ -1,7 +1,8 @@
-"""Cut a crop out of an image, and set an edit of it back so that all else stays bit for bit."""
+"""Cut crops out of images, and set edits of them back so that all else stays bit for bit."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -11,12 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from ...mai.errors import ImageError
-from . import seam
-from .alpha import Levels, widest
-from .rectangle import Rect, bounds
-from .regions import Frame
-from .resample import Window, resample, rgb, tidy, whole
-from .seam import Drift, Fitted
+from ...mai.models import Model
+from ...mai.sizes import Size
+from .codec import split_batch
+from .drift import Drift, FittedEdit, detail_share, fit_edit, unchanged_pixels
+from .mask import EditMask, Levels, edit_mask, largest_within, pair_masks
+from .regions import Frame, Rect, bounds, common_size, frame_around, with_context
+from .resample import Window, clamped, resample, rgb
 
 STRIP = 128
 """Rows that are blended at a time, so that 12 megapixels need no second copy."""
@@ -48,7 +50,67 @@ class Stitch:
     patches: tuple[Patch, ...]
 
 
-def cut(image: Tensor, levels: Levels, frame: Frame) -> Patch:
+def crop_batch(
+    batch: Tensor, mask: Tensor, model: Model, context: float, grow: int, feather: int
+) -> tuple[Tensor, Tensor, Stitch, list[str]]:
+    """Crops [B,h,w,C], their masks [B,h,w], what `stitch_batch` needs, and sentences for the user.
+
+    ImageError: no IMAGE, no mask for each image or one for all, or one that selects nothing.
+    """
+    images = split_batch(batch)
+    masks = [
+        edit_mask(image, own, grow, feather)
+        for image, own in pair_masks(images, mask)
+        if own is not None
+    ]
+    frames = _frames_of_one_size(masks, images[0], model, context)
+    patches = tuple(
+        cut_patch(image, own.levels, frame)
+        for image, own, frame in zip(images, masks, frames, strict=True)
+    )
+    return (
+        torch.stack([patch.crop for patch in patches]),
+        torch.stack([crop_mask(patch) for patch in patches]),
+        Stitch(tuple(images), patches),
+        list(dict.fromkeys(note for own in masks for note in own.notes)),
+    )
+
+
+def _frames_of_one_size(
+    masks: Sequence[EditMask], image: Tensor, model: Model, context: float
+) -> list[Frame]:
+    """The box around each image's mask; the boxes are sent at the size that suits them all."""
+    size = Size(image.shape[1], image.shape[0])
+    areas = [with_context(mask.bounds, size, context) for mask in masks]
+    sent = common_size(areas, model)
+    return [frame_around(area, size, model, sent) for area in areas]
+
+
+def stitch_batch(stitch: Stitch, image: Tensor, match_color: bool) -> tuple[Tensor, list[str]]:
+    """The images [B,H,W,3] with their edits, and sentences for the user.
+
+    Of n crops and k x n edits, k in a row belong to each crop, as MAI Edit gives them.
+    ImageError: any other number of edits.
+    """
+    edits = split_batch(image)
+    count = len(stitch.patches)
+    if len(edits) % count:
+        raise ImageError(
+            f"MAI Stitch got {len(edits)} edited crops for {count} cut out.",
+            "Give one for each crop; if the content filter took some, stitch one by one.",
+        )
+    each = len(edits) // count
+    height, width = stitch.images[0].shape[:2]
+    batch = torch.empty((len(edits), height, width, 3), dtype=torch.float32)
+    sentences: list[str] = []
+    for i, edit in enumerate(edits):
+        copy_rgb(stitch.images[i // each], batch[i])
+        _, notes = paste_edit(batch[i], stitch.patches[i // each], edit, match_color)
+        sentences += [f"Image {i + 1}: {note}" if len(edits) > 1 else note for note in notes]
+    return batch, sentences
+
+
+def cut_patch(image: Tensor, levels: Levels, frame: Frame) -> Patch:
     """The crop of a frame from an image [H,W,C] whose mask has these levels [H,W].
 
     Bicubic where the scale changes; grey becomes RGB, alpha is left out, values are cut to 0..1 and
@@ -56,7 +118,7 @@ def cut(image: Tensor, levels: Levels, frame: Frame) -> Patch:
     """
     box = rgb(image)[frame.box.slices]
     inner, sent = frame.inner, frame.sent
-    crop = resample(box, whole(box), inner.height, inner.width, raw=True).clamp_(0, 1)
+    crop = resample(box, Window.of(box), inner.height, inner.width, clamp=True).clamp_(0, 1)
     if (inner.width, inner.height) != sent:
         rows = torch.arange(sent.height).sub_(inner.top).clamp_(0, inner.height - 1)
         columns = torch.arange(sent.width).sub_(inner.left).clamp_(0, inner.width - 1)
@@ -71,14 +133,14 @@ def crop_mask(patch: Patch) -> Tensor:
     return mask
 
 
-def copy(image: Tensor, out: Tensor | None = None) -> Tensor:
-    """An image [H,W,C] as a new float32 [H,W,3], or into `out` of that shape."""
-    if out is None:
-        out = torch.empty((*image.shape[:2], 3), dtype=torch.float32)
-    return _writable(out).copy_(rgb(image))
+def copy_rgb(image: Tensor, out: Tensor) -> None:
+    """Write an image [H,W,C] into `out` [H,W,3]."""
+    _writable(out).copy_(rgb(image))
 
 
-def paste(out: Tensor, patch: Patch, edited: Tensor, match_color: bool) -> tuple[Drift, list[str]]:
+def paste_edit(
+    out: Tensor, patch: Patch, edited: Tensor, match_color: bool
+) -> tuple[Drift, list[str]]:
     """Blend an edit [h,w,C] of a patch's crop into an image [H,W,3], in place.
 
     Pixels whose alpha is 0 are not written; nor are those that came back as they were sent. Returns
@@ -90,15 +152,15 @@ def paste(out: Tensor, patch: Patch, edited: Tensor, match_color: bool) -> tuple
             "Connect the image that was made of the crop.",
         )
     frame, crop = patch.frame, patch.crop
-    edited = tidy(rgb(edited))
+    edited = clamped(rgb(edited))
     alpha = patch.alpha
-    same = seam.unchanged(edited, crop)
+    same = unchanged_pixels(edited, crop)
     if same is not None:
         if same[frame.inner.slices].all():
             return Drift(0.0), []
-        changed = widest(np.where(same, np.uint8(0), np.uint8(255)), 3, 3)
+        changed = largest_within(np.where(same, np.uint8(0), np.uint8(255)), 3, 3)
         alpha = np.where(_scaled(changed[frame.inner.slices], alpha) > 0, alpha, np.uint8(0))
-    fitted = seam.fit(edited, crop, frame.inner, _sent_alpha(patch), match_color)
+    fitted = fit_edit(edited, crop, frame.inner, _sent_alpha(patch), match_color)
     if fitted.visible is not None:
         visible = np.where(fitted.visible, np.uint8(255), np.uint8(0))
         alpha = np.where(_scaled(visible, alpha) == 255, alpha, np.uint8(0))
@@ -108,7 +170,7 @@ def paste(out: Tensor, patch: Patch, edited: Tensor, match_color: bool) -> tuple
     return fitted.drift, list(fitted.notes)
 
 
-def _layers(fitted: Fitted, patch: Patch) -> tuple[Tensor, Tensor | None]:
+def _layers(fitted: FittedEdit, patch: Patch) -> tuple[Tensor, Tensor | None]:
     """The edit [h,w,3] at the scale to work at, and the input's share in it [h,w,1].
 
     The result is the edit + share x input. Where the crop was shrunk, the input's fine detail comes
@@ -126,9 +188,9 @@ def _layers(fitted: Fitted, patch: Patch) -> tuple[Tensor, Tensor | None]:
     if frame.scale >= 1:
         return edit, None
     same_size = edit.shape == sent.shape
-    share = seam.detail_share(edit if same_size else fitted.at(*sent.shape[:2]), sent)
+    share = detail_share(edit if same_size else fitted.at(*sent.shape[:2]), sent)
     lost = share * sent
-    return edit.sub_(resample(lost, whole(lost), height, width)), share
+    return edit.sub_(resample(lost, Window.of(lost), height, width)), share
 
 
 def _blend(out: Tensor, alpha: Levels, area: Rect, edit: Tensor, share: Tensor | None) -> None:
@@ -143,7 +205,7 @@ def _blend(out: Tensor, alpha: Levels, area: Rect, edit: Tensor, share: Tensor |
         if not weight.any():
             return
         target = _writable(out)[strip.slices]
-        old, new = tidy(target), _piece(edit, strip, out)
+        old, new = clamped(target), _piece(edit, strip, out)
         if share is not None:
             new.addcmul_(_piece(share, strip, out), old)
         mixed = old.lerp_(new.clamp_(0, 1), weight / 255)
@@ -154,7 +216,7 @@ def _blend(out: Tensor, alpha: Levels, area: Rect, edit: Tensor, share: Tensor |
 
 
 def _piece(image: Tensor, strip: Rect, out: Tensor) -> Tensor:
-    """The part of an image of the whole box that falls on a strip of the box `out`."""
+    """The part of an image of the complete box that falls on a strip of the box `out`."""
     across, down = image.shape[1] / out.shape[1], image.shape[0] / out.shape[0]
     window = Window(
         strip.left * across, strip.top * down, strip.right * across, strip.bottom * down

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .least_squares import smallest_errors, trimmed_fit
 from .resample import Window, resample
 
 Plane = npt.NDArray[np.float32]
@@ -32,16 +33,17 @@ GAIN = 0.9
 """Another window than the first must bring the difference in the ring below this share."""
 
 MOVE_GAIN = 0.75
-"""A move must bring it below this share: a true one does far better, a chance one rarely."""
+"""A move must bring it below this share: a true one does far better, an accidental one rarely."""
 
 SAMPLES = 30_000
 """Pixels of the ring that an estimate looks at; more don't make it better."""
 
-SAME = 1 / 255
+ONE_LEVEL = 1 / 255
 """A smaller difference than one level of 8 bits needs no correction."""
 
-TRUSTED = 0.7
-"""Share of the ring that counts in a comparison: the rest may be part of the change."""
+RIDGE = 1e-6
+"""Pull towards no change, as a share of the design's mean square: enough for what a flat ring
+doesn't determine."""
 
 LEVELS = (4, 2, 1)
 """Coarse to fine: the ring is looked at in pixels of this size, one after the other."""
@@ -81,8 +83,8 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A move, and the robust difference (0..1) that it leaves in the ring."""
+class Registration:
+    """A move, and the mean difference (0..1) that it leaves in the trusted part of the ring."""
 
     move: Move
     difference: float
@@ -94,7 +96,9 @@ def luma(image: Tensor) -> Tensor:
     return (image @ weights).unsqueeze(-1)
 
 
-def find(sent: Plane, edited: Tensor, window: Window, ring: npt.NDArray[np.bool_]) -> Found:
+def find_move(
+    sent: Plane, edited: Tensor, window: Window, ring: npt.NDArray[np.bool_]
+) -> Registration:
     """The move that brings a window of an edited image [h,w,1] onto what was sent.
 
     A shift is found by phase correlation (Kuglin and Hines 1975), then shift and zoom are refined
@@ -105,20 +109,20 @@ def find(sent: Plane, edited: Tensor, window: Window, ring: npt.NDArray[np.bool_
     height, width = (max(1, round(side / size)) for side in edited.shape[:2])
     scales = (edited.shape[1] / width, edited.shape[0] / height) * 2
     edges = (-BORDER, -BORDER, width + BORDER, height + BORDER)
-    beyond = (edge * by for edge, by in zip(edges, scales, strict=True))
-    problem = _Problem(
+    bordered = Window(*(edge * scale for edge, scale in zip(edges, scales, strict=True)))
+    search = _Search(
         _pooled(sent, size),
-        resample(edited, Window(*beyond), height + 2 * BORDER, width + 2 * BORDER),
-        Window(*(edge / by + BORDER for edge, by in zip(window, scales, strict=True))),
+        resample(edited, bordered, height + 2 * BORDER, width + 2 * BORDER),
+        Window(*(edge / scale + BORDER for edge, scale in zip(window, scales, strict=True))),
         _pooled(ring.astype(np.float32), size),
     )
-    found = problem.find()
+    found = search.best_move()
     move = Move(found.move.x * size, found.move.y * size, found.move.zoom)
-    return Found(move, found.difference)
+    return Registration(move, found.difference)
 
 
-class _Problem:
-    """What was sent and the ring at every level, made once."""
+class _Search:
+    """What was sent and the ring, at every level of the search."""
 
     def __init__(self, sent: Plane, edited: Tensor, window: Window, ring: Plane) -> None:
         self._sent, self._edited, self._window, self._ring = sent, edited, window, ring
@@ -130,20 +134,20 @@ class _Problem:
             step = max(1, len(rows) // SAMPLES)
             self._levels[size] = _pooled(sent, size), rows[::step], columns[::step]
 
-    def find(self) -> Found:
+    def best_move(self) -> Registration:
         """The best move, if it is clearly better than none."""
-        still = self.difference(Move())
-        if still < SAME:
-            return Found(Move(), still)
+        unmoved = self._difference(Move())
+        if unmoved < ONE_LEVEL:
+            return Registration(Move(), unmoved)
         shift = _phase_shift(self._sent, self._moved(Move(), self._sent.shape), self._ring)
-        moves = [self.refine(start, LEVELS[:2]) for start in {Move(), shift}]
-        best = self.refine(min(moves, key=self.difference), LEVELS[2:])
-        difference = self.difference(best)
-        if difference < MOVE_GAIN * still:
-            return Found(best, difference)
-        return Found(Move(), still)
+        moves = [self._refine(start, LEVELS[:2]) for start in {Move(), shift}]
+        best = self._refine(min(moves, key=self._difference), LEVELS[2:])
+        difference = self._difference(best)
+        if difference < MOVE_GAIN * unmoved:
+            return Registration(best, difference)
+        return Registration(Move(), unmoved)
 
-    def refine(self, move: Move, sizes: tuple[int, ...]) -> Move:
+    def _refine(self, move: Move, sizes: tuple[int, ...]) -> Move:
         """The move after a few steps at each of these pixel sizes."""
         for size in sizes:
             if len(self._levels[size][1]) < 64:
@@ -157,17 +161,16 @@ class _Problem:
                 return Move()
         return move
 
-    def difference(self, move: Move) -> float:
-        """The mean difference of the ring's TRUSTED part, brightness and contrast matched."""
+    def _difference(self, move: Move) -> float:
+        """The mean difference of the ring's trusted part, brightness and contrast matched."""
         target, rows, columns = self._levels[1]
         if len(rows) < 16:
             return 0.0
         moved = self._moved(move, target.shape)[rows, columns]
         design = np.stack([moved, np.ones_like(moved)], 1)
         wanted = target[rows, columns]
-        left = np.abs(wanted - design @ robust(design, wanted))
-        kept = int(len(left) * TRUSTED)
-        return float(np.partition(left, kept)[:kept].mean())
+        errors = np.abs(wanted - design @ _fit(design, wanted).astype(np.float32))
+        return float(errors[smallest_errors(errors)].mean())
 
     def _step(self, move: Move, size: int) -> tuple[float, float, float]:
         target, rows, columns = self._levels[size]
@@ -179,7 +182,7 @@ class _Problem:
         values = moved[rows, columns]
         design = np.stack([values, np.ones_like(values), gx, gy, gx * x + gy * y], 1)
         wanted = target[rows, columns]
-        solution = robust(design, wanted)
+        solution = _fit(design, wanted)
         gain = solution[0] if abs(solution[0]) > 0.1 else 1.0
         shift_x, shift_y, zoom = (float(value / gain) for value in solution[2:])
         limit = 2.0
@@ -209,29 +212,11 @@ def _pooled(plane: Plane, size: int) -> Plane:
     return result
 
 
-def _solve(design: Plane, wanted: Plane, weights: Plane) -> npt.NDArray[np.float64]:
-    """Weighted least squares; what the data don't determine stays small."""
-    scaled = design * weights[:, None]
-    normal = (design.T @ scaled).astype(np.float64)
-    normal += np.eye(len(normal)) * (1e-6 * np.trace(normal) / len(normal) + 1e-12)
-    return np.linalg.solve(normal, (scaled.T @ wanted).astype(np.float64))
-
-
-def robust(design: Plane, wanted: Plane) -> npt.NDArray[np.float64]:
-    """Least trimmed squares: the solution that fits the TRUSTED share of the rows best.
-
-    The steps (Rousseeuw and Van Driessen 2006) start from no change but brightness, so that a
-    change of the image that covers a part of the ring doesn't pull them; the design's first
-    column is the image itself. Rows beyond three times the trusted ones' error stay out.
-    """
-    left = wanted - design[:, 0]
-    left = np.abs(left - np.median(left))
-    for step in range(6):
-        limit = np.partition(left, int(len(left) * TRUSTED))[int(len(left) * TRUSTED)]
-        weights = (left <= max(float(limit) * (1 if step < 4 else 2), 1e-4)).astype(np.float32)
-        solution = _solve(design, wanted, weights)
-        left = np.abs(wanted - design @ solution.astype(np.float32))
-    return solution
+def _fit(design: Plane, wanted: Plane) -> npt.NDArray[np.float64]:
+    """The factors [k] of the design's columns; its first column is the image itself."""
+    unchanged = np.eye(design.shape[1], 1)
+    ridge = RIDGE * float((design**2).mean())
+    return trimmed_fit(design, wanted[:, None], unchanged, ridge)[:, 0]
 
 
 def _phase_shift(sent: Plane, moved: Plane, ring: Plane) -> Move:

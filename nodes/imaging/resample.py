@@ -14,7 +14,6 @@ from torch import Tensor
 SUPPORT = 2
 """Pixels on either side that bicubic looks at; more, by the factor, where it shrinks."""
 
-
 WORKERS = 2
 """Channels scaled at once: each takes a copy of its plane."""
 
@@ -29,6 +28,11 @@ class Window(NamedTuple):
     top: float
     right: float
     bottom: float
+
+    @classmethod
+    def of(cls, image: Tensor) -> Window:
+        """All of an image [H,W,…]."""
+        return cls(0, 0, image.shape[1], image.shape[0])
 
     @property
     def width(self) -> float:
@@ -50,30 +54,25 @@ class Window(NamedTuple):
         )
 
 
-def whole(image: Tensor) -> Window:
-    """All of an image [H,W,…]."""
-    return Window(0, 0, image.shape[1], image.shape[0])
-
-
 def rgb(image: Tensor) -> Tensor:
     """An image [H,W,C] as a view with 3 channels: grey is repeated, alpha left out."""
     return image.expand(-1, -1, 3) if image.shape[-1] == 1 else image[..., :3]
 
 
-def tidy(image: Tensor) -> Tensor:
-    """A float32 copy with values in 0..1 in main memory: NaN and -inf are 0, +inf is 1."""
+def clamped(image: Tensor) -> Tensor:
+    """A float32 copy in main memory with values in 0..1: NaN and -inf are 0, +inf is 1."""
     unit = torch.empty(image.shape, dtype=torch.float32).copy_(image.detach())
     return torch.nan_to_num(unit, nan=0.0, posinf=1.0, neginf=0.0, out=unit).clamp_(0, 1)
 
 
 def resample(
-    image: Tensor, window: Window, height: int, width: int, *, raw: bool = False
+    image: Tensor, window: Window, height: int, width: int, *, clamp: bool = False
 ) -> Tensor:
     """A window of an image [H,W,C] as float32 [height,width,C], bicubic with antialiasing.
 
-    Beyond the border the outermost pixels are repeated. Values may overshoot; none may be NaN,
-    unless `raw` says that the image must be made tidy first. A window of whole pixels that keeps
-    its size is copied, not filtered.
+    Beyond the border the outermost pixels are repeated. Values may overshoot. The image must not
+    hold NaN, unless `clamp` says that its values are brought to 0..1 first. A window of complete
+    pixels that keeps its size is copied, not filtered.
     """
     result = torch.empty((height, width, image.shape[-1]), dtype=torch.float32)
     exact = (window.height, window.width) == (height, width) and all(
@@ -87,7 +86,7 @@ def resample(
     planes = result.numpy()
 
     def fill(channel: int) -> None:
-        part = tidy(hull[..., channel]) if raw else hull[..., channel]
+        part = clamped(hull[..., channel]) if clamp else hull[..., channel]
         plane = np.ascontiguousarray(part.numpy(), dtype=np.float32)
         if not exact:
             image = Image.fromarray(plane)

@@ -10,7 +10,7 @@ import pytest
 from mai_image import emulator as emulators
 from mai_image.mai.client import Client
 from mai_image.mai.profiles import Profiles
-from mai_image.nodes import run as running
+from mai_image.nodes.run import shared_client
 
 PROFILES = """
 [profiles.test]
@@ -29,14 +29,15 @@ def emulated() -> Iterator[emulators.server.Emulator]:  # type: ignore[name-defi
 
 
 @pytest.fixture
-def emulator(emulated: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    """The emulator, its log empty, and the nodes' service with a profile "test" for it."""
+def emulator(emulated: object, tmp_path: Path) -> Iterator[object]:
+    """The emulator, its log empty, and the nodes' client with a profile "test" for it."""
     emulated.log.clear()  # type: ignore[attr-defined]
     folder = tmp_path / "mai"
     folder.mkdir()
     text = PROFILES.format(url=emulated.url)  # type: ignore[attr-defined]
     (folder / "profiles.toml").write_text(text, encoding="utf-8")
     client = Client(folder, Profiles(folder, {}), launch_emulator=lambda: emulated.url)  # type: ignore[attr-defined]
-    monkeypatch.setattr(running, "_client", client)
+    shared_client.replace(client)
     yield emulated
+    shared_client.replace(None)
     client.close(grace=5)

@@ -6,10 +6,8 @@ import pytest
 import torch
 from mai_image.mai.errors import ImageError
 from mai_image.mai.models import BY_NAME
-from mai_image.mai.sizes import check
-from mai_image.nodes import notes
+from mai_image.nodes import run
 from mai_image.nodes.crop import MAICrop
-from mai_image.nodes.imaging import stitch_all
 from mai_image.nodes.stitch import MAIStitch
 from torch import Tensor
 
@@ -34,17 +32,6 @@ def mask_of(*rects: tuple[int, int, int, int], height: int = 900, width: int = 1
     for mask, (left, top, right, bottom) in zip(masks, rects, strict=True):
         mask[top:bottom, left:right] = 1
     return masks
-
-
-@pytest.fixture(autouse=True)
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the nodes tell the user."""
-    said: list[str] = []
-    for module in ("crop", "stitch"):
-        monkeypatch.setattr(
-            f"mai_image.nodes.{module}.notes.tell", lambda node, node_id, more: said.extend(more)
-        )
-    return said
 
 
 def cropped(image: Tensor, mask: Tensor, **options: object) -> tuple[Tensor, Tensor, object]:
@@ -109,7 +96,7 @@ def test_several_edits_of_each_crop_give_as_many_images_in_turn() -> None:
 def test_a_number_of_edits_that_does_not_fit_the_crops_is_refused() -> None:
     crop, _, stitch = cropped(images(2), mask_of((600, 300, 1000, 500)))
     with pytest.raises(ImageError, match="3 edited crops for 2"):
-        stitch_all(stitch, crop[[0, 1, 1]], True)
+        stitched(stitch, crop[[0, 1, 1]])
 
 
 def test_an_enlarged_edit_is_set_back_where_the_crop_was() -> None:
@@ -121,14 +108,18 @@ def test_an_enlarged_edit_is_set_back_where_the_crop_was() -> None:
     assert (stitched(stitch, large) - image).abs().max() < 0.02
 
 
-def test_a_mask_of_another_size_is_scaled_and_said_once(told: list[str]) -> None:
+def test_a_mask_of_another_size_is_scaled_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
     image = images(2)
     mask = torch.zeros(1, 90, 130)
     mask[0, 30:50, 60:100] = 1
     crop, _, stitch = cropped(image, mask)
     assert torch.equal(stitched(stitch, crop), image)
-    assert len(told) == 1
-    assert "the mask was scaled" in told[0]
+    (note,) = [record.getMessage() for record in caplog.records if "nodes" in record.name]
+    assert note.startswith("MAI Crop for Edit: ")
+    assert "the mask was scaled" in note
 
 
 def test_an_empty_mask_is_refused() -> None:
@@ -136,17 +127,16 @@ def test_an_empty_mask_is_refused() -> None:
         cropped(images(1), torch.zeros(1, 64, 64))
 
 
-def test_what_a_node_tells_appears_on_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notes_appear_on_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[str, str]] = []
 
     class Page:
         def send_progress_text(self, text: str, node_id: str) -> None:
             sent.append((text, node_id))
 
-    monkeypatch.undo()
-    monkeypatch.setattr(notes.PromptServer, "instance", Page(), raising=False)
-    notes.tell("MAI Stitch", "7", ["One.", "Two."])
-    notes.tell("MAI Stitch", "7", [])
+    monkeypatch.setattr(run.PromptServer, "instance", Page(), raising=False)
+    run.show_notes("MAI Stitch", "7", ["One.", "Two."])
+    run.show_notes("MAI Stitch", "7", [])
     assert sent == [("One.\nTwo.", "7")]
 
 

@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 import torch
 from mai_image.mai.errors import ImageError, OptionError, PromptError
-from mai_image.mai.types import Result
 from mai_image.nodes.edit import MAIEdit
-from mai_image.nodes.imaging import codec as tensors
-from mai_image.nodes.imaging import editing
 
 
 def edit(images: dict[str, torch.Tensor], **inputs: Any) -> Any:
@@ -193,30 +190,6 @@ def test_without_a_mask_the_edit_has_the_input_s_size(emulator: Any):
     output = edit({"image_1": image(311, 553)})
     assert output.args[0].shape == (1, 311, 553, 3)
     assert output.args[1].shape == (1, 768, 1360, 3)
-
-
-def test_what_came_back_is_in_memory_once():
-    file = tensors.encode(image(768, 768)[0], 10**6).data
-    result = Result(file, "image/png", 768, 768, "MAI-Image-2.6")
-    together, each, notes = editing._decoded([result, None, result])
-    assert (together.shape, notes) == ((2, 768, 768, 3), [])
-    assert each[1] is None
-    assert [one.data_ptr() for one in each if one is not None] == [
-        row.data_ptr() for row in together
-    ]
-
-
-def test_images_of_other_sizes_are_set_back_as_they_came():
-    sizes = ((40, 60), (60, 40))
-    files = [tensors.encode(image(*size)[0], 10**6).data for size in sizes]
-    results = [
-        Result(file, "image/png", width, height, "MAI-Image-2.6")
-        for file, (height, width) in zip(files, sizes, strict=True)
-    ]
-    together, each, notes = editing._decoded(results)
-    assert together.shape == (2, 40, 60, 3)
-    assert len(notes) == 1
-    assert [tuple(one.shape[:2]) for one in each if one is not None] == list(sizes)
 
 
 def test_as_returned_leaves_the_size_as_it_came(emulator: Any):

@@ -1,11 +1,14 @@
-"""nodes/fast_png.py: with kornia_rs and without it an image has the same pixels."""
+"""nodes/imaging/fast_png.py: with kornia_rs and without it an image has the same pixels."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
+import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +16,8 @@ import pytest
 import torch
 from mai_image.mai.errors import AnswerError
 from mai_image.mai.image_formats import inspect
-from mai_image.nodes.imaging import codec as images
 from mai_image.nodes.imaging import fast_png
+from mai_image.nodes.imaging.codec import decode_image
 from PIL import Image
 
 Bytes = npt.NDArray[np.uint8]
@@ -23,7 +26,7 @@ Bytes = npt.NDArray[np.uint8]
 @pytest.fixture
 def usable() -> None:
     pytest.importorskip("kornia_rs")
-    if fast_png._decoder() is None:
+    if fast_png.usable_decoder() is None:
         pytest.skip("this kornia_rs doesn't do what is needed")
 
 
@@ -54,8 +57,19 @@ def raw(rows: bytes, width: int, height: int, kind: bytes, extra: bytes = b"") -
     return b"\x89PNG\r\n\x1a\n" + header + body
 
 
-def without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_png, "_decoder", lambda: None)
+@contextlib.contextmanager
+def without_kornia() -> Iterator[None]:
+    """As where kornia_rs isn't installed."""
+    with mock.patch.dict(sys.modules, {"kornia_rs.io": None}):
+        fast_png.usable_decoder.cache_clear()
+        assert fast_png.usable_decoder() is None
+        yield
+    fast_png.usable_decoder.cache_clear()
+
+
+def decode_fast(data: bytes) -> Bytes | None:
+    header = inspect(data)
+    return fast_png.decode_plain_rgb(header.pixel_data(data), header)
 
 
 @pytest.mark.usefixtures("usable")
@@ -63,33 +77,28 @@ def without(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (33, 65), (300, 211)])
 @pytest.mark.parametrize("level", [0, 1, 9])
 def test_both_decoders_give_the_same_pixels(
-    draw: Callable[[int, int], Bytes],
-    size: tuple[int, int],
-    level: int,
-    monkeypatch: pytest.MonkeyPatch,
+    draw: Callable[[int, int], Bytes], size: tuple[int, int], level: int
 ) -> None:
     pixels = draw(*size)
     data = png(pixels, compress_level=level)
-    fast = fast_png.decode(data, inspect(data))
+    fast = decode_fast(data)
     assert fast is not None
     assert np.array_equal(fast, pixels)
-    with_it = images.decode(data)
-    without(monkeypatch)
-    assert torch.equal(with_it, images.decode(data))
+    with_it = decode_image(data)
+    with without_kornia():
+        assert torch.equal(with_it, decode_image(data))
 
 
 @pytest.mark.usefixtures("usable")
 @pytest.mark.parametrize("kind", range(5))
-def test_each_of_the_five_filters_is_undone_alike(
-    kind: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_of_the_five_filters_is_undone_alike(kind: int) -> None:
     filtered = np.random.default_rng(kind).integers(0, 256, (40, 1 + 51 * 3), dtype=np.uint8)
     filtered[:, 0] = kind
     data = raw(filtered.tobytes(), 51, 40, b"\x08\x02\0\0\0")
-    fast = fast_png.decode(data, inspect(data))
-    assert fast is not None
-    without(monkeypatch)
-    assert np.array_equal(fast, images._pixels(data))
+    assert decode_fast(data) is not None
+    fast = decode_image(data)
+    with without_kornia():
+        assert torch.equal(fast, decode_image(data))
 
 
 @pytest.mark.usefixtures("usable")
@@ -102,7 +111,7 @@ def test_each_of_the_five_filters_is_undone_alike(
 def test_what_else_a_file_says_changes_no_pixel(extra: bytes) -> None:
     pixels = noise(4, 5)
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
-    image = images.decode(raw(rows, 5, 4, b"\x08\x02\0\0\0", extra))
+    image = decode_image(raw(rows, 5, 4, b"\x08\x02\0\0\0", extra))
     assert np.array_equal(np.rint(image[0].numpy() * 255).astype(np.uint8), pixels)
 
 
@@ -119,7 +128,7 @@ def test_other_kinds_of_png_are_left_to_pillow() -> None:
         raw(bytes(1 + 6), 1, 1, b"\x10\x02\0\0\0"),
         raw(b"\0\1\2\3", 1, 1, b"\x08\x02\0\0\1"),
     ):
-        assert fast_png.decode(data, inspect(data)) is None
+        assert decode_fast(data) is None
 
 
 @pytest.mark.usefixtures("usable")
@@ -128,18 +137,17 @@ def test_an_image_that_would_hold_the_lock_too_long_is_left_to_pillow(
 ) -> None:
     data = png(noise(4, 4))
     monkeypatch.setattr(fast_png, "MAX_PIXELS", 15)
-    assert fast_png.decode(data, inspect(data)) is None
+    assert decode_fast(data) is None
 
 
 @pytest.mark.parametrize("usable", [True, False])
 @pytest.mark.parametrize("rows", [bytes(31 * 10 - 1), b"\x09" * 31 * 10, b""])
 def test_an_image_with_a_cut_row_or_an_unknown_filter_is_an_error_with_both(
-    rows: bytes, usable: bool, monkeypatch: pytest.MonkeyPatch
+    rows: bytes, usable: bool
 ) -> None:
-    if not usable:
-        without(monkeypatch)
-    with pytest.raises(AnswerError, match="can't be decoded"):
-        images.decode(raw(rows, 10, 10, b"\x08\x02\0\0\0"))
+    installed = contextlib.nullcontext() if usable else without_kornia()
+    with installed, pytest.raises(AnswerError, match="can't be decoded"):
+        decode_image(raw(rows, 10, 10, b"\x08\x02\0\0\0"))
 
 
 def test_a_decoder_with_other_pixels_or_without_errors_does_not_pass_the_trial() -> None:
@@ -149,5 +157,5 @@ def test_a_decoder_with_other_pixels_or_without_errors_does_not_pass_the_trial()
     def lenient(data: bytes, size: tuple[int, int], mode: str) -> Bytes:
         return (np.arange(size[0] * size[1] * 3) * 15).astype(np.uint8).reshape(*size, 3)
 
-    assert not fast_png._passes_trial(wrong)
-    assert not fast_png._passes_trial(lenient)
+    assert not fast_png.passes_trial(wrong)
+    assert not fast_png.passes_trial(lenient)

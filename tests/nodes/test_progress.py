@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from mai_image.mai.errors import MaiError
 from mai_image.mai.types import Generate
-from mai_image.nodes import run as running
+from mai_image.nodes import run as waiting
+from mai_image.nodes.run import SharedClient, run_requests
 
 NODE = "7"
 
@@ -31,8 +32,8 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     class API:
         execution = Execution()
 
-    monkeypatch.setattr(running.PromptServer, "instance", Server())
-    monkeypatch.setattr(running, "ComfyAPI", API)
+    monkeypatch.setattr(waiting.PromptServer, "instance", Server())
+    monkeypatch.setattr(waiting, "ComfyAPI", API)
     return texts
 
 
@@ -40,7 +41,7 @@ def run(*prompts: str, if_blocked: str = "stop") -> None:
     requests = [
         Generate("MAI-Image-2.6", prompt, 768, 768, seed) for seed, prompt in enumerate(prompts)
     ]
-    asyncio.run(running.run(requests, "test", NODE, if_blocked))
+    asyncio.run(run_requests(requests, "test", NODE, if_blocked))
 
 
 def test_cost_and_seconds_stay_when_all_came(emulator: Any, said: list[str]) -> None:
@@ -66,16 +67,12 @@ def test_a_run_that_failed_does_not_look_as_if_it_still_ran(emulator: Any, said:
     assert re.fullmatch(r"\d+ s · 1 failed", said[-1])
 
 
-def test_a_missing_package_is_named_with_the_command_that_installs_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def start() -> None:
+def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
+    def start() -> Any:
         raise ModuleNotFoundError("No module named 'httpx'", name="httpx")
 
-    monkeypatch.setattr(running, "_client", None)
-    monkeypatch.setattr(running, "_import_and_start", start)
     with pytest.raises(MaiError, match=r"httpx isn't installed.\n.*requirements\.txt"):
-        running.client()
+        SharedClient(start).get()
 
 
 def test_a_bar_moves_with_each_image_of_several_and_not_for_one(
@@ -86,7 +83,7 @@ def test_a_bar_moves_with_each_image_of_several_and_not_for_one(
     async def note(self: object, value: int, count: int, node_id: str) -> None:
         steps.append((value, count))
 
-    monkeypatch.setattr(running.ComfyAPI().execution.__class__, "set_progress", note)
+    monkeypatch.setattr(waiting.ComfyAPI().execution.__class__, "set_progress", note)
     run("a fox")
     assert steps == []
     run("a hare", "a deer", "a lynx")
@@ -97,7 +94,7 @@ def test_many_waiting_nodes_look_less_often_and_still_see_a_cancel(
     emulator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0
-    real = running.model_management.processing_interrupted
+    real = waiting.model_management.processing_interrupted
 
     def look() -> bool:
         nonlocal looks
@@ -107,21 +104,23 @@ def test_many_waiting_nodes_look_less_often_and_still_see_a_cancel(
     async def wait_for(nodes: int) -> float:
         request = Generate("MAI-Image-2.6", "a fox [[latency 30]]", 768, 768)
         waiting = [
-            asyncio.ensure_future(running.run([request], "test", None, "stop"))
+            asyncio.ensure_future(run_requests([request], "test", None, "stop"))
             for _ in range(nodes)
         ]
         await asyncio.sleep(1.2)
         seen = looks / nodes
-        running.model_management.interrupt_current_processing(True)
-        ended = await asyncio.wait(waiting, timeout=2 * running.SLOWEST)
+        waiting.model_management.interrupt_current_processing(True)
+        ended = await asyncio.wait(waiting, timeout=2 * waiting.SLOWEST)
         assert not ended[1]
-        interrupted = running.model_management.InterruptProcessingException
+        interrupted = waiting.model_management.InterruptProcessingException
         assert all(isinstance(task.exception(), interrupted) for task in waiting)
         return seen
 
-    monkeypatch.setattr(running.model_management, "processing_interrupted", look)
+    monkeypatch.setattr(waiting.model_management, "processing_interrupted", look)
     try:
-        assert asyncio.run(wait_for(8 * running.MANY)) <= 4
+        assert asyncio.run(wait_for(8 * waiting.MANY)) <= 4
+        looks = 0
+        waiting.model_management.interrupt_current_processing(False)
+        assert asyncio.run(wait_for(1)) > 4, "nodes that ended still count as waiting"
     finally:
-        running.model_management.interrupt_current_processing(False)
-    assert running._waiting == 0
+        waiting.model_management.interrupt_current_processing(False)

@@ -1,4 +1,4 @@
-"""nodes/region.py: the box is around the mask, in the image, and legal for every model."""
+"""nodes/imaging/regions.py: the box is around the mask, in the image, and legal for every model."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mai_image.mai.models import BY_NAME, EDIT_MODEL_NAMES, EDIT_PIXELS, Model
 from mai_image.mai.sizes import Size, check
-from mai_image.nodes.imaging import Rect
-from mai_image.nodes.imaging import regions as region
+from mai_image.nodes.imaging.mask import MAX_AREAS, separate_areas
+from mai_image.nodes.imaging.regions import (
+    Frame,
+    Rect,
+    common_size,
+    frame_around,
+    frame_whole,
+    with_context,
+)
 
 MODELS = [BY_NAME[name] for name in EDIT_MODEL_NAMES]
 M26, M25 = BY_NAME["MAI-Image-2.6"], BY_NAME["MAI-Image-2.5"]
@@ -38,7 +45,7 @@ def holds(outer: Rect, inner: Rect) -> bool:
     return outer.joined(inner) == outer
 
 
-def assert_sound(frame: region.Frame, size: Size, rect: Rect, model: Model) -> None:
+def assert_sound(frame: Frame, size: Size, rect: Rect, model: Model) -> None:
     check(model, *frame.sent)
     assert holds(frame.box, rect)
     assert holds(Rect(0, 0, *size), frame.box)
@@ -52,7 +59,7 @@ def test_the_box_holds_the_mask_and_is_sent_at_a_legal_size(
     place: tuple[Size, Rect], model: Model, context: float
 ) -> None:
     size, rect = place
-    frame = region.frame_around(region.need(rect, size, context), size, model)
+    frame = frame_around(with_context(rect, size, context), size, model)
     assert_sound(frame, size, rect, model)
 
 
@@ -62,7 +69,7 @@ def test_the_box_keeps_its_aspect_to_a_pixel(
     place: tuple[Size, Rect], model: Model, context: float
 ) -> None:
     size, rect = place
-    frame = region.frame_around(region.need(rect, size, context), size, model)
+    frame = frame_around(with_context(rect, size, context), size, model)
     across = frame.inner.width / frame.box.width
     down = frame.inner.height / frame.box.height
     scale = across if frame.inner.width >= frame.inner.height else down
@@ -75,7 +82,7 @@ def test_the_box_keeps_its_aspect_to_a_pixel(
 @given(places(), models)
 def test_the_whole_image_is_sent_at_a_legal_size(place: tuple[Size, Rect], model: Model) -> None:
     size, _ = place
-    frame = region.frame_whole(size, model)
+    frame = frame_whole(size, model)
     assert frame.box == Rect(0, 0, *size)
     assert_sound(frame, size, frame.box, model)
 
@@ -89,10 +96,10 @@ def test_boxes_of_a_batch_can_share_one_size(
     second = Rect(*(min(edge, side) for edge, side in zip(other[1], size * 2, strict=True)))
     if second.width < 1 or second.height < 1:
         second = rect
-    needs = [region.need(one, size, context) for one in (rect, second)]
-    sent = region.common_size(needs, model)
+    needs = [with_context(one, size, context) for one in (rect, second)]
+    sent = common_size(needs, model)
     for one in needs:
-        frame = region.frame_around(one, size, model, sent)
+        frame = frame_around(one, size, model, sent)
         assert frame.sent == sent
         assert_sound(frame, size, one.rect, model)
 
@@ -100,31 +107,31 @@ def test_boxes_of_a_batch_can_share_one_size(
 @pytest.mark.parametrize("model", MODELS)
 def test_a_box_of_a_usable_size_is_sent_pixel_for_pixel(model: Model) -> None:
     size, rect = Size(4000, 3000), Rect(1600, 1200, 2000, 1600)
-    frame = region.frame_around(region.need(rect, size, 1.5), size, model)
+    frame = frame_around(with_context(rect, size, 1.5), size, model)
     assert frame.scale == 1
     assert frame.sent == (800, 800) == (frame.box.width, frame.box.height)
 
 
 def test_context_adds_its_share_of_the_longer_side_on_every_side() -> None:
-    one = region.need(Rect(1000, 1000, 1400, 1300), Size(4000, 3000), 1.5)
+    one = with_context(Rect(1000, 1000, 1400, 1300), Size(4000, 3000), 1.5)
     assert (one.width, one.height) == (800, 700)
 
 
 def test_a_small_box_is_enlarged_at_most_fourfold() -> None:
     size = Size(4000, 3000)
-    frame = region.frame_around(region.need(Rect(50, 50, 51, 51), size, 1.5), size, M26)
+    frame = frame_around(with_context(Rect(50, 50, 51, 51), size, 1.5), size, M26)
     assert (frame.box.width, frame.box.height) == (192, 192)
     assert frame.sent == (768, 768)
 
 
 def test_a_large_box_is_shrunk_to_what_comes_back_anyway() -> None:
-    frame = region.frame_whole(Size(4000, 3000), M26)
+    frame = frame_whole(Size(4000, 3000), M26)
     assert 0.95 * EDIT_PIXELS < frame.sent.pixels <= EDIT_PIXELS
 
 
 def test_a_panorama_is_sent_in_its_aspect_where_the_model_can_and_padded_where_not() -> None:
-    assert region.frame_whole(Size(4000, 1000), M26).sent == (3072, 768)
-    padded = region.frame_whole(Size(4000, 1000), M25)
+    assert frame_whole(Size(4000, 1000), M26).sent == (3072, 768)
+    padded = frame_whole(Size(4000, 1000), M25)
     assert padded.sent == (1376, 768)
     assert padded.inner == Rect(0, 212, 1376, 556)
 
@@ -132,7 +139,7 @@ def test_a_panorama_is_sent_in_its_aspect_where_the_model_can_and_padded_where_n
 def test_a_box_at_the_border_moves_inwards_and_needs_no_padding() -> None:
     size = Size(4000, 3000)
     for rect in (Rect(0, 0, 400, 400), Rect(3600, 2600, 4000, 3000)):
-        frame = region.frame_around(region.need(rect, size, 1.5), size, M26)
+        frame = frame_around(with_context(rect, size, 1.5), size, M26)
         assert frame.inner == Rect(0, 0, *frame.sent)
         assert holds(Rect(0, 0, *size), frame.box)
 
@@ -148,29 +155,29 @@ FAR = (Rect(100, 100, 300, 300), Rect(3600, 2600, 3800, 2800))
 
 
 def test_areas_far_apart_are_edited_one_by_one() -> None:
-    assert region.areas(spots(*FAR), M26, 1.5) == list(FAR)
+    assert separate_areas(spots(*FAR), M26, 1.5) == list(FAR)
 
 
 def test_areas_near_each_other_are_one() -> None:
     near = (Rect(100, 100, 300, 300), Rect(600, 100, 800, 300))
-    assert region.areas(spots(*near), M26, 1.5) == [Rect(100, 100, 800, 300)]
+    assert separate_areas(spots(*near), M26, 1.5) == [Rect(100, 100, 800, 300)]
 
 
 def test_areas_that_fill_most_of_their_common_box_are_one() -> None:
     wide = (Rect(0, 0, 1200, 3000), Rect(2800, 0, 4000, 3000))
-    assert region.areas(spots(*wide), M26, 1.5) == [Rect(0, 0, 4000, 3000)]
+    assert separate_areas(spots(*wide), M26, 1.5) == [Rect(0, 0, 4000, 3000)]
 
 
 def test_areas_whose_common_box_keeps_its_resolution_are_one() -> None:
     levels = np.zeros((1000, 1000), np.uint8)
     levels[10:30, 10:30] = levels[970:990, 970:990] = 255
-    assert region.areas(levels, M26, 1.0) == [Rect(10, 10, 990, 990)]
+    assert separate_areas(levels, M26, 1.0) == [Rect(10, 10, 990, 990)]
 
 
 def test_more_than_four_areas_are_joined_to_four_with_their_nearest() -> None:
     corners = [Rect(x, y, x + 60, y + 60) for x in (0, 3900) for y in (0, 2900)]
     fifth = Rect(3300, 2900, 3360, 2960)
-    found = region.areas(spots(*corners, fifth), M26, 1.5)
+    found = separate_areas(spots(*corners, fifth), M26, 1.5)
     assert len(found) == 4
     assert corners[3].joined(fifth) in found
 
@@ -179,7 +186,7 @@ def test_a_mask_of_specks_is_one_area_found_in_a_moment() -> None:
     generator = np.random.default_rng(1)
     levels = np.where(generator.random((3000, 4000)) < 0.0001, 255, 0).astype(np.uint8)
     begin = time.process_time()
-    assert len(region.areas(levels, M26, 1.5)) == 1
+    assert len(separate_areas(levels, M26, 1.5)) == 1
     assert time.process_time() - begin < 1
 
 
@@ -193,8 +200,8 @@ def test_every_masked_pixel_is_in_some_area(
     for _, rect in drawn:
         levels[rect.slices] = 255
     covered = np.zeros_like(levels)
-    found = region.areas(levels, model, context)
+    found = separate_areas(levels, model, context)
     for rect in found:
         covered[rect.slices] = 255
     assert (covered >= levels).all()
-    assert len(found) <= region.MAX_AREAS
+    assert len(found) <= MAX_AREAS

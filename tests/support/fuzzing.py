@@ -32,8 +32,8 @@ from mai_image.mai.profiles import EXAMPLE, Profile, Profiles
 from mai_image.mai.providers import PROVIDERS, Job, JobProvider, was_not_begun
 from mai_image.mai.types import Edit, Generate, Reference, Result, request_key
 from mai_image.mai.validation import validate_request
-from mai_image.nodes import run as running
-from mai_image.nodes.imaging import codec as images
+from mai_image.nodes import run as waiting
+from mai_image.nodes.imaging.codec import decode_image
 from mai_image.page import gallery
 from PIL import Image
 from scripted_server import error_body, image_body, png, usage_of
@@ -282,7 +282,7 @@ def _jpeg() -> bytes:
 @given(st.one_of(images_of(), changed([_jpeg()]), changed([SMALL]), st.binary(max_size=60)))
 def image_files(data: bytes) -> None:
     """A file is an IMAGE or an error, and a thumbnail or none."""
-    found = allowed(lambda: images.decode(data))
+    found = allowed(lambda: decode_image(data))
     if not isinstance(found, MaiError):
         assert found.ndim == 4  # type: ignore[attr-defined]
         gallery._small(data)
@@ -379,8 +379,8 @@ class ClientStandIn:
 
 def _nodes() -> dict[str, Any]:
     """The nodes by their ids, which buy nothing."""
-    running._client = ClientStandIn()  # type: ignore[assignment]
-    running.POLL = 0.0005
+    waiting.shared_client.replace(ClientStandIn())  # type: ignore[arg-type]
+    waiting.POLL = 0.0005
     extension = asyncio.run(comfy_entrypoint())
     return {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
 

@@ -1,7 +1,7 @@
-"""Fit what came back onto what was sent: its size and aspect, its position, its colours.
+"""Bring what came back onto what was sent: undo its drift in size, aspect, position and colours.
 
-All at the scale of the sent image; `Fitted` then gives the edit at any scale. An image is
-float32 [H,W,3] in 0..1.
+All is measured at the scale of the sent image; `FittedEdit` then gives the edit at any scale. An
+image is float32 [H,W,3] in 0..1.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...mai.sizes import Size
-from . import color_match as colour
-from . import registration as align
-from .alpha import Levels, widest
-from .rectangle import Rect
-from .registration import Move
-from .resample import Window, resample, whole
+from .color_match import fit_colors, map_colors, remaining_difference
+from .mask import Levels, largest_within
+from .regions import Rect
+from .registration import GAIN, Move, find_move, luma
+from .resample import Window, resample
 
 RING = 64
 """Pixels of the sent image around the mask in which it is compared with what came back."""
@@ -30,9 +29,9 @@ MARGIN = 3
 """Pixels next to the mask that aren't compared: resampling mixes the change into them."""
 
 EDGE = 24
-"""Pixels of the ring next to the mask to which what is left of a difference is matched."""
+"""Pixels of the ring next to the mask to which a remaining difference is matched."""
 
-LEAST_RING = 1024
+SMALLEST_RING = 1024
 """A ring of fewer pixels says nothing reliable, and nothing is corrected."""
 
 SAME = 1.01 / 255
@@ -51,8 +50,8 @@ class Drift:
     """How far the returned image differs from what was sent, in the ring around the mask.
 
     `difference` is the mean absolute difference (0..1) before any correction, None where the ring
-    is too small to tell; `shift` is in pixels of the sent image, right and down, found by phase
-    correlation; `zoom` 0.01 means 1 % larger. `corrected` and `matched` say what was undone.
+    is too small for a comparison; `shift` is in pixels of the sent image, right and down; `zoom`
+    0.01 means 1 % larger. `corrected` (shift and zoom) and `matched` (colours) say what was undone.
     """
 
     difference: float | None = None
@@ -63,11 +62,11 @@ class Drift:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedEdit:
     """A returned image and where it lies: `window` of `edited` belongs at `inner` of the frame.
 
     `visible` [h,w] says which pixels of it the returned image shows, None if all. `matrix` maps
-    its colours, `rest` [h,w,3] is added at the scale of the sent image.
+    its colours, `color_offset` [h,w,3] is then added, given at the scale of the sent image.
     """
 
     edited: Tensor
@@ -76,17 +75,17 @@ class Fitted:
     drift: Drift
     notes: tuple[str, ...]
     matrix: Tensor | None = None
-    rest: Tensor | None = None
+    color_offset: Tensor | None = None
 
     def at(self, height: int, width: int) -> Tensor:
         """The inner part at another size, with its colours matched."""
-        image = colour.mapped(resample(self.edited, self.window, height, width), self.matrix)
-        if self.rest is not None:
-            image += _scaled(self.rest, height, width)
+        image = map_colors(resample(self.edited, self.window, height, width), self.matrix)
+        if self.color_offset is not None:
+            image += _scaled(self.color_offset, height, width)
         return image
 
 
-def unchanged(edited: Tensor, crop: Tensor) -> npt.NDArray[np.bool_] | None:
+def unchanged_pixels(edited: Tensor, crop: Tensor) -> npt.NDArray[np.bool_] | None:
     """Which pixels [H,W] came back as they were sent; None if it came in another size."""
     if edited.shape != crop.shape:
         return None
@@ -94,49 +93,58 @@ def unchanged(edited: Tensor, crop: Tensor) -> npt.NDArray[np.bool_] | None:
     return same
 
 
-def fit(edited: Tensor, crop: Tensor, inner: Rect, alpha: Levels, match_color: bool) -> Fitted:
+def fit_edit(
+    edited: Tensor, crop: Tensor, inner: Rect, alpha: Levels, match_color: bool
+) -> FittedEdit:
     """Fit `edited` [h,w,3] to the inner part of `crop` [H,W,3], the sent image.
 
-    `alpha` [h,w] is the mask at the scale of the sent image, for the inner part. Another aspect
-    is covered and cut at the centre, unless the ring says that the image was squeezed, or cut,
-    to its new aspect by the service: then that is undone.
+    `alpha` [h,w] is the mask at the scale of the sent image, for the inner part. An edit of another
+    aspect is scaled until it covers the crop and cut at the centre, unless the ring shows that the
+    service had squeezed or cut the image to its new aspect: then that is undone.
     """
     sent = crop[inner.slices]
-    ways = _ways(edited, Size(crop.shape[1], crop.shape[0]))
-    windows = {name: _inner(window, inner, crop) for name, window in ways.items()}
+    windows = {
+        placement: _inner(window, inner, crop)
+        for placement, window in _placements(edited, Size(crop.shape[1], crop.shape[0])).items()
+    }
     ring = ring_around(alpha)
-    drift, way = _drift(edited, sent, windows, ring)
-    window = windows[way]
-    notes = [] if way == "same" else [_aspect_note(edited, crop, way)]
+    drift, placement = _measure(edited, sent, windows, ring)
+    window = windows[placement]
+    notes = [] if placement == "same" else [_aspect_note(edited, crop, placement)]
     visible = _visible(window, edited, sent)
-    if way == "cut" and bool((alpha[~visible] > 0).any()):
+    if placement == "cut" and bool((alpha[~visible] > 0).any()):
         notes.append("A part of the mask did not come back at all; it was left as it was.")
     if drift.corrected:
         window = Move(*drift.shift, drift.zoom).applied(window, *sent.shape[:2])
     elif drift.shift != (0.0, 0.0):
         notes.append(_shift_note(drift))
-    fitted = Fitted(edited, window, visible if way == "cut" else None, drift, tuple(notes))
-    return _match(fitted, sent, alpha, ring & visible) if match_color else fitted
+    seen = visible if placement == "cut" else None
+    fitted = FittedEdit(edited, window, seen, drift, tuple(notes))
+    return _with_matched_colors(fitted, sent, alpha, ring & visible) if match_color else fitted
 
 
-def _match(fitted: Fitted, sent: Tensor, alpha: Levels, ring: npt.NDArray[np.bool_]) -> Fitted:
+def _with_matched_colors(
+    fitted: FittedEdit, sent: Tensor, alpha: Levels, ring: npt.NDArray[np.bool_]
+) -> FittedEdit:
     """With the colours of the ring, where it shows that they differ."""
     drift = fitted.drift
     if drift.difference is None or drift.difference <= SAME / 2:
         return fitted
     now = resample(fitted.edited, fitted.window, *sent.shape[:2])
-    matrix = colour.fit(now, sent, ring)
+    matrix = fit_colors(now, sent, ring)
     if matrix is None:
         return fitted
-    left = colour.rest(colour.mapped(now, matrix), sent, ring & ring_around(alpha, EDGE))
-    return replace(fitted, matrix=matrix, rest=left, drift=replace(drift, matched=True))
+    edge = ring & ring_around(alpha, EDGE)
+    offset = remaining_difference(map_colors(now, matrix), sent, edge)
+    drift = replace(drift, matched=True)
+    return replace(fitted, matrix=matrix, color_offset=offset, drift=drift)
 
 
 def ring_around(alpha: Levels, width: int = RING) -> npt.NDArray[np.bool_]:
     """The pixels outside the mask and at most `width` from it, all but those next to it."""
     support = np.where(alpha > 0, np.uint8(255), np.uint8(0))
-    near = widest(support, MARGIN, MARGIN)
-    ring: npt.NDArray[np.bool_] = (widest(near, width, width) > 0) & (near == 0)
+    near = largest_within(support, MARGIN, MARGIN)
+    ring: npt.NDArray[np.bool_] = (largest_within(near, width, width) > 0) & (near == 0)
     return ring
 
 
@@ -154,24 +162,24 @@ def detail_share(fitted: Tensor, sent: Tensor) -> Tensor:
     return share.unsqueeze(-1)
 
 
-def _drift(
+def _measure(
     edited: Tensor, sent: Tensor, windows: Mapping[str, Window], ring: npt.NDArray[np.bool_]
 ) -> tuple[Drift, str]:
-    """The drift, and the name of the window that fits; the first one, unless the ring objects."""
-    bright, wanted = align.luma(edited), align.luma(sent)[..., 0].numpy()
+    """The drift, and the name of the window that fits: the first, unless the ring shows another."""
+    edited_luma, sent_luma = luma(edited), luma(sent)[..., 0].numpy()
     name, best = next(iter(windows)), None
     for other, window in windows.items():
         seen = ring & _visible(window, edited, sent)
-        if int(seen.sum()) < LEAST_RING:
+        if int(seen.sum()) < SMALLEST_RING:
             continue
-        found = align.find(wanted, bright, window, seen)
-        if best is None or found.difference < align.GAIN * best.difference:
+        found = find_move(sent_luma, edited_luma, window, seen)
+        if best is None or found.difference < GAIN * best.difference:
             name, best = other, found
     if best is None:
         return Drift(), name
     seen = ring & _visible(windows[name], edited, sent)
-    plain = resample(edited, windows[name], *sent.shape[:2])
-    difference = float((plain - sent).abs()[torch.from_numpy(seen)].mean())
+    unmoved = resample(edited, windows[name], *sent.shape[:2])
+    difference = float((unmoved - sent).abs()[torch.from_numpy(seen)].mean())
     move = best.move
     corrected = move != Move() and move.small
     return Drift(difference, (move.x, move.y), move.zoom, corrected), name
@@ -188,22 +196,23 @@ def _visible(window: Window, edited: Tensor, sent: Tensor) -> npt.NDArray[np.boo
     return visible
 
 
-def _ways(edited: Tensor, sent: Size) -> dict[str, Window]:
-    """Which windows of the returned image may stand for the sent one."""
+def _placements(edited: Tensor, sent: Size) -> dict[str, Window]:
+    """Which windows of the returned image may stand for the sent one, by name."""
     height, width = edited.shape[:2]
     across, down = width / sent.width, height / sent.height
     if abs(across / down - 1) < SAME_ASPECT:
-        return {"same": whole(edited)}
-    ways = {}
-    for name, scale in (("cover", min(across, down)), ("contain", max(across, down))):
+        return {"same": Window.of(edited)}
+
+    def centred(scale: float) -> Window:
         half_width, half_height = sent.width * scale / 2, sent.height * scale / 2
-        ways[name] = Window(
-            width / 2 - half_width,
-            height / 2 - half_height,
-            width / 2 + half_width,
-            height / 2 + half_height,
-        )
-    return {"cover": ways["cover"], "squeezed": whole(edited), "cut": ways["contain"]}
+        x, y = width / 2, height / 2
+        return Window(x - half_width, y - half_height, x + half_width, y + half_height)
+
+    return {
+        "cover": centred(min(across, down)),
+        "squeezed": Window.of(edited),
+        "cut": centred(max(across, down)),
+    }
 
 
 def _inner(window: Window, inner: Rect, crop: Tensor) -> Window:
@@ -220,12 +229,12 @@ def _scaled(field: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(planes, size=(height, width), mode="bilinear")[0].permute(1, 2, 0)
 
 
-def _aspect_note(edited: Tensor, crop: Tensor, way: str) -> str:
+def _aspect_note(edited: Tensor, crop: Tensor, placement: str) -> str:
     done = {
         "cover": "it was scaled with its ratio kept and cut at the centre",
         "squeezed": "the service had squeezed the image to that aspect, which was undone",
         "cut": "the service had cut the image at the centre, so it was set back there",
-    }[way]
+    }[placement]
     return (
         f"The edit came back as {edited.shape[1]} x {edited.shape[0]}, another aspect than the "
         f"{crop.shape[1]} x {crop.shape[0]} sent: {done}."

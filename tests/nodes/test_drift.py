@@ -1,4 +1,4 @@
-"""nodes/align.py, colour.py and seam.py: what came back is brought onto what was sent."""
+"""nodes/imaging/drift.py: what came back is brought onto what was sent."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from mai_image.nodes.imaging import Rect, Window, resample, seam, whole
-from mai_image.nodes.imaging import color_match as colour
-from mai_image.nodes.imaging import registration as align
+from mai_image.nodes.imaging.color_match import fit_colors, map_colors
+from mai_image.nodes.imaging.drift import (
+    Drift,
+    FittedEdit,
+    detail_share,
+    fit_edit,
+    ring_around,
+)
+from mai_image.nodes.imaging.least_squares import trimmed_fit
+from mai_image.nodes.imaging.regions import Rect
+from mai_image.nodes.imaging.registration import Move
+from mai_image.nodes.imaging.resample import Window, resample
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -71,7 +80,7 @@ def as_png(image: Tensor) -> Tensor:
     return (image.clamp(0, 1) * 255).round() / 255
 
 
-def off_in_mask(fitted: seam.Fitted, wanted: Tensor) -> float:
+def off_in_mask(fitted: FittedEdit, wanted: Tensor) -> float:
     """The mean difference inside the mask, in levels of 8 bits."""
     image = fitted.at(HEIGHT, WIDTH)
     return 255 * float((image - wanted)[MASK.slices].abs().mean())
@@ -82,7 +91,7 @@ def off_in_mask(fitted: seam.Fitted, wanted: Tensor) -> float:
 )
 def test_a_small_shift_and_zoom_are_found_and_undone(x: float, y: float, zoom: float) -> None:
     back = as_png(moved(edited(), x, y, zoom))
-    fitted = seam.fit(back, SENT, INNER, ALPHA, match_color=False)
+    fitted = fit_edit(back, SENT, INNER, ALPHA, match_color=False)
     assert fitted.drift.corrected
     assert fitted.drift.shift == pytest.approx((x, y), abs=0.15)
     assert fitted.drift.zoom == pytest.approx(zoom, abs=5e-4)
@@ -92,20 +101,20 @@ def test_a_small_shift_and_zoom_are_found_and_undone(x: float, y: float, zoom: f
 def test_a_shift_is_found_through_a_recolouring_and_a_change_of_a_fifth_of_the_ring() -> None:
     back = moved(edited(), 5, -3) ** 1.2 * 0.8 + 0.1
     back[330:380, 200:400] = 0.1
-    fitted = seam.fit(as_png(back), SENT, INNER, ALPHA, match_color=False)
+    fitted = fit_edit(as_png(back), SENT, INNER, ALPHA, match_color=False)
     assert fitted.drift.shift == pytest.approx((5, -3), abs=0.2)
 
 
 def test_a_large_shift_is_reported_and_not_undone() -> None:
-    fitted = seam.fit(as_png(moved(edited(), 40, -20)), SENT, INNER, ALPHA, match_color=False)
+    fitted = fit_edit(as_png(moved(edited(), 40, -20)), SENT, INNER, ALPHA, match_color=False)
     assert fitted.drift.shift == pytest.approx((40, -20), abs=0.5)
     assert not fitted.drift.corrected
-    assert fitted.window == whole(SENT)
+    assert fitted.window == Window.of(SENT)
     assert "shifted by 40.0, -20.0 pixels" in fitted.notes[0]
 
 
 def test_another_image_gives_no_shift() -> None:
-    fitted = seam.fit(OTHER, SENT, INNER, ALPHA, match_color=False)
+    fitted = fit_edit(OTHER, SENT, INNER, ALPHA, match_color=False)
     assert fitted.drift.shift == (0, 0)
     assert not fitted.drift.corrected
     assert fitted.drift.difference is not None
@@ -113,7 +122,7 @@ def test_another_image_gives_no_shift() -> None:
 
 
 def test_the_difference_is_the_mean_over_the_ring() -> None:
-    fitted = seam.fit(edited() + 0.03, SENT, INNER, ALPHA, match_color=False)
+    fitted = fit_edit(edited() + 0.03, SENT, INNER, ALPHA, match_color=False)
     assert fitted.drift.difference == pytest.approx(0.03, abs=0.002)
 
 
@@ -136,8 +145,8 @@ RECOLOURINGS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", RECOLOURINGS)
 def test_a_linear_recolouring_is_undone_inside_the_mask(name: str) -> None:
     back = as_png(RECOLOURINGS[name](edited()))
-    plain = seam.fit(back, SENT, INNER, ALPHA, match_color=False)
-    fitted = seam.fit(back, SENT, INNER, ALPHA, match_color=True)
+    plain = fit_edit(back, SENT, INNER, ALPHA, match_color=False)
+    fitted = fit_edit(back, SENT, INNER, ALPHA, match_color=True)
     assert fitted.drift.matched
     assert off_in_mask(plain, edited()) > 5
     assert off_in_mask(fitted, edited()) < 1.6
@@ -145,15 +154,15 @@ def test_a_linear_recolouring_is_undone_inside_the_mask(name: str) -> None:
 
 def test_a_gamma_is_undone_for_the_most_part() -> None:
     back = as_png(edited() ** 1.3)
-    fitted = seam.fit(back, SENT, INNER, ALPHA, match_color=True)
-    assert off_in_mask(seam.fit(back, SENT, INNER, ALPHA, match_color=False), edited()) > 15
+    fitted = fit_edit(back, SENT, INNER, ALPHA, match_color=True)
+    assert off_in_mask(fit_edit(back, SENT, INNER, ALPHA, match_color=False), edited()) > 15
     assert off_in_mask(fitted, edited()) < 4
 
 
 def test_colours_are_learnt_from_the_ring_that_did_not_change() -> None:
     back = edited() * 0.85 + 0.02
     back[340:380, 200:390] = torch.tensor([0.9, 0.1, 0.1])
-    fitted = seam.fit(as_png(back), SENT, INNER, ALPHA, match_color=True)
+    fitted = fit_edit(as_png(back), SENT, INNER, ALPHA, match_color=True)
     assert off_in_mask(fitted, edited()) < 4
 
 
@@ -161,34 +170,34 @@ def test_a_grey_ring_does_not_bleach_a_red_object() -> None:
     sent = torch.full((HEIGHT, WIDTH, 3), 0.5) + 0.02 * torch.randn(HEIGHT, WIDTH, 1)
     back = sent.clone()
     back[MASK.slices] = torch.tensor([0.9, 0.1, 0.1])
-    fitted = seam.fit(as_png(back + 0.04), sent.clamp(0, 1), INNER, ALPHA, match_color=True)
+    fitted = fit_edit(as_png(back + 0.04), sent.clamp(0, 1), INNER, ALPHA, match_color=True)
     colour_now = fitted.at(HEIGHT, WIDTH)[MASK.slices].mean((0, 1))
     assert colour_now.tolist() == pytest.approx([0.9, 0.1, 0.1], abs=0.03)
 
 
 def test_grain_alone_is_not_taken_for_a_recolouring() -> None:
-    ring = seam.ring_around(ALPHA)
-    matrix = colour.fit(SENT + 0.01 * torch.randn_like(SENT), SENT, ring)
+    ring = ring_around(ALPHA)
+    matrix = fit_colors(SENT + 0.01 * torch.randn_like(SENT), SENT, ring)
     assert matrix is not None
     assert torch.equal(matrix, torch.eye(4, 3))
 
 
 def test_another_image_in_the_ring_does_not_flatten_the_edit() -> None:
-    assert colour.fit(OTHER, SENT, seam.ring_around(ALPHA)) is None
+    assert fit_colors(OTHER, SENT, ring_around(ALPHA)) is None
 
 
 def test_texture_that_was_drawn_anew_still_shows_the_tint() -> None:
-    soft = resample(resample(SENT, whole(SENT), 16, 19), Window(0, 0, 19, 16), HEIGHT, WIDTH)
+    soft = resample(resample(SENT, Window.of(SENT), 16, 19), Window(0, 0, 19, 16), HEIGHT, WIDTH)
     sent, drawn = (soft + 0.15 * torch.randn_like(soft) for _ in range(2))
-    matrix = colour.fit(drawn * 0.9 + 0.06, sent, seam.ring_around(ALPHA))
+    matrix = fit_colors(drawn * 0.9 + 0.06, sent, ring_around(ALPHA))
     assert matrix is not None
-    assert torch.allclose(colour.mapped(soft * 0.9 + 0.06, matrix), soft, atol=0.03)
+    assert torch.allclose(map_colors(soft * 0.9 + 0.06, matrix), soft, atol=0.03)
 
 
 def test_without_a_ring_nothing_is_corrected() -> None:
     full = np.full((HEIGHT, WIDTH), 255, np.uint8)
-    fitted = seam.fit(edited() + 0.1, SENT, INNER, full, match_color=True)
-    assert fitted.drift == seam.Drift()
+    fitted = fit_edit(edited() + 0.1, SENT, INNER, full, match_color=True)
+    assert fitted.drift == Drift()
     assert fitted.matrix is None
 
 
@@ -203,7 +212,7 @@ def tensor(image: Image.Image) -> Tensor:
 @pytest.mark.parametrize("size", [(1216, 1024), (760, 640), (304, 256)])
 def test_another_size_of_the_same_aspect_is_scaled(size: tuple[int, int]) -> None:
     back = tensor(pil(edited()).resize(size, Image.Resampling.BICUBIC))
-    fitted = seam.fit(back, SENT, INNER, ALPHA, match_color=True)
+    fitted = fit_edit(back, SENT, INNER, ALPHA, match_color=True)
     assert fitted.notes == ()
     assert not fitted.drift.corrected
     assert off_in_mask(fitted, edited()) < (6 if size[0] < WIDTH else 2)
@@ -220,14 +229,14 @@ def test_another_size_of_the_same_aspect_is_scaled(size: tuple[int, int]) -> Non
 def test_another_aspect_is_fitted_by_what_the_ring_shows(
     way: Callable[[Image.Image], Image.Image], says: str
 ) -> None:
-    fitted = seam.fit(tensor(way(pil(edited()))), SENT, INNER, ALPHA, match_color=False)
+    fitted = fit_edit(tensor(way(pil(edited()))), SENT, INNER, ALPHA, match_color=False)
     assert says in fitted.notes[0]
     assert off_in_mask(fitted, edited()) < 3
 
 
 def test_another_aspect_without_a_ring_covers_and_is_cut_at_the_centre() -> None:
     full = np.full((HEIGHT, WIDTH), 255, np.uint8)
-    fitted = seam.fit(torch.rand(1024, 1024, 3), SENT, INNER, full, match_color=True)
+    fitted = fit_edit(torch.rand(1024, 1024, 3), SENT, INNER, full, match_color=True)
     assert fitted.window.width == pytest.approx(1024)
     assert fitted.window.width / fitted.window.height == pytest.approx(WIDTH / HEIGHT)
 
@@ -235,7 +244,7 @@ def test_another_aspect_without_a_ring_covers_and_is_cut_at_the_centre() -> None
 def test_what_a_cut_left_out_is_not_taken_from_the_edit() -> None:
     alpha = ALPHA.copy()
     alpha[200:260, :40] = 255
-    fitted = seam.fit(
+    fitted = fit_edit(
         tensor(ImageOps.fit(pil(edited()), (512, 512))), SENT, INNER, alpha, match_color=False
     )
     assert fitted.visible is not None
@@ -244,11 +253,26 @@ def test_what_a_cut_left_out_is_not_taken_from_the_edit() -> None:
 
 
 def test_detail_comes_back_only_where_nothing_changed() -> None:
-    share = seam.detail_share(edited(), SENT)[..., 0]
+    share = detail_share(edited(), SENT)[..., 0]
     assert share[:120].min() == 1
     assert share[MASK.slices][20:-20, 20:-20].mean() < 0.3
 
 
 def test_a_move_says_where_in_a_window_of_any_scale_the_content_lies() -> None:
-    seen = align.Move(2, -1, 0).applied(Window(0, 0, 200, 100), 50, 100)
+    seen = Move(2, -1, 0).applied(Window(0, 0, 200, 100), 50, 100)
     assert seen == Window(4, -2, 204, 98)
+
+
+def test_a_fit_follows_the_rows_that_agree_and_leaves_the_others_out() -> None:
+    generator = np.random.default_rng(0)
+    design = np.stack([generator.random(200), np.ones(200)], 1)
+    wanted = design @ np.array([[0.8], [0.1]])
+    wanted[:50] = 0.9
+    solution = trimmed_fit(design, wanted, np.array([[1.0], [0.0]]), 1e-9)
+    assert solution[:, 0] == pytest.approx([0.8, 0.1], abs=1e-4)
+
+
+def test_a_fit_keeps_what_nothing_determines_as_it_was() -> None:
+    grey = np.full((100, 2), 0.5)
+    solution = trimmed_fit(grey, grey[:, :1], np.eye(2, 1), 1e-4)
+    assert solution[:, 0] == pytest.approx([1, 0], abs=1e-6)
