@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from mai_image import emulator
-from mai_image.emulator.server import Emulator
+from mai_image.emulator import Emulator
 from PIL import Image
 
 GENERATIONS = "/mai/v1/images/generations"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mai_image.emulator import Options
 from mai_image.emulator.limits import FixedWindow, SlidingWindow, TokenBucket
-from mai_image.emulator.options import Options
 
 
 def passed(counter, times):

@@ -49,7 +49,7 @@ def test_every_token_is_another_one(client):
 
 
 def test_a_token_may_end_before_it_says(started):
-    client = started(token_life=60.0, token_told=3600.0)
+    client = started(token_life=60.0, token_expires_in=3600.0)
     assert ask(client, "secret").json()["expires_in"] == 3600
 
 
