@@ -1,4 +1,4 @@
-"""Answers, and putting them on the wire: whole, slowly, in part, or not at all."""
+"""Answers, and putting them on the wire: complete, slowly, in part, or not at all."""
 
 from __future__ import annotations
 

@@ -38,8 +38,9 @@ DEFAULT_SIDE = 1024
 MAX_DIGITS_SIDE = 100_000
 """Far over any model's limit: keeps the product in an error text short."""
 
-SWITCHES = ("auto_aspect_ratio", "web_grounding")
-"""The options of 2.6 and later."""
+AUTO = "auto aspect"
+SWITCHES = {"auto_aspect_ratio": AUTO, "web_grounding": "web grounding"}
+"""The options of 2.6 and later, and how the panel of an image names them."""
 
 FOREIGN_PARAMETERS = frozenset(
     "size seed response_format negative_prompt quality background output_format mask stream user "
@@ -186,9 +187,9 @@ def _parse_generation(fields: Mapping[str, object], model: Model) -> ImageReques
             raise _bad_value(f"'{name}' must be a boolean.")
     switches = _switches(fields, True)
     size = _size(_side(fields, "width"), _side(fields, "height"), model)
-    if SWITCHES[0] in switches:
+    if AUTO in switches:
         size = size_for(aspect_for(prompt), model)
-    return ImageRequest(model, prompt, size, _shown(switches))
+    return ImageRequest(model, prompt, size, switches)
 
 
 def _parse_edit(form: Form, model: Model, size_rule: str) -> ImageRequest:
@@ -211,9 +212,9 @@ def _parse_edit(form: Form, model: Model, size_rule: str) -> ImageRequest:
         size = _size(*_sides(fields["size"]), model)
     _check_files(form.files, model)
     references = tuple(measured(upload) for upload in form.files)
-    if size is None or SWITCHES[0] in switches:
+    if size is None or AUTO in switches:
         size = size_for(aspect_of(references[0]), model)
-    return ImageRequest(model, prompt, size, _shown(switches), references)
+    return ImageRequest(model, prompt, size, switches, references)
 
 
 def _required(fields: Mapping[str, object], name: str) -> str:
@@ -254,12 +255,7 @@ def _check_names(fields: Mapping[str, object], known: set[str], model: Model) ->
 
 
 def _switches(fields: Mapping[str, object], on: object) -> list[str]:
-    return [name for name in SWITCHES if fields.get(name) == on]
-
-
-def _shown(switches: Sequence[str]) -> list[str]:
-    """The switches as the image's panel shows them: "auto aspect", "web grounding"."""
-    return [name.removesuffix("_ratio").replace("_", " ") for name in switches]
+    return [shown for name, shown in SWITCHES.items() if fields.get(name) == on]
 
 
 def _side(fields: Mapping[str, object], name: str) -> int:

@@ -19,7 +19,7 @@ from PIL import Image
 from ..mai.models import BY_NAME
 from .access import same_secret
 from .answers import Answer, json_answer
-from .directives import Directives
+from .directives import Directives, JobDirective
 from .images import image_file
 from .jobs import GatewayJob
 from .refusals import Refusal
@@ -167,19 +167,16 @@ def _begin_job(
     request: ServedRequest, directives: Directives, file: bytes, output_format: str
 ) -> GatewayJob:
     state = request.state
+    options, wanted = state.options, directives.job or JobDirective()
     job = GatewayJob(
         directives,
         state.clock(),
-        state.options.queued,
-        state.options.processing,
+        options.queued if wanted.queued is None else wanted.queued,
+        options.processing if wanted.processing is None else wanted.processing,
         request.origin,
         file,
         f"image/{output_format}",
     )
-    if job.directive.queued is not None:
-        job.queued = job.directive.queued
-    if job.directive.processing is not None:
-        job.processing = job.directive.processing
     state.jobs.add(job.id, job)
     return job
 

@@ -52,16 +52,16 @@ class LogEntry:
 class RequestLog:
     """The newest requests, oldest first; safe to read from any thread.
 
-    The sums count every request since the start or the last `clear`, also those that are no longer
-    kept one by one.
+    `billed` (requests) and `billed_usd` (by the catalogue's prices) count every request since the
+    start or the last `clear`, also those that are no longer kept one by one.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: deque[LogEntry] = deque(maxlen=MAX_ENTRIES)
         self._count = 0
-        self._billed = 0
-        self._billed_usd = 0.0
+        self.billed = 0
+        self.billed_usd = 0.0
 
     def open(self, method: str, path: str, client_request_id: str | None) -> LogEntry:
         """A new entry, with a request id of its own."""
@@ -78,15 +78,15 @@ class RequestLog:
         with self._lock:
             entry.billed = True
             entry.billed_usd = usd
-            self._billed += 1
-            self._billed_usd += usd
+            self.billed += 1
+            self.billed_usd += usd
 
     def clear(self) -> None:
         """Forget all requests and sums."""
         with self._lock:
             self._entries.clear()
-            self._count = self._billed = 0
-            self._billed_usd = 0.0
+            self._count = self.billed = 0
+            self.billed_usd = 0.0
 
     @property
     def entries(self) -> tuple[LogEntry, ...]:
@@ -94,24 +94,12 @@ class RequestLog:
         with self._lock:
             return tuple(self._entries)
 
-    @property
-    def billed(self) -> int:
-        """How many requests were billed."""
-        with self._lock:
-            return self._billed
-
-    @property
-    def billed_usd(self) -> float:
-        """What they cost, by the catalogue's prices."""
-        with self._lock:
-            return self._billed_usd
-
     def as_json(self) -> dict[str, object]:
         """For GET /emulator/log."""
         with self._lock:
             return {
                 "count": self._count,
-                "billed": self._billed,
-                "billed_usd": self._billed_usd,
+                "billed": self.billed,
+                "billed_usd": self.billed_usd,
                 "requests": [asdict(entry) for entry in self._entries],
             }

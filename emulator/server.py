@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 from aiohttp import web
 
@@ -38,7 +37,9 @@ JOIN_SECONDS = 10.0
 
 STATE = web.AppKey("state", State)
 
-_GATEWAY = "/microsoft-mai-image-2-5"
+_ORDER = "/microsoft-mai-image-2-5/v1/microsoft-mai-image-2-5-request"
+_EDIT_ORDER = "/microsoft-mai-image-2-5-edit/v1/microsoft-mai-image-2-5-edit-request"
+_DISCOVERY = "/{tenant}/v2.0/.well-known/openid-configuration"
 _DEFAULTS = Options()
 
 Handler = Callable[[ServedRequest], Awaitable[Answer]]
@@ -53,21 +54,11 @@ ROUTES: tuple[Route, ...] = (
     ("POST", "/mai/v1/images/generations", foundry.answer_generation, foundry_envelope),
     ("POST", "/mai/v1/images/edits", foundry.answer_edit, foundry_envelope),
     ("*", "/openai/{tail:.*}", foundry.answer_openai_path, foundry_envelope),
-    ("POST", f"{_GATEWAY}/v1{_GATEWAY}-request", pixazo.answer_order, pixazo_envelope),
-    (
-        "POST",
-        f"{_GATEWAY}-edit/v1{_GATEWAY}-edit-request",
-        pixazo.answer_edit_order,
-        pixazo_envelope,
-    ),
+    ("POST", _ORDER, pixazo.answer_order, pixazo_envelope),
+    ("POST", _EDIT_ORDER, pixazo.answer_edit_order, pixazo_envelope),
     ("GET", f"{STATUS_PATH}{{job}}", pixazo.answer_status, pixazo_envelope),
     ("GET", f"{MEDIA_PATH}{{job}}.{{format}}", pixazo.answer_media, pixazo_envelope),
-    (
-        "GET",
-        "/{tenant}/v2.0/.well-known/openid-configuration",
-        entra.answer_discovery,
-        entra_envelope,
-    ),
+    ("GET", _DISCOVERY, entra.answer_discovery, entra_envelope),
     ("POST", "/{tenant}/oauth2/v2.0/token", entra.answer_client_secret, entra_envelope),
     ("GET", entra.APP_SERVICE_PATH, entra.answer_app_service, entra_envelope),
     ("GET", entra.VIRTUAL_MACHINE_PATH, entra.answer_virtual_machine, entra_envelope),
@@ -218,12 +209,7 @@ class Emulator:
     def __enter__(self) -> Emulator:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _run(self, host: str, port: int) -> None:

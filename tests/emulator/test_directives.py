@@ -33,11 +33,11 @@ def test_every_word_of_a_fault_is_read():
 
 
 def test_every_word_of_an_edit_is_read():
-    asked = "shift=4,-3.5 recolour=1,0.5,2 rescale=1.02 aspect=3:2 tint=0 mark=none"
-    assert parse_changes(asked) == EditChanges((4, -3.5), (1, 0.5, 2), 1.02, 1.5, 0, "none")
+    text = "shift=4,-3.5 recolour=1,0.5,2 rescale=1.02 aspect=3:2 tint=0 mark=none"
+    assert parse_changes(text) == EditChanges((4, -3.5), (1, 0.5, 2), 1.02, 1.5, 0, "none")
 
 
-def test_nothing_asked_is_nothing():
+def test_an_empty_directive_is_none():
     assert parse_fault(" ") is None
     assert parse_changes("") is None
     assert parse_prompt("a fox, [weighted:1.2] and [[alternate]] prompts") == Directives()

@@ -73,7 +73,7 @@ def test_an_image_sent_as_a_text_field_is_no_file(client):
 
 
 @pytest.mark.parametrize(
-    ("kind", "media_type", "spoil"),
+    ("kind", "media_type", "damage"),
     [
         ("WEBP", "image/webp", lambda data: data),
         ("PNG", "application/octet-stream", lambda data: data),
@@ -84,8 +84,8 @@ def test_an_image_sent_as_a_text_field_is_no_file(client):
         ("PNG", "image/png", lambda data: b""),
     ],
 )
-def test_only_whole_png_and_jpeg_files_are_taken(client, file, kind, media_type, spoil):
-    part = ("image", ("a", spoil(file(300, 200, kind)), media_type))
+def test_only_whole_png_and_jpeg_files_are_taken(client, file, kind, media_type, damage):
+    part = ("image", ("a", damage(file(300, 200, kind)), media_type))
     answer = client.edit_parts([part])
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
 

@@ -1,4 +1,4 @@
-"""The images: the same for the same request, marked, readable, and changed as asked."""
+"""The images: the same for the same request, marked, readable, and changed as directed."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_another_aspect_can_come_back_than_went_in(client, decode, file):
 
 @given(st.text(max_size=300), st.integers(40, 900), st.integers(1, 6))
 @settings(max_examples=80, deadline=None)
-def test_wrapped_lines_fit_and_are_no_more_than_asked(text, width, most):
+def test_wrapped_lines_fit_and_are_no_more_than_allowed(text, width, most):
     font = font_for(text, 20)
     lines = wrap(text, font, width, most)
     assert 1 <= len(lines) <= most
