@@ -11,16 +11,16 @@ import threading
 from unittest import mock
 
 from .. import emulator
-from ..emulator import paint
+from ..emulator import images, state
 
 
 def main(side: int) -> None:
     """Serve an image of side x side."""
-    image = paint.landscape(bytes(32), (side, side))
-    data = paint.png(image)
+    image = images.landscape(bytes(32), (side, side))
+    data = images.png_file(image)
     with (
-        mock.patch.object(paint, "paint", return_value=image),
-        mock.patch.object(paint, "png", return_value=data),
+        mock.patch.object(state, "paint", return_value=image),
+        mock.patch.object(images, "png_file", return_value=data),
         emulator.start() as service,
     ):
         print(service.url, flush=True)

@@ -6,8 +6,8 @@ import hmac
 import math
 from collections.abc import Callable, Mapping
 
-from . import refusal
 from .options import Options
+from .refusals import Refusal
 
 
 class Access:
@@ -31,26 +31,32 @@ class Access:
         """Raise the 401 for a request that has no accepted credential."""
         key = headers.get(self._header)
         if key is not None:
-            if not _same(key, self._key):
-                raise refusal.unauthorized(
+            if not same_secret(key, self._key):
+                raise _unauthorized(
                     "Access denied due to invalid subscription key or wrong API endpoint."
                 )
             return
-        kind, _, token = headers.get("Authorization", "").partition(" ")
-        if kind.lower() != "bearer":
-            raise refusal.unauthorized("Access denied: the request has neither a key nor a token.")
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise _unauthorized("Access denied: the request has neither a key nor a token.")
         if not self._accepts(token.strip()):
-            raise refusal.unauthorized(
+            raise _unauthorized(
                 "Unauthorized. Access token is missing, invalid, expired, or for another audience."
             )
 
     def _accepts(self, token: str) -> bool:
         return any(
-            _same(token, known) and self._clock() < end for known, end in list(self._tokens.items())
+            same_secret(token, known) and self._clock() < end
+            for known, end in list(self._tokens.items())
         )
 
 
-def _same(given: str, wanted: str) -> bool:
+def same_secret(given: str, wanted: str) -> bool:
+    """Whether two secrets are equal, in a time that doesn't depend on where they differ."""
     return hmac.compare_digest(
         given.encode("utf-8", "surrogateescape"), wanted.encode("utf-8", "surrogateescape")
     )
+
+
+def _unauthorized(reason: str) -> Refusal:
+    return Refusal(401, "401", reason)

@@ -1,21 +1,25 @@
-"""Bodies of answers: the image as the service sends it, and every way to get that wrong."""
+"""Answers, and putting them on the wire: complete, slowly, in part, or not at all."""
 
 from __future__ import annotations
 
-import base64
-import io
+import asyncio
 import json
+import logging
+import math
+import socket
 import struct
+import sys
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 
-from PIL import Image
+from aiohttp import web
 
-from . import paint
-from .refusal import Refusal, of_status
-from .tokens import Tokens
+from .directives import Fault
+from .refusals import Refusal
+
+logger = logging.getLogger(__name__)
 
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
@@ -24,155 +28,110 @@ PAGE = (
 )
 GARBAGE = bytes((index * 151 + 17) % 256 for index in range(4096))
 
-HUGE_BYTES = 70 * 2**20
-"""Over the 64 MiB that a client should take."""
+DRIP_STEP = 0.05
+"""Seconds between two pieces of a slow body."""
 
-BOMB_SIDE = 30_000
-"""Pixels a side of the image that a few bytes claim to be."""
+_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+"""Winsock's linger holds two shorts, elsewhere two ints: on, and 0 s, which makes close a reset."""
+
+Envelope = Callable[[Refusal], object]
+"""The JSON that a service sends for an error."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes out. `headers` are besides Content-Type and Content-Length."""
+    """What is sent. `headers` are besides Content-Type and Content-Length; `fault` says how."""
 
     status: int
     body: bytes = field(repr=False)
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    fault: Fault | None = None
 
 
-def of_refusal(refused: Refusal) -> Answer:
-    """An error in its envelope."""
-    return Answer(refused.status, _json(refused.envelope()), JSON, refused.headers)
+def json_answer(status: int, value: object, fault: Fault | None = None) -> Answer:
+    """A JSON answer, or what the fault's `answer=` makes of any JSON."""
+    broken = fault.answer if fault else None
+    if broken == "html":
+        return Answer(status, PAGE, HTML, fault=fault)
+    body = json.dumps([value] if broken == "list" else value).encode("ascii")
+    if broken == "garbage":
+        body = GARBAGE
+    elif broken == "empty-body":
+        body = b""
+    elif broken == "cut-json":
+        body = body[: len(body) * 3 // 4]
+    return Answer(status, body, fault=fault)
 
 
-def of_json(status: int, value: object) -> Answer:
-    """A JSON answer of this status."""
-    return Answer(status, _json(value))
+def error_answer(refused: Refusal, envelope: Envelope) -> Answer:
+    """An error in a service's envelope, or with the body that its fault asks for."""
+    body, content_type = json.dumps(envelope(refused)).encode("ascii"), JSON
+    wanted = refused.fault.body if refused.fault else "envelope"
+    if wanted == "html":
+        body, content_type = PAGE, HTML
+    elif wanted != "envelope":
+        body = GARBAGE if wanted == "garbage" else b""
+    return Answer(refused.status, body, content_type, refused.headers, refused.fault)
 
 
-def of_fault(status: int, body: str, code: str | None) -> Answer:
-    """An error that was asked for; `body` is envelope, html, empty or garbage."""
-    if body == "envelope":
-        return of_refusal(of_status(status, code))
-    content, kind = {"html": (PAGE, HTML), "empty": (b"", JSON), "garbage": (GARBAGE, JSON)}[body]
-    return Answer(status, content, kind)
-
-
-def success(
-    image: Image.Image,
-    model: str,
-    usage: Tokens,
-    usage_form: str,
-    kind: str | None,
-    url: Callable[[bytes], str],
-) -> Answer:
-    """A 200. `kind` is one of directives.ANSWERS or None; `url` publishes a file and says where.
-
-    The kinds that are no image at all are made of the good answer, so that they look like it.
-    """
-    if kind == "html":
-        return Answer(200, PAGE, HTML)
-    if kind in ("garbage", "empty-body"):
-        return Answer(200, GARBAGE if kind == "garbage" else b"")
-    width, height = image.size
-    file = image_file(image, kind)
-    whole: dict[str, object] = {
-        "created": int(time.time()),
-        "model": model,
-        "size": f"{width}x{height}",
-        **_usage(usage, usage_form),
-        "data": _data(file, kind, url),
-    }
-    if kind == "wrong-shape":
-        whole = {"result": {"images": [_base64(file)]}}
-    body = _json([whole] if kind == "list" else whole)
-    return Answer(200, body[: len(body) * 3 // 4] if kind == "cut-json" else body)
-
-
-def _usage(usage: Tokens, form: str) -> dict[str, object]:
-    if form == "top level":
-        return {"num_output_tokens": usage.image_out}
-    if form == "absent":
-        return {}
-    return {
-        "usage": {
-            "num_output_tokens": usage.image_out,
-            "num_input_text_tokens": usage.text_in,
-            "num_input_image_tokens": usage.image_in,
-        }
-    }
-
-
-def _data(file: bytes, kind: str | None, url: Callable[[bytes], str]) -> list[dict[str, object]]:
-    if kind == "empty-data":
-        return []
-    if kind == "no-image":
-        return [{}]
-    if kind == "url":
-        return [{"url": url(file)}]
-    text = _base64(file)
-    if kind == "truncated-base64":
-        text = text[: len(text) * 3 // 4 // 4 * 4 + 1]
-    elif kind == "bad-base64":
-        text = text[:100] + "!$!$" + text[100:]
-    elif kind == "huge":
-        text = "A" * HUGE_BYTES
-    return [{"b64_json": text}]
-
-
-def image_file(image: Image.Image, kind: str | None) -> bytes:
-    """The file: a good PNG, or one of another kind."""
-    if kind == "not-a-image":
-        return b"This is no image. " * 50
-    if kind == "bomb":
-        return _bomb()
-    if kind == "jpeg":
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=90)
-        return buffer.getvalue()
-    modes = {"alpha": "RGBA", "grey": "L", "palette": "P"}
-    if kind in modes:
-        return paint.png(image.convert(modes[kind]))
-    if kind == "16-bit":
-        grey = image.convert("L").convert("I").point(lambda value: value * 257)
-        return paint.png(grey.convert("I;16"))
-    data = paint.png(image)
-    return data[: len(data) // 2] if kind == "truncated-image" else data
-
-
-def encoded(image: Image.Image, kind: str) -> bytes:
-    """The file of an image as "png", "jpeg" or "webp"."""
-    if kind == "png":
-        return paint.png(image)
-    buffer = io.BytesIO()
-    image.save(buffer, kind.upper(), quality=90)
-    return buffer.getvalue()
-
-
-def spoilt(file: bytes, kind: str) -> bytes:
-    """A good file made into one of the kinds of directives.ANSWERS."""
-    plain = {"html": PAGE, "garbage": GARBAGE, "empty-body": b"", "huge": bytes(HUGE_BYTES)}
-    if kind in plain:
-        return plain[kind]
-    with Image.open(io.BytesIO(file)) as image:
-        return image_file(image.convert("RGB"), kind)
-
-
-def _bomb() -> bytes:
-    """A PNG whose header claims 900 megapixels, and whose data are one row."""
-    header = struct.pack(">IIBBBBB", BOMB_SIDE, BOMB_SIDE, 8, 2, 0, 0, 0)
-    row = zlib.compress(bytes(BOMB_SIDE * 3 + 1))
-    chunks = ((b"IHDR", header), (b"IDAT", row), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks
+async def send(
+    http: web.Request, answer: Answer, headers: Mapping[str, str]
+) -> tuple[web.StreamResponse, bool]:
+    """Send an answer as its fault wants it; the response, and whether all of it was sent."""
+    fault = answer.fault or Fault()
+    response = web.StreamResponse(
+        status=answer.status, headers={**headers, **_headers(answer, fault)}
     )
+    if fault.reset == "answer":
+        reset(http)
+        return response, False
+    total = len(answer.body)
+    end = total if fault.cut is None else fault.cut.end(total)
+    end = total // 2 if fault.reset == "middle" else end
+    try:
+        response.content_length = total
+        await response.prepare(http)
+        await _write(response, memoryview(answer.body)[:end], fault.drip)
+        if end == total and fault.reset is None and fault.cut is None:
+            await response.write_eof()
+            return response, True
+    except ConnectionError:
+        logger.debug("The client was gone before the answer was sent.")
+        return response, False
+    if fault.reset is not None:
+        reset(http)
+    elif http.transport is not None:
+        http.transport.close()
+    return response, False
 
 
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+def reset(http: web.Request) -> None:
+    """Break the connection so that the client sees "connection reset by peer"."""
+    if http.transport is None:
+        return
+    connection = http.transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+    http.transport.abort()
 
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
+def _headers(answer: Answer, fault: Fault) -> dict[str, str]:
+    headers = {**answer.headers, "Content-Type": answer.content_type}
+    if fault.retry_after is not None:
+        headers["retry-after"] = f"{fault.retry_after:g}"
+    if fault.retry_after_date is not None:
+        date = math.ceil(time.time() + fault.retry_after_date)
+        headers["retry-after"] = formatdate(date, usegmt=True)
+    if fault.location is not None:
+        headers["location"] = fault.location
+    return headers
+
+
+async def _write(response: web.StreamResponse, body: memoryview, drip: float | None) -> None:
+    step = len(body) if drip is None else int(drip * DRIP_STEP)
+    step = max(1, step)
+    for start in range(0, len(body), step):
+        await response.write(bytes(body[start : start + step]))
+        if drip is not None:
+            await asyncio.sleep(step / drip)

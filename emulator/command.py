@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..mai.models import MODEL_NAMES
-from . import start
-from .oauth import APP_SERVICE_PATH
+from .entra import APP_SERVICE_PATH
 from .options import COUNTING, DEFAULT_KEY, EDIT_SIZE, USAGE, Options
-from .server import Emulator
+from .server import Emulator, start
 
 DEFAULT_PORT = 8190
 """Beside ComfyUI's 8188, so that the environment of another shell stays right."""
@@ -29,12 +28,7 @@ filter. emulator/directives.py has the whole list.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until interrupted. 0 after that, 1 where the address can't be had, 2 for bad options."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    try:
-        options = _options(arguments)
-    except ValueError as error:
-        parser.error(str(error))
+    arguments, options = parse_command(argv)
     try:
         service = start(arguments.port, arguments.host, options, certificate=arguments.certificate)
     except OSError as error:
@@ -47,6 +41,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         _wait()
     return 0
+
+
+def parse_command(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Options]:
+    """The command line: host, port and certificate, and the service's options.
+
+    Ends the process with the usage and exit code 2 for what can't be.
+    """
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    values = vars(arguments).copy()
+    for name in ("host", "port", "certificate"):
+        del values[name]
+    try:
+        named = dict(_named(text) for text in values.pop("deployment"))
+        values.update(_rates(values.pop("rpm")), deployments=named or Options().deployments)
+        return arguments, Options(**{**values, "tokens": tuple(values["tokens"])})
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def introduction(service: Emulator, host: str) -> str:
@@ -115,7 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     add("--port", type=int, default=DEFAULT_PORT, help=f"0: a free one (default {DEFAULT_PORT})")
     add("--key", default=DEFAULT_KEY, help=f"API key that is accepted (default {DEFAULT_KEY})")
-    add("--token", action="append", default=[], help="Bearer token that is accepted as well")
+    add("--token", action="append", default=[], dest="tokens", metavar="TOKEN",
+        help="Bearer token that is accepted as well")  # fmt: skip
     add("--deployment", action="append", default=[], metavar="NAME=MODEL",
         help="a deployment of this name (default: each model under its own)")  # fmt: skip
     add("--rpm", action="append", default=[], metavar="[NAME=]N",
@@ -126,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--count-refused", action="store_true", help="refused requests use up quota too")
     add("--latency", type=float, default=0.0, help="seconds from a request to its answer")
     add("--fault", default="", help="a fault for every image request, such as 'status=503 first=2'")
-    add("--edit", default="", help="a change to every edit, such as 'shift=4,-3'")
+    add("--edit", default="", dest="edits", help="a change to every edit, such as 'shift=4,-3'")
     add("--usage", choices=USAGE, default="usage", help="where answers have their token counts")
     add("--queued", type=float, default=2.0, help="seconds that a gateway's job is queued (2)")
     add("--processing", type=float, default=5.0, help="seconds that it is processed (5)")
@@ -139,43 +152,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _options(arguments: argparse.Namespace) -> Options:
-    """The command line as Options. Raises ValueError for what can't be."""
-    named = dict(_named(text, "--deployment") for text in arguments.deployment)
+def _named(text: str) -> tuple[str, str]:
+    name, equals, model = text.rpartition("=")
+    if not equals or not name:
+        raise ValueError(f"--deployment takes NAME=MODEL, not {text!r}.")
+    return name, model
+
+
+def _rates(texts: Sequence[str]) -> dict[str, object]:
+    """Options.rpm and rpm_by_deployment, from "6" and "NAME=6"."""
     rpm: float | None = None
     by_name: dict[str, float] = {}
-    for text in arguments.rpm:
+    for text in texts:
         name, equals, number = text.rpartition("=")
         if equals:
             by_name[name] = float(number)
         else:
             rpm = float(number)
-    return Options(
-        deployments=named or {name: name for name in MODEL_NAMES},
-        key=arguments.key,
-        tokens=tuple(arguments.token),
-        rpm=rpm,
-        rpm_by_deployment=by_name,
-        counting=arguments.counting,
-        window=arguments.window,
-        burst=arguments.burst,
-        count_refused=arguments.count_refused,
-        latency=arguments.latency,
-        fault=arguments.fault,
-        edits=arguments.edit,
-        usage=arguments.usage,
-        edit_size=arguments.edit_size,
-        queued=arguments.queued,
-        processing=arguments.processing,
-        job=arguments.job,
-        balance=arguments.balance,
-        token_life=arguments.token_life,
-        token_fault=arguments.token_fault,
-    )
-
-
-def _named(text: str, option: str) -> tuple[str, str]:
-    name, equals, model = text.rpartition("=")
-    if not equals or not name:
-        raise ValueError(f"{option} takes NAME=MODEL, not {text!r}.")
-    return name, model
+    return {"rpm": rpm, "rpm_by_deployment": by_name}

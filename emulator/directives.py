@@ -1,15 +1,16 @@
-"""The small language that asks the emulator for latency, faults and changed edits.
+"""The small language that asks the emulator for latency, faults, changed edits and odd jobs.
 
 A directive is words with white space between them, each `name=value`. It stands
 
 - in a prompt, so that a graph can ask: `a red fox [[fault status=500 first=2]] [[latency 2]]`,
-  `[[edit shift=4,-3]]`, and of a gateway's job (see job_words.py) `[[job end=failed]]`,
+  `[[edit shift=4,-3]]`, and for the Pixazo gateway `[[job end=failed]]`,
   `[[poll status=500 first=2]]`, `[[media cut=50%]]`; several of them add up;
 - in a header of one request: `x-emulator-fault`, `x-emulator-latency`, `x-emulator-edit`;
-- server-wide: the command line's `--fault`, `--latency` and `--edit`, or `Options`.
+- server-wide: the command line's `--fault`, `--latency`, `--edit` and `--job`, or `Options`.
 
-`latency SECONDS` (or `latency=SECONDS`) is the time from a good request to its answer, instead of
-the server's own.
+Where several say different things the nearest to the request wins: header, prompt, server.
+
+`latency SECONDS` (or `latency=SECONDS`) is the time from a good request to its answer.
 
 `fault` takes
     status=N                answer with this status (200 to 599) instead of an image
@@ -17,14 +18,14 @@ the server's own.
     code=WORD               the envelope's error code
     retry-after=S, retry-after-date=S   that header, in seconds or as a HTTP date S seconds ahead
     location=URL            that header, for a redirect
-    answer=KIND             a 200 that isn't as it should be: see ANSWERS
-    size=WxH                an image of this size, whatever was asked
+    answer=TYPE             a 200 that isn't as it should be: see ANSWERS
+    size=WxH                an image of this size, whatever was requested
     reset=WHEN              reset the connection: see RESETS
     cut=N or cut=P%         close the connection after that much of the answer's body
     drip=N                  send the body at N bytes a second
     latency=S               wait this long as well
     first=K                 only the first K requests: those with the same prompt for a directive in
-                            a prompt, with the same header for one in a header, else all
+                            a prompt, with the same header for one in a header, otherwise all
     billed=yes|no           whether the request is billed; by default a request is billed unless
                             it gets another status than 200, or a block, or no data
 
@@ -35,6 +36,17 @@ the server's own.
     aspect=W:H              return about 1 megapixel in this aspect
     tint=F                  0 to 1: how much of one colour is mixed in (default 0.18)
     mark=panel|none         whether the panel of text is painted (default panel)
+
+`job` takes
+    queued=S, processing=S      seconds in each state (default: the server's)
+    end=completed|failed|error  how it ends (default completed)
+    reason=WORDS                the text of a job that failed; underscores become spaces
+    media=url|list|data|foreign|none    where the image is: an address on this server as a string or
+                                in a list (default), a data URI, an address elsewhere, nowhere
+    forget=K                    the job is unknown (404) from poll number K on
+    id=yes|no                   whether the answer to the order names the job (default yes)
+`poll` and `media` take the words of `fault`, for each status request and each fetch of the image;
+their first=K counts by job.
 
 An unknown name, a bad value or a name given twice is an error; the emulator answers it with a 400
 that explains it. Other text in double brackets is left alone, unless its first word looks like a
@@ -47,28 +59,25 @@ Words in a prompt, for graphs: `blockprompt`, `blockresult`, `blocklistresult` a
 from __future__ import annotations
 
 import difflib
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from . import values
-from .job_words import WORDS as _JOB_WORDS
-from .job_words import JobWords
-from .values import MAX_SIDE, Cut, DirectiveError
 
 ANSWERS = (
     "block-prompt", "block-result", "block-list", "empty-data", "no-image", "wrong-shape", "list",
     "garbage", "html", "empty-body", "cut-json", "truncated-base64", "bad-base64", "not-a-image",
     "truncated-image", "url", "jpeg", "alpha", "grey", "palette", "16-bit", "bomb", "huge",
 )  # fmt: skip
-"""The kinds of `answer=`; answers.py says what each is."""
+"""The types of `answer=`: errors of the content filter, other JSON, other base64, other files."""
+
+FREE_ANSWERS = ("block-prompt", "block-result", "block-list", "empty-data")
 
 RESETS = ("headers", "body", "answer", "middle")
-"""When `reset=` strikes: headers in, body begun (both unbilled, and not from a prompt), before a
+"""When `reset=` happens: headers in, body begun (both unbilled, and not from a prompt), before a
 byte of the answer, in the middle of the answer (both billed)."""
-
-_DIRECTIVES = ("fault", "edit", "latency", "job", "poll", "media")
 
 EARLY_RESETS = ("headers", "body")
 
@@ -79,7 +88,30 @@ TRIGGERS: Mapping[str, str] = {
     "emptyresult": "empty-data",
 }
 
-UNBILLED_ANSWERS = ("block-prompt", "block-result", "block-list", "empty-data")
+MAX_SECONDS = 3600.0
+MAX_COUNT = 1_000_000
+MAX_SIDE = 8192
+"""An image of 8192 x 8192 is over the 64 megapixels that a client should decode."""
+
+_IN_PROMPT = re.compile(r"\[\[\s*([A-Za-z]+)([^\[\]]*)\]\]")
+
+
+class DirectiveError(ValueError):
+    """A directive that can't be understood; its text says which word and what is allowed."""
+
+
+@dataclass(frozen=True)
+class BodyCut:
+    """Where the answer's body ends: after `count` bytes, or after `percent` of them."""
+
+    count: int | None = None
+    percent: float | None = None
+
+    def end(self, total: int) -> int:
+        """How many of `total` bytes are sent."""
+        if self.count is not None:
+            return min(self.count, total)
+        return int(total * (self.percent or 0.0) / 100)
 
 
 @dataclass(frozen=True)
@@ -95,7 +127,7 @@ class Fault:
     answer: str | None = None
     size: tuple[int, int] | None = None
     reset: str | None = None
-    cut: Cut | None = None
+    cut: BodyCut | None = None
     drip: float | None = None
     latency: float = 0.0
     first: int | None = None
@@ -103,20 +135,25 @@ class Fault:
 
     @property
     def early(self) -> bool:
-        """Whether it strikes before the request has been read."""
+        """Whether it happens before the request has been read."""
         return self.reset in EARLY_RESETS
+
+    @property
+    def is_error(self) -> bool:
+        """Whether an error, or a body without an image, is sent in place of the answer."""
+        return self.status is not None and (self.status != 200 or self.body != "envelope")
 
     @property
     def bills(self) -> bool:
         """Whether a good request that meets this fault is billed."""
         if self.billed is not None:
             return self.billed
-        free = (self.status or 200) != 200 or self.answer in UNBILLED_ANSWERS
+        free = (self.status or 200) != 200 or self.answer in FREE_ANSWERS
         return not free and not self.early
 
 
 @dataclass(frozen=True)
-class Edits:
+class EditChanges:
     """A parsed `edit`: what is done to the first reference besides the mark."""
 
     shift: tuple[float, float] = (0.0, 0.0)
@@ -128,84 +165,122 @@ class Edits:
 
 
 @dataclass(frozen=True)
+class JobDirective:
+    """A parsed `job`; None is the server's own."""
+
+    queued: float | None = None
+    processing: float | None = None
+    end: str = "completed"
+    reason: str = ""
+    media: str = "list"
+    forget: int | None = None
+    id: bool = True
+
+
+@dataclass(frozen=True)
 class Directives:
-    """All that a prompt asks for; None where it doesn't."""
+    """All that a prompt, the headers or the server ask for; None where they don't."""
 
     fault: Fault | None = None
     latency: float | None = None
-    edits: Edits | None = None
-    job: JobWords | None = None
+    changes: EditChanges | None = None
+    job: JobDirective | None = None
     poll: Fault | None = None
     media: Fault | None = None
 
 
+class FaultCounts:
+    """How often the faults with first=K have happened. Used in the server's thread only."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def choose(self, faults: Mapping[str, Fault | None], early: bool = False) -> Fault | None:
+        """The first fault that happens now, of those before or after the request has been read.
+
+        `faults` has each under the key by which its first=K is counted.
+        """
+        for key, fault in faults.items():
+            if fault is None or fault.early != early:
+                continue
+            if fault.first is None:
+                return fault
+            if self._counts[key] < fault.first:
+                self._counts[key] += 1
+                return fault
+        return None
+
+    def restart(self, key: str) -> None:
+        """Count from 0 again, for another fault under the same key. For any thread."""
+        self._counts.pop(key, None)
+
+
 def parse_fault(text: str) -> Fault | None:
     """The fault in a directive's text, None for an empty one. Raises DirectiveError."""
-    words = text.split()
-    return _fault(words) if words else None
+    return _fault(text.split())
 
 
-def parse_edits(text: str) -> Edits | None:
-    """The changes in a directive's text, None for an empty one. Raises DirectiveError."""
-    words = text.split()
-    return Edits(**_pairs("edit", words, _EDIT_WORDS)) if words else None
+def parse_changes(text: str) -> EditChanges | None:
+    """The changes in an edit's directive, None for an empty one. Raises DirectiveError."""
+    return _changes(text.split())
 
 
-def parse_job(text: str) -> JobWords | None:
+def parse_job(text: str) -> JobDirective | None:
     """What a job is to do, None for an empty text. Raises DirectiveError."""
-    words = text.split()
-    return JobWords(**_pairs("job", words, _JOB_WORDS)) if words else None
+    return _job(text.split())
 
 
 def parse_latency(text: str) -> float:
     """Seconds, from `2` or `latency=2`. Raises DirectiveError."""
-    value = text.strip()
-    return values.seconds(value[len("latency=") :] if value.startswith("latency=") else value)
+    return _seconds(text.strip().removeprefix("latency="))
 
 
-def in_prompt(prompt: str) -> Directives:
+def parse_prompt(prompt: str) -> Directives:
     """The directives and trigger words of a prompt. Raises DirectiveError."""
-    words: dict[str, list[str]] = {name: [] for name in _DIRECTIVES}
-    for match in re.finditer(r"\[\[\s*([A-Za-z]+)([^\[\]]*)\]\]", prompt):
-        name = match.group(1)
+    words: dict[str, list[str]] = {
+        name: [] for name in ("fault", "edit", "latency", "job", "poll", "media")
+    }
+    for match in _IN_PROMPT.finditer(prompt):
+        name = match[1]
         if name in words:
-            words[name].extend(match.group(2).lstrip(" =:").split() or [""])
+            words[name].extend(match[2].lstrip(" =:").split() or [""])
         else:
-            _refuse_misspelt(name, tuple(words))
-    words["fault"].extend(_triggered(prompt, words["fault"]))
-    fault = _fault(words["fault"]) if words["fault"] else None
+            _check_spelling(name, list(words))
+    fault = _fault(words["fault"] + _trigger(prompt, words["fault"]))
     if fault is not None and fault.early:
         raise DirectiveError(
-            f"reset={fault.reset} strikes before the prompt is read: ask by header."
+            f"reset={fault.reset} happens before the prompt is read: ask by header."
         )
     if len(words["latency"]) > 1:
         raise DirectiveError("latency stands more than once.")
     return Directives(
         fault,
         parse_latency(words["latency"][0]) if words["latency"] else None,
-        parse_edits(" ".join(words["edit"])),
-        parse_job(" ".join(words["job"])),
-        parse_fault(" ".join(words["poll"])),
-        parse_fault(" ".join(words["media"])),
+        _changes(words["edit"]),
+        _job(words["job"]),
+        _fault(words["poll"]),
+        _fault(words["media"]),
     )
 
 
-def _triggered(prompt: str, words: list[str]) -> list[str]:
-    if any(word.startswith(("answer=", "status=")) for word in words):
-        return []
-    for trigger, answer in TRIGGERS.items():
-        if re.search(rf"\b{trigger}\b", prompt, re.IGNORECASE):
-            return [f"answer={answer}"]
+def _trigger(prompt: str, words: list[str]) -> list[str]:
+    """The answer that a trigger word asks for, unless a fault says which answer is sent."""
+    if not any(word.startswith(("answer=", "status=")) for word in words):
+        for trigger, answer in TRIGGERS.items():
+            if re.search(rf"\b{trigger}\b", prompt, re.IGNORECASE):
+                return [f"answer={answer}"]
     return []
 
 
-def _refuse_misspelt(name: str, known: tuple[str, ...]) -> None:
+def _check_spelling(name: str, known: list[str]) -> None:
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.7)
     if near:
         raise DirectiveError(f"[[{name} …]] is no directive; did you mean [[{near[0]} …]]?")
 
 
-def _fault(words: list[str]) -> Fault:
+def _fault(words: Sequence[str]) -> Fault | None:
+    if not words:
+        return None
     fault = Fault(**_pairs("fault", words, _FAULT_WORDS))
     if fault.status is not None and fault.answer is not None:
         raise DirectiveError("status= and answer= exclude each other.")
@@ -216,9 +291,18 @@ def _fault(words: list[str]) -> Fault:
     return fault
 
 
+def _changes(words: Sequence[str]) -> EditChanges | None:
+    return EditChanges(**_pairs("edit", words, _EDIT_WORDS)) if words else None
+
+
+def _job(words: Sequence[str]) -> JobDirective | None:
+    return JobDirective(**_pairs("job", words, _JOB_WORDS)) if words else None
+
+
 def _pairs(
-    directive: str, words: list[str], known: Mapping[str, Callable[[str], object]]
+    directive: str, words: Sequence[str], known: Mapping[str, Callable[[str], object]]
 ) -> dict[str, Any]:
+    """The parsed values of words such as "first=2", by the names of the dataclass's fields."""
     parsed: dict[str, Any] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -238,28 +322,105 @@ def _pairs(
     return parsed
 
 
+# Values. Each raises DirectiveError, or ValueError where the text has another form altogether.
+
+
+def _number(text: str, low: float, high: float) -> float:
+    value = float(text)
+    if not math.isfinite(value) or not low <= value <= high:
+        raise DirectiveError(f"{text} is not between {low:g} and {high:g}.")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        return _number(text, 0.0, MAX_SECONDS)
+    except DirectiveError:
+        raise
+    except ValueError as error:
+        raise DirectiveError(f"{text!r} is no number of seconds.") from error
+
+
+def _between(low: float, high: float) -> Callable[[str], float]:
+    return lambda text: _number(text, low, high)
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    return lambda text: int(_number(str(int(text)), low, high))
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse_choice(text: str) -> str:
+        if text not in allowed:
+            raise DirectiveError(f"{text!r} is none of: {', '.join(allowed)}.")
+        return text
+
+    return parse_choice
+
+
+def _yes_or_no(text: str) -> bool:
+    return _choice("yes", "no")(text) == "yes"
+
+
+def _numbers(count: int, low: float, high: float) -> Callable[[str], tuple[float, ...]]:
+    def parse_numbers(text: str) -> tuple[float, ...]:
+        values = tuple(_number(part, low, high) for part in text.split(","))
+        if len(values) != count:
+            raise DirectiveError(f"{text!r} must be {count} numbers with commas between them.")
+        return values
+
+    return parse_numbers
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    side = _integer(1, MAX_SIDE)
+    return side(width), side(height)
+
+
+def _cut(text: str) -> BodyCut:
+    if text.endswith("%"):
+        return BodyCut(percent=_number(text[:-1], 0.0, 100.0))
+    return BodyCut(count=_integer(0, 2**31)(text))
+
+
+def _aspect(text: str) -> float:
+    width, _, height = text.partition(":")
+    return _number(width, 1, 10_000) / _number(height, 1, 10_000)
+
+
 _FAULT_WORDS: Mapping[str, Callable[[str], object]] = {
-    "status": values.whole(200, 599),
-    "body": values.choice("envelope", "html", "empty", "garbage"),
+    "status": _integer(200, 599),
+    "body": _choice("envelope", "html", "empty", "garbage"),
     "code": str,
-    "retry-after": values.seconds,
-    "retry-after-date": values.seconds,
+    "retry-after": _seconds,
+    "retry-after-date": _seconds,
     "location": str,
-    "answer": values.choice(*ANSWERS),
-    "size": values.size,
-    "reset": values.choice(*RESETS),
-    "cut": values.cut,
-    "drip": lambda text: values.number(text, 1.0, 1e9),
-    "latency": values.seconds,
-    "first": values.whole(1, 1_000_000),
-    "billed": lambda text: values.choice("yes", "no")(text) == "yes",
+    "answer": _choice(*ANSWERS),
+    "size": _size,
+    "reset": _choice(*RESETS),
+    "cut": _cut,
+    "drip": _between(1.0, 1e9),
+    "latency": _seconds,
+    "first": _integer(1, MAX_COUNT),
+    "billed": _yes_or_no,
 }
 
 _EDIT_WORDS: Mapping[str, Callable[[str], object]] = {
-    "shift": values.floats(2, -MAX_SIDE, MAX_SIDE),
-    "recolour": values.floats(3, 0.0, 10.0),
-    "rescale": lambda text: values.number(text, 0.1, 10.0),
-    "aspect": values.aspect,
-    "tint": lambda text: values.number(text, 0.0, 1.0),
-    "mark": values.choice("panel", "none"),
+    "shift": _numbers(2, -MAX_SIDE, MAX_SIDE),
+    "recolour": _numbers(3, 0.0, 10.0),
+    "rescale": _between(0.1, 10.0),
+    "aspect": _aspect,
+    "tint": _between(0.0, 1.0),
+    "mark": _choice("panel", "none"),
+}
+
+_JOB_WORDS: Mapping[str, Callable[[str], object]] = {
+    "queued": _seconds,
+    "processing": _seconds,
+    "end": _choice("completed", "failed", "error"),
+    "reason": lambda text: text.replace("_", " "),
+    "media": _choice("url", "list", "data", "foreign", "none"),
+    "forget": _integer(1, MAX_COUNT),
+    "id": _yes_or_no,
 }

@@ -1,215 +1,315 @@
-"""The two image endpoints of a Foundry resource: /mai/v1/images/generations and …/edits.
+"""The image endpoints of a Foundry resource: /mai/v1/images/generations and …/edits.
 
 The order is the service's: credential, body, deployment, requests a minute, parameters. What is
-then in order is billed, and only then meets latency, content blocks and faults.
+then in order is billed, and only then meets latency, content blocks and faults. Each check raises
+the Refusal that MAI_API.md's H rows document.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import base64
+import time
+from collections.abc import Mapping, Sequence
 
-from aiohttp import web
+from PIL import Image
 
-from ..mai.models import Model
-from . import paint, refusal, rules
-from .answers import Answer, of_fault, of_refusal, success
-from .directives import Directives, Edits, Fault, in_prompt, parse_edits, parse_latency
-from .faults import Candidate
-from .reading import Form, Upload, read_form, read_json
-from .record import Entry, File
-from .rules import Wish
-from .sending import reset, send
-from .state import State, add_headers, entry_of, state_of
-from .tokens import Tokens, count
-from .uploads import measure
-from .values import DirectiveError
+from ..mai.models import BY_NAME, PIXELS_2X, PROMPT_TOKENS, Model
+from .answers import Answer, json_answer
+from .directives import Fault
+from .images import image_file
+from .options import Options
+from .refusals import Refusal, bad_request
+from .requests import (
+    Form,
+    ImageRequest,
+    Upload,
+    aspect_for,
+    aspect_of,
+    measured,
+    read_form,
+    read_json,
+    round_down,
+    size_for,
+    text_tokens,
+)
+from .state import ServedRequest, resized
 
-FAULT = "x-emulator-fault"
-LATENCY = "x-emulator-latency"
-EDIT = "x-emulator-edit"
+DEFAULT_SIDE = 1024
+MAX_DIGITS_SIDE = 100_000
+"""Far over any model's limit: keeps the product in an error text short."""
+
+AUTO = "auto aspect"
+SWITCHES = {"auto_aspect_ratio": AUTO, "web_grounding": "web grounding"}
+"""The options of 2.6 and later, and how the panel of an image names them."""
+
+FOREIGN_PARAMETERS = frozenset(
+    "size seed response_format negative_prompt quality background output_format mask stream user "
+    "style moderation output_compression partial_images input_fidelity strength guidance_scale "
+    "steps aspect_ratio".split()
+)
+"""Parameters of other image APIs: refused as unsupported; any other name as unrecognized. The first
+four (three and `size`) are known to be refused so."""
 
 
-@dataclass(frozen=True)
-class _Order:
-    """A request that passed every check, and what is to happen to it."""
-
-    wish: Wish
-    fault: Fault | None
-    latency: float
-    edits: Edits
-    uploads: tuple[Upload, ...] = field(default=(), repr=False)
-    sizes: tuple[tuple[int, int], ...] = ()
-    nonce: str = ""
+def foundry_envelope(refused: Refusal) -> object:
+    """The JSON of an error: `details` repeats the message, as the service does."""
+    message = refused.message
+    return {"error": {"code": refused.code, "message": message, "details": message}}
 
 
-async def generations(request: web.Request) -> web.StreamResponse:
+async def answer_generation(request: ServedRequest) -> Answer:
     """POST /mai/v1/images/generations."""
-    state = state_of(request)
-    entry = _admit(request)
-    if await _reset_early(request, state):
-        return web.Response()
-    fields = await read_json(request)
-    model = _note_fields(request, Form(fields, ()))
-    wish = rules.generation(fields, model)
-    order = _order(request, wish)
-    if wish.auto:
-        choice = hashlib.sha256(wish.prompt.encode("utf-8", "surrogatepass")).digest()[0]
-        aspect = rules.AUTO_ASPECTS[choice % len(rules.AUTO_ASPECTS)]
-        order = replace(order, wish=replace(wish, size=rules.edit_size(aspect, model)))
-    return await _deliver(request, entry, order)
+    request.state.access.check(request.http.headers)
+    await request.reset_early()
+    fields = await read_json(request.http)
+    model = _admit(request, Form(fields, ()))
+    return await _answer(request, _parse_generation(fields, model))
 
 
-async def edits(request: web.Request) -> web.StreamResponse:
+async def answer_edit(request: ServedRequest) -> Answer:
     """POST /mai/v1/images/edits."""
-    state = state_of(request)
-    entry = _admit(request)
-    if await _reset_early(request, state):
-        return web.Response()
-    form = await read_form(request, state.options.max_body)
-    model = _note_fields(request, form)
-    wish = rules.edit(form.fields, model, state.options.edit_size)
-    rules.references([upload.field for upload in form.files], model)
-    sizes = await state.work(lambda: tuple(measure(upload) for upload in form.files))
-    for file, (width, height) in zip(entry.files, sizes, strict=True):
-        file.width, file.height = width, height
-    order = replace(_order(request, wish), uploads=form.files, sizes=sizes)
-    aspect = order.edits.aspect
-    if aspect is not None or wish.size is None or wish.auto:
-        own = sizes[0][0] / sizes[0][1]
-        size = rules.edit_size(own if aspect is None else aspect, model)
-        order = replace(order, wish=replace(wish, size=size))
-    return await _deliver(request, entry, order)
+    state = request.state
+    state.access.check(request.http.headers)
+    await request.reset_early()
+    form = await read_form(request.http, state.options.max_body)
+    model = _admit(request, form)
+    order = await state.work(lambda: _parse_edit(form, model, state.options.edit_size))
+    request.log_files(order.references)
+    return await _answer(request, order)
 
 
-def _admit(request: web.Request) -> Entry:
-    state_of(request).access.check(request.headers)
-    return entry_of(request)
+async def answer_openai_path(request: ServedRequest) -> Answer:
+    """/openai/…: MAI deployments aren't served there, neither by deployment path nor by model."""
+    request.state.access.check(request.http.headers)
+    if "/deployments/" in request.http.path:
+        raise Refusal(404, "api_not_supported", "The API is not supported for this model.")
+    raise Refusal(404, "unknown_model", "The model is unknown to this API.")
 
 
-async def _reset_early(request: web.Request, state: State) -> bool:
-    """Break the connection before the body has been read, where a fault asks for it."""
-    fault = state.faults.choose(_candidates(request), early=True)
-    if fault is None:
-        return False
-    if fault.reset == "body":
-        await request.content.readany()
-    entry_of(request).fault = repr(fault)
-    reset(request)
-    return True
-
-
-def _candidates(
-    request: web.Request, prompt: str = "", fault: Fault | None = None
-) -> list[Candidate]:
-    try:
-        return state_of(request).faults.asked(request.headers.get(FAULT, ""), prompt, fault)
-    except DirectiveError as error:
-        raise refusal.bad_directive(str(error)) from error
-
-
-def _note_fields(request: web.Request, form: Form) -> Model:
+def _admit(request: ServedRequest, form: Form) -> Model:
     """Write the request into the log, find its deployment and count it; the model."""
-    state = state_of(request)
-    entry = entry_of(request)
+    state, entry = request.state, request.entry
     entry.fields = dict(form.fields)
-    entry.files = [
-        File(upload.field, upload.filename, upload.media_type, len(upload.data))
-        for upload in form.files
-    ]
-    name, model = rules.deployment(form.fields, state.options)
-    entry.deployment, entry.model = name, model.name
-    add_headers(request, state.limits.take(name))
+    request.log_files(form.files)
+    entry.deployment, model = _deployment(form.fields, state.options)
+    entry.model = model.name
+    request.headers.update(state.limits.take(entry.deployment))
     return model
 
 
-def _order(request: web.Request, wish: Wish) -> _Order:
-    """What directives and options add to a wish. Raises the 400 for a bad directive."""
-    state = state_of(request)
-    try:
-        asked: Directives = in_prompt(wish.prompt)
-        by_header = request.headers.get(LATENCY)
-        latency = state.latency if asked.latency is None else asked.latency
-        latency = latency if by_header is None else parse_latency(by_header)
-        changes = parse_edits(request.headers.get(EDIT, "")) or asked.edits or state.edits
-    except DirectiveError as error:
-        raise refusal.bad_directive(str(error)) from error
-    fault = state.faults.choose(_candidates(request, wish.prompt, asked.fault), early=False)
-    return _Order(
-        wish,
-        fault,
-        latency + (fault.latency if fault else 0.0),
-        changes,
-        nonce=request.headers.get("x-ms-client-request-id", ""),
-    )
-
-
-async def _deliver(request: web.Request, entry: Entry, order: _Order) -> web.StreamResponse:
-    """Bill, wait, paint and send."""
-    state = state_of(request)
-    fault = order.fault
-    size = fault.size if fault and fault.size else order.wish.size
-    if size is None:
-        raise ValueError("a wish without a size")
-    usage = count(order.wish.prompt, order.sizes, size)
-    entry.fault = repr(fault) if fault else None
+async def _answer(request: ServedRequest, order: ImageRequest) -> Answer:
+    """Bill, wait, paint, and answer."""
+    directives = request.directives(order.prompt)
+    fault = directives.fault
+    order = resized(order, directives)
     if fault is None or fault.bills:
-        state.log.bill(entry, usage.cost(order.wish.model))
-    await asyncio.sleep(order.latency)
-    answer = await _answer(state, request, order, size, usage)
-    entry.status = answer.status
-    entry.size = size if answer.status == 200 else None
-    response, entry.delivered = await send(request, answer, fault)
-    return response
+        request.bill(order)
+    await request.apply_fault(fault, directives.latency)
+    image = await request.paint(order, directives)
+    return await request.state.work(lambda: _image_answer(request, order, image, fault))
 
 
-async def _answer(
-    state: State, request: web.Request, order: _Order, size: tuple[int, int], usage: Tokens
+def _image_answer(
+    request: ServedRequest, order: ImageRequest, image: Image.Image, fault: Fault | None
 ) -> Answer:
-    fault = order.fault
-    if fault is not None and fault.status is not None and fault.status != 200:
-        return of_fault(fault.status, fault.body, fault.code)
-    kind = fault.answer if fault else None
-    if kind is not None and kind in refusal.BLOCKS:
-        return of_refusal(refusal.blocked(kind))
-    painting = _painting(order, size)
+    """The 200, or what the fault's `answer=` makes of it."""
+    broken = fault.answer if fault else None
+    file = image_file(image, broken)
+    if broken == "wrong-shape":
+        return json_answer(200, {"result": {"images": [_base64(file)]}}, fault)
+    data = [{"b64_json": _base64(file, broken)}]
+    if broken == "empty-data":
+        data = []
+    elif broken == "no-image":
+        data = [{}]
+    elif broken == "url":
+        name = f"{request.entry.request_id}.png"
+        request.state.published.add(name, file)
+        data = [{"url": f"{request.origin}/emulator/images/{name}"}]
+    body = {
+        "created": int(time.time()),
+        "model": order.model.name,
+        "size": f"{image.width}x{image.height}",
+        **_usage(order, request.state.options.usage),
+        "data": data,
+    }
+    return json_answer(200, body, fault)
 
-    def work() -> Answer:
-        return success(
-            paint.paint(painting),
-            order.wish.model.name,
-            usage,
-            state.options.usage,
-            kind,
-            _publisher(state, request, painting),
+
+def _base64(file: bytes, broken: str | None = None) -> str:
+    encoded = base64.b64encode(file).decode("ascii")
+    if broken == "truncated-base64":
+        return encoded[: len(encoded) * 3 // 4 // 4 * 4 + 1]
+    if broken == "bad-base64":
+        return f"{encoded[:100]}!$!${encoded[100:]}"
+    return encoded
+
+
+def _usage(order: ImageRequest, place: str) -> dict[str, object]:
+    """The token counts, where Options.usage wants them."""
+    tokens = order.tokens()
+    if place == "absent":
+        return {}
+    if place == "top level":
+        return {"num_output_tokens": tokens.image_out}
+    return {
+        "usage": {
+            "num_output_tokens": tokens.image_out,
+            "num_input_text_tokens": tokens.text_in,
+            "num_input_image_tokens": tokens.image_in,
+        }
+    }
+
+
+# What a request may ask
+
+
+def _deployment(fields: Mapping[str, object], options: Options) -> tuple[str, Model]:
+    """The deployment that a request names, and its model."""
+    name = _required(fields, "model")
+    known = options.model_of(name)
+    if known is None:
+        raise Refusal(
+            404,
+            "DeploymentNotFound",
+            f"The API deployment {name[:200]!r} does not exist on this resource. A deployment made "
+            "within the last minutes may not be known yet.",
         )
-
-    return await state.work(work)
-
-
-def _publisher(
-    state: State, request: web.Request, painting: paint.Painting
-) -> Callable[[bytes], str]:
-    def publish(image: bytes) -> str:
-        name = painting.digest().hex()[:32] + ".png"
-        state.publish(name, image)
-        return str(request.url.origin() / "emulator" / "images" / name)
-
-    return publish
+    return name, BY_NAME[known]
 
 
-def _painting(order: _Order, size: tuple[int, int]) -> paint.Painting:
-    wish = order.wish
-    chosen = (("auto aspect", wish.auto), ("web grounding", wish.grounding))
-    return paint.Painting(
-        wish.model.name,
-        wish.prompt,
-        size,
-        [name for name, on in chosen if on],
-        [upload.data for upload in order.uploads],
-        order.sizes,
-        order.edits,
-        order.nonce,
+def _parse_generation(fields: Mapping[str, object], model: Model) -> ImageRequest:
+    """A text-to-image request. `n` is ignored, whatever it says."""
+    prompt = _prompt(fields)
+    _check_names(fields, {"model", "prompt", "width", "height", "n"}, model)
+    for name in SWITCHES:
+        if not isinstance(fields.get(name, False), bool):
+            raise _bad_value(f"'{name}' must be a boolean.")
+    switches = _switches(fields, True)
+    size = _size(_side(fields, "width"), _side(fields, "height"), model)
+    if AUTO in switches:
+        size = size_for(aspect_for(prompt), model)
+    return ImageRequest(model, prompt, size, switches)
+
+
+def _parse_edit(form: Form, model: Model, size_rule: str) -> ImageRequest:
+    """An edit, with its references measured. `size_rule` is Options.edit_size."""
+    fields = form.fields
+    if not model.can_edit:
+        message = f"The model {model.name} has no image edits: choose another model."
+        raise Refusal(400, "OperationNotSupported", message)
+    prompt = _prompt(fields)
+    if size_rule == "by model":
+        size_rule = "accepted" if model.max_pixels > PIXELS_2X else "ignored"
+    known = {"model", "prompt", "n"} | ({"size"} if size_rule != "refused" else set())
+    _check_names(fields, known, model)
+    for name in SWITCHES:
+        if fields.get(name, "false") not in ("true", "false"):
+            raise _bad_value(f"'{name}' must be 'true' or 'false'.")
+    switches = _switches(fields, "true")
+    size = None
+    if size_rule == "accepted" and "size" in fields:
+        size = _size(*_sides(fields["size"]), model)
+    _check_files(form.files, model)
+    references = tuple(measured(upload) for upload in form.files)
+    if size is None or AUTO in switches:
+        size = size_for(aspect_of(references[0]), model)
+    return ImageRequest(model, prompt, size, switches, references)
+
+
+def _required(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    if value is None or value == "":
+        raise _missing(name)
+    if not isinstance(value, str):
+        raise _bad_value(f"'{name}' must be a string.")
+    return value
+
+
+def _prompt(fields: Mapping[str, object]) -> str:
+    """The prompt: a string with something in it, within the model's context."""
+    prompt = _required(fields, "prompt")
+    if not prompt.strip():
+        raise _missing("prompt")
+    if text_tokens(prompt) > PROMPT_TOKENS:
+        raise _bad_value(f"'prompt' must be at most {PROMPT_TOKENS} tokens.")
+    return prompt
+
+
+def _check_names(fields: Mapping[str, object], known: set[str], model: Model) -> None:
+    """Raise the 400 for parameters that this model, or any image API, doesn't know."""
+    known = known | (set(SWITCHES) if model.options else set())
+    others = [name for name in fields if name not in known]
+    foreign = FOREIGN_PARAMETERS | set(SWITCHES) | {"width", "height"}
+    unsupported = [name for name in others if name in foreign]
+    if unsupported:
+        raise Refusal(
+            400,
+            "unsupported_request_argument",
+            "Model does not support request argument supplied: "
+            f"Invalid parameters: {', '.join(unsupported)}",
+        )
+    if others:
+        message = f"Unrecognized request argument supplied: {', '.join(others)}"
+        raise Refusal(400, "unrecognized_request_argument", message)
+
+
+def _switches(fields: Mapping[str, object], on: object) -> list[str]:
+    return [shown for name, shown in SWITCHES.items() if fields.get(name) == on]
+
+
+def _side(fields: Mapping[str, object], name: str) -> int:
+    value = fields.get(name, DEFAULT_SIDE)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _bad_value(f"'{name}' must be an integer.")
+    return value
+
+
+def _sides(size: object) -> tuple[int, int]:
+    """Width and height of "1024x768"."""
+    width, times, height = str(size).partition("x")
+    digits = all(side.isascii() and side.isdigit() and len(side) < 10 for side in (width, height))
+    if not times or not digits:
+        raise _bad_value("'size' must be WIDTHxHEIGHT.")
+    return int(width), int(height)
+
+
+def _size(width: int, height: int, model: Model) -> tuple[int, int]:
+    """The size of the image for the requested one: the limits are checked before rounding."""
+    for name, side in (("width", width), ("height", height)):
+        if side < model.min_side:
+            raise _bad_value(f"'{name}' must be at least {model.min_side} pixels.")
+        if side > MAX_DIGITS_SIDE:
+            raise _bad_value(f"'{name}' must be at most {MAX_DIGITS_SIDE} pixels.")
+    if width * height > model.max_pixels:
+        raise Refusal(
+            400,
+            "unsupported_request_value",  # a guess: the text is documented, the code isn't
+            f"Invalid dimensions {width}x{height}: total pixel count ({width * height}) "
+            f"exceeds the maximum of {model.max_pixels}",
+        )
+    return round_down(width), round_down(height)
+
+
+def _check_files(files: Sequence[Upload], model: Model) -> None:
+    """An edit's file parts: each exactly named `image`, as many as the model takes."""
+    if any(upload.field != "image" for upload in files):
+        message = "File must be attached in a form field with a name starting with 'image'."
+        raise Refusal(400, "invalid_request", message)
+    if 1 <= len(files) <= model.max_references:
+        return
+    if model.max_references == 1:
+        message = "Exactly one image file must be attached for edit requests"
+        raise Refusal(400, "invalid_request", message)
+    raise bad_request(
+        f"Only 1 to {model.max_references} image files are supported for edit requests."
     )
+
+
+def _missing(name: str) -> Refusal:
+    return Refusal(400, "missing_required_parameter", f"Missing required parameter: '{name}'.")
+
+
+def _bad_value(reason: str) -> Refusal:
+    message = f"Model does not support request parameter value supplied: {reason}"
+    return Refusal(400, "unsupported_request_value", message)

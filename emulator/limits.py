@@ -6,11 +6,10 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import formatdate
 from typing import Protocol
 
 from .options import Options
-from .refusal import Refusal, of_status
+from .refusals import Refusal, refusal_of_status
 
 
 @dataclass(frozen=True)
@@ -49,15 +48,15 @@ class FixedWindow:
 
     def __init__(self, limit: int, window: float, count_refused: bool) -> None:
         self._limit, self._window, self._count_refused = limit, window, count_refused
-        self._start = -math.inf
+        self._start: float | None = None
         self._used = 0
 
     def take(self, now: float) -> Verdict:
         """See Counter. A refused request can't lengthen a fixed window."""
-        if now - self._start >= self._window:
-            first = not math.isfinite(self._start)
-            whole = 0.0 if first else (now - self._start) // self._window * self._window
-            self._start = now if first else self._start + whole
+        if self._start is None:
+            self._start = now
+        elif now - self._start >= self._window:
+            self._start += (now - self._start) // self._window * self._window
             self._used = 0
         end = self._start + self._window - now
         if self._used >= self._limit:
@@ -74,7 +73,7 @@ class SlidingWindow:
         self._times: deque[float] = deque(maxlen=limit)
 
     def take(self, now: float) -> Verdict:
-        """See Counter. With `count_refused`, who keeps asking is kept waiting."""
+        """See Counter. With `count_refused`, a client that keeps trying is kept waiting."""
         while self._times and now - self._times[0] >= self._window:
             self._times.popleft()
         allowed = len(self._times) < self._limit
@@ -109,7 +108,7 @@ class TokenBucket:
         return Verdict(allowed, max(1, int(self._burst)), int(self._level), reset, wait)
 
 
-class Limits:
+class RateLimits:
     """The counters of all deployments."""
 
     def __init__(self, options: Options, clock: Callable[[], float]) -> None:
@@ -122,21 +121,15 @@ class Limits:
         rpm = self._options.rpm_of(deployment)
         if rpm is None:
             return {}
-        counter = self._counters.get(deployment)
-        if counter is None:
-            counter = self._counters[deployment] = _counter(rpm, self._options)
-        verdict = counter.take(self._clock())
-        if verdict.allowed:
-            return verdict.headers()
-        plain = of_status(429)
-        wait = verdict.headers()["retry-after"]
-        message = f"{plain.message} Please retry after {wait} seconds."
-        raise Refusal(429, plain.code, message, verdict.headers())
-
-
-def http_date(seconds: float, now: float) -> str:
-    """A Retry-After as a date, so many seconds after `now` (Unix time)."""
-    return formatdate(math.ceil(now + seconds), usegmt=True)
+        if deployment not in self._counters:
+            self._counters[deployment] = _counter(rpm, self._options)
+        verdict = self._counters[deployment].take(self._clock())
+        headers = verdict.headers()
+        if not verdict.allowed:
+            usual = refusal_of_status(429)
+            message = f"{usual.message} Please retry after {headers['retry-after']} seconds."
+            raise Refusal(429, usual.code, message, headers)
+        return headers
 
 
 def _counter(rpm: float, options: Options) -> Counter:
@@ -144,7 +137,7 @@ def _counter(rpm: float, options: Options) -> Counter:
         burst = options.burst if options.burst is not None else max(1.0, rpm)
         return TokenBucket(rpm / 60, burst, options.count_refused)
     limit = max(1, int(rpm * options.window / 60 + 1e-9))
-    # Where not one request fits into the window asked for, the window grows instead of the rate.
+    # Where not one request fits into the window of the options, it grows instead of the rate.
     window = max(options.window, 60 / rpm)
-    kind = FixedWindow if options.counting == "fixed window" else SlidingWindow
-    return kind(limit, window, options.count_refused)
+    counter = FixedWindow if options.counting == "fixed window" else SlidingWindow
+    return counter(limit, window, options.count_refused)

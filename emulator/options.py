@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..mai.models import BY_NAME, MODEL_NAMES
-from .directives import parse_edits, parse_fault, parse_job
+from .directives import parse_changes, parse_fault, parse_job
 
 DEFAULT_KEY = "emulator"
 """The API key that is accepted unless another is set: no secret, it opens nothing but this."""
@@ -41,12 +41,12 @@ class Options:
     - `edit_size`: what `size` does on edits; "by model" is as measured: accepted on 2.6 and later,
       ignored on 2.5.
     - `queued`, `processing`: seconds that a job of the Pixazo gateway is in each state; `job`: the
-      directive (see job_words.py) that every job gets; `balance`: USD after which the gateway
+      directive (see directives.py) that every job gets; `balance`: USD after which the gateway
       answers 402, None for no end.
-    - `token_life`: seconds for which a token that the emulator grants is accepted; `token_told`:
-      the life that its answer tells, None for the true one; `token_fault`: the directive that
-      every request for a token gets; `client_secret`, `identity_header`: what such a request must
-      bring.
+    - `token_life`: seconds for which a token that the emulator grants is accepted;
+      `token_expires_in`: the life that its answer names, None for the true one; `token_fault`: the
+      directive that every request for a token gets; `client_secret`, `identity_header`: what such
+      a request must bring.
 
     Raises ValueError for what can't be.
     """
@@ -72,7 +72,7 @@ class Options:
     job: str = ""
     balance: float | None = None
     token_life: float = 3600.0
-    token_told: float | None = None
+    token_expires_in: float | None = None
     token_fault: str = ""
     client_secret: str = field(default=DEFAULT_KEY, repr=False)
     identity_header: str = field(default=DEFAULT_KEY, repr=False)
@@ -98,7 +98,7 @@ class Options:
             _one_of("deployment with requests a minute", name, tuple(self.deployments))
         parse_fault(self.fault)
         parse_fault(self.token_fault)
-        parse_edits(self.edits)
+        parse_changes(self.edits)
         parse_job(self.job)
 
     def rpm_of(self, deployment: str) -> float | None:

@@ -1,201 +1,244 @@
 """The Pixazo gateway: orders of MAI Image 2.5 and its edit, the status of a job, and its image.
 
 Orders and polls want the key in Ocp-Apim-Subscription-Key and nothing else; the image's address
-must be asked without any credential. A job that ends as ERROR isn't billed, every other one is.
+must be requested without any credential. A job that ends as ERROR isn't billed, every other one
+is. Of the refusals of an order only the status 400 is documented.
 """
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import hmac
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+import base64
+import binascii
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from aiohttp import web
+from PIL import Image
 
 from ..mai.models import BY_NAME
-from . import answers, gateway_rules, paint
-from .answers import Answer
-from .directives import Directives, Fault, in_prompt
-from .faults import Candidate
-from .gateway_rules import MODEL, Order
-from .job_words import JobWords
-from .jobs import STATUS_PATH, Job, output
-from .reading import read_json
-from .refusal import GatewayRefusal, Refusal, bad_directive, of_status
-from .sending import reset, send
-from .state import State, entry_of, state_of
-from .tokens import count
-from .values import DirectiveError
+from .access import same_secret
+from .answers import Answer, json_answer
+from .directives import Directives, JobDirective
+from .images import image_file
+from .jobs import GatewayJob
+from .refusals import Refusal
+from .requests import (
+    ImageRequest,
+    Upload,
+    aspect_for,
+    aspect_of,
+    measured,
+    read_json,
+    size_for,
+)
+from .state import ServedRequest, resized
 
 KEY_HEADER = "Ocp-Apim-Subscription-Key"
-CREDENTIALS = (KEY_HEADER, "api-key", "Authorization", "Cookie")
-FAULT = "x-emulator-fault"
-LANE = "pixazo"
+OTHER_CREDENTIALS = ("api-key", "Authorization", "Cookie")
+
+MODEL = BY_NAME["MAI-Image-2.5"]
+MIN_PROMPT, MAX_PROMPT = 3, 5000
+MAX_IMAGES = 4
+FORMATS = ("jpeg", "png", "webp")
+GENERATION_RATIOS = (
+    "auto", "21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16",
+)  # fmt: skip
+EDIT_RATIOS = ("auto", "1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
+PARAMETERS = ("prompt", "num_images", "aspect_ratio", "output_format", "sync_mode")
+
+COUNTED_AS = "pixazo"
 """The name under which requests a minute are counted."""
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+MAX_LOGGED = 60
+"""Characters of an address that the log keeps: a data URI holds megabytes."""
+
+_DATA_URI = re.compile(r"data:(image/[a-z]+);base64,")
 
 
-def _gateways_own(handler: Handler) -> Handler:
-    """Give a handler's refusals the gateway's envelope."""
+@dataclass(frozen=True)
+class GatewayOrder:
+    """An order that passed every check."""
 
-    @functools.wraps(handler)
-    async def handle(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except GatewayRefusal:
-            raise
-        except Refusal as refused:
-            raise GatewayRefusal(
-                refused.status, refused.code, refused.message, refused.headers
-            ) from refused
-
-    return handle
+    image: ImageRequest
+    output_format: str
+    sync_mode: bool
 
 
-@_gateways_own
-async def generations(request: web.Request) -> web.StreamResponse:
+def pixazo_envelope(refused: Refusal) -> object:
+    """The JSON of an error: a short text and a sentence, no details."""
+    return {"error": refused.code, "message": refused.message}
+
+
+async def answer_order(request: ServedRequest) -> Answer:
     """POST …/microsoft-mai-image-2-5-request."""
-    return await _take(request, edit=False)
+    return await _answer_order(request, edit=False)
 
 
-@_gateways_own
-async def edits(request: web.Request) -> web.StreamResponse:
+async def answer_edit_order(request: ServedRequest) -> Answer:
     """POST …/microsoft-mai-image-2-5-edit-request."""
-    return await _take(request, edit=True)
+    return await _answer_order(request, edit=True)
 
 
-@_gateways_own
-async def status(request: web.Request) -> web.StreamResponse:
+async def answer_status(request: ServedRequest) -> Answer:
     """GET /v2/requests/status/{job}."""
-    _admit(request)
-    state, job = state_of(request), _job(request)
+    _check_key(request)
+    job = _find_job(request)
     job.polls += 1
-    if job.words.forget is not None and job.polls >= job.words.forget:
+    forget = job.directive.forget
+    if forget is not None and job.polls >= forget:
         raise _unknown_job()
-    fault = _strike(state, f"poll {job.id}", job.poll_fault)
-    report = state.jobs.report(job, str(request.url.origin()))
-    return await _send(request, answers.of_json(200, report), fault)
+    fault = request.state.fault_counts.choose({f"poll {job.id}": job.directives.poll})
+    await request.apply_fault(fault)
+    return json_answer(200, job.report(request.state.clock()), fault)
 
 
-@_gateways_own
-async def media(request: web.Request) -> web.StreamResponse:
-    """GET /media/{job}.{kind}: the image; a request that brings a credential is refused."""
-    if any(name in request.headers for name in CREDENTIALS):
-        raise GatewayRefusal(400, "Bad Request", "An image's address must not get a key.")
-    job = _job(request)
-    fault = _strike(state_of(request), f"media {job.id}", job.media_fault)
+async def answer_media(request: ServedRequest) -> Answer:
+    """GET /media/{job}.{format}: the image; a request that brings a credential is refused."""
+    if any(name in request.http.headers for name in (KEY_HEADER, *OTHER_CREDENTIALS)):
+        raise _bad_order("An image's address must not get a key.")
+    job = _find_job(request)
+    fault = request.state.fault_counts.choose({f"media {job.id}": job.directives.media})
+    await request.apply_fault(fault)
     body = job.image
     if fault is not None and fault.answer is not None:
-        body = answers.spoilt(job.image, fault.answer)
-    return await _send(request, Answer(200, body, job.media_type), fault)
+        with Image.open(io.BytesIO(job.image)) as image:
+            body = image_file(image.convert("RGB"), fault.answer)
+    return Answer(200, body, job.media_type, fault=fault)
 
 
-def _admit(request: web.Request) -> None:
-    key = request.headers.get(KEY_HEADER, "").encode("utf-8", "surrogateescape")
-    if not hmac.compare_digest(key, state_of(request).options.key.encode()):
-        raise GatewayRefusal(401, "Unauthorized", "Access denied due to a missing or invalid key.")
-    if any(name in request.headers for name in CREDENTIALS[1:]):
-        raise GatewayRefusal(400, "Bad Request", f"The only credential here is {KEY_HEADER}.")
+def _check_key(request: ServedRequest) -> None:
+    headers = request.http.headers
+    if not same_secret(headers.get(KEY_HEADER, ""), request.state.options.key):
+        raise Refusal(401, "Unauthorized", "Access denied due to a missing or invalid key.")
+    if any(name in headers for name in OTHER_CREDENTIALS):
+        raise _bad_order(f"The only credential here is {KEY_HEADER}.")
 
 
-def _job(request: web.Request) -> Job:
-    job = state_of(request).jobs.find(request.match_info["job"])
+def _find_job(request: ServedRequest) -> GatewayJob:
+    job = request.state.jobs.get(request.http.match_info["job"])
     if job is None:
         raise _unknown_job()
     return job
 
 
-def _unknown_job() -> GatewayRefusal:
-    return GatewayRefusal(404, "Not Found", "There is no request of this id.")
+def _unknown_job() -> Refusal:
+    return Refusal(404, "Not Found", "There is no request of this id.")
 
 
-async def _take(request: web.Request, *, edit: bool) -> web.StreamResponse:
-    """Take an order: check it, bill it, paint, and answer with the job."""
-    state, entry = state_of(request), entry_of(request)
-    _admit(request)
-    early = state.faults.choose(_candidates(request), early=True)
-    if early is not None:
-        entry.fault = repr(early)
-        reset(request)
-        return web.Response()
-    fields = await read_json(request)
-    entry.fields, entry.model = gateway_rules.shortened(fields), MODEL
-    state.limits.take(LANE)
-    order = gateway_rules.order(fields, edit)
-    sizes = await state.work(lambda: gateway_rules.measured(order))
-    entry.size = size = gateway_rules.size(order, sizes)
-    words, fault = _directives(request, order)
-    _bill(request, count(order.prompt, sizes, size).cost(BY_NAME[MODEL]), words, fault)
-    await asyncio.sleep(state.latency if words.latency is None else words.latency)
-    files = [upload.data for upload in order.uploads]
-    painting = paint.Painting(MODEL, order.prompt, size, (), files, sizes)
-    kind = order.output_format
-    image = await state.work(lambda: answers.encoded(paint.paint(painting), kind))
-    faults = (words.poll, words.media)
-    job = state.jobs.begin(words.job or JobWords(), image, f"image/{kind}", faults)
-    return await _send(request, _receipt(request, job, order), fault)
-
-
-def _directives(request: web.Request, order: Order) -> tuple[Directives, Fault | None]:
-    state = state_of(request)
-    try:
-        words = in_prompt(order.prompt)
-    except DirectiveError as error:
-        raise bad_directive(str(error)) from error
-    fault = state.faults.choose(_candidates(request, order.prompt, words.fault), early=False)
-    return replace(words, job=words.job or state.job), fault
-
-
-def _candidates(
-    request: web.Request, prompt: str = "", fault: Fault | None = None
-) -> list[Candidate]:
-    try:
-        return state_of(request).faults.asked(request.headers.get(FAULT, ""), prompt, fault)
-    except DirectiveError as error:
-        raise bad_directive(str(error)) from error
-
-
-def _bill(request: web.Request, cost: float, words: Directives, fault: Fault | None) -> None:
-    state, entry = state_of(request), entry_of(request)
-    balance = state.options.balance
-    if balance is not None and state.log.billed_usd + cost > balance:
-        raise GatewayRefusal(402, "Insufficient Balance", "Please add funds to your account.")
-    entry.fault = repr(fault) if fault else None
-    charged = words.job is None or words.job.end != "error"
-    if charged and (fault is None or fault.bills):
-        state.log.bill(entry, cost)
-
-
-def _receipt(request: web.Request, job: Job, order: Order) -> Answer:
-    origin = str(request.url.origin())
+async def _answer_order(request: ServedRequest, edit: bool) -> Answer:
+    """Check the order, bill it, paint, and answer with the job."""
+    state, entry = request.state, request.entry
+    _check_key(request)
+    await request.reset_early()
+    fields = await read_json(request.http)
+    entry.fields, entry.model = _logged(fields), MODEL.name
+    state.limits.take(COUNTED_AS)
+    order = await state.work(lambda: _parse_order(fields, edit))
+    directives = request.directives(order.image.prompt)
+    wanted = resized(order.image, directives)
+    _bill(request, wanted, directives)
+    await request.apply_fault(directives.fault, directives.latency)
+    image = await request.paint(wanted, directives)
+    file = await state.work(lambda: image_file(image, order.output_format))
+    job = _begin_job(request, directives, file, order.output_format)
     receipt: dict[str, object] = {"request_id": job.id, "status": "QUEUED"}
     if order.sync_mode:
-        receipt.update(status="COMPLETED", output=output(job, origin, inline=True))
+        receipt.update(status="COMPLETED", output=job.output(inline=True))
     else:
-        receipt["polling_url"] = f"{origin}{STATUS_PATH}{job.id}"
-    if not job.words.id:
+        receipt["polling_url"] = job.polling_url
+    if not job.directive.id:
         del receipt["request_id"]
-    return answers.of_json(200 if order.sync_mode else 202, receipt)
+    return json_answer(200 if order.sync_mode else 202, receipt, directives.fault)
 
 
-def _strike(state: State, key: str, fault: Fault | None) -> Fault | None:
-    """The fault, if it strikes this time."""
-    return state.faults.choose([Candidate(key, fault)], early=False) if fault else None
+def _bill(request: ServedRequest, image: ImageRequest, directives: Directives) -> None:
+    """Charge for the order, unless it is free. Raises the 402 where the balance is used up."""
+    balance, fault = request.state.options.balance, directives.fault
+    cost = image.tokens().cost(image.model)
+    if balance is not None and request.state.log.billed_usd + cost > balance:
+        raise Refusal(402, "Insufficient Balance", "Please add funds to your account.")
+    charged = directives.job is None or directives.job.end != "error"
+    if charged and (fault is None or fault.bills):
+        request.bill(image)
 
 
-async def _send(request: web.Request, answer: Answer, fault: Fault | None) -> web.StreamResponse:
-    """Send the answer, or what the fault makes of it."""
-    entry = entry_of(request)
-    if fault is not None:
-        await asyncio.sleep(fault.latency)
-        if fault.status is not None:
-            plain = of_status(fault.status, fault.code)
-            own = GatewayRefusal(plain.status, plain.code, plain.message)
-            answer = answers.of_fault(fault.status, fault.body, fault.code)
-            answer = answers.of_refusal(own) if fault.body == "envelope" else answer
-    entry.status = answer.status
-    response, entry.delivered = await send(request, answer, fault)
-    return response
+def _begin_job(
+    request: ServedRequest, directives: Directives, file: bytes, output_format: str
+) -> GatewayJob:
+    state = request.state
+    options, wanted = state.options, directives.job or JobDirective()
+    job = GatewayJob(
+        directives,
+        state.clock(),
+        options.queued if wanted.queued is None else wanted.queued,
+        options.processing if wanted.processing is None else wanted.processing,
+        request.origin,
+        file,
+        f"image/{output_format}",
+    )
+    state.jobs.add(job.id, job)
+    return job
+
+
+# What an order may ask
+
+
+def _parse_order(fields: Mapping[str, object], edit: bool) -> GatewayOrder:
+    """The order in a request's body, with its references measured."""
+    known = (*PARAMETERS, "image_urls") if edit else PARAMETERS
+    strange = [name for name in fields if name not in known]
+    if strange:
+        raise _bad_order(f"Unknown parameters: {', '.join(strange)[:200]}.")
+    prompt = fields.get("prompt")
+    if not isinstance(prompt, str) or not MIN_PROMPT <= len(prompt) <= MAX_PROMPT:
+        raise _bad_order(f"prompt must be a text of {MIN_PROMPT} to {MAX_PROMPT} characters.")
+    images = fields.get("num_images", 1)
+    if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= MAX_IMAGES:
+        raise _bad_order(f"num_images must be a whole number from 1 to {MAX_IMAGES}.")
+    sync_mode = fields.get("sync_mode", False)
+    if not isinstance(sync_mode, bool):
+        raise _bad_order("sync_mode must be true or false.")
+    ratio = _one_of(fields, "aspect_ratio", EDIT_RATIOS if edit else GENERATION_RATIOS, "auto")
+    output_format = _one_of(fields, "output_format", FORMATS, "jpeg")
+    references = (measured(_upload(fields.get("image_urls"))),) if edit else ()
+    if ratio != "auto":
+        width, _, height = ratio.partition(":")
+        aspect = int(width) / int(height)
+    else:
+        aspect = aspect_of(references[0]) if references else aspect_for(prompt)
+    image = ImageRequest(MODEL, prompt, size_for(aspect, MODEL), references=references)
+    return GatewayOrder(image, output_format, sync_mode)
+
+
+def _one_of(fields: Mapping[str, object], name: str, allowed: tuple[str, ...], default: str) -> str:
+    value = fields.get(name, default)
+    if not isinstance(value, str) or value not in allowed:
+        raise _bad_order(f"{name} must be one of {', '.join(allowed)}.")
+    return value
+
+
+def _upload(urls: object) -> Upload:
+    """The file of the only data URI."""
+    if not isinstance(urls, list) or len(urls) != 1 or not isinstance(urls[0], str):
+        raise _bad_order("image_urls must hold exactly one address.")
+    head = _DATA_URI.match(urls[0])
+    if head is None:
+        raise _bad_order("The emulator fetches nothing: image_urls must be a data: address.")
+    try:
+        data = base64.b64decode(urls[0][head.end() :], validate=True)
+    except (binascii.Error, ValueError):
+        raise _bad_order("image_urls holds base64 that can't be read.") from None
+    return Upload("image_urls", "", head[1], data)
+
+
+def _logged(fields: Mapping[str, object]) -> dict[str, object]:
+    """The body for the log: of each address only its beginning."""
+    urls = fields.get("image_urls")
+    if isinstance(urls, list):
+        return {**fields, "image_urls": [str(url)[:MAX_LOGGED] for url in urls]}
+    return dict(fields)
+
+
+def _bad_order(message: str) -> Refusal:
+    return Refusal(400, "Bad Request", message)

@@ -12,7 +12,7 @@ MAX_ENTRIES = 10_000
 
 
 @dataclass
-class File:
+class LoggedFile:
     """One file part of a request; `width` and `height` are pixels, 0 where it can't be read."""
 
     field: str
@@ -24,9 +24,9 @@ class File:
 
 
 @dataclass
-class Entry:
-    """One request. `status` is None until it is answered; `delivered` says that the whole answer
-    went out; `size` is that of the image; `time` is Unix time, `seconds` until the answer's end.
+class LogEntry:
+    """One request. `status` is None until it is answered; `delivered` says that all of the answer
+    was sent; `size` is that of the image; `time` is Unix time, `seconds` until the answer's end.
     """
 
     number: int
@@ -38,7 +38,7 @@ class Entry:
     deployment: str | None = None
     model: str | None = None
     fields: dict[str, object] = field(default_factory=dict)
-    files: list[File] = field(default_factory=list)
+    files: list[LoggedFile] = field(default_factory=list)
     fault: str | None = None
     status: int | None = None
     code: str | None = None
@@ -49,69 +49,57 @@ class Entry:
     seconds: float | None = None
 
 
-class Log:
+class RequestLog:
     """The newest requests, oldest first; safe to read from any thread.
 
-    The sums count every request since the start or the last `clear`, also those that are no longer
-    kept one by one.
+    `billed` (requests) and `billed_usd` (by the catalogue's prices) count every request since the
+    start or the last `clear`, also those that are no longer kept one by one.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
+        self._entries: deque[LogEntry] = deque(maxlen=MAX_ENTRIES)
         self._count = 0
-        self._billed = 0
-        self._billed_usd = 0.0
+        self.billed = 0
+        self.billed_usd = 0.0
 
-    def open(self, method: str, path: str, client_request_id: str | None) -> Entry:
+    def open(self, method: str, path: str, client_request_id: str | None) -> LogEntry:
         """A new entry, with a request id of its own."""
         with self._lock:
             self._count += 1
-            entry = Entry(
+            entry = LogEntry(
                 self._count, time.time(), method, path, str(uuid.uuid4()), client_request_id
             )
             self._entries.append(entry)
         return entry
 
-    def bill(self, entry: Entry, usd: float) -> None:
+    def bill(self, entry: LogEntry, usd: float) -> None:
         """Charge for a request: once, when its image is begun."""
         with self._lock:
             entry.billed = True
             entry.billed_usd = usd
-            self._billed += 1
-            self._billed_usd += usd
+            self.billed += 1
+            self.billed_usd += usd
 
     def clear(self) -> None:
         """Forget all requests and sums."""
         with self._lock:
             self._entries.clear()
-            self._count = self._billed = 0
-            self._billed_usd = 0.0
+            self._count = self.billed = 0
+            self.billed_usd = 0.0
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[LogEntry, ...]:
         """The requests that are kept."""
         with self._lock:
             return tuple(self._entries)
-
-    @property
-    def billed(self) -> int:
-        """How many requests were billed."""
-        with self._lock:
-            return self._billed
-
-    @property
-    def billed_usd(self) -> float:
-        """What they cost, by the catalogue's prices."""
-        with self._lock:
-            return self._billed_usd
 
     def as_json(self) -> dict[str, object]:
         """For GET /emulator/log."""
         with self._lock:
             return {
                 "count": self._count,
-                "billed": self._billed,
-                "billed_usd": self._billed_usd,
+                "billed": self.billed,
+                "billed_usd": self.billed_usd,
                 "requests": [asdict(entry) for entry in self._entries],
             }

@@ -1,29 +1,135 @@
-"""The service in a thread of its own."""
+"""The service in a thread of its own: its routes, and the answer to each request."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import ssl
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 from aiohttp import web
 
-from .application import build
-from .directives import parse_job
+from . import entra, foundry, pixazo
+from .answers import Answer, Envelope, error_answer, send
+from .directives import parse_fault, parse_job
+from .entra import entra_envelope
+from .foundry import foundry_envelope
+from .jobs import MEDIA_PATH, STATUS_PATH
 from .options import Options
-from .record import Log
-from .state import State
+from .pixazo import pixazo_envelope
+from .record import RequestLog
+from .refusals import Refusal, body_too_large, refusal_of_status
+from .state import ServedRequest, State
+
+logger = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 0.2
 """How long requests under way may take to end when the service stops."""
 
 JOIN_SECONDS = 10.0
+
+STATE = web.AppKey("state", State)
+
+_ORDER = "/microsoft-mai-image-2-5/v1/microsoft-mai-image-2-5-request"
+_EDIT_ORDER = "/microsoft-mai-image-2-5-edit/v1/microsoft-mai-image-2-5-edit-request"
+_DISCOVERY = "/{tenant}/v2.0/.well-known/openid-configuration"
+_DEFAULTS = Options()
+
+Handler = Callable[[ServedRequest], Awaitable[Answer]]
+Route = tuple[str, str, Handler, Envelope]
+
+
+async def _answer_not_found(request: ServedRequest) -> Answer:
+    raise refusal_of_status(404)
+
+
+ROUTES: tuple[Route, ...] = (
+    ("POST", "/mai/v1/images/generations", foundry.answer_generation, foundry_envelope),
+    ("POST", "/mai/v1/images/edits", foundry.answer_edit, foundry_envelope),
+    ("*", "/openai/{tail:.*}", foundry.answer_openai_path, foundry_envelope),
+    ("POST", _ORDER, pixazo.answer_order, pixazo_envelope),
+    ("POST", _EDIT_ORDER, pixazo.answer_edit_order, pixazo_envelope),
+    ("GET", f"{STATUS_PATH}{{job}}", pixazo.answer_status, pixazo_envelope),
+    ("GET", f"{MEDIA_PATH}{{job}}.{{format}}", pixazo.answer_media, pixazo_envelope),
+    ("GET", _DISCOVERY, entra.answer_discovery, entra_envelope),
+    ("POST", "/{tenant}/oauth2/v2.0/token", entra.answer_client_secret, entra_envelope),
+    ("GET", entra.APP_SERVICE_PATH, entra.answer_app_service, entra_envelope),
+    ("GET", entra.VIRTUAL_MACHINE_PATH, entra.answer_virtual_machine, entra_envelope),
+    ("*", "/{path:.*}", _answer_not_found, foundry_envelope),
+)
+"""Every service that is played. A further one is a module with handlers and lines here."""
+
+
+def app(
+    options: Options = _DEFAULTS, clock: Callable[[], float] = time.monotonic
+) -> web.Application:
+    """The aiohttp application, for a server of one's own."""
+    found = web.Application(client_max_size=options.max_body)
+    found[STATE] = State(options, clock)
+    found.router.add_get("/emulator/log", _show_log)
+    found.router.add_get("/emulator/images/{name}", _show_image)
+    for method, path, handler, envelope in ROUTES:
+        found.router.add_route(method, path, _serve(handler, envelope))
+    return found
+
+
+def _serve(
+    handler: Handler, envelope: Envelope
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Give each request a line in the log and an answer in the service's form."""
+
+    async def serve(http: web.Request) -> web.StreamResponse:
+        request = ServedRequest(http.app[STATE], http)
+        entry = request.entry
+        begun = time.monotonic()
+        try:
+            answer = await _answer(handler, request, envelope)
+            entry.status = answer.status
+            response, entry.delivered = await send(http, answer, request.headers)
+            return response
+        except ConnectionError:
+            logger.debug("The connection ended before the request was read.")
+            return web.Response()
+        finally:
+            entry.seconds = time.monotonic() - begun
+
+    return serve
+
+
+async def _answer(handler: Handler, request: ServedRequest, envelope: Envelope) -> Answer:
+    """The handler's answer, or the error that ended it. Raises ConnectionError."""
+    try:
+        return await handler(request)
+    except ConnectionError:
+        raise
+    except Refusal as error:
+        refused = error
+    except web.HTTPRequestEntityTooLarge:
+        refused = body_too_large()
+    except Exception:
+        http = request.http
+        logger.exception("The emulator failed to answer %s %s.", http.method, http.path)
+        refused = refusal_of_status(500)
+    request.entry.code = refused.code
+    return error_answer(refused, envelope)
+
+
+async def _show_log(http: web.Request) -> web.StreamResponse:
+    return web.json_response(http.app[STATE].log.as_json())
+
+
+async def _show_image(http: web.Request) -> web.StreamResponse:
+    image = http.app[STATE].published.get(http.match_info["name"])
+    if image is None:
+        raise web.HTTPNotFound(text="This image isn't kept any longer.")
+    return web.Response(body=image, content_type="image/png")
 
 
 class Emulator:
@@ -48,7 +154,8 @@ class Emulator:
         if certificate is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(certificate)
-        self._state = State(options, clock)
+        self._app = app(options, clock)
+        self._state = self._app[STATE]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._ready: Future[int] = Future()
@@ -61,25 +168,27 @@ class Emulator:
         self.url = f"http://{shown}:{self.port}"
 
     @property
-    def log(self) -> Log:
+    def log(self) -> RequestLog:
         """The requests seen, and the bill."""
         return self._state.log
 
     def fault(self, text: str) -> None:
-        """Change the server-wide fault; "" for none. Raises directives.DirectiveError."""
-        self._state.faults.set(text)
+        """Change the server-wide fault; "" for none. Raises DirectiveError."""
+        self._state.server = replace(self._state.server, fault=parse_fault(text))
+        self._state.fault_counts.restart("server")
 
     def job(self, text: str) -> None:
-        """Change what every job of the gateway does; "" for nothing special. See job_words.py."""
-        self._state.job = parse_job(text)
+        """Change what every job of the gateway does; "" for nothing special."""
+        self._state.server = replace(self._state.server, job=parse_job(text))
 
     def token_fault(self, text: str) -> None:
         """Change the fault that every request for a token gets; "" for none."""
-        self._state.token_faults.set(text)
+        self._state.token_fault = parse_fault(text)
+        self._state.fault_counts.restart("token")
 
     def latency(self, seconds: float) -> None:
         """Change the time from a good request to its answer."""
-        self._state.latency = seconds
+        self._state.server = replace(self._state.server, latency=seconds)
 
     def grant(self, token: str, seconds: float = math.inf) -> None:
         """Accept a Bearer token for so many seconds of the emulator's clock."""
@@ -100,17 +209,12 @@ class Emulator:
     def __enter__(self) -> Emulator:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _run(self, host: str, port: int) -> None:
         try:
-            asyncio.run(self._serve(host, port))
+            asyncio.run(self._listen(host, port))
         except (OSError, OverflowError) as error:
             if self._ready.done():
                 raise
@@ -120,14 +224,11 @@ class Emulator:
             if not self._ready.done():
                 self._ready.set_exception(RuntimeError("the emulator ended before it listened"))
 
-    async def _serve(self, host: str, port: int) -> None:
+    async def _listen(self, host: str, port: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         runner = web.AppRunner(
-            build(self._state),
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=SHUTDOWN_SECONDS,
+            self._app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
         )
         await runner.setup()
         try:
@@ -139,3 +240,20 @@ class Emulator:
             await self._stopping.wait()
         finally:
             await runner.cleanup()
+
+
+def start(
+    port: int = 0,
+    host: str = "127.0.0.1",
+    options: Options = _DEFAULTS,
+    clock: Callable[[], float] = time.monotonic,
+    certificate: Path | None = None,
+) -> Emulator:
+    """Run the service in a thread of its own and return when it listens.
+
+    Port 0 takes a free one. `clock` (seconds) counts requests a minute and the life of tokens.
+    `certificate` is a PEM file with key and certificate for localhost: with it a second port speaks
+    https, which azure-identity wants of Entra ID. Raises OSError where an address can't be had, or
+    the file can't be read. Nothing is printed.
+    """
+    return Emulator(host, port, options, clock, certificate)

@@ -1,110 +1,210 @@
-"""What the handlers of one emulator share."""
+"""What the handlers of one emulator share, and one request from its line in the log to its image.
+
+A handler (in foundry.py, pixazo.py, entra.py) gets a `ServedRequest` and returns an Answer, or
+raises a Refusal.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Generic, TypeVar
 
 from aiohttp import web
+from PIL import Image
 
 from .access import Access
-from .directives import Edits, parse_edits, parse_job
-from .faults import Faults
-from .job_words import JobWords
-from .jobs import Jobs
-from .limits import Limits
+from .answers import reset
+from .directives import (
+    DirectiveError,
+    Directives,
+    EditChanges,
+    Fault,
+    FaultCounts,
+    parse_changes,
+    parse_fault,
+    parse_job,
+    parse_latency,
+    parse_prompt,
+)
+from .images import paint
+from .jobs import GatewayJob
+from .limits import RateLimits
 from .options import Options
-from .record import Entry, Log
+from .record import LoggedFile, RequestLog
+from .refusals import bad_directive, refusal_of_fault
+from .requests import ImageRequest, Upload, size_for
 
 Done = TypeVar("Done")
+Kept = TypeVar("Kept")
+
+CLIENT_REQUEST_ID = "x-ms-client-request-id"
 
 MAX_PUBLISHED = 32
-"""Images that are kept for the `url` variant of an answer."""
+"""Images that are kept for `answer=url`."""
+
+MAX_JOBS = 256
+"""Jobs of the gateway that are kept, with their images."""
+
+
+class Newest(Generic[Kept]):
+    """The newest values, by name."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[str, Kept] = OrderedDict()
+
+    def add(self, name: str, value: Kept) -> None:
+        """Keep a value, and forget the oldest one where there are too many."""
+        self._values[name] = value
+        while len(self._values) > self._most:
+            self._values.popitem(last=False)
+
+    def get(self, name: str) -> Kept | None:
+        """A value that is still kept."""
+        return self._values.get(name)
 
 
 class State:
-    """One emulator's options, credentials, counters, faults, log and workers."""
+    """One emulator's options, credentials, counters, faults, log, jobs and workers."""
 
     def __init__(self, options: Options, clock: Callable[[], float] = time.monotonic) -> None:
         self.options = options
+        self.clock = clock
         self.access = Access(options, clock)
-        self.limits = Limits(options, clock)
-        self.faults = Faults(options.fault)
-        self.token_faults = Faults(options.token_fault)
-        self.edits: Edits = parse_edits(options.edits) or Edits()
-        self.job: JobWords | None = parse_job(options.job)
-        self.jobs = Jobs(options, clock)
-        self.latency = options.latency
-        self.log = Log()
-        self._published: OrderedDict[str, bytes] = OrderedDict()
+        self.limits = RateLimits(options, clock)
+        self.log = RequestLog()
+        self.fault_counts = FaultCounts()
+        self.server = Directives(
+            parse_fault(options.fault),
+            options.latency,
+            parse_changes(options.edits),
+            parse_job(options.job),
+        )
+        self.token_fault = parse_fault(options.token_fault)
+        self.jobs: Newest[GatewayJob] = Newest(MAX_JOBS)
+        self.published: Newest[bytes] = Newest(MAX_PUBLISHED)
         self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="mai-emulator")
 
     async def work(self, task: Callable[[], Done]) -> Done:
         """Run what takes long (decoding, painting) beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._workers, task)
 
-    def publish(self, name: str, image: bytes) -> None:
-        """Keep an image for GET /emulator/images/NAME."""
-        self._published[name] = image
-        while len(self._published) > MAX_PUBLISHED:
-            self._published.popitem(last=False)
-
-    def published(self, name: str) -> bytes | None:
-        """An image that was published, None where it isn't kept."""
-        return self._published.get(name)
-
     def close(self) -> None:
         """End the workers."""
         self._workers.shutdown(wait=False, cancel_futures=True)
 
 
-@dataclass
-class Exchange:
-    """One request's line in the log, and headers that its answer gets, whatever it is."""
+class ServedRequest:
+    """One request to the emulator: `http` is aiohttp's, `entry` its line in the log, `headers` go
+    with its answer, whatever that is."""
 
-    entry: Entry
-    headers: dict[str, str] = field(default_factory=dict)
+    def __init__(self, state: State, http: web.Request) -> None:
+        self.state = state
+        self.http = http
+        client_id = http.headers.get(CLIENT_REQUEST_ID)
+        self.entry = state.log.open(http.method, http.path, client_id)
+        request_id = self.entry.request_id
+        self.headers = {"apim-request-id": request_id, "x-ms-request-id": request_id}
+        if client_id is not None:
+            self.headers[CLIENT_REQUEST_ID] = client_id
+
+    @property
+    def origin(self) -> str:
+        """The emulator's origin, as the client calls it."""
+        return str(self.http.url.origin())
+
+    def log_files(self, uploads: Sequence[Upload]) -> None:
+        """Write the files into the log: when they are read, and again when they are measured."""
+        self.entry.files = [
+            LoggedFile(
+                upload.field, upload.filename, upload.media_type, len(upload.data), *upload.size
+            )
+            for upload in uploads
+        ]
+
+    async def reset_early(self) -> None:
+        """Break the connection before the body has been read, where a fault asks for it.
+
+        Raises ConnectionResetError then.
+        """
+        fault = self._choose(self._from_headers(), Directives(), early=True)
+        if fault is None:
+            return
+        if fault.reset == "body":
+            await self.http.content.readany()
+        self.entry.fault = repr(fault)
+        reset(self.http)
+        raise ConnectionResetError("a fault reset the connection")
+
+    def directives(self, prompt: str) -> Directives:
+        """What is to happen to this request; the nearest to it wins: header, prompt, server."""
+        header, server = self._from_headers(), self.state.server
+        try:
+            prompted = parse_prompt(prompt)
+        except DirectiveError as error:
+            raise bad_directive(error) from error
+        latency = server.latency if prompted.latency is None else prompted.latency
+        return replace(
+            prompted,
+            fault=self._choose(header, prompted, prompt),
+            latency=latency if header.latency is None else header.latency,
+            changes=header.changes or prompted.changes or server.changes or EditChanges(),
+            job=prompted.job or server.job,
+        )
+
+    def bill(self, order: ImageRequest) -> None:
+        """Charge for an image."""
+        self.state.log.bill(self.entry, order.tokens().cost(order.model))
+
+    async def apply_fault(self, fault: Fault | None, latency: float | None = None) -> None:
+        """Let the latency pass. Raises the error that the fault asks for instead of an answer."""
+        if fault is not None:
+            self.entry.fault = repr(fault)
+        await asyncio.sleep((latency or 0.0) + (fault.latency if fault else 0.0))
+        refused = refusal_of_fault(fault)
+        if refused is not None:
+            raise refused
+
+    async def paint(self, order: ImageRequest, directives: Directives) -> Image.Image:
+        """The image, RGB."""
+        self.entry.size = order.size
+        nonce = self.entry.client_request_id or ""
+        changes = directives.changes or EditChanges()
+        return await self.state.work(lambda: paint(order, changes, nonce))
+
+    def _from_headers(self) -> Directives:
+        headers = self.http.headers
+        latency = headers.get("x-emulator-latency")
+        try:
+            return Directives(
+                parse_fault(headers.get("x-emulator-fault", "")),
+                None if latency is None else parse_latency(latency),
+                parse_changes(headers.get("x-emulator-edit", "")),
+            )
+        except DirectiveError as error:
+            raise bad_directive(error) from error
+
+    def _choose(
+        self, header: Directives, prompted: Directives, prompt: str = "", early: bool = False
+    ) -> Fault | None:
+        faults = {
+            f"header {header.fault}": header.fault,
+            f"prompt {prompt}": prompted.fault,
+            "server": self.state.server.fault,
+        }
+        return self.state.fault_counts.choose(faults, early)
 
 
-STATE = web.AppKey("state", State)
-
-# aiohttp 3.14 wants such keys; the versions that ComfyUI ships may lack them.
-_EXCHANGE: Any = (
-    web.RequestKey("exchange", Exchange) if hasattr(web, "RequestKey") else "emulator exchange"
-)
-
-
-def state_of(request: web.Request) -> State:
-    """The emulator that a request is for."""
-    return request.app[STATE]
-
-
-def begin(request: web.Request, entry: Entry) -> None:
-    """Tie a request to its line in the log."""
-    request[_EXCHANGE] = Exchange(entry)
-
-
-def exchange_of(request: web.Request) -> Exchange | None:
-    """What `begin` made; the control endpoints have none."""
-    exchange = request.get(_EXCHANGE)
-    return exchange if isinstance(exchange, Exchange) else None
-
-
-def entry_of(request: web.Request) -> Entry:
-    """The line in the log of a request that has one. Raises LookupError for another."""
-    exchange = exchange_of(request)
-    if exchange is None:
-        raise LookupError(f"{request.path} is not logged")
-    return exchange.entry
-
-
-def add_headers(request: web.Request, headers: Mapping[str, str]) -> None:
-    """Give a request's answer these headers."""
-    exchange = exchange_of(request)
-    if exchange is not None:
-        exchange.headers.update(headers)
+def resized(order: ImageRequest, directives: Directives) -> ImageRequest:
+    """The request with the size that a directive asks for: any, or an edit's in another aspect."""
+    fault, changes = directives.fault, directives.changes
+    if fault is not None and fault.size is not None:
+        return replace(order, size=fault.size)
+    if order.references and changes is not None and changes.aspect is not None:
+        return replace(order, size=size_for(changes.aspect, order.model))
+    return order

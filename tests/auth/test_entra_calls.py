@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from certificates import make_certificate
 from mai_image import emulator
-from mai_image.emulator.oauth import APP_SERVICE_PATH
-from mai_image.emulator.server import Emulator
+from mai_image.emulator import Emulator
 from mai_image.mai.client import Client
 from mai_image.mai.errors import AuthenticationError, CredentialError, MaiError
 from mai_image.mai.profiles import Profiles
@@ -55,7 +54,7 @@ def client(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         monkeypatch.setenv("AZURE_TENANT_ID", TENANT)
         monkeypatch.setenv("AZURE_CLIENT_ID", CLIENT)
         monkeypatch.setenv("AZURE_CLIENT_SECRET", "emulator")
-        monkeypatch.setenv("IDENTITY_ENDPOINT", found.url + APP_SERVICE_PATH)
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{found.url}/msi/token")
         monkeypatch.setenv("IDENTITY_HEADER", "emulator")
         monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", found.url)
         return found
@@ -133,7 +132,7 @@ def test_an_ended_token_is_renewed_before_it_is_used(client, buy) -> None:
 
 
 def test_a_token_that_is_refused_before_its_end_is_renewed_once(client, buy) -> None:
-    found = client(token_life=2.0, token_told=3600.0)
+    found = client(token_life=2.0, token_expires_in=3600.0)
     one = buy(found)
     one(0)
     time.sleep(2.1)
@@ -143,7 +142,7 @@ def test_a_token_that_is_refused_before_its_end_is_renewed_once(client, buy) -> 
 
 
 def test_a_token_that_is_never_accepted_is_an_error_after_one_renewal(client, buy) -> None:
-    found = client(token_life=0.000001, token_told=3600.0)
+    found = client(token_life=0.000001, token_expires_in=3600.0)
     error = failure(buy(found))
     assert isinstance(error, AuthenticationError)
     assert images(found) == [401, 401]

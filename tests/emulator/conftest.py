@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from mai_image import emulator
-from mai_image.emulator.server import Emulator
+from mai_image.emulator import Emulator
 from PIL import Image
 
 GENERATIONS = "/mai/v1/images/generations"
@@ -31,8 +31,8 @@ class Client:
         )
 
     def generate(self, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
-        whole = {"model": "MAI-Image-2.6", "prompt": "a red fox", **fields}
-        wanted = {name: value for name, value in whole.items() if value is not None}
+        body = {"model": "MAI-Image-2.6", "prompt": "a red fox", **fields}
+        wanted = {name: value for name, value in body.items() if value is not None}
         return self.http.post(GENERATIONS, json=wanted, headers=headers)
 
     def edit(
@@ -73,14 +73,14 @@ def decode() -> Callable[[httpx.Response], Image.Image]:
 def file() -> Callable[..., bytes]:
     """An image file of a size: a gradient with a white square left of the middle."""
 
-    def of(width: int, height: int, kind: str = "PNG", mode: str = "RGB") -> bytes:
+    def of(width: int, height: int, form: str = "PNG", mode: str = "RGB") -> bytes:
         image = Image.linear_gradient("L").resize((width, height)).convert(mode)
         image.paste(
             {"P": 0, "L": 255}.get(mode, "white"),
             (width // 8, height // 8, width // 4, height // 4),
         )
         buffer = io.BytesIO()
-        image.save(buffer, kind)
+        image.save(buffer, form)
         return buffer.getvalue()
 
     return of

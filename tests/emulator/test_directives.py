@@ -8,15 +8,16 @@ from hypothesis import strategies as st
 from mai_image.emulator.directives import (
     ANSWERS,
     RESETS,
+    BodyCut,
+    DirectiveError,
     Directives,
-    Edits,
+    EditChanges,
     Fault,
-    in_prompt,
-    parse_edits,
+    parse_changes,
     parse_fault,
     parse_latency,
+    parse_prompt,
 )
-from mai_image.emulator.values import Cut, DirectiveError
 
 
 def test_every_word_of_a_fault_is_read():
@@ -27,26 +28,26 @@ def test_every_word_of_a_fault_is_read():
         status=429, retry_after_date=9, location="http://x/", latency=2
     )
     assert parse_fault("answer=url size=800x640 cut=50% drip=1e3") == Fault(
-        answer="url", size=(800, 640), cut=Cut(percent=50), drip=1000
+        answer="url", size=(800, 640), cut=BodyCut(percent=50), drip=1000
     )
 
 
 def test_every_word_of_an_edit_is_read():
-    asked = "shift=4,-3.5 recolour=1,0.5,2 rescale=1.02 aspect=3:2 tint=0 mark=none"
-    assert parse_edits(asked) == Edits((4, -3.5), (1, 0.5, 2), 1.02, 1.5, 0, "none")
+    text = "shift=4,-3.5 recolour=1,0.5,2 rescale=1.02 aspect=3:2 tint=0 mark=none"
+    assert parse_changes(text) == EditChanges((4, -3.5), (1, 0.5, 2), 1.02, 1.5, 0, "none")
 
 
-def test_nothing_asked_is_nothing():
+def test_an_empty_directive_is_none():
     assert parse_fault(" ") is None
-    assert parse_edits("") is None
-    assert in_prompt("a fox, [weighted:1.2] and [[alternate]] prompts") == Directives()
+    assert parse_changes("") is None
+    assert parse_prompt("a fox, [weighted:1.2] and [[alternate]] prompts") == Directives()
 
 
 def test_directives_in_a_prompt_add_up():
-    found = in_prompt(
+    found = parse_prompt(
         "fox [[fault status=500]] in [[ fault first=1 ]] snow [[latency 2]] [[edit shift=1,1]]"
     )
-    assert found == Directives(Fault(status=500, first=1), 2.0, Edits(shift=(1, 1)))
+    assert found == Directives(Fault(status=500, first=1), 2.0, EditChanges(shift=(1, 1)))
 
 
 @pytest.mark.parametrize("text", ["2", "latency=2", " 2.0 "])
@@ -64,10 +65,10 @@ def test_latency_is_a_number_of_seconds(text):
     ],
 )
 def test_a_trigger_word_is_a_fault_unless_a_directive_says_more(word, answer):
-    assert in_prompt(f"a {word}, please").fault == Fault(answer=answer)
-    assert in_prompt(f"a {word} [[fault first=1]]").fault == Fault(answer=answer, first=1)
-    assert in_prompt(f"a {word} [[fault status=500]]").fault == Fault(status=500)
-    assert in_prompt(f"un{word}able").fault is None
+    assert parse_prompt(f"a {word}, please").fault == Fault(answer=answer)
+    assert parse_prompt(f"a {word} [[fault first=1]]").fault == Fault(answer=answer, first=1)
+    assert parse_prompt(f"a {word} [[fault status=500]]").fault == Fault(status=500)
+    assert parse_prompt(f"un{word}able").fault is None
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_a_mistake_in_a_fault_is_named(text, words):
 )
 def test_a_mistake_in_an_edit_is_named(text):
     with pytest.raises(DirectiveError, match=text.partition("=")[0] + "|must be|between|none of"):
-        parse_edits(text)
+        parse_changes(text)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_a_mistake_in_an_edit_is_named(text):
 )
 def test_a_mistake_in_a_prompt_is_named(prompt, words):
     with pytest.raises(DirectiveError, match=words):
-        in_prompt(prompt)
+        parse_prompt(prompt)
 
 
 def test_a_bad_directive_is_a_400_that_explains_it(client):
@@ -151,12 +152,17 @@ def test_what_is_written_is_what_is_read(status, first, latency, billed):
 @given(st.text(max_size=40))
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_read_or_refused(text):
-    for parse in (parse_fault, parse_edits, in_prompt, lambda t: in_prompt(f"[[fault {t}]]")):
+    for parse in (
+        parse_fault,
+        parse_changes,
+        parse_prompt,
+        lambda t: parse_prompt(f"[[fault {t}]]"),
+    ):
         try:
             found = parse(text)
         except DirectiveError:
             continue
-        assert found is None or isinstance(found, Fault | Edits | Directives)
+        assert found is None or isinstance(found, Fault | EditChanges | Directives)
 
 
 def test_a_fault_is_billed_unless_nothing_was_made():

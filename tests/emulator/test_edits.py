@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mai_image.emulator import rules
+from mai_image.emulator.requests import size_for
 from mai_image.mai.models import BY_NAME, EDIT_PIXELS
 
 ONE_TO_FIVE = "Invalid request. Error => Only 1 to 5 image files are supported for edit requests."
@@ -73,7 +73,7 @@ def test_an_image_sent_as_a_text_field_is_no_file(client):
 
 
 @pytest.mark.parametrize(
-    ("kind", "media_type", "spoil"),
+    ("kind", "media_type", "damage"),
     [
         ("WEBP", "image/webp", lambda data: data),
         ("PNG", "application/octet-stream", lambda data: data),
@@ -84,8 +84,8 @@ def test_an_image_sent_as_a_text_field_is_no_file(client):
         ("PNG", "image/png", lambda data: b""),
     ],
 )
-def test_only_whole_png_and_jpeg_files_are_taken(client, file, kind, media_type, spoil):
-    part = ("image", ("a", spoil(file(300, 200, kind)), media_type))
+def test_only_whole_png_and_jpeg_files_are_taken(client, file, kind, media_type, damage):
+    part = ("image", ("a", damage(file(300, 200, kind)), media_type))
     answer = client.edit_parts([part])
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
 
@@ -140,7 +140,7 @@ def test_an_edit_has_about_1_megapixel_in_the_input_s_aspect(
 @settings(max_examples=200, deadline=None)
 def test_every_aspect_gives_a_legal_size_of_about_1_megapixel(width, height):
     aspect = width / height
-    w, h = rules.edit_size(aspect, BY_NAME["MAI-Image-2.6"])
+    w, h = size_for(aspect, BY_NAME["MAI-Image-2.6"])
     assert w % 16 == h % 16 == 0
     assert min(w, h) >= 768
     assert 0.9 * EDIT_PIXELS <= w * h <= EDIT_PIXELS

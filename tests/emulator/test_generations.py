@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 MINIMUM = (
@@ -99,7 +101,7 @@ def test_what_the_service_refuses_is_refused_in_its_envelope(client, fields, sta
 
 
 @pytest.mark.parametrize(
-    ("model", "asked", "made"),
+    ("model", "requested", "made"),
     [
         ("MAI-Image-2.6", (1024, 1024), (1024, 1024)),
         ("MAI-Image-2.5", (1366, 768), (1360, 768)),
@@ -110,8 +112,8 @@ def test_what_the_service_refuses_is_refused_in_its_envelope(client, fields, sta
         ("MAI-Image-2.7", (1600, 1600), (1600, 1600)),
     ],
 )
-def test_sides_are_silently_rounded_down_to_16(client, decode, model, asked, made):
-    answer = client.generate(model=model, width=asked[0], height=asked[1])
+def test_sides_are_silently_rounded_down_to_16(client, decode, model, requested, made):
+    answer = client.generate(model=model, width=requested[0], height=requested[1])
     image = decode(answer)
     body = answer.json()
     assert (image.size, image.mode, image.format) == (made, "RGB", "PNG")
@@ -138,7 +140,7 @@ def test_options_of_2_6_are_taken_as_booleans(client, decode):
 
 
 def test_an_image_of_8_bits_without_alpha_has_png_colour_type_2(client):
-    data = __import__("base64").b64decode(client.generate().json()["data"][0]["b64_json"])
+    data = base64.b64decode(client.generate().json()["data"][0]["b64_json"])
     assert data[24:26] == bytes([8, 2])
 
 
@@ -149,7 +151,7 @@ def test_emptyresult_is_a_200_without_data_and_without_a_bill(client):
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "words"),
+    ("body", "content_type", "words"),
     [
         (b"{", "application/json", "not valid JSON"),
         (b"[" * 100_000, "application/json", "not valid JSON"),
@@ -160,9 +162,9 @@ def test_emptyresult_is_a_200_without_data_and_without_a_bill(client):
         (b"", "application/json", "'model'"),
     ],
 )
-def test_only_json_objects_are_taken(client, body, kind, words):
+def test_only_json_objects_are_taken(client, body, content_type, words):
     answer = client.http.post(
-        "/mai/v1/images/generations", content=body, headers={"content-type": kind}
+        "/mai/v1/images/generations", content=body, headers={"content-type": content_type}
     )
     assert answer.status_code == 400
     assert words in answer.json()["error"]["message"]

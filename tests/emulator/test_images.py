@@ -1,4 +1,4 @@
-"""The images: the same for the same request, marked, readable, and changed as asked."""
+"""The images: the same for the same request, marked, readable, and changed as directed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mai_image.emulator.lettering import Face, wrap
+from mai_image.emulator.images import font_for, wrap
 from PIL import Image, ImageChops, ImageStat
 
 SMALL = {"width": 768, "height": 768}
@@ -124,12 +124,12 @@ def test_another_aspect_can_come_back_than_went_in(client, decode, file):
 
 @given(st.text(max_size=300), st.integers(40, 900), st.integers(1, 6))
 @settings(max_examples=80, deadline=None)
-def test_wrapped_lines_fit_and_are_no_more_than_asked(text, width, most):
-    face = Face(20, "")
-    lines = wrap(text, face, width, most)
+def test_wrapped_lines_fit_and_are_no_more_than_allowed(text, width, most):
+    font = font_for(text, 20)
+    lines = wrap(text, font, width, most)
     assert 1 <= len(lines) <= most
     for line in lines[:-1]:
-        assert face.width(line) <= width or len(line) == 1
+        assert font.getlength(line) <= width or len(line) == 1
 
 
 def test_images_are_painted_beside_the_event_loop(client):

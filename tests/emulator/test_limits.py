@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mai_image.emulator import Options
 from mai_image.emulator.limits import FixedWindow, SlidingWindow, TokenBucket
-from mai_image.emulator.options import Options
 
 
 def passed(counter, times):
@@ -46,7 +46,7 @@ def test_where_refused_requests_count_too_asking_often_starves(make):
     st.booleans(),
 )
 @settings(max_examples=150, deadline=None)
-def test_a_request_that_waits_as_told_passes(kind, limit, steps, count_refused):
+def test_a_request_that_waits_as_long_as_the_headers_say_passes(kind, limit, steps, count_refused):
     makers = {
         "fixed window": lambda: FixedWindow(limit, 60, count_refused),
         "sliding window": lambda: SlidingWindow(limit, 60, count_refused),
@@ -113,7 +113,7 @@ def test_each_deployment_has_a_count_of_its_own_and_perhaps_a_limit_of_its_own(s
         ({"counting": "sliding window", "rpm": 0.5}, 1),
     ],
 )
-def test_the_kind_of_counting_says_how_many_pass_at_once(started, options, allowed):
+def test_the_way_of_counting_says_how_many_pass_at_once(started, options, allowed):
     client = started(clock=lambda: 5.0, fault="status=500", **options)
     statuses = [client.generate().status_code for _ in range(allowed + 1)]
     assert statuses == [500] * allowed + [429]

@@ -21,8 +21,8 @@ def gateway(client):
 
 
 def order(http, path=ORDER, **fields):
-    whole = {"prompt": "a red fox", "output_format": "png", **fields}
-    return http.post(path, json={name: v for name, v in whole.items() if v is not None})
+    fields_sent = {"prompt": "a red fox", "output_format": "png", **fields}
+    return http.post(path, json={name: v for name, v in fields_sent.items() if v is not None})
 
 
 def follow(http, answer):
@@ -106,7 +106,7 @@ def test_an_edit_wants_exactly_one_image_that_it_can_read(gateway, urls):
     assert order(gateway, EDIT, image_urls=urls).status_code == 400
 
 
-def test_an_edit_keeps_the_ratio_of_its_image_unless_it_is_told_one(gateway, file):
+def test_an_edit_keeps_the_ratio_of_its_image_unless_the_order_names_one(gateway, file):
     uri = "data:image/png;base64," + base64.b64encode(file(553, 311)).decode()
     sizes = []
     for ratio in (None, "1:1"):
@@ -162,7 +162,7 @@ def test_the_image_can_be_in_each_place(gateway, media, check):
     assert check(report["output"]["media_url"])
 
 
-def test_every_job_can_be_told_what_to_do_while_the_emulator_runs(started):
+def test_what_every_job_does_can_be_changed_while_the_emulator_runs(started):
     client = started(job="end=failed")
     client.http.headers.pop("api-key")
     client.http.headers.update(KEY)

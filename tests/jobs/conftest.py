@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from mai_image import emulator
-from mai_image.emulator.server import Emulator
+from mai_image.emulator import Emulator
 from mai_image.mai.client import Client
 from mai_image.mai.errors import MaiError
 from mai_image.mai.profiles import Profiles

@@ -22,7 +22,7 @@ requests_a_minute = 6000
 
 
 @pytest.fixture(scope="session")
-def emulated() -> Iterator[emulators.server.Emulator]:  # type: ignore[name-defined]
+def emulated() -> Iterator[emulators.Emulator]:
     """One emulator for all tests; its log is emptied by `emulator`."""
     with emulators.start() as client:
         yield client

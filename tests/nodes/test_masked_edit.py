@@ -107,7 +107,7 @@ def test_outside_the_mask_nothing_changes_and_what_is_sent_is_legal(
         assert grow < 0
         assume(False)
     for crop in plan.crops:
-        check(BY_NAME[name], crop.shape[1], crop.shape[0])
+        validate_size(BY_NAME[name], crop.shape[1], crop.shape[0])
         assert crop.min() >= 0
         assert crop.max() <= 1
     edits = [torch.rand_like(crop) for crop in plan.crops]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from client_harness import ESTIMATE, Rig, ask, generate, outcome, profile_for, quick
 from mai_image import emulator
-from mai_image.emulator.server import Emulator
+from mai_image.emulator import Emulator
 from mai_image.mai.auth import KeyCredential, Secret
 from mai_image.mai.errors import BudgetError
 from mai_image.mai.profiles import Budget

@@ -26,7 +26,7 @@ from mai_image import comfy_entrypoint
 from mai_image.mai import image_formats as formats
 from mai_image.mai.auth import Headers, KeyCredential, Secret
 from mai_image.mai.errors import MaiError
-from mai_image.mai.http import HttpAnswer, Transport, header_number, retry_after
+from mai_image.mai.http import HttpAnswer, NotSentError, Transport, header_number, retry_after
 from mai_image.mai.models import MODEL_NAMES
 from mai_image.mai.profiles import EXAMPLE, Profile, Profiles
 from mai_image.mai.providers import PROVIDERS, Job, JobProvider, was_not_begun

@@ -20,10 +20,10 @@ def form(**changes):
     return {**fields, **changes}
 
 
-def ask(client, kind):
-    if kind == "secret":
+def request_token(client, way):
+    if way == "secret":
         return client.http.post(TOKEN, data=form())
-    if kind == "app service":
+    if way == "app service":
         return client.http.get(IDENTITY, headers={"X-IDENTITY-HEADER": "emulator"})
     return client.http.get(IMDS, headers={"Metadata": "true"})
 
@@ -33,11 +33,11 @@ def status(client, token):
     return client.generate({"authorization": f"Bearer {token}"}, prompt=None).status_code
 
 
-@pytest.mark.parametrize("kind", ["secret", "app service", "virtual machine"])
-def test_a_token_is_accepted_until_its_end(started, kind):
+@pytest.mark.parametrize("way", ["secret", "app service", "virtual machine"])
+def test_a_token_is_accepted_until_its_end(started, way):
     now = [0.0]
     client = started(clock=lambda: now[0], token_life=60.0)
-    granted = ask(client, kind).json()
+    granted = request_token(client, way).json()
     assert (granted["token_type"], granted["expires_in"]) == ("Bearer", 60)
     assert status(client, granted["access_token"]) == 400
     now[0] = 60.0
@@ -45,12 +45,12 @@ def test_a_token_is_accepted_until_its_end(started, kind):
 
 
 def test_every_token_is_another_one(client):
-    assert len({ask(client, "secret").json()["access_token"] for _ in range(3)}) == 3
+    assert len({request_token(client, "secret").json()["access_token"] for _ in range(3)}) == 3
 
 
 def test_a_token_may_end_before_it_says(started):
-    client = started(token_life=60.0, token_told=3600.0)
-    assert ask(client, "secret").json()["expires_in"] == 3600
+    client = started(token_life=60.0, token_expires_in=3600.0)
+    assert request_token(client, "secret").json()["expires_in"] == 3600
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_managed_identities_want_their_header_and_the_right_resource(client):
 
 
 def test_no_secret_is_in_the_log(client):
-    for kind in ("secret", "app service", "virtual machine"):
-        token = ask(client, kind).json()["access_token"]
+    for way in ("secret", "app service", "virtual machine"):
+        token = request_token(client, way).json()["access_token"]
         assert token not in repr(client.service.log.entries)
     assert "client_secret" not in repr(client.service.log.entries)
 
@@ -95,11 +95,11 @@ def test_no_secret_is_in_the_log(client):
 )
 def test_a_fault_strikes_the_requests_for_tokens_only(client, fault, code, body):
     client.service.token_fault(fault + " first=1")
-    answer = ask(client, "app service")
+    answer = request_token(client, "app service")
     assert answer.status_code == code
     assert body in answer.content
     assert client.generate().status_code == 200
-    assert "access_token" in ask(client, "app service").json()
+    assert "access_token" in request_token(client, "app service").json()
 
 
 def test_discovery_names_the_token_endpoint_of_the_same_origin(client):
