@@ -24,10 +24,9 @@ pack.ready()
 
 from ..mai.disk import files
 from ..mai.ledger import Call, Ledger, Outcome
-from ..mai.profiles import Budget
 from ..mai.rate_limit import Deployment, RateLimiter
 from ..mai.store import Store, sidecar
-from ..mai.types import Generate, Result, Usage, request_key
+from ..mai.types import Budget, Generate, Result, Usage, request_key
 from ..nodes.imaging import codec as images
 from . import chains, measure
 from .measure import Table

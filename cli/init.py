@@ -9,10 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..mai.auth import KeyCredential, Secret, clean, harmless
+from ..mai.auth import Secret, clean, harmless
 from ..mai.errors import InputError, ProfileError
-from ..mai.profiles import FILE_NAME, KEY_KINDS, Reader, write_private
-from ..mai.profiles import endpoints as hosts
+from ..mai.profiles import (
+    FILE_NAME,
+    KEY_KINDS,
+    SERVICES,
+    mistakes_in,
+    normalize_endpoint,
+    write_private,
+)
 
 NEXT = "Next: `mai-image doctor` checks it step by step, without buying an image."
 
@@ -154,9 +160,10 @@ def key_file(path: str) -> str:
 
 def endpoint_of(text: str, service: str) -> str:
     """The endpoint as it is called; Pixazo's own where none is given. ProfileError otherwise."""
-    if not text.strip() and service == "pixazo":
-        return hosts.PIXAZO_ENDPOINT
-    return hosts.endpoint(text, administrator=True, service=service)
+    usual = SERVICES[service].endpoint
+    if usual is not None and not text.strip():
+        return usual
+    return normalize_endpoint(text, administrator=True, service=service)
 
 
 def deployment_of(text: str) -> tuple[str, str]:
@@ -171,12 +178,9 @@ def deployment_of(text: str) -> tuple[str, str]:
 
 
 def _check(text: str) -> None:
-    reader = Reader(lambda source: KeyCredential(lambda: Secret(""), "profiles.toml"), Path(), True)
-    contents = reader.read(text)
-    problems = contents.whole + [one for many in contents.mistakes.values() for one in many]
-    if problems or not contents.profiles:
-        # The line is of a file that isn't there, so only the sentence is of use.
-        said = "\n".join(problem.text for problem in problems)
+    mistakes = mistakes_in(text)
+    if mistakes:
+        said = "\n".join(mistakes)
         raise ProfileError(f"This can't be a profile:\n{said}", "Give it in another form.")
 
 

@@ -11,6 +11,7 @@ from .files import (
     remove_stale,
     replace,
     sync_folder,
+    write_durable,
     write_temporary,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "remove_stale",
     "replace",
     "sync_folder",
+    "write_durable",
     "write_temporary",
 ]

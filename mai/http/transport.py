@@ -28,8 +28,7 @@ from ..errors import (
     ProfileError,
     ServiceError,
 )
-from ..profiles import Profile
-from ..profiles import endpoints as hosts
+from ..profiles import Profile, allowed_media_url, describe_host
 from ..retry import LONGEST_PAUSE, MAX_REFUSALS, MAX_REPEATS, Caller, backoff, may_repeat
 from . import bodies
 from .messages import HttpAnswer, HttpRequest, retry_after
@@ -112,11 +111,11 @@ class Transport:
     async def fetch_media(self, url: str, profile: Profile) -> HttpAnswer:
         """One GET of an image's file that a gateway's answer names, without any credential.
 
-        PendingError for an address that hosts.media doesn't allow: once its host is listed, the
+        PendingError for an address that allowed_media_url refuses: once its host is listed, the
         job can be taken up again.
         """
         own = urlsplit(profile.endpoint).hostname or ""
-        address = hosts.media(url, (*profile.media_hosts, own), loopback=profile.on_loopback)
+        address = allowed_media_url(url, (*profile.media_hosts, own), loopback=profile.on_loopback)
         if address is None:
             raise _media_refused(url)
         try:
@@ -282,7 +281,7 @@ def _unreachable(profile: Profile, error: NotSentError) -> ServiceError:
 
 def _media_refused(url: str) -> PendingError:
     return PendingError(
-        f"The image is ready, but lies {hosts.place(url)}, from which nothing is fetched.",
+        f"The image is ready, but lies {describe_host(url)}, from which nothing is fetched.",
         "If that host is the gateway's, add it to media_hosts in the profile.",
     )
 

@@ -10,7 +10,7 @@ from ..errors import BudgetError
 from .spend import NANO, month_of
 
 if TYPE_CHECKING:
-    from ..profiles import Budget
+    from ..types import Budget
 
 
 def nano(usd: float) -> int:

@@ -34,7 +34,7 @@ from .processes import Owner, this_process
 from .spend import Spend
 
 if TYPE_CHECKING:
-    from ..profiles import Budget
+    from ..types import Budget
 
 
 class Outcome(str, Enum):

@@ -13,7 +13,7 @@ from mai_image.cli.init import Choices
 from mai_image.cli.questions import Interview
 from mai_image.mai.auth import Secret
 from mai_image.mai.errors import ProfileError
-from mai_image.mai.profiles import Profiles, folders, usual_folder
+from mai_image.mai.profiles import Profiles, usual_folder
 
 ENDPOINT = "https://r.services.ai.azure.com"
 
@@ -176,6 +176,6 @@ def test_a_comfyui_path_without_a_comfyui_is_an_error(tmp_path: Path) -> None:
 def test_elsewhere_the_users_own_folder_is_used(tmp_path: Path) -> None:
     (tmp_path / "custom_nodes" / "mai-image").mkdir(parents=True)
     pack = [tmp_path / "custom_nodes" / "mai-image", tmp_path]
-    folder, why = folders.usual(pack, {"XDG_DATA_HOME": "/d"}, "linux")
+    folder, why = usual_folder(pack, {"XDG_DATA_HOME": "/d"}, "linux")
     assert folder == Path("/d/mai-image")
     assert "no ComfyUI" in why

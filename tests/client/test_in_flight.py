@@ -23,8 +23,7 @@ from mai_image.mai import client as service_module
 from mai_image.mai.client import Client
 from mai_image.mai.errors import Billed, BudgetError, CancelledCall
 from mai_image.mai.ledger import Call, Ledger
-from mai_image.mai.profiles import Budget
-from mai_image.mai.types import Progress
+from mai_image.mai.types import Budget, Progress
 from scripted_server import Connection, ReceivedRequest
 
 ONE = generate(0)

@@ -29,8 +29,7 @@ from ledger_helpers import (
 )
 from mai_image.mai.errors import BudgetError
 from mai_image.mai.ledger import Call, Ledger, Outcome, Sum, usd
-from mai_image.mai.profiles import Budget
-from mai_image.mai.types import Usage
+from mai_image.mai.types import Budget, Usage
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ledger_helpers import DELIVERED, FREE, Clock, call
 from mai_image.mai.disk import DamagedError, Database
 from mai_image.mai.errors import StoreError
 from mai_image.mai.ledger import SCHEMA, Ledger, Sum
-from mai_image.mai.profiles import Budget
+from mai_image.mai.types import Budget
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ import sys, time
 from pathlib import Path
 from mai_image.mai.errors import BudgetError
 from mai_image.mai.ledger import Call, Ledger, Outcome
-from mai_image.mai.profiles import Budget
+from mai_image.mai.types import Budget
 ledger = Ledger(Path(sys.argv[1]))
 def call(estimate=0.04, key="a" * 64):
     return Call(key, "work", "foundry", "m", "generate", estimate)

@@ -15,7 +15,7 @@ import pytest
 from ledger_helpers import DAY, DELIVERED, FREE, KEY, Clock, call
 from mai_image.mai.errors import BudgetError, RunningElsewhere
 from mai_image.mai.ledger import Ledger, Sum, processes
-from mai_image.mai.profiles import Budget
+from mai_image.mai.types import Budget
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ import sys, time
 from pathlib import Path
 from mai_image.mai.errors import BudgetError
 from mai_image.mai.ledger import Call, Ledger, Outcome
-from mai_image.mai.profiles import Budget
+from mai_image.mai.types import Budget
 ledger = Ledger(Path(sys.argv[1]))
 def call(estimate=0.04, key="a" * 64):
     return Call(key, "work", "foundry", "m", "generate", estimate)

@@ -22,8 +22,8 @@ from mai_image.mai.client import Client
 from mai_image.mai.errors import MaiError
 from mai_image.mai.http import transport
 from mai_image.mai.ledger import ledger
-from mai_image.mai.profiles import Budget
 from mai_image.mai.store import store
+from mai_image.mai.types import Budget
 
 STEPS = (
     "before the row",

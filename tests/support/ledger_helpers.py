@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mai_image.mai.ledger import Call, Ledger, Outcome
-from mai_image.mai.profiles import Budget
+from mai_image.mai.types import Budget
 
 KEY = "a" * 64
 FREE = Budget()
