@@ -13,12 +13,13 @@ from enum import IntEnum
 from functools import partial
 from urllib.parse import urlsplit
 
+from ..mai.auth import Headers
 from ..mai.client import Client
-from ..mai.errors import MaiError, ServiceError
-from ..mai.http import HttpAnswer, HttpRequest, resolve
+from ..mai.errors import ConnectError, MaiError
+from ..mai.http import HttpAnswer, HttpRequest, NotSentError, resolve
 from ..mai.models import DEFAULT_MODEL
-from ..mai.profiles import EMULATOR, Profile
-from ..mai.providers import GENERATIONS, pixazo, pixazo_refusals, refusals
+from ..mai.profiles import EMULATOR, SERVICES, Profile
+from ..mai.providers import PROVIDERS, Provider
 from ..mai.types import Generate
 from .command import locate_folder, open_client
 
@@ -82,7 +83,7 @@ class _Examination:
         self.name = name
         self._client = client
         self._profile: Profile
-        self._service: _Service
+        self._provider: Provider
         self._answer: HttpAnswer
 
     def steps(self, spend: bool) -> Iterator[tuple[Step, Callable[[], str]]]:
@@ -92,14 +93,14 @@ class _Examination:
         yield Step.NAME, self._resolve_name
         yield Step.CONNECTION, self._connect
         yield Step.AUTHENTICATION, self._authenticate
-        for model, deployment in self._service.deployments():
+        for model, deployment in self._deployments():
             yield Step.DEPLOYMENT, partial(self._find_deployment, model, deployment)
         if spend:
             yield Step.IMAGE, self._buy_image
 
     def _read_profile(self) -> str:
         self._profile = self._client.ready(self._client.profiles.get(self.name))
-        self._service = _Service(self._profile)
+        self._provider = PROVIDERS[self._profile.service]
         return f"{self._profile.service}, {self._profile.endpoint}"
 
     def _get_credential(self) -> str:
@@ -119,66 +120,48 @@ class _Examination:
             ) from None
 
     def _connect(self) -> str:
-        self._answer = self._send(self._service.probe(None))
+        self._answer = self._send(self._provider.probe(self._profile.endpoint))
         return f"{self._profile.endpoint} answers in {self._answer.seconds:.1f} s"
 
     def _authenticate(self) -> str:
         """Reads the answer that showed the connection: it also says whether the key is known."""
         status = self._answer.status
         if status in (401, 402, 403) or status >= 500 or 300 <= status < 400:
-            error = self._service.error_for(self._answer)
+            error = self._provider.error_for(self._answer)
             # Not the error itself: of a 5xx it says "perhaps billed", and no image was ordered.
             raise MaiError(f"{error.what} {error.hint}", status=status)
         return "the service accepts the credential"
 
     def _find_deployment(self, model: str, deployment: str) -> str:
-        answer = self._send(self._service.probe(deployment))
+        answer = self._send(self._provider.probe(self._profile.endpoint, deployment))
         if answer.status == 404:
-            raise MaiError(f"{deployment} for {model}: {self._service.error_for(answer)}")
+            raise MaiError(f"{deployment} for {model}: {self._provider.error_for(answer)}")
         return f"{deployment} is there, for {model}"
 
     def _buy_image(self) -> str:
         prompt = "a lighthouse at dawn"
-        request = Generate(self._service.model, prompt, 768, 768, seed=time.time_ns())
+        request = Generate(self._provider.test_model, prompt, 768, 768, seed=time.time_ns())
         result = self._client.submit(request, self._profile.name).result()
         return f"{result.seconds:.0f} s, ${result.cost_usd or 0:.4f}"
 
     def _send(self, request: HttpRequest) -> HttpAnswer:
-        return self._client.run(self._client.transport.fetch(request, self._profile)).result()
+        """One exchange with the profile's credential, never repeated."""
 
+        async def exchange() -> HttpAnswer:
+            headers = Headers(await self._profile.credential.headers())
+            return await self._client.transport.exchange(request, headers, self._profile)
 
-class _Service:
-    """All that differs between the services."""
+        try:
+            return self._client.run(exchange()).result()
+        except NotSentError as error:
+            raise ConnectError(
+                f"No connection to {self._profile.endpoint} ({error}).",
+                "Check the endpoint's spelling, the network and the proxy settings.",
+            ) from None
 
-    NO_JOB = "00000000-0000-0000-0000-000000000000"
-    """The id of no job."""
-
-    def __init__(self, profile: Profile) -> None:
-        self._profile = profile
-        self._pixazo = profile.service == "pixazo"
-        self.model = pixazo.MODEL if self._pixazo else DEFAULT_MODEL
-
-    def probe(self, deployment: str | None) -> HttpRequest:
-        """A harmless request that buys nothing, to a deployment where one is named.
-
-        Foundry is sent a generation without a prompt: it refuses it (400) after it has looked at
-        the key and the deployment, so each of the two shows by another status. Pixazo is asked for
-        the status of a job that can't exist, which it answers only to a key that it knows.
-        """
-        if self._pixazo:
-            return pixazo.ask(self._profile.endpoint, self.NO_JOB)
-        body = {} if deployment is None else {"model": deployment}
-        return HttpRequest("POST", self._profile.endpoint + GENERATIONS, json=body)
-
-    def error_for(self, answer: HttpAnswer) -> ServiceError:
-        """The error that a refusal stands for."""
-        if self._pixazo:
-            return pixazo_refusals.error_for(answer)
-        return refusals.error_for(answer)
-
-    def deployments(self) -> list[tuple[str, str]]:
+    def _deployments(self) -> list[tuple[str, str]]:
         """(model, deployment) of all that the profile names, else of the default model."""
-        if self._pixazo:
+        if not SERVICES[self._profile.service].has_deployments:
             return []
         named = [
             ("any model" if model == "*" else model, deployment)

@@ -15,16 +15,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..mai.auth import METHODS, KeyCredential, Secret, quote_unless_key, strip_key
+from ..mai.auth import METHODS, Secret, quote_unless_key, strip_key
 from ..mai.errors import InputError, ProfileError
-from ..mai.profiles import FILE_NAME, KEY_KINDS, MAX_TIER, Reader, write_private
-from ..mai.profiles import endpoints as hosts
+from ..mai.profiles import (
+    FILE_NAME,
+    KEY_KINDS,
+    MAX_TIER,
+    SERVICES,
+    mistakes_in,
+    normalize_endpoint,
+    write_private,
+)
 from .command import locate_folder
 from .questions import Questions
 
 NEXT = "Next: `mai-image doctor` checks it step by step, without buying an image."
 
-SERVICES = {"foundry": "Microsoft Foundry, your own Azure resource", "pixazo": "Pixazo"}
+SERVICE_TITLES = {"foundry": "Microsoft Foundry, your own Azure resource", "pixazo": "Pixazo"}
 
 CREDENTIAL_KINDS = {
     "key_env": "a key in an environment variable",
@@ -34,7 +41,6 @@ CREDENTIAL_KINDS = {
 }
 """The kinds of credential, as profiles.toml names them. Pixazo has no Entra ID."""
 
-USUAL_VARIABLE = {"foundry": "AZURE_API_KEY", "pixazo": "PIXAZO_API_KEY"}
 
 ABOUT_ENDPOINT = {
     "foundry": "The endpoint stands on the resource's page, such as "
@@ -75,7 +81,7 @@ def add_init_options(parser: argparse.ArgumentParser) -> None:
     """One option for each of the Choices; those of the credential are named by its kind."""
     add = parser.add_argument
     add("--name", default="main", help="the profile's name (main)")
-    add("--service", choices=tuple(SERVICES), help="who makes the images (foundry)")
+    add("--service", choices=tuple(SERVICE_TITLES), help="who makes the images (foundry)")
     add("--endpoint", metavar="URL", help="as the resource's page shows it; Pixazo needs none")
     who = parser.add_mutually_exclusive_group().add_argument
     who("--key-env", metavar="NAME", help="the variable that holds the key")
@@ -147,7 +153,7 @@ def _read_options(arguments: argparse.Namespace) -> Choices:
 
 def ask_choices(name: str, questions: Questions) -> Choices:
     """A person's answers, for a profile of this name."""
-    service = questions.choice("Which service?", SERVICES)
+    service = questions.choice("Which service?", SERVICE_TITLES)
     questions.show(ABOUT_ENDPOINT[service])
     endpoint = questions.parsed("Endpoint: ", lambda text: _parse_endpoint(text, service))
     kinds = dict(CREDENTIAL_KINDS)
@@ -182,15 +188,15 @@ def ask_choices(name: str, questions: Questions) -> Choices:
 
 def _ask_sign_in(questions: Questions) -> tuple[str, dict[str, str]]:
     """A method of Entra ID, and the ids that it takes, empty where they aren't needed."""
-    method = questions.choice("How?", {name: about[0] for name, about in METHODS.items()})
-    names = sorted(METHODS[method][1])
+    method = questions.choice("How?", {name: about.class_name for name, about in METHODS.items()})
+    names = sorted(METHODS[method].settings)
     return method, {name: questions.line(f"{name} (Enter: none): ") for name in names}
 
 
 def _ask_key_source(kind: str, service: str, questions: Questions) -> Secret:
     if kind == "entra":
         return Secret("")
-    usual = USUAL_VARIABLE[service] if kind == "key_env" else ""
+    usual = SERVICES[service].key_variable if kind == "key_env" else ""
     question = {
         "key_env": f"The variable's name [{usual}]: ",
         "key_file": "The file's path: ",
@@ -206,10 +212,11 @@ def _ask_key_source(kind: str, service: str, questions: Questions) -> Secret:
 
 
 def _parse_endpoint(text: str, service: str) -> str:
-    """The endpoint as it is called; Pixazo's own where none is given. ProfileError otherwise."""
-    if not text.strip() and service == "pixazo":
-        return hosts.PIXAZO_ENDPOINT
-    return hosts.endpoint(text, administrator=True, service=service)
+    """The endpoint as it is called; a gateway's own where none is given. ProfileError otherwise."""
+    usual = SERVICES[service].endpoint
+    if usual is not None and not text.strip():
+        return usual
+    return normalize_endpoint(text, administrator=True, service=service)
 
 
 def _parse_key_source(kind: str, text: str) -> Secret:
@@ -285,19 +292,11 @@ def render_profile(choices: Choices) -> str:
         *_budget(choices),
     ]
     text = "\n".join(lines) + "\n"
-    mistakes = _mistakes_in(text)
+    mistakes = mistakes_in(text)
     if mistakes:
         listed = "\n".join(mistakes)
         raise ProfileError(f"This can't be a profile:\n{listed}", "Give it in another form.")
     return text
-
-
-def _mistakes_in(text: str) -> list[str]:
-    """Sentences without line numbers, which would be those of a file that isn't there."""
-    reader = Reader(lambda source: KeyCredential(lambda: Secret(""), "profiles.toml"), Path(), True)
-    contents = reader.read(text)
-    problems = contents.whole + [one for many in contents.mistakes.values() for one in many]
-    return [problem.text for problem in problems]
 
 
 def _section(comment: str, lines: Sequence[str], example: Sequence[str] = ()) -> list[str]:

@@ -9,7 +9,8 @@ from datetime import datetime
 from ..mai.client import Client
 from ..mai.errors import ProfileError
 from ..mai.ledger import PerhapsBilled, Periods, Spend, Sum
-from ..mai.profiles import Budget, Profiles
+from ..mai.profiles import Profiles
+from ..mai.types import Budget
 
 PERHAPS_BILLED = 20
 """The newest of the calls that were perhaps billed; `mai-image spend` lists all."""

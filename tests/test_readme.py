@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from mai_image.cli import main
 from mai_image.mai.models import CATALOGUE, Model
-from mai_image.mai.profiles import EXAMPLE
 from mai_image.mai.types import Usage
 from PIL import Image
 
@@ -63,7 +62,8 @@ def test_the_table_of_models_is_the_catalogue() -> None:
 
 
 def test_the_example_of_profiles_toml_is_the_real_one() -> None:
-    assert f"```toml\n{EXAMPLE}```" in section("Profiles")
+    example = (ROOT / "docs" / "profiles.md").read_text("utf-8").split("```toml\n")[1]
+    assert f"```toml\n{example.partition('```')[0]}```" in section("Profiles")
 
 
 def test_every_input_and_output_of_every_node_is_named() -> None:

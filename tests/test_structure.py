@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ast
 import functools
-import inspect
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mai_image.mai.profiles import tables
+from mai_image.mai.profiles import toml_file
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,7 +43,7 @@ MAY_USE = {
         "mai/ledger/processes.py",
         "importlib",
     ): "psutil, which ComfyUI brings",
-    ("mai/profiles/tables.py", "importlib"): "tomllib, or tomli on Python 3.10",
+    ("mai/profiles/toml_file.py", "importlib"): "tomllib, or tomli on Python 3.10",
 }
 
 IMPORTED_BY_NAME = {"psutil", "tomllib", "tomli", "pip._vendor.tomli"}
@@ -60,6 +59,7 @@ CONNECTS = {
 
 MAY_CONNECT = {
     ("mai/http/transport.py", "httpx"),
+    ("mai/profiles/endpoints.py", "httpx"),  # httpx.URL alone: it parses what will be connected to
     ("mai/auth/entra.py", "azure"),  # azure-identity's own connections to Entra ID
     ("page/routes.py", "aiohttp"),  # ComfyUI's own server
     ("page/access.py", "aiohttp"),
@@ -164,17 +164,25 @@ def test_what_is_imported_by_name_is_written_down() -> None:
             if name == "import_module":
                 (argument,) = call.args
                 computed = not isinstance(argument, ast.Constant)
-                assert not computed or name_of(path) == "mai/profiles/tables.py"
+                assert not computed or name_of(path) == "mai/profiles/toml_file.py"
                 assert computed or argument.value in IMPORTED_BY_NAME
         assert constants & IMPORTED_BY_NAME
 
 
 def test_the_toml_parser_is_one_of_three_modules() -> None:
-    assert set(tables.PARSERS) <= IMPORTED_BY_NAME
-    assert inspect.signature(tables.Document).parameters["parsers"].default is tables.PARSERS
-    made = [ast.unparse(call) for path in FILES for name, call in calls(path) if name == "Document"]
-    assert made
-    assert all("," not in one for one in made), made
+    assert set(toml_file.PARSERS) <= IMPORTED_BY_NAME
+    nodes = list(ast.walk(tree(MAI / "profiles" / "toml_file.py")))
+    loops = [node for node in nodes if isinstance(node, ast.For) and "PARSERS" in ast.unparse(node)]
+    uses = [node for node in nodes if isinstance(node, ast.Name) and node.id == "PARSERS"]
+    assert [ast.unparse(loop.iter) for loop in loops] == ["PARSERS"]
+    assert len(uses) == 2  # where it is set, and the loop
+
+
+def test_profiles_use_the_parser_of_httpx_and_nothing_that_connects() -> None:
+    nodes = ast.walk(tree(MAI / "profiles" / "endpoints.py"))
+    found = [node for node in nodes if isinstance(node, ast.Attribute)]
+    attributes = {node.attr for node in found if ast.unparse(node.value) == "httpx"}
+    assert attributes == {"URL", "InvalidURL"}
 
 
 def test_connections_are_opened_in_one_file() -> None:
@@ -195,7 +203,7 @@ def test_the_environment_is_read_in_one_file() -> None:
                   if isinstance(node, ast.Attribute) and node.attr in reading}  # fmt: skip
     named = {name_of(path) for path in FILES for module, _ in imports(path)
              if module in {f"os.{name}" for name in reading}}  # fmt: skip
-    assert attributes | named == {"mai/profiles/profiles.py"}
+    assert attributes | named == {"mai/profiles/environment.py"}
 
 
 # Who may import whom

@@ -1,42 +1,38 @@
-"""TODO."""
+"""Where to call and as whom: profiles.toml and the environment -> Profile.
+
+`Profiles` reads one folder's profiles.toml and gives a `Profile` for a name: a service, an endpoint
+that was checked and the one credential that belongs to it. docs/profiles.md explains the file.
+A new service gets an entry in services.py. The endpoint functions say which hosts may get a key
+and from which an image may be fetched; the folder functions where everything lies.
+"""
 
 from __future__ import annotations
 
-from .endpoints import allowed_media_url, describe_host, is_loopback_host
-from .page_settings import CLOSED, PageSettings
-from .profile import Budget
-from .profile_example import EXAMPLE
-from .profile_file import KEY_KINDS, MAX_TIER, Contents, KeySource, Reader
-from .profiles import (
-    EMULATOR,
-    FILE_NAME,
-    Profile,
-    Profiles,
-    data_folder,
-    usual_folder,
-    write_private,
-)
-from .tables import Document
+from .endpoints import allowed_media_url, describe_host, is_loopback_host, normalize_endpoint
+from .folders import data_folder, usual_folder, write_private
+from .profile import CLOSED, PageSettings, Profile
+from .profiles import DEFAULT, FILE_NAME, Profiles
+from .services import SERVICES, Service
+from .toml_file import EMULATOR, KEY_KINDS, MAX_TIER, mistakes_in
 
 __all__ = [
     "CLOSED",
+    "DEFAULT",
     "EMULATOR",
-    "EXAMPLE",
     "FILE_NAME",
     "KEY_KINDS",
     "MAX_TIER",
-    "Budget",
-    "Contents",
-    "Document",
-    "KeySource",
+    "SERVICES",
     "PageSettings",
     "Profile",
     "Profiles",
-    "Reader",
+    "Service",
     "allowed_media_url",
     "data_folder",
     "describe_host",
     "is_loopback_host",
+    "mistakes_in",
+    "normalize_endpoint",
     "usual_folder",
     "write_private",
 ]

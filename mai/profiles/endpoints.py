@@ -1,7 +1,7 @@
 """Which endpoint may be called: what users paste, reduced to the address that is really used.
 
-Pure functions. Every address is taken apart by one strict grammar of plain ASCII, so that what is
-checked here and what an HTTP client connects to can't differ.
+Every address is read by `httpx.URL`, the parser that also connects, and is refused where httpx
+reads it otherwise than it is written. So the host that is checked here is the host that gets a key.
 """
 
 from __future__ import annotations
@@ -9,145 +9,67 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import httpx
 
 from ..errors import ProfileError
+from .services import SERVICES, Service
 
-AZURE_SUFFIX = ".services.ai.azure.com"
-"""The canonical host of the MAI service."""
-
-AZURE_SUFFIXES = (AZURE_SUFFIX, ".cognitiveservices.azure.com", ".openai.azure.com")
-"""Azure hosts that people are given; the last doesn't serve /mai and becomes the first."""
-
-PIXAZO_HOST = "gateway.pixazo.ai"
-
-PIXAZO_ENDPOINT = f"https://{PIXAZO_HOST}"
-
-PIXAZO_MEDIA = ("*.pixazo.ai", "pub-582b7213209642b9b995c96c95a30381.r2.dev")
-"""Where Pixazo's images are fetched from: its own hosts, and the one bucket in which the images
-of its documentation and of public clients' answers lie. A profile's media_hosts are added."""
+MAX_CHARACTERS = 2048
+"""Longer than any endpoint that is meant."""
 
 MAX_MEDIA_CHARACTERS = 8192
 """A signed address of an image can be far longer than an endpoint."""
 
-MAX_CHARACTERS = 2048
-"""Longer than any address that is meant; keeps a hostile file from costing time."""
-
-_SHAPE = re.compile(
-    r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://|//)?"
-    r"(?P<authority>[^/?#]*)(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?"
-)
-_AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::(?P<port>[0-9]{1,5}))?")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_STANDARD_PORTS = {"https": 443, "http": 80}
 _LABEL = re.compile(r"(?!xn--)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
-_MAI_PATH = re.compile(r"/mai/v1(?:/images(?:/(?:generations|edits))?)?$")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_GATEWAY_PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 _API_VERSION = re.compile(r"(?:api-version=[A-Za-z0-9.-]*)?")
 _QUOTES = "\"'`<>“”‘’"
-_WRITE_IT = (
-    "Write it as https://<resource>.services.ai.azure.com, as the resource's page in the Azure "
-    "portal or Foundry shows it."
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """An address in its parts: `host` in lower case without brackets, `port` None if not given."""
-
-    scheme: str
-    host: str
-    port: int | None
-    path: str
-    query: str | None
-    fragment: bool
-
-    @property
-    def origin(self) -> str:
-        """scheme://host[:port], the port left out where it is the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        standard = self.port in (None, {"https": 443, "http": 80}[self.scheme])
-        return f"{self.scheme}://{host}" + ("" if standard else f":{self.port}")
-
-
-def endpoint(text: str, *, administrator: bool, service: str = "foundry") -> str:
+def normalize_endpoint(text: str, *, administrator: bool, service: str) -> str:
     """The endpoint that is called, without a slash at its end; raises ProfileError.
 
-    An Azure or Pixazo address is reduced to its origin. Any other https host is taken only from
-    the `administrator` (profiles.toml), with its path; plain http only to this machine.
+    An address of a service's own host is reduced to its origin. Any other https host is accepted
+    only from the `administrator` (profiles.toml), with its path; plain http only to this machine.
     """
-    address = parse(text)
-    azure = is_azure(address.host)
-    if azure or address.host == PIXAZO_HOST:
-        _check_service(azure, service)
-        return _known(address)
-    _check_plain(address)
-    loopback = is_loopback_host(address.host)
-    if address.scheme == "http" and not loopback:
-        raise ProfileError(
-            f"The endpoint's host {shown(address.host)} would be called over plain http.",
-            "Use https; plain http is for this machine only (localhost, 127.0.0.1, ::1).",
-        )
-    if not (loopback or administrator):
-        raise ProfileError(
-            f"The endpoint's host {shown(address.host)} is not an Azure host.",
-            "The environment can name only *.services.ai.azure.com, *.cognitiveservices.azure.com, "
-            "*.openai.azure.com or this machine. A gateway must be written in profiles.toml.",
-        )
-    path = address.path.rstrip("/")
-    if service == "foundry":
-        path = _MAI_PATH.sub("", path)
-    return address.origin + path
+    url = _parse(text, MAX_CHARACTERS)
+    owner = _owner(_host(url))
+    if owner is not None:
+        return _own_origin(url, owner, service)
+    _check_gateway(url, administrator, SERVICES[service])
+    path = url.raw_path.decode("ascii").rstrip("/")
+    return _origin(url) + SERVICES[service].pasted_path.sub("", path)
 
 
-def parse(text: str, limit: int = MAX_CHARACTERS) -> Address:
-    """The parts of an address as pasted: quotes, outer white space and case don't matter.
-
-    Raises ProfileError for everything that two programs could read in two ways.
-    """
-    text = text.strip().strip(_QUOTES).strip()
-    if not text:
-        raise ProfileError("The endpoint is empty.", _WRITE_IT)
-    if len(text) > limit:
-        raise ProfileError(f"The endpoint is longer than {limit} characters.", _WRITE_IT)
-    if re.search(r"[^\x21-\x7e]|\\", text):
-        raise ProfileError(
-            "The endpoint has a space, a backslash or a character that isn't plain ASCII in it.",
-            _WRITE_IT,
-        )
-    found = _SHAPE.fullmatch(text)
-    if found is None:
-        raise ProfileError("The endpoint isn't an address.", _WRITE_IT)
-    host, port = _split_authority(found["authority"].lower())
-    scheme = (found["scheme"] or ("http" if is_loopback_host(host) else "https")).lower()
-    if scheme not in ("http", "https"):
-        raise ProfileError("The endpoint's scheme is neither https nor http.", _WRITE_IT)
-    return Address(
-        scheme, host, port, found["path"] or "", found["query"], found["fragment"] is not None
-    )
-
-
-def allowed_media_url(url: str, extra: Sequence[str], *, loopback: bool) -> str | None:
+def allowed_media_url(url: str, extra_hosts: Sequence[str], *, loopback: bool) -> str | None:
     """The address of an image as it may be fetched, or None if it may not be.
 
-    That is https on port 443, of a host in PIXAZO_MEDIA or `extra`, where "*.name" means all hosts
-    below a name; with `loopback`, when the endpoint is on this machine too, any address on it.
+    It must be https on port 443, on a service's media host or one of `extra_hosts`, where "*.name"
+    means all hosts below a name. With `loopback`, when the endpoint is on this machine too, any
+    address on this machine may be fetched.
     """
     try:
-        address = parse(url, MAX_MEDIA_CHARACTERS)
+        parsed = _parse(url, MAX_MEDIA_CHARACTERS)
     except ProfileError:
         return None
-    standard = address.scheme == "https" and address.port in (None, 443)
-    listed = any(_matches(address.host, name) for name in (*PIXAZO_MEDIA, *extra))
-    here = loopback and is_loopback_host(address.host)
-    if address.fragment or not (here or (standard and listed)):
-        return None
-    query = "" if address.query is None else f"?{address.query}"
-    return f"{address.origin}{address.path}{query}"
+    host = _host(parsed)
+    known = [*extra_hosts, *(name for one in SERVICES.values() for name in one.media_hosts)]
+    listed = any(
+        host.endswith(name[1:]) if name.startswith("*.") else host == name for name in known
+    )
+    on_standard_port = parsed.scheme == "https" and parsed.port is None
+    allowed = (listed and on_standard_port) or (loopback and is_loopback_host(host))
+    return str(parsed) if allowed and "#" not in url else None
 
 
 def describe_host(url: str) -> str:
     """Where an address that `allowed_media_url` refuses leads, for an error text."""
     try:
-        return f"on the host {shown(parse(url, MAX_MEDIA_CHARACTERS).host)}"
+        return f"on the host {_shown(_host(_parse(url, MAX_MEDIA_CHARACTERS)))}"
     except ProfileError:
         return "at an address that can't be read"
 
@@ -156,124 +78,177 @@ def is_media_host(name: str) -> bool:
     """Whether a text can stand in media_hosts: a host, or "*." and a host with a dot in it."""
     host = name.removeprefix("*.")
     try:
-        address = parse(f"https://{host}")
+        url = _parse(f"https://{host}", MAX_CHARACTERS)
     except ProfileError:
         return False
-    whole = address.host == host and address.origin == f"https://{host}" and not address.path
-    return whole and (host == name or "." in host)
-
-
-def _matches(host: str, name: str) -> bool:
-    return host.endswith(name[1:]) if name.startswith("*.") else host == name
-
-
-def is_azure(host: str) -> bool:
-    """Whether a host in lower case is <resource> and one of Azure's three suffixes, no more."""
-    return any(
-        host.endswith(suffix) and _LABEL.fullmatch(host[: -len(suffix)]) is not None
-        for suffix in AZURE_SUFFIXES
-    )
+    return _host(url) == host and (host == name or "." in host)
 
 
 def is_loopback_host(host: str) -> bool:
     """Whether a host, without brackets, is this machine: localhost, 127.0.0.0/8 or ::1."""
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    if address.version == 6:
+    address = _ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address):
         return address == ipaddress.IPv6Address("::1")
-    return address.is_loopback
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an endpoint that `endpoint` gave back is on this machine."""
-    return bool(url) and is_loopback_host(parse(url).host)
-
-
-def shown(host: str) -> str:
-    """A host for an error text; a word without a dot may be a key in the wrong place: not shown."""
-    if "." not in host and ":" not in host and host != "localhost":
-        return "(not shown: it has no dot in it)"
-    return repr(host if len(host) <= 80 else host[:80] + "…")
-
-
-def _split_authority(authority: str) -> tuple[str, int | None]:
-    """Host and port; refuses user info, percent-encoding, IDN, odd numbers and a trailing dot."""
-    if "@" in authority:
-        raise ProfileError("The endpoint has a user name or a password in it.", _WRITE_IT)
-    found = _AUTHORITY.fullmatch(authority)
-    if found is None:
-        raise ProfileError("The endpoint's host or port can't be read.", _WRITE_IT)
-    host = found["host"]
-    port = None if found["port"] is None else int(found["port"])
-    if port is not None and not 0 < port < 65536:
-        raise ProfileError(f"The endpoint's port {port} is not between 1 and 65535.", _WRITE_IT)
-    if host.startswith("["):
-        return _ip(host[1:-1], 6), port
-    labels = host.split(".")
-    if any(_LABEL.fullmatch(label) is None for label in labels) or len(host) > 253:
-        raise ProfileError(
-            "The endpoint's host is not a plain host name: letters, digits and hyphens between "
-            "dots, no dot at the end, no international (xn--) names.",
-            _WRITE_IT,
-        )
-    if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", labels[-1]):
-        return _ip(host, 4), port
-    return host, port
-
-
-def _ip(text: str, version: int) -> str:
-    """The one spelling of an IP address; 127.1 and 0x7f.1 are read differently by programs."""
+    """Whether an address is on this machine; False where it is empty or can't be read."""
     try:
-        address = ipaddress.ip_address(text)
+        return is_loopback_host(_host(_parse(url, MAX_CHARACTERS)))
+    except ProfileError:
+        return False
+
+
+def _parse(text: str, limit: int) -> httpx.URL:
+    """An address as pasted; quotes, white space around it and case don't matter.
+
+    Raises ProfileError for all that two programs could read in two ways.
+    """
+    text = text.strip().strip(_QUOTES).strip()
+    if not text:
+        raise _unusable("is empty")
+    if len(text) > limit:
+        raise _unusable(f"is longer than {limit} characters")
+    if re.search(r"[^\x21-\x7e]|\\", text):
+        raise _unusable("has a space, a backslash or a character that isn't plain ASCII in it")
+    if not _SCHEME.match(text):
+        text = _with_scheme(text.removeprefix("//"))
+    url = _read_url(text)
+    if url is None:
+        raise _unusable("has a host or port that can't be read")
+    if url.scheme not in _STANDARD_PORTS:
+        raise _unusable("has a scheme that is neither https nor http")
+    _check_as_written(url, text)
+    _check_host(_host(url))
+    if url.port is not None and not 0 < url.port < 65536:
+        raise _unusable("has a port that is not from 1 to 65535")
+    if ":" in _host(url):
+        return url.copy_with(host=str(ipaddress.IPv6Address(_host(url))))
+    return url
+
+
+def _with_scheme(text: str) -> str:
+    url = _read_url(f"http://{text}")
+    here = url is not None and is_loopback_host(_host(url))
+    return f"http://{text}" if here else f"https://{text}"
+
+
+def _read_url(text: str) -> httpx.URL | None:
+    """None if httpx can't read it. Its exception quotes the text, so no other may chain to it."""
+    try:
+        return httpx.URL(text)
+    except httpx.InvalidURL:
+        return None
+
+
+def _host(url: httpx.URL) -> str:
+    """The host as it is connected to: in lower case, without brackets."""
+    return url.raw_host.decode("ascii")
+
+
+def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
     except ValueError:
-        address = None
-    if address is None or address.version != version:
-        raise ProfileError(
-            "The endpoint's host is a number that isn't a whole IP address.",
-            "Write all four numbers of it, such as 127.0.0.1, or the host's name.",
+        return None
+
+
+def _origin(url: httpx.URL) -> str:
+    """scheme://host[:port], the port left out where it is the scheme's own."""
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
+def _check_as_written(url: httpx.URL, text: str) -> None:
+    """Refuses what httpx drops or changes: user info, odd ports, '..' in the path."""
+    authority, *path = re.split(r"[?#]", text.partition("://")[2])[0].split("/")
+    if "@" in authority:
+        raise _unusable("has a user name or a password in it")
+    read = url.netloc.decode("ascii")
+    if authority.lower() not in (read, f"{read}:{_STANDARD_PORTS[url.scheme]}"):
+        raise _unusable("has a host or port that can't be read")
+    if "." in path or ".." in path:
+        raise _unusable("has '.' or '..' as a part of its path")
+
+
+def _check_host(host: str) -> None:
+    """Refuses encoded and international names, a dot at the end and odd spellings of numbers."""
+    labels = host.split(".")
+    if ":" in host or _NUMBER.fullmatch(labels[-1]):
+        # 127.1 and 0x7f.1 are read differently by programs; "%" begins a zone of this machine.
+        if _ip_address(host) is None or "%" in host:
+            raise ProfileError(
+                "The endpoint's host is a number that isn't a complete IP address.",
+                "Write all four numbers of it, such as 127.0.0.1, or the host's name.",
+            )
+    elif len(host) > 253 or any(_LABEL.fullmatch(label) is None for label in labels):
+        raise _unusable(
+            "has no plain host name: letters, digits and hyphens between dots, no dot at the end, "
+            "no international (xn--) names"
         )
-    return str(address)
 
 
-def _known(address: Address) -> str:
-    """The origin of an Azure or Pixazo address: https, port 443, no path."""
-    if address.scheme != "https" or address.port not in (None, 443):
+def _owner(host: str) -> Service | None:
+    """The service that a host belongs to."""
+    _, dot, parent = host.partition(".")
+    names = (host, f"*{dot}{parent}")
+    return next((one for one in SERVICES.values() if set(names) & set(one.hosts)), None)
+
+
+def _own_origin(url: httpx.URL, owner: Service, service: str) -> str:
+    """The origin of an address on a service's own host: https, port 443, no path."""
+    if owner.name != service:
         raise ProfileError(
-            f"The endpoint's host {shown(address.host)} is called over https and port 443 only.",
+            f"The endpoint belongs to the service {owner.name!r}, not to {service!r}.",
+            f'Set service = "{owner.name}" in the profile, or change its endpoint.',
+        )
+    if url.scheme != "https" or url.port is not None:
+        raise ProfileError(
+            f"The endpoint's host {_shown(_host(url))} is called over https and port 443 only.",
             "Begin it with https:// and leave the port out.",
         )
-    query_is_version = address.query is None or _API_VERSION.fullmatch(address.query)
-    if address.fragment or not query_is_version:
-        raise ProfileError("The endpoint has a query (?…) or a fragment (#…).", _WRITE_IT)
-    host = address.host
-    if host.endswith(".openai.azure.com"):
-        host = host.removesuffix(".openai.azure.com") + AZURE_SUFFIX
-    return f"https://{host}"
+    if "#" in str(url) or _API_VERSION.fullmatch(url.query.decode("ascii")) is None:
+        raise _unusable("has a query (?…) or a fragment (#…)")
+    return _origin(url).replace(".openai.azure.com", ".services.ai.azure.com")
 
 
-def _check_service(azure: bool, service: str) -> None:
-    if azure == (service == "foundry"):
-        return
-    owner = "foundry" if azure else "pixazo"
-    raise ProfileError(
-        f"The endpoint belongs to the service {owner!r}, not to {service!r}.",
-        f'Set service = "{owner}" in the profile, or change its endpoint.',
-    )
-
-
-def _check_plain(address: Address) -> None:
-    """A gateway's address has a host, a port and a plain path; keys go into headers."""
-    if address.query is not None or address.fragment:
+def _check_gateway(url: httpx.URL, administrator: bool, service: Service) -> None:
+    """A gateway is named by the administrator, over https; keys go into headers, not its query."""
+    host = _host(url)
+    loopback = is_loopback_host(host)
+    if "?" in str(url) or "#" in str(url):
         raise ProfileError(
             "The endpoint has a query (?…) or a fragment (#…).",
             "Leave it out; a gateway's key goes into the profile's credential and header.",
         )
-    if _PATH.fullmatch(address.path.rstrip("/")) is None:
+    if _GATEWAY_PATH.fullmatch(url.raw_path.decode("ascii").rstrip("/")) is None:
         raise ProfileError(
-            "The endpoint's path has an empty part, '..' or a character that must be encoded.",
+            "The endpoint's path has an empty part or a character that must be encoded.",
             "Write the path with letters, digits and - . _ ~ only.",
         )
+    if url.scheme == "http" and not loopback:
+        raise ProfileError(
+            f"The endpoint's host {_shown(host)} would be called over plain http.",
+            "Use https; plain http is for this machine only (localhost, 127.0.0.1, ::1).",
+        )
+    if not (loopback or administrator):
+        raise ProfileError(
+            f"The endpoint's host {_shown(host)} is not an Azure host.",
+            f"The environment can name only {', '.join(service.hosts)} or this machine. "
+            "A gateway must be written in profiles.toml.",
+        )
+
+
+def _unusable(problem: str) -> ProfileError:
+    return ProfileError(
+        f"The endpoint {problem}.",
+        "Write it as https://<resource>.services.ai.azure.com, as the resource's page in the Azure "
+        "portal or Foundry shows it.",
+    )
+
+
+def _shown(host: str) -> str:
+    """A host for an error text; a word without a dot may be a key in the wrong place: not shown."""
+    if "." not in host and ":" not in host and host != "localhost":
+        return "(not shown: it has no dot in it)"
+    return repr(host if len(host) <= 80 else host[:80] + "…")

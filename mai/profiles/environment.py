@@ -1,36 +1,41 @@
-"""The profile that environment variables make: groups of names, each a unit.
+"""The environment's variables: the only file that reads them, and the profile that they make.
 
-An endpoint is never combined with the key of another group: a key goes only where it was meant to.
-The variables are read by a function that is handed in.
+An endpoint is never combined with the key of another group of variables: a key goes only where it
+was meant to go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..auth import AZURE_HEADER, Entra, Secret
+from ..auth import Secret
 from ..errors import ProfileError
-from . import endpoints as hosts
-from .profile import ANY_MODEL, Profile
-from .profile_file import KeySource, Make
+from .endpoints import normalize_endpoint
+from .profile import ANY_MODEL
+from .services import FOUNDRY
+from .toml_file import EntraSettings, ProfileSettings, VariableKey
+
+ReadVariable = Callable[[str], str | None]
+"""Gives a variable's value. The mapping isn't handed on: its repr would show every key in it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class VariableGroup:
     """Names that belong together; `deployment` serves every model."""
 
     endpoint: str
     key: str
-    deployment: str | None = None
+    deployment: str = ""
 
 
 GROUPS = (
-    Group("AZURE_ENDPOINT", "AZURE_API_KEY", "DEPLOYMENT_NAME"),
-    Group("MAI_ENDPOINT", "MAI_KEY", "MAI_DEPLOYMENT"),
-    Group("MAI_IMAGE_ENDPOINT", "MAI_IMAGE_API_KEY", "MAI_IMAGE_DEPLOYMENT"),
-    Group("AZURE_AI_API_BASE", "AZURE_AI_API_KEY"),
-    Group("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY"),
+    VariableGroup("AZURE_ENDPOINT", "AZURE_API_KEY", "DEPLOYMENT_NAME"),
+    VariableGroup("MAI_ENDPOINT", "MAI_KEY", "MAI_DEPLOYMENT"),
+    VariableGroup("MAI_IMAGE_ENDPOINT", "MAI_IMAGE_API_KEY", "MAI_IMAGE_DEPLOYMENT"),
+    VariableGroup("AZURE_AI_API_BASE", "AZURE_AI_API_KEY"),
+    VariableGroup("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY"),
 )
 """First those of Microsoft's documentation, then those that other clients use."""
 
@@ -43,25 +48,28 @@ READ_BY_AZURE = (
 )
 """Secrets that azure-identity reads by itself; they are taken out of its texts."""
 
-Read = Callable[[str], str | None]
+
+def reader(environ: Mapping[str, str] | None) -> ReadVariable:
+    """What reads the variables of `environ`, or of this process where it is None."""
+    mapping = os.environ if environ is None else environ
+    return lambda name: mapping.get(name)
 
 
-def value(read: Read, name: str | None) -> str:
+def value(read: ReadVariable, name: str) -> str:
     """A variable's value without outer white space and quotes, empty if it isn't set."""
-    text = (read(name) or "") if name else ""
-    return text.strip().strip("\"'").strip()
+    return (read(name) or "").strip().strip("\"'").strip() if name else ""
 
 
-def chosen(read: Read) -> Group | None:
+def chosen_group(read: ReadVariable) -> VariableGroup | None:
     """The first group with an endpoint, or else the first with a key alone, or else None."""
-    whole = (group for group in GROUPS if value(read, group.endpoint))
-    half = (group for group in GROUPS if value(read, group.key))
-    return next(whole, None) or next(half, None)
+    complete = (group for group in GROUPS if value(read, group.endpoint))
+    key_alone = (group for group in GROUPS if value(read, group.key))
+    return next(complete, None) or next(key_alone, None)
 
 
-def skipped(read: Read) -> list[str]:
-    """A sentence for each group with a key alone, where another group is whole."""
-    used = chosen(read)
+def unused_keys(read: ReadVariable) -> list[str]:
+    """A sentence for each group with a key alone, where another group has an endpoint."""
+    used = chosen_group(read)
     if used is None or not value(read, used.endpoint):
         return []
     return [
@@ -71,34 +79,36 @@ def skipped(read: Read) -> list[str]:
     ]
 
 
-def profile(read: Read, make: Make) -> Profile | None:
-    """The environment's profile, None if no group is set; raises ProfileError for half a group.
+def profile_settings(read: ReadVariable) -> ProfileSettings | None:
+    """What a profile of these variables would say in the file; None if no group is set.
 
-    An endpoint without a key is called by Entra ID's default chain.
+    An endpoint without a key is called by Entra ID's default chain. ProfileError for a key without
+    an endpoint, and for an endpoint that can't be used.
     """
-    group = chosen(read)
+    group = chosen_group(read)
     if group is None:
         return None
-    endpoint = value(read, group.endpoint)
-    if not endpoint:
+    has_key, deployment = bool(value(read, group.key)), value(read, group.deployment)
+    return ProfileSettings.model_construct(
+        endpoint=_endpoint(read, group),
+        credential=VariableKey.model_construct(kind="key_env", name=Secret(group.key))
+        if has_key
+        else EntraSettings.model_construct(kind="entra"),
+        deployments={ANY_MODEL: [deployment]} if deployment else {},
+    )
+
+
+def _endpoint(read: ReadVariable, group: VariableGroup) -> str:
+    text = value(read, group.endpoint)
+    if not text:
         raise ProfileError(
             f"The environment variable {group.key} is set, but {group.endpoint} is not.",
             f"Set {group.endpoint} to the resource's endpoint, such as "
             "https://<resource>.services.ai.azure.com, and start ComfyUI again.",
         )
     try:
-        address = hosts.endpoint(endpoint, administrator=False)
+        return normalize_endpoint(text, administrator=False, service=FOUNDRY.name)
     except ProfileError as error:
         raise ProfileError(
             f"The environment variable {group.endpoint} can't be used. {error.what}", error.hint
         ) from None
-    has_key = bool(value(read, group.key))
-    source = KeySource("key_env", Secret(group.key), AZURE_HEADER) if has_key else Entra()
-    deployment = value(read, group.deployment)
-    return Profile(
-        "default",
-        "foundry",
-        address,
-        make(source),
-        {ANY_MODEL: (deployment,)} if deployment else {},
-    )

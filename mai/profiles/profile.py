@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from ..auth import Credential
 from ..models import Model
 from ..types import Budget
-from . import endpoints as hosts
+from .endpoints import is_loopback
+from .services import FOUNDRY
 
 ANY_MODEL = "*"
 """The key of deployments that serve every model."""
@@ -16,22 +17,17 @@ ANY_MODEL = "*"
 CONNECT_TIMEOUT = 10.0
 """Seconds to reach the service."""
 
-TIMEOUT = 300.0
-"""Seconds for a whole call: the slowest measured one took 106 s, clients use 120 to 600."""
-
-JOB_TIMEOUT = 600.0
-"""Seconds for a whole call to a gateway with jobs, which may queue: to give up waiting loses
-nothing there, as the next run takes the job up."""
-
 SHUTDOWN_GRACE = 20.0
 """Seconds for which the end of the process waits for images that are already paid for."""
+
+NO_BUDGET = Budget()
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Where to call and as whom.
 
-    `service` is "foundry" or "pixazo"; `endpoint` an origin, or a gateway's address with its path,
+    `service` is a name of SERVICES; `endpoint` an origin, or a gateway's address with its path,
     without a slash at its end; `deployments` are names by model, "*" for any model. Times are in
     seconds. `media_hosts` are hosts from which a gateway's images are fetched besides its own.
     `emulated` is the built-in emulator, whose endpoint is filled in on first use.
@@ -44,9 +40,9 @@ class Profile:
     deployments: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     requests_a_minute: float | None = None
     tier: int | None = None
-    budget: Budget = field(default_factory=Budget)
+    budget: Budget = NO_BUDGET
     connect_timeout: float = CONNECT_TIMEOUT
-    timeout: float = TIMEOUT
+    timeout: float = FOUNDRY.timeout
     shutdown_grace: float = SHUTDOWN_GRACE
     keep_prompts: bool = True
     emulated: bool = False
@@ -67,9 +63,25 @@ class Profile:
     @property
     def on_loopback(self) -> bool:
         """Whether the endpoint is on this machine."""
-        return self.emulated or hosts.is_loopback(self.endpoint)
+        return self.emulated or is_loopback(self.endpoint)
 
     @property
     def store_service(self) -> str:
         """The service as it stands in the store: what this machine drew is never a paid image."""
         return f"{self.service}-loopback" if self.on_loopback else self.service
+
+
+@dataclass(frozen=True, slots=True)
+class PageSettings:
+    """What the page may show of this server's images and money: [page] of profiles.toml.
+
+    `allow_remote`: also when ComfyUI can be reached from other machines. `show_prompts`: images
+    with their prompts; None shows prompts only where nobody but the user of this machine can look.
+    """
+
+    allow_remote: bool = False
+    show_prompts: bool | None = None
+
+
+CLOSED = PageSettings()
+"""What holds where the file says nothing, or can't be read."""

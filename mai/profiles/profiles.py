@@ -1,7 +1,6 @@
 """Where to call and as whom: profiles.toml, else the environment; and always the emulator.
 
-The only file that reads the environment. Profiles are handed out whole: a caller gives a name and
-gets an endpoint with the one credential that belongs to it.
+A caller gives a name and gets an endpoint together with the one credential that belongs to it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..auth import (
@@ -26,30 +25,26 @@ from ..auth import (
     key_from_variable,
     quote_unless_key,
 )
-from ..disk import files
 from ..errors import ProfileError
 from ..types import Budget
-from . import endpoints as hosts
-from . import environment, folders
-from .page_settings import PageSettings
-from .profile import Profile
-from .profile_file import EMULATOR, Contents, KeySource, Reader
-from .tables import Problem, nearest, short
+from . import environment
+from .endpoints import is_loopback, normalize_endpoint
+from .profile import PageSettings, Profile
+from .services import FOUNDRY, SERVICES
+from .toml_file import (
+    EMULATOR,
+    Contents,
+    EntraSettings,
+    FileKey,
+    Mistake,
+    ProfileSettings,
+    VariableKey,
+    nearest,
+    read_profiles,
+    short,
+)
 
-__all__ = [
-    "DEFAULT",
-    "EMULATOR",
-    "FILE_NAME",
-    "Budget",
-    "Credential",
-    "Profile",
-    "Profiles",
-    "data_folder",
-    "usual_folder",
-    "write_private",
-]
-
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FILE_NAME = "profiles.toml"
 
@@ -83,22 +78,23 @@ class Profiles:
         environ: Mapping[str, str] | None = None,
         *,
         interactive: bool = False,
-        prompt: Callable[[str], None] = log.warning,
+        prompt: Callable[[str], None] = logger.warning,
         build: Build | None = None,
         wait: float | None = None,
     ) -> None:
         self.path = Path(folder) / FILE_NAME
-        self._variable = _reader(os.environ if environ is None else environ)
+        self._variable = environment.reader(environ)
         self._build = build or azure_identity(prompt)
         self._wait = wait
         self._interactive = interactive
         self._lock = threading.Lock()
         self._stamp: _Stamp | None = None
         self._contents = Contents()
+        self._of_file: dict[str, Profile] = {}
         self._entra: dict[Entra, EntraCredential] = {}
         self._emulator = Profile(
             EMULATOR,
-            "foundry",
+            FOUNDRY.name,
             "",
             KeyCredential(lambda: Secret(EMULATOR), "the built-in emulator"),
             requests_a_minute=EMULATOR_RPM,
@@ -112,23 +108,24 @@ class Profiles:
         contents = self._read()
         if not isinstance(name, str):
             raise self._missing(name)
-        if contents.whole:
-            raise self._mistaken("", contents.whole)
+        if contents.file_mistakes:
+            raise self._mistaken("", contents.file_mistakes)
         actual = _resolve(contents, name)
-        if actual in contents.mistakes:
-            raise self._mistaken(f" in profile {short(actual)}", contents.mistakes[actual])
-        if actual in contents.profiles:
-            return contents.profiles[actual]
+        if actual in contents.profile_mistakes:
+            mistakes = contents.profile_mistakes[actual]
+            raise self._mistaken(f" in profile {short(actual)}", mistakes)
+        if actual in self._of_file:
+            return self._of_file[actual]
         if not contents.names and name == DEFAULT:
-            profile = environment.profile(self._variable, self._credential)
-            if profile is not None:
-                return profile
+            settings = environment.profile_settings(self._variable)
+            if settings is not None:
+                return self._profile(DEFAULT, settings)
         raise self._missing(name)
 
     def names(self) -> list[str]:
         """Every profile that can be asked for, broken ones too; the emulator is the last."""
         names = list(self._read().names)
-        if not names and environment.chosen(self._variable):
+        if not names and environment.chosen_group(self._variable):
             names = [DEFAULT]
         return [*names, EMULATOR]
 
@@ -138,17 +135,21 @@ class Profiles:
 
     def store_limit_bytes(self) -> int | None:
         """[store] limit_gb of the file in bytes, None if it isn't set."""
-        limit = self._read().store_limit_gb
+        limit = self._read().store.limit_gb
         return None if limit is None else int(limit * 1_000_000_000)
 
     def page(self) -> PageSettings:
         """[page] of the file: what the page may show, and to whom."""
-        return self._read().page
+        contents = self._read()
+        if contents.file_mistakes:
+            # A mistake opens nothing, not even what this machine's user may see by default.
+            return PageSettings(allow_remote=False, show_prompts=False)
+        return PageSettings(contents.page.allow_remote, contents.page.show_prompts)
 
     def warnings(self) -> list[str]:
         """What is worth knowing and no error: keys that others can read, variables not used."""
         contents = self._read()
-        found = [] if contents.names else environment.skipped(self._variable)
+        found = [] if contents.names else environment.unused_keys(self._variable)
         if contents.holds_key and self._others_can_read():
             found.append(
                 f"{self.path} holds a key and other users of this machine can read it: "
@@ -162,52 +163,69 @@ class Profiles:
             stamp = _stamp(self.path)
             if stamp is None or stamp != self._stamp:
                 self._contents = self._load() if stamp is not None else Contents()
+                self._of_file = {
+                    name: self._profile(name, settings)
+                    for name, settings in self._contents.profiles.items()
+                }
                 self._stamp = stamp
             return self._contents
 
     def _load(self) -> Contents:
         try:
             if not self.path.is_file():
-                return Contents(whole=[Problem("it isn't a file.")])
+                return Contents(file_mistakes=[Mistake("it isn't a file.")])
             with self.path.open("rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
             text = data.decode("utf-8-sig")
         except OSError as error:
-            return Contents(whole=[Problem(f"it can't be read ({type(error).__name__}).")])
+            problem = f"it can't be read ({type(error).__name__})."
+            return Contents(file_mistakes=[Mistake(problem)])
         except UnicodeDecodeError:
-            return Contents(whole=[Problem("it isn't UTF-8 text; save it as UTF-8.")])
+            return Contents(file_mistakes=[Mistake("it isn't UTF-8 text; save it as UTF-8.")])
         if len(data) > MAX_FILE_BYTES:
-            return Contents(whole=[Problem(f"it is longer than {MAX_FILE_BYTES} bytes.")])
-        reader = Reader(self._credential, self.path.parent, self._interactive)
-        return reader.read(text.replace("\r\n", "\n"))
+            return Contents(file_mistakes=[Mistake(f"it is longer than {MAX_FILE_BYTES} bytes.")])
+        return read_profiles(text.replace("\r\n", "\n"), interactive=self._interactive)
 
-    def _credential(self, source: KeySource | Entra) -> Credential:
-        if isinstance(source, Entra):
-            return self._signed_in(source)
-        where = source.where
-        if source.kind == "key_env":
-            read = key_from_variable(self._variable, where)
-            told = f"the environment variable {quote_unless_key(where.reveal())}"
-        elif source.kind == "key_file":
-            read = key_from_file(Path(where.reveal()))
-            told = f"the file {quote_unless_key(where.reveal())}"
-        else:
-            read, told = (lambda: where), FILE_NAME
-        return KeyCredential(read, told, source.header)
+    def _profile(self, name: str, settings: ProfileSettings) -> Profile:
+        service = SERVICES[settings.service]
+        return Profile(
+            name,
+            service.name,
+            normalize_endpoint(settings.endpoint, administrator=True, service=service.name),
+            self._credential(settings, settings.header or service.key_header),
+            {model: tuple(dict.fromkeys(names)) for model, names in settings.deployments.items()},
+            requests_a_minute=settings.requests_a_minute,
+            tier=settings.tier,
+            budget=Budget(settings.budget.day, settings.budget.month),
+            connect_timeout=settings.connect_timeout,
+            timeout=service.timeout if settings.timeout is None else settings.timeout,
+            shutdown_grace=settings.shutdown_grace,
+            keep_prompts=settings.keep_prompts,
+            media_hosts=tuple(settings.media_hosts),
+        )
+
+    def _credential(self, settings: ProfileSettings, header: str) -> Credential:
+        form = settings.credential
+        if isinstance(form, EntraSettings):
+            return self._signed_in(Entra(form.method, form.client_id, form.tenant_id))
+        if isinstance(form, VariableKey):
+            source = f"the environment variable {quote_unless_key(form.name.reveal())}"
+            return KeyCredential(key_from_variable(self._variable, form.name), source, header)
+        if isinstance(form, FileKey):
+            path = self.path.parent / os.path.expanduser(form.path.reveal())
+            return KeyCredential(
+                key_from_file(path), f"the file {quote_unless_key(str(path))}", header
+            )
+        key = form.value
+        return KeyCredential(lambda: key, FILE_NAME, header)
 
     def _signed_in(self, entra: Entra) -> EntraCredential:
         """The one credential of these settings; it is made on first use."""
-        if self._authority_is_local():
+        if is_loopback(self._variable("AZURE_AUTHORITY_HOST") or ""):
+            # This machine plays Entra ID itself, and Microsoft can't vouch for it.
             entra = Entra(entra.method, entra.client_id, entra.tenant_id, discovery=False)
         fresh = EntraCredential(entra, self._build, wait=self._wait, redact=self._redact)
         return self._entra.setdefault(entra, fresh)
-
-    def _authority_is_local(self) -> bool:
-        """Whether Entra ID itself is played by this machine: Microsoft can't vouch for it then."""
-        try:
-            return hosts.is_loopback(self._variable("AZURE_AUTHORITY_HOST") or "")
-        except ProfileError:
-            return False
 
     def _redact(self, text: str) -> str:
         for name in environment.READ_BY_AZURE:
@@ -223,11 +241,12 @@ class Profiles:
         except OSError:
             return False
 
-    def _mistaken(self, where: str, problems: list[Problem]) -> ProfileError:
-        shown = "\n".join(str(problem) for problem in problems[:_SHOWN])
-        rest = f"\n… and {len(problems) - _SHOWN} more." if len(problems) > _SHOWN else ""
+    def _mistaken(self, where: str, mistakes: Sequence[Mistake]) -> ProfileError:
+        shown = [str(mistake) for mistake in mistakes[:_SHOWN]]
+        if len(mistakes) > _SHOWN:
+            shown.append(f"… and {len(mistakes) - _SHOWN} more.")
         return ProfileError(
-            f"{FILE_NAME} has a mistake{where}:\n{shown}{rest}",
+            f"{FILE_NAME} has a mistake{where}:\n" + "\n".join(shown),
             f"Correct {self.path}; the change is taken up at once.",
         )
 
@@ -248,11 +267,6 @@ class Profiles:
         )
 
 
-def _reader(environ: Mapping[str, str]) -> environment.Read:
-    """A function, because a repr of the mapping itself would show every key in it."""
-    return lambda name: environ.get(name)
-
-
 def _resolve(contents: Contents, name: str) -> str:
     if name == DEFAULT and contents.names and DEFAULT not in contents.names:
         return contents.names[0]
@@ -268,25 +282,3 @@ def _stamp(path: Path) -> _Stamp | None:
     except OSError:
         return (0, 0, 0, 0)
     return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, for this user only (0600); raises OSError.
-
-    A symbolic link is kept: the file that it points to is the one that is replaced.
-    """
-    target = Path(os.path.realpath(path))
-    files.make_folder(target.parent)
-    files.write_durable(target, text.encode("utf-8"))
-
-
-def data_folder(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
-    """The platform's user data folder for MAI Image outside ComfyUI; it may not exist yet."""
-    return folders.user_data(os.environ if environ is None else environ, platform)
-
-
-def usual_folder(
-    pack: Iterable[Path], environ: Mapping[str, str] | None = None
-) -> tuple[Path, str]:
-    """The folder that a command line next to `pack` uses, and why; see folders.usual."""
-    return folders.usual(pack, os.environ if environ is None else environ, sys.platform)

@@ -33,8 +33,8 @@ from mai_image.mai.errors import (
     SizeError,
 )
 from mai_image.mai.ledger import nano, usd
-from mai_image.mai.profiles import Budget, Profile, Profiles
-from mai_image.mai.types import Progress
+from mai_image.mai.profiles import Profile, Profiles
+from mai_image.mai.types import Budget, Progress
 from scripted_server import error_body, refuse
 
 ONE = generate(0)

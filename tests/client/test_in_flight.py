@@ -22,8 +22,7 @@ from client_harness import (
 from mai_image.mai.client import Client
 from mai_image.mai.errors import Billed, BudgetError, CancelledCall
 from mai_image.mai.ledger import Ledger, NewCall
-from mai_image.mai.profiles import Budget
-from mai_image.mai.types import Progress
+from mai_image.mai.types import Budget, Progress
 from scripted_server import Connection, ReceivedRequest
 
 ONE = generate(0)

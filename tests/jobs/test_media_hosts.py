@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from mai_image.mai.errors import ProfileError
-from mai_image.mai.profiles import Profiles
-from mai_image.mai.profiles import endpoints as hosts
+from mai_image.mai.profiles import Profiles, allowed_media_url
 
 GOOD = "https://media.pixazo.ai/a/b.png?sig=x%2Fy"
 
@@ -16,7 +15,7 @@ GOOD = "https://media.pixazo.ai/a/b.png?sig=x%2Fy"
     "url", [GOOD, "https://pub-582b7213209642b9b995c96c95a30381.r2.dev/x/y.png"]
 )
 def test_pixazos_own_hosts_are_allowed(url: str) -> None:
-    assert hosts.media(url, (), loopback=False) == url
+    assert allowed_media_url(url, (), loopback=False) == url
 
 
 @pytest.mark.parametrize(
@@ -45,27 +44,27 @@ def test_pixazos_own_hosts_are_allowed(url: str) -> None:
     ],
 )
 def test_every_other_address_is_refused(url: str) -> None:
-    assert hosts.media(url, (), loopback=False) is None
+    assert allowed_media_url(url, (), loopback=False) is None
 
 
 def test_this_machine_is_allowed_only_where_the_endpoint_is_on_it_too() -> None:
     url = "http://127.0.0.1:8190/media/a.png"
-    assert hosts.media(url, (), loopback=True) == url
-    assert hosts.media(url, (), loopback=False) is None
-    assert hosts.media("http://10.0.0.1/a.png", (), loopback=True) is None
+    assert allowed_media_url(url, (), loopback=True) == url
+    assert allowed_media_url(url, (), loopback=False) is None
+    assert allowed_media_url("http://10.0.0.1/a.png", (), loopback=True) is None
 
 
 def test_a_listed_host_and_the_hosts_below_a_listed_name_are_allowed_over_https() -> None:
     extra = ("cdn.example.com", "*.example.net")
     for url in ("https://cdn.example.com/a", "https://a.b.example.net/a"):
-        assert hosts.media(url, extra, loopback=False) == url
+        assert allowed_media_url(url, extra, loopback=False) == url
     for url in (
         "https://a.cdn.example.com/a",
         "https://example.net/a",
         "https://xexample.net/a",
         "http://cdn.example.com/a",
     ):
-        assert hosts.media(url, extra, loopback=False) is None
+        assert allowed_media_url(url, extra, loopback=False) is None
 
 
 def read(tmp_path: Path, line: str, service: str = "pixazo") -> Profiles:

@@ -9,8 +9,7 @@ import pytest
 from mai_image.mai.client import Client
 from mai_image.mai.in_flight import InFlightCall
 from mai_image.mai.ledger import NewCall, Outcome
-from mai_image.mai.profiles import Budget
-from mai_image.mai.types import Generate, Progress
+from mai_image.mai.types import Budget, Generate, Progress
 from page_helpers import Ask
 
 

@@ -25,8 +25,7 @@ from client_harness import (
 )
 from fault_cases import TABLE, Fault, cut
 from mai_image.mai.errors import BudgetError, MaiError
-from mai_image.mai.profiles import Budget
-from mai_image.mai.types import Request
+from mai_image.mai.types import Budget, Request
 from scripted_server import Connection, ReceivedRequest, Scripted, refuse
 
 

@@ -8,8 +8,8 @@ import pytest
 from client_harness import ESTIMATE, Rig, ask, batch, failure, generate, image
 from mai_image.mai.errors import BudgetError
 from mai_image.mai.ledger import Ledger
-from mai_image.mai.profiles import Budget
 from mai_image.mai.rate_limit import RateLimiter
+from mai_image.mai.types import Budget
 
 NOON = 1_794_225_600.0
 """A day in the middle of a month, in every time zone."""

@@ -20,8 +20,7 @@ from client_harness import (
     until,
 )
 from mai_image.mai.errors import BudgetError, ConnectError, ConnectionLostError, MaiError
-from mai_image.mai.profiles import Budget
-from mai_image.mai.types import Reference
+from mai_image.mai.types import Budget, Reference
 from scripted_server import Connection, ReceivedRequest, png
 
 

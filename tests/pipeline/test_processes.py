@@ -24,8 +24,8 @@ from client_harness import (
 )
 from mai_image.mai.client import Client
 from mai_image.mai.ledger import Ledger
-from mai_image.mai.profiles import Budget
 from mai_image.mai.store import Store
+from mai_image.mai.types import Budget
 from scripted_server import Connection, ReceivedRequest
 
 

@@ -12,8 +12,7 @@ from mai_image import emulator
 from mai_image.emulator import Emulator
 from mai_image.mai.auth import KeyCredential, Secret
 from mai_image.mai.errors import BudgetError
-from mai_image.mai.profiles import Budget
-from mai_image.mai.types import Result
+from mai_image.mai.types import Budget, Result
 
 PROMPTS = 200
 

@@ -28,7 +28,7 @@ from mai_image.mai.auth import Headers, KeyCredential, Secret
 from mai_image.mai.errors import MaiError
 from mai_image.mai.http import HttpAnswer, NotSentError, Transport, header_number, retry_after
 from mai_image.mai.models import MODEL_NAMES
-from mai_image.mai.profiles import EXAMPLE, Profile, Profiles
+from mai_image.mai.profiles import Profile, Profiles
 from mai_image.mai.providers import PROVIDERS, Job, JobProvider, was_not_begun
 from mai_image.mai.types import Edit, Generate, Reference, Result, request_key
 from mai_image.mai.validation import validate_request
@@ -287,6 +287,11 @@ def image_files(data: bytes) -> None:
         assert found.ndim == 4  # type: ignore[attr-defined]
         gallery._small(data)
 
+
+ROOT = Path(__file__).resolve().parents[2]
+
+EXAMPLE = (ROOT / "docs" / "profiles.md").read_text("utf-8").split("```toml\n")[1].split("```")[0]
+"""The annotated profiles.toml of the documentation."""
 
 EXAMPLES = [
     EXAMPLE.encode(),

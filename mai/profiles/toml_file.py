@@ -1,0 +1,511 @@
+"""The text of profiles.toml: its tables, and a sentence with its line for every mistake.
+
+pydantic checks types, ranges and unknown keys. The sentences are made from the place and the type
+of a mistake alone: pydantic's own texts quote values, and a value may be a key. docs/profiles.md
+explains every setting.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+)
+
+from ..auth import METHODS, Secret, header_problem
+from ..errors import ProfileError
+from ..models import MODEL_NAMES
+from .endpoints import is_media_host, normalize_endpoint
+from .profile import ANY_MODEL, CONNECT_TIMEOUT, SHUTDOWN_GRACE
+from .services import FOUNDRY, SERVICES
+
+EMULATOR = "emulator"
+"""The profile that is always there; no file can redefine it."""
+
+KEY_KINDS = {"key": "value", "key_env": "name", "key_file": "path"}
+"""Each kind of key, and the setting that says where it is."""
+
+MAX_NAME = 64
+"""Characters of a profile's or a deployment's name; Azure's own limit for deployments."""
+
+MAX_TIER = 6
+"""Quota tiers of Microsoft Foundry: 1 to 6."""
+
+MAX_LINE = 2000
+"""Characters: no line is meant to be longer, and a key of 100,000 parts would take minutes."""
+
+PARSERS = ("tomllib", "tomli", "pip._vendor.tomli")
+"""Python 3.11's own, and on 3.10 what is usually there beside it."""
+
+NO_PARSER = (
+    "This Python can't read TOML: run `pip install tomli`, or use Python 3.11 or newer, or "
+    "configure the account by environment variables instead of the file."
+)
+
+# The tables. A field's description ends the sentence "<key> must be …".
+
+
+class TomlTable(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+def _number(low: float, high: float, default: float | None = None) -> Any:
+    about = f"a number from {low:g} to {high:g}"
+    return Field(default, ge=low, le=high, description=about)
+
+
+def _flag(default: bool | None) -> Any:
+    return Field(default, description="true or false, without quotes")
+
+
+def _one_of(words: Iterable[str], default: str) -> Any:
+    pattern = f"^({'|'.join(words)})$"
+    return Field(default, pattern=pattern, description=" or ".join(words))
+
+
+def _secret(value: object) -> Secret:
+    if isinstance(value, str) and value.strip():
+        return Secret(value.strip())
+    raise ValueError
+
+
+def _model_name(name: str) -> str:
+    if name in (*MODEL_NAMES, ANY_MODEL):
+        return name
+    raise ValueError
+
+
+def _deployment_name(name: str) -> str:
+    if name.isprintable() and 0 < len(name.strip()) <= MAX_NAME:
+        return name.strip()
+    raise ValueError
+
+
+def _media_host(name: str) -> str:
+    if is_media_host(name):
+        return name
+    raise ValueError
+
+
+def _for_any_model(value: object) -> object:
+    return {ANY_MODEL: value} if isinstance(value, (str, list)) else value
+
+
+def _as_list(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+ListOrOne = BeforeValidator(_as_list)
+ModelName = Annotated[str, AfterValidator(_model_name)]
+DeploymentNames = Annotated[
+    list[Annotated[str, AfterValidator(_deployment_name)]], Field(min_length=1), ListOrOne
+]
+SecretText = Annotated[Secret, PlainValidator(_secret)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,100}$")]
+
+_SECRET = Field(description="a text in quotes that isn't empty")
+_IDENTIFIER = Field(None, description="letters, digits, dots and hyphens, as Azure shows it")
+
+
+class InlineKey(TomlTable):
+    """A key in the file itself."""
+
+    kind: Literal["key"]
+    value: SecretText = _SECRET
+
+
+class VariableKey(TomlTable):
+    """A key in an environment variable. The name is secret: it may be a key in the wrong place."""
+
+    kind: Literal["key_env"]
+    name: SecretText = _SECRET
+
+
+class FileKey(TomlTable):
+    """A key alone in a file. A relative path starts at the folder of profiles.toml."""
+
+    kind: Literal["key_file"]
+    path: SecretText = _SECRET
+
+
+class EntraSettings(TomlTable):
+    """Entra ID, and how to sign in."""
+
+    kind: Literal["entra"]
+    method: str = _one_of(METHODS, "default")
+    client_id: Identifier | None = _IDENTIFIER
+    tenant_id: Identifier | None = _IDENTIFIER
+
+
+class BudgetSettings(TomlTable):
+    """The most that may be spent, in USD."""
+
+    day: float | None = _number(0, 100_000)
+    month: float | None = _number(0, 100_000)
+
+
+class ProfileSettings(TomlTable):
+    """[profiles.<name>]"""
+
+    service: str = _one_of(SERVICES, FOUNDRY.name)
+    endpoint: str = Field(description='an address such as "https://NAME.services.ai.azure.com"')
+    credential: InlineKey | VariableKey | FileKey | EntraSettings = Field(
+        discriminator="kind",
+        description="a table whose kind is key, key_env, key_file or entra, such as "
+        f'{{ kind = "key_env", name = "{FOUNDRY.key_variable}" }}',
+    )
+    header: str | None = Field(None, description="a text in quotes")
+    deployments: Annotated[dict[ModelName, DeploymentNames], BeforeValidator(_for_any_model)] = (
+        Field(
+            {},
+            description=f"a deployment's name of 1 to {MAX_NAME} characters, a list of names, or a "
+            'table of them by model, in quotes: "MAI-Image-2.6" = "my-deployment"',
+        )
+    )
+    tier: int | None = Field(
+        None, ge=1, le=MAX_TIER, description=f"a whole number from 1 to {MAX_TIER}"
+    )
+    requests_a_minute: float | None = _number(0.01, 100_000)
+    budget: BudgetSettings = Field(BudgetSettings(), description="a table with day or month in USD")
+    connect_timeout: float = _number(0.1, 120, CONNECT_TIMEOUT)
+    timeout: float | None = _number(1, 3600)
+    shutdown_grace: float = _number(0, 600, SHUTDOWN_GRACE)
+    keep_prompts: bool = _flag(True)
+    media_hosts: Annotated[list[Annotated[str, AfterValidator(_media_host)]], ListOrOne] = Field(
+        [],
+        description="a list of host names in lower case, without https:// and path, such as "
+        '["media.example.com", "*.example.net"]',
+    )
+
+
+class StoreTable(TomlTable):
+    """[store]"""
+
+    limit_gb: float | None = _number(0.001, 100_000)
+
+
+class PageTable(TomlTable):
+    """[page]"""
+
+    allow_remote: bool = _flag(False)
+    show_prompts: bool | None = _flag(None)
+
+
+class FileSettings(TomlTable):
+    """The file. Each profile is validated by itself: a mistake in one leaves the others alone."""
+
+    profiles: dict[str, Any] = Field({}, description="a table", repr=False)
+    store: StoreTable = Field(StoreTable(), description="a table")
+    page: PageTable = Field(PageTable(), description="a table")
+
+
+INNER_TABLES: dict[str, type[TomlTable]] = {
+    "store": StoreTable,
+    "page": PageTable,
+    "budget": BudgetSettings,
+    "key": InlineKey,
+    "key_env": VariableKey,
+    "key_file": FileKey,
+    "entra": EntraSettings,
+}
+"""Tables inside others by their key, the table `credential` by its kind."""
+
+
+def _contradictions(settings: ProfileSettings, interactive: bool) -> Iterator[tuple[str, str]]:
+    """Settings that can't stand together, each with a sentence."""
+    service, credential = SERVICES[settings.service], settings.credential
+    try:
+        normalize_endpoint(settings.endpoint, administrator=True, service=service.name)
+    except ProfileError as error:
+        yield "endpoint", f"{error.what} {error.hint}"
+    if settings.header is not None and (problem := header_problem(settings.header)):
+        yield "header", f"header {problem}"
+    if isinstance(credential, EntraSettings):
+        yield from _entra_contradictions(settings, credential, interactive)
+    for key, value in (("deployments", settings.deployments), ("tier", settings.tier)):
+        if value and not service.has_deployments:
+            yield key, f'{key} can\'t be set: service "{service.name}" has none.'
+    if settings.media_hosts and not service.media_hosts:
+        owners = [f'"{one.name}"' for one in SERVICES.values() if one.media_hosts]
+        yield "media_hosts", f"media_hosts belongs to service {' or '.join(owners)}."
+
+
+def _entra_contradictions(
+    settings: ProfileSettings, entra: EntraSettings, interactive: bool
+) -> Iterator[tuple[str, str]]:
+    if not SERVICES[settings.service].has_entra:
+        kinds = " or ".join(KEY_KINDS)
+        yield "credential", f'kind must be {kinds}: service "{settings.service}" has no Entra ID.'
+    if settings.header is not None:
+        yield "header", "header is for keys; Entra ID always uses Authorization."
+    if entra.method == "device_code" and not interactive:
+        yield (
+            "credential",
+            "a device code can be typed in at the command line only; for ComfyUI use method "
+            "default, environment, managed_identity or azure_cli.",
+        )
+    for key in ("client_id", "tenant_id"):
+        if getattr(entra, key) is not None and key not in METHODS[entra.method].settings:
+            yield "credential", f'{key} can\'t be set for method = "{entra.method}".'
+
+
+# Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake: a sentence, and the line it is on (from 1) where that is known."""
+
+    text: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.text if self.line is None else f"line {self.line}: {self.text}"
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a file says. While it has mistakes outside its profiles, no profile can be used.
+
+    `names` are those of all its profiles, in its order; each is a key of `profiles` or of
+    `profile_mistakes`.
+    """
+
+    names: list[str] = field(default_factory=list)
+    profiles: dict[str, ProfileSettings] = field(default_factory=dict)
+    profile_mistakes: dict[str, list[Mistake]] = field(default_factory=dict)
+    file_mistakes: list[Mistake] = field(default_factory=list)
+    store: StoreTable = field(default_factory=StoreTable)
+    page: PageTable = field(default_factory=PageTable)
+    holds_key: bool = False
+
+
+S = TypeVar("S", bound=TomlTable)
+
+
+def mistakes_in(text: str) -> list[str]:
+    """A sentence for each mistake of a profiles.toml that isn't written yet, so without lines.
+
+    It may be for the command line: a device code is no mistake.
+    """
+    contents = read_profiles(text, interactive=True)
+    found = [contents.file_mistakes, *contents.profile_mistakes.values()]
+    return [mistake.text for mistakes in found for mistake in mistakes]
+
+
+def read_profiles(text: str, *, interactive: bool) -> Contents:
+    """A file's contents; never raises for what it says. A device code needs `interactive`."""
+    lines = _Lines(text)
+    tree = _parse_toml(text)
+    if isinstance(tree, list):
+        return Contents(names=[*filter(_is_name, lines.profile_names())], file_mistakes=tree)
+    contents = Contents()
+    settings = _validate(FileSettings, tree, (), lines, contents.file_mistakes)
+    if settings is not None:
+        contents.store, contents.page = settings.store, settings.page
+    profiles = tree.get("profiles")
+    for name, table in profiles.items() if isinstance(profiles, dict) else ():
+        _read_profile(contents, name, table, lines, interactive)
+    return contents
+
+
+def _read_profile(
+    contents: Contents, name: str, table: object, lines: _Lines, interactive: bool
+) -> None:
+    """Adds one [profiles.name], or its mistakes in the order of lines."""
+    path = ("profiles", name)
+    if not _is_name(name):
+        rule = f"must be 1 to {MAX_NAME} letters, digits, spaces and . _ - only."
+        problem = "is taken by the built-in emulator." if name.lower() == EMULATOR else rule
+        text = f"the profile name {short(name)} {problem}"
+        contents.file_mistakes.append(Mistake(text, lines.line(path)))
+        return
+    contents.names.append(name)
+    if isinstance(table, dict):
+        credential = table.get("credential")
+        contents.holds_key |= isinstance(credential, dict) and "value" in credential
+        service = SERVICES.get(str(table.get("service")), FOUNDRY)
+        table = {"endpoint": service.endpoint, **table} if service.endpoint else table
+    mistakes: list[Mistake] = []
+    settings = _validate(ProfileSettings, table, path, lines, mistakes)
+    for key, text in _contradictions(settings, interactive) if settings else ():
+        mistakes.append(Mistake(text, lines.line((*path, key))))
+    if mistakes or settings is None:
+        contents.profile_mistakes[name] = sorted(mistakes, key=lambda one: one.line or 0)
+    else:
+        contents.profiles[name] = settings
+
+
+def _validate(
+    form: type[S], table: object, path: tuple[str, ...], lines: _Lines, mistakes: list[Mistake]
+) -> S | None:
+    """A table in its form; or None, and its mistakes are added."""
+    try:
+        return form.model_validate(table)
+    except ValidationError as error:
+        # Their types and places alone: the rest holds values, which may be keys.
+        found = [
+            (one["type"], [str(part) for part in one["loc"]])
+            for one in error.errors(include_url=False)
+        ]
+    for error_type, place in found:
+        text = _sentence(form, path, error_type, place)
+        keys = [part for part in place if part not in KEY_KINDS and part != "entra"]
+        mistakes.append(Mistake(text, lines.line((*path, *keys))))
+    return None
+
+
+def _sentence(
+    form: type[TomlTable], path: tuple[str, ...], error_type: str, place: list[str]
+) -> str:
+    """What is wrong with the setting at `place` of a table in this form."""
+    if not place:
+        return f"{path[-1]} must be a table."
+    if place[0] == "credential" and len(place) > 1:
+        # pydantic names the kind that it took the table for; the file doesn't.
+        path, place = (*path, "credential"), place[1:]
+        form, place = INNER_TABLES[place[0]], place[1:]
+    elif place[0] in INNER_TABLES and len(place) > 1:
+        form, path, place = INNER_TABLES[place[0]], (*path, place[0]), place[1:]
+    key = place[0]
+    known = form.model_fields
+    if key not in known:
+        return _unknown_key(path, key, list(known))
+    if place[-1] == "[key]":
+        return _unknown_key((*path, key), place[1], [*MODEL_NAMES, ANY_MODEL])
+    must_be = f"must be {known[key].description}."
+    if error_type == "missing":
+        return f"{_table_name(path)} has no {key}: it {must_be}"
+    return f"{key} {must_be}"
+
+
+def short(word: object) -> str:
+    """A name as it stands in an error text: quoted, and not longer than about 40 characters."""
+    text = str(word)
+    return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that a mistyped one most likely means, whatever its case."""
+    by_lower = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word[:100].lower(), list(by_lower), n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def _is_name(name: str) -> bool:
+    """Whether a profile of the file may have this name."""
+    return (
+        0 < len(name) <= MAX_NAME
+        and name == name.strip()
+        and name.lower() != EMULATOR
+        and all(letter.isalnum() or letter in " ._-" for letter in name)
+    )
+
+
+def _table_name(path: Sequence[str]) -> str:
+    """A table as it stands in the file."""
+    parts = (part if re.fullmatch(_BARE, part) else short(part) for part in path)
+    return f"[{'.'.join(parts)}]" if path else "the file"
+
+
+def _unknown_key(path: Sequence[str], key: str, known: Sequence[str]) -> str:
+    near = nearest(key, known)
+    ends = f"did you mean {near!r}?" if near else f"known are {', '.join(known)}."
+    return f"{_table_name(path)} has an unknown key {short(key)}: {ends}"
+
+
+# TOML
+
+
+def _parse_toml(text: str) -> dict[str, Any] | list[Mistake]:
+    """The file's tables, or why there are none."""
+    lines = enumerate(text.split("\n"), start=1)
+    too_long = [number for number, line in lines if len(line) > MAX_LINE]
+    if too_long:
+        return [Mistake(f"longer than {MAX_LINE} characters.", number) for number in too_long]
+    parser = _toml_parser()
+    if parser is None:
+        return [Mistake(NO_PARSER)]
+    try:
+        tree: dict[str, Any] = parser.loads(text)
+        return tree
+    except (ValueError, OverflowError) as error:
+        return [_syntax_mistake(str(error))]
+    except RecursionError:
+        return [Mistake("the values are nested too deep.")]
+
+
+def _toml_parser() -> ModuleType | None:
+    for name in PARSERS:
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    return None
+
+
+def _syntax_mistake(message: str) -> Mistake:
+    """The parser's message with its "(at line 3, column 9)" as a line."""
+    found = re.search(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)", message)
+    line = int(found[1]) if found and found[1] else None
+    text = message[: found.start()] if found else message
+    return Mistake(f"this is not TOML: {text[:120].rstrip('.')}.", line)
+
+
+_BARE = r"[A-Za-z0-9_-]+"
+_PART = rf'(?:{_BARE}|"(?:[^"\\]|\\.)*"|\'[^\']*\')'
+_DOTTED = rf"{_PART}(?:\s*\.\s*{_PART})*"
+_HEADER = re.compile(rf"\s*\[\[?\s*({_DOTTED})\s*\]")
+_KEY = re.compile(rf"\s*({_DOTTED})\s*=")
+_DEPTH = 5
+"""Tables in tables that are looked up; a key of a thousand parts costs no more."""
+
+
+class _Lines:
+    """Where each key and table first stands: a scan of the lines, good enough for messages."""
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[tuple[str, ...], int] = {}
+        table: tuple[str, ...] = ()
+        for number, line in enumerate(text.split("\n"), start=1):
+            header = _HEADER.match(line)
+            key = None if header else _KEY.match(line)
+            if header:
+                path = table = _parts(header[1])
+            elif key:
+                path = (*table, *_parts(key[1]))
+            else:
+                continue
+            for length in range(1, min(len(path), _DEPTH) + 1):
+                self._lines.setdefault(path[:length], number)
+
+    def line(self, path: Sequence[str]) -> int | None:
+        """The line of a key, or of the nearest table around it."""
+        prefixes = (tuple(path[:length]) for length in range(len(path), 0, -1))
+        return next((self._lines[prefix] for prefix in prefixes if prefix in self._lines), None)
+
+    def profile_names(self) -> list[str]:
+        """The names of [profiles.<name>] tables, also of a file that is broken."""
+        paths = [path for path in self._lines if len(path) > 1 and path[0] == "profiles"]
+        return list(dict.fromkeys(path[1] for path in paths))
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in re.findall(_PART, dotted))
