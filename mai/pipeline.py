@@ -235,7 +235,7 @@ class _Sender:
         self._was_refused = True
         self._learn(answer)
         if self._lane is not None:
-            self._desk.quota.refused(self._lane, seconds)
+            self._desk.quota.cool_down(self._lane, seconds)
 
     async def retrying(self, seconds: float, reason: str) -> None:
         """Nothing is out until the next try."""
@@ -243,16 +243,13 @@ class _Sender:
         self._flight.tell(Progress("retrying", time.monotonic() + seconds, reason=reason))
 
     async def answered(self, answer: HttpAnswer) -> None:
-        """The final answer: the lane goes on, and learns what the headers say of its limit."""
+        """The final answer: its headers may say what the limit is."""
         self._learn(answer)
-        if self._lane is not None and answer.status != 429:
-            self._desk.quota.accepted(self._lane)
 
     def _learn(self, answer: HttpAnswer) -> None:
         if self._lane is not None:
-            names = ("limit", "remaining", "reset")
-            told = (number(answer.headers, f"x-ratelimit-{name}-requests") for name in names)
-            self._desk.quota.learn(self._lane, *told)
+            limit = number(answer.headers, "x-ratelimit-limit-requests")
+            self._desk.quota.learn(self._lane, limit)
 
 
 async def _uninterrupted(work: Coroutine[Any, Any, T]) -> T:

@@ -21,7 +21,7 @@ from mai_image.mai.http import transport
 from mai_image.mai.ledger import Ledger
 from mai_image.mai.models import BY_NAME
 from mai_image.mai.profiles import Profile, Profiles
-from mai_image.mai.rate_limit import pacer as pace
+from mai_image.mai.rate_limit import Pacing, Timings
 from mai_image.mai.store import Store
 from mai_image.mai.types import Edit, Generate, Reference, Request, Result, Usage, request_key
 from scripted_server import (
@@ -42,10 +42,7 @@ COST = BY_NAME[MODEL].cost(Usage(text_in=10, image_out=SIDE * SIDE // 1024))
 
 def quicken(patch: Callable[[object, str, object], None]) -> None:
     """Take the waits out that are there for the sake of a real service."""
-    patch(pace, "SETTLE", 0.0)
-    patch(pace, "CAREFUL", 0.0)
-    patch(pace, "SWIFT", 0.0)
-    patch(pace, "BACKOFF", 0.05)
+    patch(Pacing, "timings", Timings(0.0, 0.0, 0.0, 0.0, backoff=0.05))
     patch(calls, "_ELSEWHERE_POLL", 0.02)
     patch(transport, "backoff", lambda attempt: 0.01)
     patch(transport, "random", SimpleNamespace(uniform=lambda low, high: low))
