@@ -149,7 +149,8 @@ def one_call(folder: Path, rows: int) -> str:
     fill_ledger(path, rows)
     ledger = Ledger(path)
     data = chains.png(chains.painting(1024, 1024))
-    quota, lane = RateLimiter(folder / "quota.sqlite"), Deployment("a deployment", 60_000.0)
+    limiter = RateLimiter(folder / "quota.sqlite")
+    deployment = Deployment("a deployment", 60_000.0)
 
     def write_down(i: int) -> None:
         row = ledger.open(call(i + 1), Budget(1e6, 1e6))
@@ -165,7 +166,7 @@ def one_call(folder: Path, rows: int) -> str:
         for _ in range(CALLS):
             await asyncio.sleep(0.06)  # a turn that needs no wait: after the pause of the last
             began = time.perf_counter()
-            await quota.acquire([lane])
+            await limiter.acquire([deployment])
             taken.append(time.perf_counter() - began)
         return statistics.median(taken) * 1000
 

@@ -1,5 +1,5 @@
-"""100 images against every kind of rate limiter, on a virtual clock: the real `mai.quota.Quota`
-beside the usual ways.
+"""100 images against every kind of rate limiter, on a virtual clock: the real
+`mai.rate_limit.RateLimiter` beside the usual ways.
 
 `python -m mai_image.benchmarks.quota_simulation [--quotas 2,12,60,90] [--seeds 5]` prints, as
 median/worst over the seeds (latencies and phases of fixed windows), the makespan over the best
@@ -32,18 +32,17 @@ REFUSALS_KNOWN, REFUSALS_LEARNED = 5, 10
 
 def ours(case: Case, loop: VirtualLoop, file: Path) -> Call:
     """This package's policy, through the real queue and file."""
-    quota = RateLimiter(file, clock=loop.time, tick=20.0)
-    lane = Deployment("deployment", case.quota if case.known else None)
+    limiter = RateLimiter(file, clock=loop.time, tick=20.0)
+    deployment = Deployment("deployment", case.quota if case.known else None)
 
     async def image(service: Service) -> bool:
         first = False
         while True:
-            await quota.acquire([lane], first=first)
+            await limiter.acquire([deployment], first=first)
             passed, retry_after = await service.call()
             if passed:
-                quota.accepted(lane)
                 return True
-            quota.cool_down(lane, retry_after)
+            limiter.cool_down(deployment, retry_after)
             first = True
 
     return image

@@ -64,7 +64,7 @@ def sliding_window(case: Case, loop: VirtualLoop, file: Path) -> Call:
     return _limited(case, loop, lambda starts: starts[-case.quota] + 60.0, case.quota)
 
 
-def evenly_paced(case: Case, loop: VirtualLoop, file: Path) -> Call:
+def evenly_spaced(case: Case, loop: VirtualLoop, file: Path) -> Call:
     """60 / quota seconds between two calls."""
     return _limited(case, loop, lambda starts: starts[-1] + 60.0 / case.quota, 1)
 
@@ -98,7 +98,7 @@ backoff = _backing_off(None)
 
 
 def _limited(
-    case: Case, loop: VirtualLoop, turn: Callable[[list[float]], float], count: int
+    case: Case, loop: VirtualLoop, next_at: Callable[[list[float]], float], count: int
 ) -> Call:
     starts: list[float] = []
     one = asyncio.Lock()
@@ -107,7 +107,7 @@ def _limited(
         while True:
             async with one:
                 if len(starts) >= count:
-                    await asyncio.sleep(max(0.0, turn(starts) - loop.time()))
+                    await asyncio.sleep(max(0.0, next_at(starts) - loop.time()))
                 starts.append(loop.time())
             passed, wait = await service.call()
             if passed or service.refusals > GIVE_UP:
@@ -131,6 +131,6 @@ USUAL: dict[str, Policy] = {
     "all at once, back off": backoff,
     "all at once, Retry-After": retry_after,
     "local sliding window": sliding_window,
-    "evenly paced": evenly_paced,
+    "evenly spaced": evenly_spaced,
     "bucket, one shared pause": shared_pause,
 }

@@ -37,7 +37,7 @@ from .ledger import Ledger, NewCall, Outcome
 from .models import BY_NAME
 from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
-from .rate_limit import Deployment, RateLimiter
+from .rate_limit import CooldownTooLong, Deployment, RateLimiter
 from .store import Store
 from .types import Progress, Result
 
@@ -166,7 +166,15 @@ class Pipeline:
         def report(seconds: float, rpm: float | None) -> None:
             call.report(Progress("waiting", time.monotonic() + seconds, rpm))
 
-        return await self._limiter.acquire([Deployment(n, rpm) for n in names], report, first=first)
+        try:
+            return await self._limiter.acquire(
+                [Deployment(name, rpm) for name in names],
+                report,
+                first=first,
+                max_cooldown=LONGEST_PAUSE,
+            )
+        except CooldownTooLong as error:
+            raise _cooling_down(call, error.seconds) from None
 
     async def _exchange(
         self, call: InFlightCall, deployment: Deployment, headers: Headers
@@ -323,7 +331,7 @@ class Attempts:
         if outcome.status == 429:
             self.refusals += 1
             if seconds is not None and seconds > LONGEST_PAUSE:
-                raise _cooling_down(call, outcome, seconds)
+                raise _cooling_down(call, seconds, outcome)
             return Repeat("refused") if self.refusals < MAX_REFUSALS else None
         if seconds is not None and seconds > LONGEST_PAUSE:
             return None
@@ -403,12 +411,14 @@ def _unreachable(profile: Profile, error: NotSentError) -> ConnectError:
     )
 
 
-def _cooling_down(call: InFlightCall, answer: HttpAnswer, seconds: float) -> RateLimitError:
+def _cooling_down(
+    call: InFlightCall, seconds: float, answer: HttpAnswer | None = None
+) -> RateLimitError:
     ends = datetime.now() + timedelta(seconds=seconds)
     return RateLimitError(
         f"The deployment of {call.request.model} takes no requests until {ends:%Y-%m-%d %H:%M}, "
         f"says the service (in {timedelta(seconds=round(seconds))}).",
         "Queue again after that, or use another deployment or profile. Nothing was billed.",
-        status=answer.status,
-        request_id=answer.request_id,
+        status=429,
+        request_id=answer.request_id if answer else None,
     )

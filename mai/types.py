@@ -109,14 +109,6 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """The most that may be spent, in USD, in a calendar day and month; None is no limit."""
-
-    day: float | None = None
-    month: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """What a call is doing now.
 

@@ -52,7 +52,7 @@ DEFAULT = "default"
 """The name that means the first configured profile."""
 
 EMULATOR_RPM = 60_000.0
-"""The built-in emulator has no quota: calls start as fast as the pace lets any burst start."""
+"""The built-in emulator has no quota: calls go as fast as any burst goes."""
 
 MAX_FILE_BYTES = 262_144
 """A hundred times a long profiles.toml."""

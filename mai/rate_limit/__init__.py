@@ -1,8 +1,23 @@
-"""TODO."""
+"""Requests a minute, shared by all nodes, prompts and processes of this machine.
+
+Every call waits for a slot of `RateLimiter.acquire` before it is sent. One queue in quota.sqlite
+holds the waiting calls of all processes; `Pacing` says when each deployment may be called next, and
+learns from its refusals. Others use `RateLimiter`, `Deployment` and `CooldownTooLong`; `Timings` is for
+tests that take the waits out, by setting `Pacing.timings`.
+"""
 
 from __future__ import annotations
 
-from .limiter import Deployment, RateLimiter
-from .pacer import AGE, PAUSE_MAX, RETRY_AFTER_MAX, SETTLE, Pacer
+from .limiter import CooldownTooLong, Deployment, RateLimiter
+from .pacing import COOLDOWN_MAX, FORGET_AFTER, RETRY_AFTER_MAX, Pacing, Timings
 
-__all__ = ["AGE", "PAUSE_MAX", "RETRY_AFTER_MAX", "SETTLE", "Deployment", "Pacer", "RateLimiter"]
+__all__ = [
+    "COOLDOWN_MAX",
+    "FORGET_AFTER",
+    "RETRY_AFTER_MAX",
+    "CooldownTooLong",
+    "Deployment",
+    "Pacing",
+    "RateLimiter",
+    "Timings",
+]

@@ -1,18 +1,18 @@
-"""Requests a minute, shared by all nodes, prompts and processes of this machine.
+"""The rate limiter: calls wait here until their deployment may be called.
 
-Every call takes a ticket; tickets stand in one queue in quota.sqlite, whoever holds them, and the
-first for a deployment goes when `pace.Pacer` says so. Measured in place of it: pyrate-limiter 4.5
-with SQLiteBucket. It was left: between two processes it either lets one wait until the other is
+Every call takes a ticket in one queue, quota.sqlite, whichever process it comes from. The first
+ticket for a deployment is served when `Pacing` says so. Measured in place of it: pyrate-limiter
+4.5 with SQLiteBucket. It was left: between two processes it either lets one wait until the other is
 done (with its file lock: the second's first call came after the tenth of the first, and the event
 loop stood still for 50 ms) or lets 4 calls through where 2 are allowed (without). It has no queue
-between processes, tells no waiting time, can't be paused by a 429, and its SQLite bucket counts by
+between processes, gives no waiting time, can't be stopped by a 429, and its SQLite bucket counts by
 windows only: 26 times the best possible time on a server that allows no burst ("local sliding
 window" in benchmarks/quota_simulation.py).
 
 Times are `time.perf_counter()`: since Python 3.10 one clock for all processes on Linux, macOS and
 Windows, counted from the start of the machine, so that setting the wall clock changes nothing. It
 begins anew with a reboot: a stored time that lies ahead of the clock shows that, see
-`Pacer.settle_clock`.
+`Pacing.update`.
 """
 
 from __future__ import annotations
@@ -24,35 +24,75 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import StoreError
-from .pacer import Pacer
-from .queue_file import BusyError, QueueFile
-from .waiting import Deployment, OnWait, Waiter
+from .pacing import Pacing
+from .queue_file import BusyError, QueueFile, Ticket
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 TICK = 1.0
-"""Seconds between two signs of life, and two messages to those who wait."""
-TOLERANCE = 0.01
+"""Seconds between two marks that a process lives, and two reports to a call that waits."""
+DEAD_AFTER_TICKS = 3
+"""A process without a mark for so many ticks is taken for dead. One that only slept too long puts
+its tickets back in their old places."""
+TIMER_ERROR = 0.01
 """Seconds by which a timer may come too early."""
-MOVED = 0.5
-"""Seconds by which a turn must move to be told before the next tick."""
-LOOK = 0.25
-"""Seconds after which a process looks again, while another one's ticket is before its own."""
+REPORT_CHANGE = 0.5
+"""Seconds by which an expected slot must move to be reported before the next tick."""
+LOOK_AGAIN = 0.25
+"""Seconds until a process looks again while another one's ticket comes before its own."""
 RETRY_BUSY = 0.02
 """Seconds until the next try, while another process holds the file."""
-IF_UNUSABLE = "Nothing was sent. Check that the data folder can be written and has room."
+HINT = "Nothing was sent. Check that the data folder can be written and has room."
 
-__all__ = ["Deployment", "OnWait", "RateLimiter"]
+OnWait = Callable[[float, "float | None"], None]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What has a rate limit of its own. `name` is unique for endpoint and deployment; `rpm` is
+    requests a minute, None where nobody knows."""
+
+    name: str
+    rpm: float | None = None
+
+
+class CooldownTooLong(Exception):
+    """The cooldown of `deployment` is over in `seconds`, which is longer than the caller waits."""
+
+    def __init__(self, seconds: float, deployment: Deployment) -> None:
+        super().__init__(f"{deployment.name} takes no calls for another {seconds:.0f} s.")
+        self.seconds = seconds
+        self.deployment = deployment
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """One `acquire`: its ticket, the slot it may expect, and how it ended."""
+
+    deployments: tuple[Deployment, ...]
+    first: bool
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    ticket: int | None = None
+    expected: Deployment | None = None
+    expected_at: float = -math.inf
+    seconds: float = 0.0
+    rpm: float | None = None
+    cooldown: float = 0.0
+    granted: Deployment | None = None
+    granted_at: float = 0.0
+    error: Exception | None = None
 
 
 class RateLimiter:
     """The queue for all deployments. To be used from one event loop at a time.
 
-    `clock` gives seconds and must be the same for all who share the file.
+    `path` is quota.sqlite. `clock` gives seconds and must be the same for all who share the file;
+    `tick` is the number of seconds between two reports to `on_wait`.
     """
 
     def __init__(
@@ -62,89 +102,94 @@ class RateLimiter:
         self._clock = clock
         self._tick = tick
         self._owner = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._waiters: list[Waiter] = []
-        self._late: list[Callable[[float], None]] = []
-        self._pump: asyncio.Task[None] | None = None
+        self._waiters: list[_Waiter] = []
+        self._postponed: list[Callable[[float], None]] = []
+        self._server: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._told = -math.inf
-        self._heard: dict[str, float] = {}
+        self._reported_at = -math.inf
+        self._server_limits: dict[str, float] = {}
 
     async def acquire(
-        self, lanes: Sequence[Deployment], on_wait: OnWait | None = None, *, first: bool = False
+        self,
+        deployments: Sequence[Deployment],
+        on_wait: OnWait | None = None,
+        *,
+        first: bool = False,
+        max_cooldown: float = math.inf,
     ) -> Deployment:
-        """Wait for a turn on whichever of `lanes` has one first, and give that lane.
+        """Wait for a slot on whichever of `deployments` has one first, and give that one.
 
-        First come, first served, in all processes; `first` is for a call that had its turn and was
-        refused: it goes before those that had none yet. `on_wait(seconds, rpm)` hears at least
-        once a second how long it will be, and at which rate (None: unknown). Cancelling withdraws
-        the ticket. StoreError where the quota file can't be used.
+        First come, first served, in all processes; `first` is for a call that had a slot and was
+        refused: it goes before those that had none yet. `on_wait(seconds, rpm)` hears once a second
+        how long it will be, and at how many requests a minute (None: unknown). Cancelling withdraws
+        the ticket. CooldownTooLong as soon as no deployment takes calls for more than
+        `max_cooldown` seconds; the length of the queue doesn't matter. StoreError where the quota
+        file can't be used.
         """
-        if not lanes:
-            raise ValueError("acquire needs at least one lane")
-        waiter = Waiter(tuple(lanes), first)
+        if not deployments:
+            raise ValueError("acquire needs at least one deployment")
+        waiter = _Waiter(tuple(deployments), first)
         self._waiters.append(waiter)
-        self._start_pump()
+        self._start_serving()
         try:
-            while waiter.lane is None:
+            while waiter.granted is None:
                 await waiter.changed.wait()
                 waiter.changed.clear()
                 if waiter.error is not None:
                     raise waiter.error
-                if waiter.lane is None and on_wait is not None:
-                    on_wait(waiter.seconds, waiter.rpm)
-            return waiter.lane
+                if waiter.granted is None and waiter.expected is not None:
+                    if waiter.cooldown > max_cooldown:
+                        raise CooldownTooLong(waiter.cooldown, waiter.expected)
+                    if on_wait is not None:
+                        on_wait(waiter.seconds, waiter.rpm)
+            return waiter.granted
         except BaseException:
             if waiter.error is None:
                 self._withdraw(waiter)
             raise
 
-    def cool_down(self, lane: Deployment, retry_after: float | None) -> None:
-        """Report a 429: everyone pauses on that lane. `retry_after` in seconds, None: not told."""
-        self._later(lane, lambda pacer, now: pacer.refused(now, retry_after))
+    def cool_down(self, deployment: Deployment, retry_after: float | None) -> None:
+        """Report a 429: every call for that deployment, in all processes, waits until it is over.
 
-    def accepted(self, lane: Deployment) -> None:
-        """Report a call that was not refused. It changes nothing: answers come half a minute after
-        the server counted, so the pace takes for accepted what is not refused at once."""
-
-    def learn(
-        self,
-        lane: Deployment,
-        limit: float | None = None,
-        remaining: float | None = None,
-        reset: float | None = None,
-    ) -> None:
-        """Take over x-ratelimit-limit-requests, requests a minute, of any answer.
-
-        A smaller limit of the profile stays. `remaining` and `reset` are not used: an answer's are
-        as old as the call is long. (Of a refusal, `reset` may stand in for a Retry-After.)
+        `retry_after` is in seconds, None where the answer doesn't say.
         """
-        if limit is not None and 0 < limit < math.inf and self._heard.get(lane.name) != limit:
-            self._heard[lane.name] = limit
-            self._later(lane, lambda pacer, now: setattr(pacer, "told", float(limit)))
+        self._change_pacing(deployment, lambda pacing, now: pacing.cool_down(now, retry_after))
+
+    def learn(self, deployment: Deployment, limit: float | None) -> None:
+        """Take over an answer's x-ratelimit-limit-requests, requests a minute.
+
+        A smaller limit of the profile stays.
+        """
+        if limit is None or not 0 < limit < math.inf:
+            return
+        if self._server_limits.get(deployment.name) != limit:
+            self._server_limits[deployment.name] = limit
+            self._change_pacing(
+                deployment, lambda pacing, now: setattr(pacing, "server_limit", float(limit))
+            )
 
     def close(self) -> None:
-        """Let go of the file; the next use opens it again."""
+        """Close the file; the next use opens it again."""
         self._file.close()
 
-    def _start_pump(self) -> None:
+    def _start_serving(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._pump is None or self._pump.done() or self._pump.get_loop() is not loop:
+        if self._server is None or self._server.done() or self._server.get_loop() is not loop:
             self._wake = asyncio.Event()
-            self._pump = loop.create_task(self._run())
+            self._server = loop.create_task(self._serve())
         self._wake.set()
 
-    async def _run(self) -> None:
+    async def _serve(self) -> None:
         """Serve this process's tickets as long as there are any."""
         loop = asyncio.get_running_loop()
         while self._waiters:
             self._wake.clear()
             try:
-                delay = self._round()
+                delay = self._grant_slots()
             except BusyError:
                 delay = RETRY_BUSY
             except (sqlite3.Error, OSError) as error:
-                what = f"The quota file can't be used: {error}."
-                self._fail(StoreError(what, IF_UNUSABLE))
+                self._fail(StoreError(f"The quota file can't be used: {error}.", HINT))
             except Exception as error:
                 self._fail(error)
                 raise
@@ -156,129 +201,127 @@ class RateLimiter:
                     timer.cancel()
 
     def _fail(self, error: Exception) -> None:
-        """Give everyone who waits the error: nobody may wait for a pump that stands still."""
+        """Give everyone who waits the error: nobody may wait for a server that stands still."""
         self._file.close()
         for waiter in self._waiters:
             waiter.error = error
             waiter.changed.set()
         self._waiters.clear()
 
-    def _round(self) -> float:
-        """Give out every turn that is due; gives the seconds until the next look."""
+    def _grant_slots(self) -> float:
+        """Grant every slot that is due; gives the seconds until the next look."""
         with self._file.transaction():
             now = self._clock()
-            self._catch_up(now)
-            self._file.sign(self._owner, now)
-            turns, delay = self._look(now, self._enrol())
-            self._take(turns, now)
-        self._late.clear()
-        for waiter, lane in turns:
-            waiter.lane, waiter.started = lane, now
+            for change in self._postponed:
+                change(now)
+            self._file.mark_alive(self._owner, now, DEAD_AFTER_TICKS * self._tick)
+            granted, delay = self._go_through(self._tickets(), now)
+            for waiter, deployment in granted:
+                pacing = self._pacing(deployment.name, deployment, now)
+                pacing.send(now)
+                self._file.save(deployment.name, pacing)
+                assert waiter.ticket is not None
+                self._file.remove(waiter.ticket)
+        self._postponed.clear()
+        for waiter, deployment in granted:
+            waiter.granted, waiter.granted_at = deployment, now
             self._waiters.remove(waiter)
             waiter.changed.set()
         return delay
 
-    def _enrol(self) -> dict[int, Waiter]:
-        """Put this process's tickets in the queue, also those that were taken for dead."""
-        standing = {ticket.id for ticket in self._file.queue() if ticket.owner == self._owner}
-        mine = {}
-        for waiter in self._waiters:
-            if waiter.ticket not in standing:
-                names = (lane.name for lane in waiter.lanes)
-                waiter.ticket = self._file.add(self._owner, names, waiter.first, waiter.ticket)
-            assert waiter.ticket is not None
-            mine[waiter.ticket] = waiter
-        return mine
+    def _tickets(self) -> list[Ticket]:
+        """The queue, with all of this process's tickets, also those that were taken for dead."""
+        tickets = self._file.tickets()
+        present = {ticket.id for ticket in tickets}
+        missing = [waiter for waiter in self._waiters if waiter.ticket not in present]
+        for waiter in missing:
+            names = [deployment.name for deployment in waiter.deployments]
+            waiter.ticket = self._file.add(self._owner, names, waiter.first, waiter.ticket)
+        return self._file.tickets() if missing else tickets
 
-    def _look(
-        self, now: float, mine: Mapping[int, Waiter]
-    ) -> tuple[list[tuple[Waiter, Deployment]], float]:
-        """Go through the queue in order: this process's turns that are due, and seconds to wait.
+    def _go_through(
+        self, tickets: Sequence[Ticket], now: float
+    ) -> tuple[list[tuple[_Waiter, Deployment]], float]:
+        """Work out everyone's slot, in order: this process's that are due, and seconds to wait.
 
-        Once a tick, and when a turn moves, it goes through all of it and tells those who wait;
-        else to the first of them.
+        Once a tick, and when a slot moves, it goes through all tickets and reports to those who
+        wait; else to the first of them.
         """
-        lanes = {lane.name: lane for waiter in mine.values() for lane in waiter.lanes}
-        pacers = {name: self._pacer(lane, now) for name, lane in lanes.items()}
-        fresh = any(waiter.turn == -math.inf for waiter in mine.values())
-        tell = fresh or not 0 <= now - self._told < self._tick - TOLERANCE
-        self._told = now if tell else self._told
-        turns: list[tuple[Waiter, Deployment]] = []
-        delay, foreign = self._told + self._tick - now, False
-        for ticket in self._file.queue():
-            for name in set(ticket.lanes) - set(pacers):
-                pacers[name] = self._stored(name, now)
-            name = min(ticket.lanes, key=lambda each: pacers[each].ready_at())
-            turn = max(now, pacers[name].ready_at())
-            pacers[name].start(turn)
-            waiter = mine.get(ticket.id)
+        waiters = {waiter.ticket: waiter for waiter in self._waiters}
+        own = {each.name: each for waiter in self._waiters for each in waiter.deployments}
+        pacings: dict[str, Pacing] = {}
+        new = any(waiter.expected is None for waiter in self._waiters)
+        report = new or not 0 <= now - self._reported_at < self._tick - TIMER_ERROR
+        self._reported_at = now if report else self._reported_at
+        granted: list[tuple[_Waiter, Deployment]] = []
+        delay, behind_others = self._reported_at + self._tick - now, False
+        for ticket in tickets:
+            for name in ticket.deployments:
+                if name not in pacings:
+                    pacings[name] = self._pacing(name, own.get(name), now)
+            name = min(ticket.deployments, key=lambda each: pacings[each].next_at())
+            slot_at = max(now, pacings[name].next_at())
+            pacings[name].send(slot_at)
+            waiter = waiters.get(ticket.id)
             if waiter is None:
-                foreign = True
-            elif turn <= now:
-                turns.append((waiter, next(lane for lane in waiter.lanes if lane.name == name)))
+                behind_others = True
+            elif slot_at <= now:
+                granted.append((waiter, own[name]))
             else:
-                delay = min(delay, turn - now, LOOK if foreign else delay)
-                tell = tell or abs(turn - waiter.turn) > MOVED
-                if not tell:
+                delay = min(delay, slot_at - now, LOOK_AGAIN if behind_others else delay)
+                report = report or abs(slot_at - waiter.expected_at) > REPORT_CHANGE
+                if not report:
                     break
-                waiter.tell(turn, now, pacers[name].rpm)
-        return turns, max(delay, 0.001)
+                waiter.expected, waiter.expected_at = own[name], slot_at
+                waiter.seconds, waiter.rpm = slot_at - now, pacings[name].rpm
+                ends = min(pacings[each].cooldown_until for each in ticket.deployments)
+                waiter.cooldown = max(0.0, ends - now)
+                waiter.changed.set()
+        return granted, max(delay, 0.001)
 
-    def _take(self, turns: Sequence[tuple[Waiter, Deployment]], now: float) -> None:
-        """Write down the turns that are taken."""
-        for waiter, lane in turns:
-            pacer = self._pacer(lane, now)
-            pacer.start(now)
-            assert waiter.ticket is not None
-            self._file.save(lane.name, pacer)
-            self._file.remove(waiter.ticket)
+    def _pacing(self, name: str, deployment: Deployment | None, now: float) -> Pacing:
+        """The stored pacing of a deployment, with the limit of this process's profile if known."""
+        pacing = self._file.load(name)
+        if pacing.update(now):
+            self._file.save(name, pacing)
+        if deployment is not None:
+            pacing.set_limit(deployment.rpm)
+        return pacing
 
-    def _pacer(self, lane: Deployment, now: float) -> Pacer:
-        pacer = self._stored(lane.name, now)
-        pacer.set_limit(lane.rpm)
-        return pacer
-
-    def _stored(self, name: str, now: float) -> Pacer:
-        pacer = self._file.pacer(name)
-        if pacer.settle_clock(now):
-            self._file.save(name, pacer)
-        return pacer
-
-    def _withdraw(self, waiter: Waiter) -> None:
-        """Take a waiter's ticket, or a turn that was given and not used, back."""
+    def _withdraw(self, waiter: _Waiter) -> None:
+        """Take a waiter's ticket back, or a slot that was granted and not used."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
-        ticket, started = waiter.ticket, waiter.started
-        if waiter.lane is not None:
-            self._later(waiter.lane, lambda pacer, now: pacer.withdraw(started))
+        ticket, granted_at = waiter.ticket, waiter.granted_at
+        if waiter.granted is not None:
+            self._change_pacing(waiter.granted, lambda pacing, now: pacing.withdraw(granted_at))
         elif ticket is not None:
             self._change(lambda now: self._file.remove(ticket))
 
-    def _later(self, lane: Deployment, change: Callable[[Pacer, float], None]) -> None:
-        """Change a lane's pace: at once, or with the next transaction if the file is held."""
-
+    def _change_pacing(
+        self, deployment: Deployment, change: Callable[[Pacing, float], None]
+    ) -> None:
         def apply(now: float) -> None:
-            pacer = self._pacer(lane, now)
-            change(pacer, now)
-            self._file.save(lane.name, pacer)
+            pacing = self._pacing(deployment.name, deployment, now)
+            change(pacing, now)
+            self._file.save(deployment.name, pacing)
 
         self._change(apply)
 
     def _change(self, change: Callable[[float], None]) -> None:
-        self._late.append(change)
-        self._told = -math.inf
+        """Change the file at once, or with the next transaction if another process holds it."""
+        self._postponed.append(change)
+        self._reported_at = -math.inf
         try:
             with self._file.transaction():
-                self._catch_up(self._clock())
-            self._late.clear()
+                now = self._clock()
+                for each in self._postponed:
+                    each(now)
+            self._postponed.clear()
         except BusyError:
-            log.debug("The quota file is held by another process; the change is made later")
+            logger.debug("The quota file is held by another process; the change is made later")
         except (sqlite3.Error, OSError) as error:
-            self._late.clear()
+            self._postponed.clear()
             self._file.close()
-            log.warning("The quota file can't be written: %s", error)
+            logger.warning("The quota file can't be written: %s", error)
         self._wake.set()
-
-    def _catch_up(self, now: float) -> None:
-        for change in self._late:
-            change(now)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mai_image.mai.errors import ImageError
 from mai_image.mai.models import BY_NAME
+from mai_image.mai.sizes import validate_size
 from mai_image.nodes import run
 from mai_image.nodes.crop import MAICrop
 from mai_image.nodes.stitch import MAIStitch

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mai_image.mai.errors import ImageError
 from mai_image.mai.models import BY_NAME, EDIT_MODEL_NAMES
+from mai_image.mai.sizes import validate_size
 from mai_image.nodes import inputs
 from mai_image.nodes.imaging.masked_edit import (
     ImagePlan,

@@ -1,4 +1,4 @@
-"""The shared queue: order, waiting time, cancelling, lanes, other processes and broken files.
+"""The shared queue: order, waiting time, cancelling, deployments, other processes and broken files.
 
 Most tests run on a virtual clock (seconds cost nothing); those with other processes on the real.
 """
@@ -6,6 +6,7 @@ Most tests run on a virtual clock (seconds cost nothing); those with other proce
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 import subprocess
@@ -19,40 +20,39 @@ from typing import Any
 import pytest
 from mai_image.benchmarks.virtual_time import VirtualLoop, run
 from mai_image.mai.errors import StoreError
-from mai_image.mai.rate_limit import Deployment, RateLimiter
-from mai_image.mai.rate_limit import queue_file as quota_file
+from mai_image.mai.rate_limit import CooldownTooLong, Deployment, RateLimiter
 
 SLOW = Deployment("slow", 2.0)
 """Two at once, then one in 30.6 s (the quota's 30 s, and 2 % of margin)."""
 STEP = 30.6
 
 
-class Bench:
-    """A quota file on a virtual clock, and the turns that were given, as (name, lane, second)."""
+class SharedQueue:
+    """A quota file on a virtual clock; `slots` that were given: (name, deployment, second)."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "quota.sqlite"
         self.loop = VirtualLoop()
-        self.turns: list[tuple[str, str, float]] = []
+        self.slots: list[tuple[str, str, float]] = []
 
-    def quota(self) -> RateLimiter:
-        """One process's quota."""
+    def limiter(self) -> RateLimiter:
+        """One process's limiter."""
         return RateLimiter(self.path, clock=self.loop.time)
 
     def ask(
-        self, quota: RateLimiter, name: str, *lanes: Deployment, **options: Any
+        self, limiter: RateLimiter, name: str, *deployments: Deployment, **options: Any
     ) -> asyncio.Task[None]:
-        """Ask for a turn and note when it came."""
+        """Ask for a slot and note when it came."""
 
-        async def turn() -> None:
-            lane = await quota.acquire(lanes, **options)
-            self.turns.append((name, lane.name, round(self.loop.time(), 1)))
+        async def slot() -> None:
+            deployment = await limiter.acquire(deployments, **options)
+            self.slots.append((name, deployment.name, round(self.loop.time(), 1)))
 
-        return self.loop.create_task(turn())
+        return self.loop.create_task(slot())
 
     def names(self) -> list[str]:
-        """Who had a turn, in order."""
-        return [name for name, _, _ in self.turns]
+        """Who had a slot, in order."""
+        return [name for name, _, _ in self.slots]
 
     def run(self, main: Coroutine[Any, Any, None]) -> None:
         """Run a test's body to its end."""
@@ -60,278 +60,379 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def shared(tmp_path: Path) -> SharedQueue:
+    return SharedQueue(tmp_path)
 
 
-def test_turns_come_in_the_order_of_asking_also_from_several_processes(bench: Bench):
+def test_slots_come_in_the_order_of_asking_also_from_several_processes(shared: SharedQueue):
     async def body() -> None:
-        one, other = bench.quota(), bench.quota()
+        one, other = shared.limiter(), shared.limiter()
         tasks = []
-        for name, quota in zip("abcdef", [one, other, other, one, other, one], strict=True):
-            tasks.append(bench.ask(quota, name, SLOW))
+        for name, limiter in zip("abcdef", [one, other, other, one, other, one], strict=True):
+            tasks.append(shared.ask(limiter, name, SLOW))
             await asyncio.sleep(0.05)
         await asyncio.gather(*tasks)
 
-    bench.run(body())
-    assert bench.names() == list("abcdef")
-    gaps = [b[2] - a[2] for a, b in pairwise(bench.turns[1:])]
+    shared.run(body())
+    assert shared.names() == list("abcdef")
+    gaps = [b[2] - a[2] for a, b in pairwise(shared.slots[1:])]
     assert all(STEP - 0.5 < gap < STEP + 0.5 for gap in gaps)
 
 
-def test_a_burst_of_two_processes_is_as_fast_as_that_of_one(bench: Bench):
+def test_a_burst_of_two_processes_is_as_fast_as_that_of_one(shared: SharedQueue):
     async def body() -> None:
-        quotas = bench.quota(), bench.quota()
-        lane = Deployment("fast", 60.0)
-        await asyncio.gather(*(bench.ask(quotas[i % 2], str(i), lane) for i in range(60)))
+        limiters = shared.limiter(), shared.limiter()
+        deployment = Deployment("fast", 60.0)
+        await asyncio.gather(*(shared.ask(limiters[i % 2], str(i), deployment) for i in range(60)))
 
-    bench.run(body())
-    assert bench.turns[-1][2] < 5.0
+    shared.run(body())
+    assert shared.slots[-1][2] < 5.0
 
 
-def test_the_waiting_time_is_told_every_second_and_is_true(bench: Bench):
-    told: list[tuple[float, float, float | None]] = []
+def test_the_waiting_time_is_reported_every_second_and_is_true(shared: SharedQueue):
+    reported: list[tuple[float, float, float | None]] = []
 
     async def body() -> None:
-        quota = bench.quota()
+        limiter = shared.limiter()
 
         def hear(seconds: float, rpm: float | None) -> None:
-            told.append((bench.loop.time(), seconds, rpm))
+            reported.append((shared.loop.time(), seconds, rpm))
 
-        tasks = [bench.ask(quota, name, SLOW) for name in "abc"]
-        await asyncio.gather(*tasks, bench.ask(quota, "d", SLOW, on_wait=hear))
+        tasks = [shared.ask(limiter, name, SLOW) for name in "abc"]
+        await asyncio.gather(*tasks, shared.ask(limiter, "d", SLOW, on_wait=hear))
 
-    bench.run(body())
-    turn = bench.turns[-1][2]
-    assert told[0][0] < 0.1
-    assert all(rpm == 2.0 for _, _, rpm in told)
-    assert all(at + seconds == pytest.approx(turn, abs=1.0) for at, seconds, _ in told)
-    times = [at for at, _, _ in told] + [turn]
+    shared.run(body())
+    slot = shared.slots[-1][2]
+    assert reported[0][0] < 0.1
+    assert all(rpm == 2.0 for _, _, rpm in reported)
+    assert all(at + seconds == pytest.approx(slot, abs=1.0) for at, seconds, _ in reported)
+    times = [at for at, _, _ in reported] + [slot]
     assert max(b - a for a, b in pairwise(times)) <= 1.05
 
 
-def test_whoever_need_not_wait_is_not_told_to(bench: Bench):
+def test_a_call_that_need_not_wait_hears_of_no_wait(shared: SharedQueue):
     def never(seconds: float, rpm: float | None) -> None:
         raise AssertionError("nobody is before me")
 
     async def body() -> None:
-        await bench.ask(bench.quota(), "a", SLOW, on_wait=never)
+        await shared.ask(shared.limiter(), "a", SLOW, on_wait=never)
 
-    bench.run(body())
-    assert bench.turns == [("a", "slow", 0.0)]
+    shared.run(body())
+    assert shared.slots == [("a", "slow", 0.0)]
 
 
-def test_cancelling_lets_the_next_move_up_at_once_in_every_process(bench: Bench):
-    told: list[float] = []
+def test_cancelling_lets_the_next_move_up_at_once_in_every_process(shared: SharedQueue):
+    reported: list[float] = []
 
     async def body() -> None:
-        one, other = bench.quota(), bench.quota()
-        tasks = [bench.ask(one, name, SLOW) for name in "abc"]
+        one, other = shared.limiter(), shared.limiter()
+        tasks = [shared.ask(one, name, SLOW) for name in "abc"]
         await asyncio.sleep(0.5)
-        tasks += [bench.ask(other, "d", SLOW, on_wait=lambda seconds, rpm: told.append(seconds))]
+        tasks += [
+            shared.ask(other, "d", SLOW, on_wait=lambda seconds, rpm: reported.append(seconds))
+        ]
         await asyncio.sleep(5)
-        assert told[-1] > 50
+        assert reported[-1] > 50
         tasks[2].cancel()
         await asyncio.sleep(0.3)
-        assert told[-1] < 30
+        assert reported[-1] < 30
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    bench.run(body())
-    assert bench.names() == ["a", "b", "d"]
-    assert bench.turns[-1][2] == pytest.approx(STEP, abs=0.5)
+    shared.run(body())
+    assert shared.names() == ["a", "b", "d"]
+    assert shared.slots[-1][2] == pytest.approx(STEP, abs=0.5)
 
 
 @pytest.mark.parametrize("steps", range(8))
-def test_a_turn_cancelled_at_any_moment_is_not_lost_for_the_others(bench: Bench, steps: int):
-    """The cancel comes before, while or after the turn is given."""
+def test_a_slot_cancelled_at_any_moment_is_not_lost_for_the_others(shared: SharedQueue, steps: int):
+    """The cancel comes before, while or after the slot is given."""
 
     async def body() -> None:
-        quota, lane = bench.quota(), Deployment("single", 1.0)
-        task = bench.ask(quota, "cancelled", lane)
+        limiter, deployment = shared.limiter(), Deployment("single", 1.0)
+        task = shared.ask(limiter, "cancelled", deployment)
         for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await bench.ask(quota, "next", lane)
+        await shared.ask(limiter, "next", deployment)
 
-    bench.run(body())
-    at = bench.turns[-1][2]
-    assert at < 1.0 if bench.names() == ["next"] else at > 60.0
+    shared.run(body())
+    at = shared.slots[-1][2]
+    assert at < 1.0 if shared.names() == ["next"] else at > 60.0
 
 
-def test_an_error_in_on_wait_reaches_the_caller_and_takes_the_ticket_back(bench: Bench):
+def test_an_error_in_on_wait_reaches_the_caller_and_takes_the_ticket_back(shared: SharedQueue):
     def fail(seconds: float, rpm: float | None) -> None:
         raise RuntimeError("the caller's own")
 
     async def body() -> None:
-        quota = bench.quota()
-        await asyncio.gather(bench.ask(quota, "a", SLOW), bench.ask(quota, "b", SLOW))
+        limiter = shared.limiter()
+        await asyncio.gather(shared.ask(limiter, "a", SLOW), shared.ask(limiter, "b", SLOW))
         with pytest.raises(RuntimeError, match="the caller's own"):
-            await bench.ask(quota, "c", SLOW, on_wait=fail)
-        await bench.ask(quota, "d", SLOW)
+            await shared.ask(limiter, "c", SLOW, on_wait=fail)
+        await shared.ask(limiter, "d", SLOW)
 
-    bench.run(body())
-    assert bench.turns[-1][0::2] == ("d", pytest.approx(STEP, abs=0.5))
+    shared.run(body())
+    assert shared.slots[-1][0::2] == ("d", pytest.approx(STEP, abs=0.5))
 
 
-def test_a_refusal_pauses_the_waiters_of_every_process_until_its_retry_after(bench: Bench):
+def test_a_refusal_pauses_the_waiters_of_every_process_until_its_retry_after(shared: SharedQueue):
     async def body() -> None:
-        one, other, lane = bench.quota(), bench.quota(), Deployment("busy", 60.0)
-        await bench.ask(one, "refused", lane)
-        one.refused(lane, 40.0)
-        tasks = [bench.ask(quota, "later", lane) for quota in (one, other, one, other)]
+        one, other, deployment = shared.limiter(), shared.limiter(), Deployment("busy", 60.0)
+        await shared.ask(one, "refused", deployment)
+        one.cool_down(deployment, 40.0)
+        tasks = [shared.ask(limiter, "later", deployment) for limiter in (one, other, one, other)]
         await asyncio.gather(*tasks)
 
-    bench.run(body())
-    later = [at for name, _, at in bench.turns if name == "later"]
+    shared.run(body())
+    later = [at for name, _, at in shared.slots if name == "later"]
     assert later[0] == pytest.approx(40.0, abs=0.1)
     assert later[1] >= 40.3
 
 
-def test_a_refused_call_goes_before_those_that_had_no_turn_yet(bench: Bench):
-    async def body() -> None:
-        quota = bench.quota()
-        await asyncio.gather(*(bench.ask(quota, name, SLOW) for name in "ab"))
-        quota.refused(SLOW, 20.0)
-        waiting = [bench.ask(quota, name, SLOW) for name in "cd"]
-        await asyncio.sleep(0.1)
-        again = bench.ask(quota, "b again", SLOW, first=True)
-        await asyncio.gather(*waiting, again)
-
-    bench.run(body())
-    assert bench.names() == ["a", "b", "b again", "c", "d"]
-
-
-def test_lanes_share_the_load_in_the_order_of_asking(bench: Bench):
-    left, right = Deployment("left", 1.0), Deployment("right", 1.0)
+def test_a_long_cooldown_is_reported_truthfully_to_the_waiters_of_every_process(
+    shared: SharedQueue,
+):
+    reported: list[list[tuple[float, float]]] = [[], []]
 
     async def body() -> None:
-        quota = bench.quota()
-        await asyncio.gather(*(bench.ask(quota, name, left, right) for name in "abcd"))
+        limiters = shared.limiter(), shared.limiter()
+        waiting = []
+        for limiter, heard in zip(limiters, reported, strict=True):
+            await shared.ask(limiter, "before", SLOW)
 
-    bench.run(body())
-    assert bench.names() == list("abcd")
-    assert sorted(lane for _, lane, _ in bench.turns[:2]) == ["left", "right"]
-    assert bench.turns[1][2] < 1.0
-    assert sorted(lane for _, lane, _ in bench.turns[2:]) == ["left", "right"]
-    assert bench.turns[3][2] == pytest.approx(61.2, abs=1.0)
+            def hear(seconds: float, rpm: float | None, heard: Any = heard) -> None:
+                heard.append((shared.loop.time(), seconds))
+
+            waiting.append(shared.ask(limiter, "later", SLOW, on_wait=hear))
+        await asyncio.sleep(2.0)
+        limiters[0].cool_down(SLOW, 1800.0)
+        await asyncio.gather(*waiting)
+
+    shared.run(body())
+    slots = [at for name, _, at in shared.slots if name == "later"]
+    assert min(slots) == pytest.approx(1802.0, abs=0.5)
+    for heard in reported:
+        after = [at + seconds for at, seconds in heard if at > 3.1]
+        assert after
+        assert all(min(abs(end - slot) for slot in slots) < 1.0 for end in after)
 
 
-def test_a_paused_lane_is_passed_over_and_does_not_hold_up_the_other(bench: Bench):
+def test_a_cooldown_beyond_the_maximum_is_known_at_once_and_the_ticket_is_withdrawn(
+    shared: SharedQueue,
+):
+    async def body() -> None:
+        limiter = shared.limiter()
+        await shared.ask(limiter, "refused", SLOW)
+        limiter.cool_down(SLOW, 900.0)
+        with pytest.raises(
+            CooldownTooLong, match="slow takes no calls for another 900 s"
+        ) as caught:
+            await limiter.acquire([SLOW], max_cooldown=600.0)
+        assert shared.loop.time() < 1.0
+        assert caught.value.seconds == pytest.approx(900.0, abs=0.5)
+        assert caught.value.deployment == SLOW
+        await shared.ask(limiter, "patient", SLOW, max_cooldown=1000.0)
+        await shared.ask(limiter, "the next", SLOW)
+
+    shared.run(body())
+    patient, following = shared.slots[-2:]
+    assert patient[2] == pytest.approx(900.0, abs=0.5)
+    assert following[2] < 900.0 + 2 * STEP, "the withdrawn ticket still held a slot"
+
+
+def test_a_cooldown_that_comes_while_waiting_ends_a_wait_that_it_makes_too_long(
+    shared: SharedQueue,
+):
+    ended: list[float] = []
+
+    async def body() -> None:
+        one, other = shared.limiter(), shared.limiter()
+        await shared.ask(one, "a", SLOW)
+        await shared.ask(one, "b", SLOW)
+
+        async def impatient() -> None:
+            with pytest.raises(CooldownTooLong):
+                await other.acquire([SLOW], max_cooldown=60.0)
+            ended.append(shared.loop.time())
+
+        waiting = shared.loop.create_task(impatient())
+        await asyncio.sleep(5.0)
+        assert not waiting.done()
+        one.cool_down(SLOW, 300.0)
+        await waiting
+
+    shared.run(body())
+    assert ended[0] < 7.0
+
+
+def test_the_maximum_counts_the_shortest_cooldown_of_all_deployments(shared: SharedQueue):
     left, right = Deployment("left", 60.0), Deployment("right", 60.0)
 
     async def body() -> None:
-        quota = bench.quota()
-        await bench.ask(quota, "first", left)
-        quota.refused(left, 500.0)
-        only_left = bench.ask(quota, "left only", left)
-        await asyncio.gather(*(bench.ask(quota, "either", left, right) for _ in range(5)))
+        limiter = shared.limiter()
+        limiter.cool_down(left, 500.0)
+        limiter.cool_down(right, 50.0)
+        await shared.ask(limiter, "a", left, right, max_cooldown=100.0)
+
+    shared.run(body())
+    assert shared.slots == [("a", "right", pytest.approx(50.0, abs=0.1))]
+
+
+def test_a_long_queue_is_no_cooldown(shared: SharedQueue):
+    async def body() -> None:
+        limiter = shared.limiter()
+        asks = (shared.ask(limiter, str(i), SLOW, max_cooldown=1.0) for i in range(5))
+        await asyncio.gather(*asks)
+
+    shared.run(body())
+    assert shared.slots[-1][2] > 60.0
+
+
+def test_a_refused_call_goes_before_those_that_had_no_slot_yet(shared: SharedQueue):
+    async def body() -> None:
+        limiter = shared.limiter()
+        await asyncio.gather(*(shared.ask(limiter, name, SLOW) for name in "ab"))
+        limiter.cool_down(SLOW, 20.0)
+        waiting = [shared.ask(limiter, name, SLOW) for name in "cd"]
+        await asyncio.sleep(0.1)
+        again = shared.ask(limiter, "b again", SLOW, first=True)
+        await asyncio.gather(*waiting, again)
+
+    shared.run(body())
+    assert shared.names() == ["a", "b", "b again", "c", "d"]
+
+
+def test_deployments_share_the_load_in_the_order_of_asking(shared: SharedQueue):
+    left, right = Deployment("left", 1.0), Deployment("right", 1.0)
+
+    async def body() -> None:
+        limiter = shared.limiter()
+        await asyncio.gather(*(shared.ask(limiter, name, left, right) for name in "abcd"))
+
+    shared.run(body())
+    assert shared.names() == list("abcd")
+    assert sorted(deployment for _, deployment, _ in shared.slots[:2]) == ["left", "right"]
+    assert shared.slots[1][2] < 1.0
+    assert sorted(deployment for _, deployment, _ in shared.slots[2:]) == ["left", "right"]
+    assert shared.slots[3][2] == pytest.approx(61.2, abs=1.0)
+
+
+def test_a_paused_deployment_is_passed_over_and_does_not_hold_up_the_other(shared: SharedQueue):
+    left, right = Deployment("left", 60.0), Deployment("right", 60.0)
+
+    async def body() -> None:
+        limiter = shared.limiter()
+        await shared.ask(limiter, "first", left)
+        limiter.cool_down(left, 500.0)
+        only_left = shared.ask(limiter, "left only", left)
+        await asyncio.gather(*(shared.ask(limiter, "either", left, right) for _ in range(5)))
         assert not only_left.done()
         await only_left
 
-    bench.run(body())
-    assert {lane for name, lane, _ in bench.turns if name == "either"} == {"right"}
-    assert bench.turns[-1] == ("left only", "left", pytest.approx(500.0, abs=0.2))
+    shared.run(body())
+    assert {deployment for name, deployment, _ in shared.slots if name == "either"} == {"right"}
+    assert shared.slots[-1] == ("left only", "left", pytest.approx(500.0, abs=0.2))
 
 
-def test_an_empty_choice_of_lanes_is_refused(bench: Bench):
+def test_an_empty_choice_of_deployments_is_refused(shared: SharedQueue):
     async def body() -> None:
-        with pytest.raises(ValueError, match="at least one lane"):
-            await bench.quota().acquire([])
+        with pytest.raises(ValueError, match="at least one deployment"):
+            await shared.limiter().acquire([])
 
-    bench.run(body())
+    shared.run(body())
 
 
-def test_what_headers_and_refusals_taught_outlives_the_process(bench: Bench):
+def test_what_headers_and_refusals_taught_outlives_the_process(shared: SharedQueue):
     unknown = Deployment("unknown")
     rates: list[float | None] = []
 
     async def body() -> None:
-        before = bench.quota()
-        before.learn(unknown, limit=3.0, remaining=2.0, reset=10.0)
+        before = shared.limiter()
+        before.learn(unknown, 3.0)
         before.close()
-        after = bench.quota()
+        after = shared.limiter()
 
         def hear(seconds: float, rpm: float | None) -> None:
             rates.append(rpm)
 
-        await asyncio.gather(*(bench.ask(after, "x", unknown, on_wait=hear) for _ in range(5)))
+        await asyncio.gather(*(shared.ask(after, "x", unknown, on_wait=hear) for _ in range(5)))
 
-    bench.run(body())
+    shared.run(body())
     assert set(rates) == {3.0}
-    assert bench.turns[-1][2] > 35
+    assert shared.slots[-1][2] > 35
 
 
 @pytest.mark.parametrize("limit", [None, 0.0, -1.0, float("nan"), float("inf")])
-def test_headers_without_a_usable_limit_change_nothing(bench: Bench, limit: float | None):
+def test_headers_without_a_usable_limit_change_nothing(shared: SharedQueue, limit: float | None):
     async def body() -> None:
-        quota = bench.quota()
-        quota.learn(SLOW, limit)
-        await asyncio.gather(*(bench.ask(quota, name, SLOW) for name in "abc"))
+        limiter = shared.limiter()
+        limiter.learn(SLOW, limit)
+        await asyncio.gather(*(shared.ask(limiter, name, SLOW) for name in "abc"))
 
-    bench.run(body())
-    assert bench.turns[-1][2] == pytest.approx(STEP, abs=0.5)
+    shared.run(body())
+    assert shared.slots[-1][2] == pytest.approx(STEP, abs=0.5)
 
 
-def test_a_clock_that_begins_anew_neither_blocks_nor_lets_loose(bench: Bench):
+def test_a_clock_that_begins_anew_neither_blocks_nor_lets_loose(shared: SharedQueue):
     """As after a reboot: stored times lie far ahead."""
     offset = 5e6
 
     async def body() -> None:
         nonlocal offset
-        quota = RateLimiter(bench.path, clock=lambda: bench.loop.time() + offset)
-        await asyncio.gather(bench.ask(quota, "a", SLOW), bench.ask(quota, "b", SLOW))
-        waiting = bench.ask(quota, "c", SLOW)
+        limiter = RateLimiter(shared.path, clock=lambda: shared.loop.time() + offset)
+        await asyncio.gather(shared.ask(limiter, "a", SLOW), shared.ask(limiter, "b", SLOW))
+        waiting = shared.ask(limiter, "c", SLOW)
         await asyncio.sleep(10)
         offset = 0.0
-        await asyncio.gather(waiting, bench.ask(quota, "d", SLOW))
+        await asyncio.gather(waiting, shared.ask(limiter, "d", SLOW))
 
-    bench.run(body())
-    assert bench.names() == list("abcd")
-    assert STEP - 0.5 < bench.turns[2][2] < STEP + 12
-    assert bench.turns[3][2] - bench.turns[2][2] == pytest.approx(STEP, abs=0.5)
+    shared.run(body())
+    assert shared.names() == list("abcd")
+    assert STEP - 0.5 < shared.slots[2][2] < STEP + 12
+    assert shared.slots[3][2] - shared.slots[2][2] == pytest.approx(STEP, abs=0.5)
 
 
-def test_a_clock_that_leaps_ahead_lets_at_most_one_burst_go(bench: Bench):
+def test_a_clock_that_leaps_ahead_lets_at_most_one_burst_go(shared: SharedQueue):
     offset = 0.0
 
     async def body() -> None:
         nonlocal offset
-        quota = RateLimiter(bench.path, clock=lambda: bench.loop.time() + offset)
-        tasks = [bench.ask(quota, str(i), SLOW) for i in range(6)]
+        limiter = RateLimiter(shared.path, clock=lambda: shared.loop.time() + offset)
+        tasks = [shared.ask(limiter, str(i), SLOW) for i in range(6)]
         await asyncio.sleep(5)
         offset = 1e6
         await asyncio.gather(*tasks)
 
-    bench.run(body())
-    assert sum(at < 20 for _, _, at in bench.turns) == 4
+    shared.run(body())
+    assert sum(at < 20 for _, _, at in shared.slots) == 4
 
 
-def test_a_ticket_that_was_taken_for_dead_goes_back_to_its_old_place(bench: Bench):
+def test_a_ticket_that_was_taken_for_dead_goes_back_to_its_old_place(shared: SharedQueue):
     async def body() -> None:
-        one, other = bench.quota(), bench.quota()
-        tasks = [bench.ask(one, name, SLOW) for name in "abc"]
+        one, other = shared.limiter(), shared.limiter()
+        tasks = [shared.ask(one, name, SLOW) for name in "abc"]
         await asyncio.sleep(0.5)
-        tasks.append(bench.ask(other, "d", SLOW))
+        tasks.append(shared.ask(other, "d", SLOW))
         await asyncio.sleep(0.5)
-        with sqlite3.connect(bench.path) as file:
+        with sqlite3.connect(shared.path) as file:
             file.execute("DELETE FROM tickets WHERE id = (SELECT min(id) FROM tickets)")
         file.close()
         await asyncio.gather(*tasks)
 
-    bench.run(body())
-    assert bench.names() == list("abcd")
+    shared.run(body())
+    assert shared.names() == list("abcd")
 
 
 def test_a_prompt_of_its_own_event_loop_each_can_use_one_quota(tmp_path: Path):
-    quota, lane = RateLimiter(tmp_path / "quota.sqlite"), Deployment("fast", 600.0)
+    limiter, deployment = RateLimiter(tmp_path / "quota.sqlite"), Deployment("fast", 600.0)
     for _ in range(2):
-        assert asyncio.run(quota.acquire([lane])) == lane
+        assert asyncio.run(limiter.acquire([deployment])) == deployment
 
 
 def test_the_event_loop_goes_on_while_another_process_holds_the_file(tmp_path: Path):
     path = tmp_path / "quota.sqlite"
-    quota, lane = RateLimiter(path), Deployment("fast", 600.0)
+    limiter, deployment = RateLimiter(path), Deployment("fast", 600.0)
     longest = 0.0
 
     async def watch() -> None:
@@ -342,12 +443,12 @@ def test_the_event_loop_goes_on_while_another_process_holds_the_file(tmp_path: P
             longest = max(longest, time.perf_counter() - before)
 
     async def body() -> float:
-        await quota.acquire([lane])
+        await limiter.acquire([deployment])
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         watcher = asyncio.create_task(watch())
-        asked = asyncio.create_task(quota.acquire([lane]))
-        quota.refused(lane, 0.1)
+        asked = asyncio.create_task(limiter.acquire([deployment]))
+        limiter.cool_down(deployment, 0.1)
         await asyncio.sleep(0.4)
         assert not asked.done()
         holder.execute("COMMIT")
@@ -361,33 +462,33 @@ def test_the_event_loop_goes_on_while_another_process_holds_the_file(tmp_path: P
     assert longest < 0.2
 
 
-@pytest.mark.parametrize("lanes", [["held"], ["held", "free"]])
-def test_a_killed_process_leaves_no_ticket_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lanes: list[str]
-):
-    monkeypatch.setattr(quota_file, "DEAD_AFTER", 0.3)
+@pytest.mark.parametrize("deployments", [["held"], ["held", "free"]])
+def test_a_killed_process_leaves_no_ticket_behind(tmp_path: Path, deployments: list[str]):
     path = tmp_path / "quota.sqlite"
     script = (
         "import asyncio, pathlib, sys\n"
         "from mai_image.mai.rate_limit import Deployment, RateLimiter\n"
-        "quota = RateLimiter(pathlib.Path(sys.argv[1]))\n"
-        "lanes = [Deployment(n, 60) for n in sys.argv[2:]]\n"
+        "limiter = RateLimiter(pathlib.Path(sys.argv[1]))\n"
+        "deployments = [Deployment(n, 60) for n in sys.argv[2:]]\n"
         "async def main():\n"
-        "    for lane in lanes:\n"
-        "        await quota.acquire([lane])\n"
-        "        quota.refused(lane, 1.2)\n"
-        "    await quota.acquire(lanes, lambda seconds, rpm: print('waiting', flush=True))\n"
+        "    for deployment in deployments:\n"
+        "        await limiter.acquire([deployment])\n"
+        "        limiter.cool_down(deployment, 1.2)\n"
+        "    waiting = lambda seconds, rpm: print('waiting', flush=True)\n"
+        "    await limiter.acquire(deployments, waiting)\n"
         "asyncio.run(main())\n"
     )
-    command = [sys.executable, "-c", script, str(path), *lanes]
+    command = [sys.executable, "-c", script, str(path), *deployments]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path)
     assert child.stdout is not None
     assert child.stdout.readline().strip() == b"waiting"
     child.kill()
     child.wait()
     child.stdout.close()
-    quota = RateLimiter(path)
-    asyncio.run(asyncio.wait_for(quota.acquire([Deployment(name, 60.0) for name in lanes]), 10))
+    limiter = RateLimiter(path, tick=0.1)
+    asyncio.run(
+        asyncio.wait_for(limiter.acquire([Deployment(name, 60.0) for name in deployments]), 10)
+    )
     with sqlite3.connect(path) as file:
         assert file.execute("SELECT count(*) FROM tickets").fetchone() == (0,)
     file.close()
@@ -396,12 +497,12 @@ def test_a_killed_process_leaves_no_ticket_behind(
 CHILD = """
 import asyncio, pathlib, sys, time
 from mai_image.mai.rate_limit import Deployment, RateLimiter
-quota, lane = RateLimiter(pathlib.Path(sys.argv[1])), Deployment("shared", 600.0)
+limiter, deployment = RateLimiter(pathlib.Path(sys.argv[1])), Deployment("shared", 600.0)
 print("ready", flush=True)
 sys.stdin.readline()
 async def main():
     for _ in range(8):
-        await quota.acquire([lane])
+        await limiter.acquire([deployment])
         print(time.perf_counter(), flush=True)
 asyncio.run(main())
 """
@@ -409,11 +510,11 @@ asyncio.run(main())
 
 def test_two_processes_share_one_rate_and_take_turns(tmp_path: Path):
     path = tmp_path / "quota.sqlite"
-    quota, lane = RateLimiter(path), Deployment("shared", 600.0)
-    asyncio.run(quota.acquire([lane]))
-    asyncio.run(quota.acquire([lane]))
-    quota.refused(lane, 0.05)
-    quota.close()
+    limiter, deployment = RateLimiter(path), Deployment("shared", 600.0)
+    asyncio.run(limiter.acquire([deployment]))
+    asyncio.run(limiter.acquire([deployment]))
+    limiter.cool_down(deployment, 0.05)
+    limiter.close()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     command = [sys.executable, "-c", CHILD, str(path)]
     children = [subprocess.Popen(command, cwd=tmp_path, **pipes) for _ in range(2)]
@@ -446,22 +547,38 @@ def write_other_version(path: Path) -> None:
     file.close()
 
 
-@pytest.mark.parametrize("spoil", [write_garbage, write_other_version])
+def write_version_0_1(path: Path) -> None:
+    """The tables of version 0.1, with a learned limit of one call an hour and a waiting ticket."""
+    pace = {"limit": None, "told": None, "calls": 1, "seconds": 3600.0, "pause_until": 1e12}
+    with sqlite3.connect(path) as file:
+        file.execute("CREATE TABLE lanes (name TEXT PRIMARY KEY, pace TEXT NOT NULL)")
+        file.execute("CREATE TABLE owners (owner TEXT PRIMARY KEY, beat REAL NOT NULL)")
+        columns = "id INTEGER PRIMARY KEY, first INTEGER, owner TEXT, lanes TEXT"
+        file.execute(f"CREATE TABLE tickets ({columns})")
+        file.execute("INSERT INTO lanes VALUES ('slow', ?)", (json.dumps(pace),))
+        file.execute("INSERT INTO owners VALUES ('1-abc', ?)", (time.perf_counter(),))
+        file.execute("INSERT INTO tickets VALUES (1, 1, '1-abc', '[\"slow\"]')")
+        file.execute("PRAGMA user_version = 1")
+    file.close()
+
+
+@pytest.mark.parametrize("spoil", [write_garbage, write_other_version, write_version_0_1])
 def test_a_file_that_cannot_be_read_is_begun_anew(tmp_path: Path, spoil: Callable[[Path], None]):
     path = tmp_path / "folder" / "quota.sqlite"
     path.parent.mkdir()
     spoil(path)
-    assert asyncio.run(RateLimiter(path).acquire([SLOW])) == SLOW
+    granted = asyncio.run(RateLimiter(path).acquire([SLOW], max_cooldown=0.0))
+    assert granted == SLOW
 
 
-def test_a_pace_of_another_form_is_learned_anew(tmp_path: Path):
+def test_a_pacing_of_another_form_is_learned_anew(tmp_path: Path):
     path = tmp_path / "quota.sqlite"
-    quota = RateLimiter(path)
-    asyncio.run(quota.acquire([SLOW]))
+    limiter = RateLimiter(path)
+    asyncio.run(limiter.acquire([SLOW]))
     with sqlite3.connect(path) as file:
-        file.execute('UPDATE lanes SET pace = \'{"of": "a later version"}\'')
+        file.execute('UPDATE deployments SET pacing = \'{"of": "a later version"}\'')
     file.close()
-    assert asyncio.run(quota.acquire([SLOW])) == SLOW
+    assert asyncio.run(limiter.acquire([SLOW])) == SLOW
 
 
 def test_a_file_that_cannot_be_made_is_an_error_for_everyone_who_waits(tmp_path: Path):
@@ -469,9 +586,9 @@ def test_a_file_that_cannot_be_made_is_an_error_for_everyone_who_waits(tmp_path:
     path.mkdir()
 
     async def body() -> list[object]:
-        quota = RateLimiter(path)
-        quota.refused(SLOW, 1.0)
-        asked: list[Awaitable[object]] = [quota.acquire([SLOW]) for _ in range(3)]
+        limiter = RateLimiter(path)
+        limiter.cool_down(SLOW, 1.0)
+        asked: list[Awaitable[object]] = [limiter.acquire([SLOW]) for _ in range(3)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
     found = asyncio.run(body())

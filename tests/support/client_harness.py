@@ -19,8 +19,7 @@ from mai_image.mai.errors import MaiError
 from mai_image.mai.ledger import Ledger
 from mai_image.mai.models import BY_NAME
 from mai_image.mai.profiles import Profile, Profiles
-from mai_image.mai.rate_limit import RateLimiter
-from mai_image.mai.rate_limit import pacer as pace
+from mai_image.mai.rate_limit import Pacing, RateLimiter, Timings
 from mai_image.mai.store import Store
 from mai_image.mai.types import Edit, Generate, Reference, Request, Result, Usage, request_key
 from scripted_server import (
@@ -41,10 +40,7 @@ COST = BY_NAME[MODEL].cost(Usage(text_in=10, image_out=SIDE * SIDE // 1024))
 
 def quicken(patch: Callable[[object, str, object], None]) -> None:
     """Take the waits out that are there for the sake of a real service."""
-    patch(pace, "SETTLE", 0.0)
-    patch(pace, "CAREFUL", 0.0)
-    patch(pace, "SWIFT", 0.0)
-    patch(pace, "BACKOFF", 0.05)
+    patch(Pacing, "timings", Timings(0.0, 0.0, 0.0, 0.0, backoff=0.05))
     patch(pipeline, "LOOK_ELSEWHERE", 0.02)
     patch(pipeline, "backoff", lambda repeat: 0.01)
     patch(pipeline, "jitter", lambda most: 0.0)
