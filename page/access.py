@@ -43,7 +43,7 @@ class Server:
         return all(is_loopback_host(address.strip().lower()) for address in self.listen.split(","))
 
 
-def refusal(request: web.Request, server: Server, settings: PageSettings) -> str | None:
+def reason_to_refuse(request: web.Request, server: Server, settings: PageSettings) -> str | None:
     """Why this request gets no answer, as a sentence; None if it may have one."""
     from ..mai.profiles import is_loopback_host
 

@@ -141,7 +141,7 @@ class Private:
             try:
                 client = await asyncio.to_thread(self._get_service)
                 settings: PageSettings = await asyncio.to_thread(client.profiles.page)
-                reason = access.refusal(request, self._server, settings)
+                reason = access.reason_to_refuse(request, self._server, settings)
                 return _error(reason, 403) if reason else await answer(client, request)
             except InputError as error:
                 return _error(error.what, 400, error.hint)
