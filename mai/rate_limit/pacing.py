@@ -218,6 +218,10 @@ class Pacing:
     def _judge_refusal(self, now: float, wait: float | None) -> None:
         """Find out what a refusal says: which calls were let through, or that a window is short."""
         state, calls = self.state(now), self._calls_since_cooldown(now)
+        if wait is not None and wait > max(MINUTE, self._quota_seconds(1)) + 1:
+            # No limit of requests a minute says so: this is an outage, or the quota of a day.
+            self.burst = []
+            return
         if state == "cooldown":
             if len(self.burst) > 1:
                 self.burst.pop()
