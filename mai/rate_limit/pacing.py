@@ -163,16 +163,7 @@ class Pacing:
 
     def next_at(self) -> float:
         """The earliest time for the next call; it may lie in the past."""
-        if self.window_calls:
-            if len(self.sent) < self.window_calls:
-                return self.not_before
-            seconds = self.trial_seconds or self.window_seconds
-            margin = min(MARGIN_MAX, max(MARGIN_MIN, MARGIN * seconds))
-            return max(self.not_before, self.sent[-self.window_calls] + seconds + margin)
-        if self.limit:
-            first_free = self.bucket_full_at - (self._bucket_size - 1) * self._refill_seconds
-            return max(self.not_before, first_free)
-        return self.not_before
+        return max(self.not_before, self._room_at())
 
     def send(self, now: float) -> None:
         """Count one call that is sent at `now` (not before `next_at`)."""
@@ -212,9 +203,25 @@ class Pacing:
         # The bucket holds one call when the cooldown is over.
         self.bucket_full_at = self.cooldown_until + (self._bucket_size - 1) * self._refill_seconds
 
+    def _room_at(self) -> float:
+        """When the window, or else the bucket, has room for one more call."""
+        if self.window_calls:
+            if len(self.sent) < self.window_calls:
+                return -math.inf
+            seconds = self.trial_seconds or self.window_seconds
+            margin = min(MARGIN_MAX, max(MARGIN_MIN, MARGIN * seconds))
+            return self.sent[-self.window_calls] + seconds + margin
+        if self.limit:
+            return self.bucket_full_at - (self._bucket_size - 1) * self._refill_seconds
+        return -math.inf
+
     def _judge_refusal(self, now: float, wait: float | None) -> None:
         """Find out what a refusal says: which calls were let through, or that a window is short."""
         state, calls = self.state(now), self._calls_since_cooldown(now)
+        if wait is not None and wait > max(MINUTE, self._quota_seconds(1)) + 1:
+            # No limit of requests a minute says so: this is an outage, or the quota of a day.
+            self.burst = []
+            return
         if state == "cooldown":
             if len(self.burst) > 1:
                 self.burst.pop()
@@ -300,10 +307,10 @@ class Pacing:
     def _guess_end(self, now: float) -> float:
         """When a cooldown ends for which the server names no time."""
         if self.cooldowns_in_a_row == 1:
-            if not self.burst:
-                room_at = self.next_at()
-            else:
+            if self.burst:
                 room_at = self.burst[0] + len(self.burst) * self._refill_seconds
+            else:
+                room_at = self._room_at()
             if room_at > now:
                 return min(room_at, now + COOLDOWN_MAX)
         doubled = math.ldexp(self.timings.backoff, min(self.cooldowns_in_a_row - 1, 9))
