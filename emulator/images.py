@@ -283,18 +283,29 @@ def wrap(text: str, font: Font, width: int, max_lines: int) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines[-1] else word
-        if font.getlength(longer) <= width:
+        if text_width(longer, font) <= width:
             lines[-1] = longer
             continue
         if lines[-1]:
             lines.append("")
         for character in word:
-            if lines[-1] and font.getlength(lines[-1] + character) > width:
+            if lines[-1] and text_width(lines[-1] + character, font) > width:
                 lines.append("")
             lines[-1] += character
         if len(lines) > max_lines:
             return [*lines[: max_lines - 1], lines[max_lines - 1][:-2] + "…"]
     return lines
+
+
+def text_width(text: str, font: Font) -> float:
+    """Pixels of a line, as the sum of its characters: kerning is left out."""
+    return sum(_advance(font, character) for character in text)
+
+
+@lru_cache(maxsize=4096)
+def _advance(font: Font, character: str) -> float:
+    # Measuring every candidate line whole makes a long prompt take ten times as long.
+    return font.getlength(character)
 
 
 def font_for(text: str, size: int) -> Font:
