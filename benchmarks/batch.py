@@ -36,7 +36,7 @@ from ..mai.client import Client
 from ..mai.profiles import Profiles
 from ..mai.providers import GENERATIONS
 from ..mai.types import Generate
-from ..nodes.imaging import codec as images
+from ..nodes.imaging.codec import decode_batch
 from . import chains, measure
 from .measure import Table
 
@@ -90,8 +90,8 @@ async def ours(client: Client, count: int) -> Tensor:
     requests = [Generate(MODEL, "a lake", SIDE, SIDE, next(_seed)) for _ in range(count)]
     futures = [asyncio.wrap_future(client.submit(request, "bench")) for request in requests]
     results = await asyncio.gather(*futures)
-    batch, _ = await asyncio.to_thread(images.decode_batch, [one.image for one in results])
-    return batch
+    decoded = await asyncio.to_thread(decode_batch, [one.image for one in results])
+    return decoded.batch
 
 
 async def without_fsync(client: Client, count: int) -> Tensor:

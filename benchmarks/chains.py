@@ -20,8 +20,7 @@ from ..mai.http import HttpAnswer
 from ..mai.providers import base64_field as lifted
 from ..mai.providers import foundry
 from ..mai.types import Edit, Generate
-from ..nodes.imaging import codec as images
-from ..nodes.imaging import fast_png
+from ..nodes.imaging import codec, fast_png
 
 MODEL = "MAI-Image-2.6"
 SENT = 1024 * 1024
@@ -69,7 +68,7 @@ def our_answer(body: bytes, width: int, height: int) -> Tensor:
     """From the answer's bytes to what the node gives out; the store lies in between."""
     request = Generate(MODEL, "an image", width, height)
     result = foundry.read(HttpAnswer(200, {}, body), request)
-    return images.decode(result.image)
+    return codec.decode_image(result.image)
 
 
 def _no_decoder() -> None:
@@ -81,7 +80,7 @@ def pillow_alone(standard_library: bool = False) -> Iterator[None]:
     """Without kornia_rs, and on demand without pydantic."""
     checked = [None] if standard_library else lifted._checked
     with (
-        mock.patch.object(fast_png, "_decoder", _no_decoder),
+        mock.patch.object(fast_png, "usable_decoder", _no_decoder),
         mock.patch.object(lifted, "_checked", checked),
     ):
         yield
@@ -114,8 +113,8 @@ def _fastest_png() -> tuple[Callable[[bytes], Pixels], str]:
     def size(data: bytes) -> tuple[int, int]:
         return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
 
-    if fast_png._decoder() is not None:
-        decoder = fast_png._decoder()
+    if fast_png.usable_decoder() is not None:
+        decoder = fast_png.usable_decoder()
         assert decoder is not None
         return lambda data: decoder(data, size(data), "rgb"), "kornia_rs"
     try:
@@ -127,7 +126,7 @@ def _fastest_png() -> tuple[Callable[[bytes], Pixels], str]:
 
 def naive_request(image: Tensor) -> bytes:
     """As core's nodes shrink and encode: through floats and back, Pillow's Lanczos, PNG level 6."""
-    height, width = images.shrunk(image.shape[0], image.shape[1], SENT)
+    height, width = codec.shrunk_size(image.shape[0], image.shape[1], SENT)
     levels = np.clip(255.0 * image.numpy(), 0, 255).astype(np.uint8)
     small_image = Image.fromarray(levels)
     if (width, height) != small_image.size:
@@ -140,7 +139,7 @@ def naive_request(image: Tensor) -> bytes:
 
 def naive_request_in_floats(image: Tensor) -> bytes:
     """The other usual way: torch's area filter on the floats."""
-    height, width = images.shrunk(image.shape[0], image.shape[1], SENT)
+    height, width = codec.shrunk_size(image.shape[0], image.shape[1], SENT)
     planes = F.interpolate(image.movedim(-1, 0)[None], size=(height, width), mode="area")
     levels = (planes[0].movedim(0, -1).numpy() * 255).astype(np.uint8)
     buffer = io.BytesIO()
@@ -150,7 +149,7 @@ def naive_request_in_floats(image: Tensor) -> bytes:
 
 def our_request(image: Tensor) -> bytes:
     """As MAI Edit sends it."""
-    return Edit(MODEL, "change it", (images.encode(image, SENT),)).images[0].data
+    return Edit(MODEL, "change it", (codec.encode_image(image, SENT),)).images[0].data
 
 
 def floor_request() -> tuple[str, Callable[[Tensor], bytes]]:
@@ -161,7 +160,7 @@ def floor_request() -> tuple[str, Callable[[Tensor], bytes]]:
         return "floor: not measured (no imagecodecs)", our_request
 
     def chain(image: Tensor) -> bytes:
-        height, width = images.shrunk(image.shape[0], image.shape[1], SENT)
+        height, width = codec.shrunk_size(image.shape[0], image.shape[1], SENT)
         levels = np.rint(image.numpy() * np.float32(255)).astype(np.uint8)
         planes = torch.from_numpy(levels).permute(2, 0, 1)[None]
         if (height, width) != levels.shape[:2]:

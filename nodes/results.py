@@ -40,6 +40,8 @@ class Batch:
 
 def raise_failures(batch: Batch, if_blocked: str) -> None:
     """One error for all that failed; with `if_blocked` "skip" blocked images are no failures."""
+    if not batch.errors:
+        return
     failed = {
         i: error
         for i, error in batch.errors.items()

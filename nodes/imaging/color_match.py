@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .least_squares import smallest_errors, trimmed_fit
+from .resample import scaled
 
 POOLS = (4, 32)
 """Pixels a side that are averaged before fitting: noise in the edit would flatten its contrast."""
@@ -104,7 +105,6 @@ def remaining_difference(edited: Tensor, sent: Tensor, edge: npt.NDArray[np.bool
 
     Smooth: the mean difference nearby, fading to 0 away from the edge.
     """
-    height, width = edge.shape
     weight = torch.from_numpy(edge)[..., None].float()
     difference = (sent - edited) * weight
     moderate = (difference.abs() <= MAX_CORRECTION).all(-1, keepdim=True)
@@ -115,11 +115,9 @@ def remaining_difference(edited: Tensor, sent: Tensor, edge: npt.NDArray[np.bool
             padding = (kernel[0] // 2, kernel[1] // 2)
             cells = F.avg_pool2d(cells, kernel, 1, padding)
     field = cells[:, :3] / (cells[:, 3:] + 0.02)
-    field = F.interpolate(field, size=(height, width), mode="bilinear")
-    return field[0].permute(1, 2, 0)
+    return scaled(field[0].permute(1, 2, 0), *edge.shape)
 
 
 def _pool(image: Tensor, size: int) -> Tensor:
-    planes = image.permute(2, 0, 1)[None]
     height, width = (max(1, round(side / size)) for side in image.shape[:2])
-    return F.interpolate(planes, size=(height, width), mode="area")[0].permute(1, 2, 0)
+    return scaled(image, height, width, "area")

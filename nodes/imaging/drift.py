@@ -20,7 +20,7 @@ from .color_match import fit_colors, map_colors, remaining_difference
 from .mask import Levels, largest_within
 from .regions import Rect
 from .registration import GAIN, Move, find_move, luma
-from .resample import Window, resample
+from .resample import Window, resample, scaled
 
 RING = 64
 """Pixels of the sent image around the mask in which it is compared with what came back."""
@@ -81,7 +81,7 @@ class FittedEdit:
         """The inner part at another size, with its colours matched."""
         image = map_colors(resample(self.edited, self.window, height, width), self.matrix)
         if self.color_offset is not None:
-            image += _scaled(self.color_offset, height, width)
+            image += scaled(self.color_offset, height, width)
         return image
 
 
@@ -220,13 +220,6 @@ def _inner(window: Window, inner: Rect, crop: Tensor) -> Window:
     return window.part(
         inner.left / width, inner.top / height, inner.right / width, inner.bottom / height
     )
-
-
-def _scaled(field: Tensor, height: int, width: int) -> Tensor:
-    if field.shape[:2] == (height, width):
-        return field
-    planes = field.permute(2, 0, 1)[None]
-    return F.interpolate(planes, size=(height, width), mode="bilinear")[0].permute(1, 2, 0)
 
 
 def _aspect_note(edited: Tensor, crop: Tensor, placement: str) -> str:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .least_squares import smallest_errors, trimmed_fit
-from .resample import Window, resample
+from .resample import Window, resample, scaled
 
 Plane = npt.NDArray[np.float32]
 
@@ -207,9 +207,7 @@ def _pooled(plane: Plane, size: int) -> Plane:
     if size == 1:
         return plane
     height, width = (max(1, round(side / size)) for side in plane.shape)
-    pooled = F.interpolate(torch.from_numpy(plane)[None, None], size=(height, width), mode="area")
-    result: Plane = pooled[0, 0].numpy()
-    return result
+    return _plane(scaled(torch.from_numpy(plane).unsqueeze(-1), height, width, "area"))
 
 
 def _fit(design: Plane, wanted: Plane) -> npt.NDArray[np.float64]:

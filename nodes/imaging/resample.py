@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -52,6 +53,14 @@ class Window(NamedTuple):
             self.left + right * self.width,
             self.top + bottom * self.height,
         )
+
+
+def scaled(image: Tensor, height: int, width: int, mode: str = "bilinear") -> Tensor:
+    """An image [H,W,C] as [height,width,C], by torch: fast, for what needn't be sharp."""
+    if image.shape[:2] == (height, width):
+        return image
+    planes = F.interpolate(image.permute(2, 0, 1)[None], size=(height, width), mode=mode)
+    return planes[0].permute(1, 2, 0)
 
 
 def rgb(image: Tensor) -> Tensor:
