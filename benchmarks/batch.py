@@ -34,7 +34,6 @@ from torch import Tensor
 
 from ..mai.client import Client
 from ..mai.profiles import Profiles
-from ..mai.providers import GENERATIONS
 from ..mai.types import Generate
 from ..nodes.imaging.codec import decode_batch
 from . import chains, measure
@@ -113,7 +112,7 @@ async def naive_call(url: str) -> Tensor:
     """A client for each call, and all work in the event loop."""
     body = {"model": MODEL, "prompt": f"a lake {next(_seed)}", "width": SIDE, "height": SIDE}
     async with httpx.AsyncClient(timeout=300) as client:
-        answer = await client.post(url + GENERATIONS, json=body, headers=KEY)
+        answer = await client.post(url + "/mai/v1/images/generations", json=body, headers=KEY)
     return chains.naive_answer(answer.content)
 
 

@@ -17,9 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..mai.http import HttpAnswer
-from ..mai.providers import base64_field as lifted
-from ..mai.providers import foundry
-from ..mai.types import Edit, Generate
+from ..mai.providers import PROVIDERS, base64_field
+from ..mai.types import Edit, Generate, Result
 from ..nodes.imaging import codec, fast_png
 
 MODEL = "MAI-Image-2.6"
@@ -67,7 +66,8 @@ def naive_answer(body: bytes) -> Tensor:
 def our_answer(body: bytes, width: int, height: int) -> Tensor:
     """From the answer's bytes to what the node gives out; the store lies in between."""
     request = Generate(MODEL, "an image", width, height)
-    result = foundry.read(HttpAnswer(200, {}, body), request)
+    result = PROVIDERS["foundry"].read(request, HttpAnswer(200, {}, body))
+    assert isinstance(result, Result)
     return codec.decode_image(result.image)
 
 
@@ -78,11 +78,10 @@ def _no_decoder() -> None:
 @contextlib.contextmanager
 def pillow_alone(standard_library: bool = False) -> Iterator[None]:
     """Without kornia_rs, and on demand without pydantic."""
-    checked = [None] if standard_library else lifted._checked
-    with (
-        mock.patch.object(fast_png, "usable_decoder", _no_decoder),
-        mock.patch.object(lifted, "_checked", checked),
-    ):
+    with contextlib.ExitStack() as patches:
+        patches.enter_context(mock.patch.object(fast_png, "usable_decoder", _no_decoder))
+        if standard_library:
+            patches.enter_context(mock.patch.object(base64_field, "pydantic_decoder", _no_decoder))
         yield
 
 

@@ -25,9 +25,7 @@ SMALLEST_LIMIT = 1e-4
 """Rows with an error below this (colours are 0..1) are never left out."""
 
 
-def trimmed_fit(
-    design: Floats, wanted: Floats, neutral: Floats, ridge: float | Floats
-) -> npt.NDArray[np.float64]:
+def trimmed_fit(design: Floats, wanted: Floats, neutral: Floats, ridge: float | Floats) -> npt.NDArray[np.float64]:
     """The solution [k,m] for which `design` [n,k] @ solution is nearest to `wanted` [n,m].
 
     `neutral` [k,m] is the solution that changes nothing: the search starts there, with a constant
@@ -36,7 +34,7 @@ def trimmed_fit(
     """
     difference = wanted - design @ neutral.astype(design.dtype)
     errors = np.abs(difference - np.median(difference, 0)).mean(1)
-    solution = neutral.astype(np.float64)
+    solution: Floats = neutral.astype(np.float64)
     pull = np.eye(design.shape[1]) * ridge
     for step in range(STEPS):
         limit = _largest_trusted(errors) * (1 if step < TRIMMED_STEPS else 2)
@@ -47,7 +45,7 @@ def trimmed_fit(
         correction = np.linalg.solve(normal + pull, target)
         solution = neutral + correction
         errors = np.abs(difference - design @ correction.astype(design.dtype)).mean(1)
-    return solution
+    return solution.astype(np.float64)
 
 
 def smallest_errors(errors: Floats) -> npt.NDArray[np.intp]:
