@@ -149,6 +149,11 @@ class Client:
             answer.raise_for_status()
             return await answer.json()
 
+    async def status(self, path: str) -> int:
+        """The status of the answer to a GET."""
+        async with self._session.get(path) as answer:
+            return answer.status
+
     async def image(self, subfolder: str, filename: str) -> bytes:
         """The bytes of a saved image, as the page would fetch them."""
         where = {"subfolder": subfolder, "filename": filename, "type": "output"}

@@ -67,9 +67,9 @@ from dataclasses import dataclass
 from typing import Any
 
 ANSWERS = (
-    "block-prompt", "block-result", "block-list", "empty-data", "no-image", "wrong-shape", "list",
-    "garbage", "html", "empty-body", "cut-json", "truncated-base64", "bad-base64", "not-a-image",
-    "truncated-image", "url", "jpeg", "alpha", "grey", "palette", "16-bit", "bomb", "huge",
+    "block-prompt", "block-result", "block-list", "empty-data", "no-picture", "wrong-shape", "list",
+    "garbage", "html", "empty-body", "cut-json", "truncated-base64", "bad-base64", "not-a-picture",
+    "truncated-picture", "url", "jpeg", "alpha", "grey", "palette", "16-bit", "bomb", "huge",
 )  # fmt: skip
 """The types of `answer=`: errors of the content filter, other JSON, other base64, other files."""
 

@@ -120,7 +120,7 @@ def _image_answer(
     data = [{"b64_json": _base64(file, broken)}]
     if broken == "empty-data":
         data = []
-    elif broken == "no-image":
+    elif broken == "no-picture":
         data = [{}]
     elif broken == "url":
         name = f"{request.entry.request_id}.png"

@@ -97,14 +97,14 @@ def image_file(image: Image.Image, form: str | None = None) -> bytes:
         grey = image.convert("L").convert("I").point(lambda value: value * 257)
         image = grey.convert("I;16")
     data = png_file(image)
-    return data[: len(data) // 2] if form == "truncated-image" else data
+    return data[: len(data) // 2] if form == "truncated-picture" else data
 
 
 _NO_IMAGES = {
     "html": PAGE,
     "garbage": GARBAGE,
     "empty-body": b"",
-    "not-a-image": b"This is no image. " * 50,
+    "not-a-picture": b"This is no image. " * 50,
 }
 
 _MODES = {"alpha": "RGBA", "grey": "L", "palette": "P"}

@@ -86,7 +86,7 @@ class Thumbnails:
             made = self._made.get(key)
             if made is None:
                 found = image(self._store, key)
-                made = None if found is None else _small(found[0])
+                made = None if found is None else thumbnail_jpeg(found[0])
             if made is None:
                 return None
             self._made[key] = made
@@ -96,7 +96,7 @@ class Thumbnails:
             return made
 
 
-def _small(data: bytes) -> bytes | None:
+def thumbnail_jpeg(data: bytes) -> bytes | None:
     """An image's bytes as a JPEG of at most SIDE pixels; None where Pillow can't read it."""
     try:
         with Image.open(io.BytesIO(inspect(data).pixel_data(data)), formats=_FORMATS) as whole:

@@ -25,7 +25,9 @@ SMALLEST_LIMIT = 1e-4
 """Rows with an error below this (colours are 0..1) are never left out."""
 
 
-def trimmed_fit(design: Floats, wanted: Floats, neutral: Floats, ridge: float | Floats) -> npt.NDArray[np.float64]:
+def trimmed_fit(
+    design: Floats, wanted: Floats, neutral: Floats, ridge: float | Floats
+) -> npt.NDArray[np.float64]:
     """The solution [k,m] for which `design` [n,k] @ solution is nearest to `wanted` [n,m].
 
     `neutral` [k,m] is the solution that changes nothing: the search starts there, with a constant

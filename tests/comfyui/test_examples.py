@@ -156,8 +156,7 @@ def test_the_templates_dialog_offers_each_with_its_thumbnail(server: Server) -> 
         async with Client(server.url) as client:
             templates = await client.get("/workflow_templates")
             paths = [f"/api/workflow_templates/{PACK}/{name}.jpg" for name in NAMES]
-            answers = [await client._session.get(path) for path in paths]
-            return templates, [answer.status for answer in answers]
+            return templates, [await client.status(path) for path in paths]
 
     templates, thumbnails = asyncio.run(offered())
     assert sorted(templates[PACK]) == NAMES

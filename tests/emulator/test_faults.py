@@ -121,7 +121,7 @@ def test_the_connection_works_again_after_a_fault(client):
 
 def test_a_dripping_answer_takes_its_time(client):
     begun = time.monotonic()
-    answer = client.generate({HEADER: "answer=not-a-image drip=5000"})
+    answer = client.generate({HEADER: "answer=not-a-picture drip=5000"})
     assert time.monotonic() - begun >= len(answer.content) / 5000 * 0.9
     assert answer.status_code == 200
 
@@ -200,7 +200,7 @@ def test_a_200_may_be_no_json(client, kind):
     ("kind", "shape"),
     [
         ("empty-data", lambda body: body["data"] == []),
-        ("no-image", lambda body: body["data"] == [{}]),
+        ("no-picture", lambda body: body["data"] == [{}]),
         ("wrong-shape", lambda body: "data" not in body),
         ("list", lambda body: isinstance(body, list)),
     ],
@@ -215,7 +215,7 @@ def test_base64_may_be_broken(client, kind):
         payload(broken(client, kind))
 
 
-@pytest.mark.parametrize("kind", ["not-a-image", "truncated-image"])
+@pytest.mark.parametrize("kind", ["not-a-picture", "truncated-picture"])
 def test_what_is_in_the_base64_may_be_no_complete_image(client, kind):
     data = payload(broken(client, kind))
     with pytest.raises(OSError, match=r"cannot identify|truncated"):

@@ -26,7 +26,7 @@ def test_every_kind_of_image_is_an_image_of_three_channels(emulator: Any, kind: 
 
 @pytest.mark.parametrize(
     "kind",
-    ["bomb", "not-a-image", "truncated-image", "bad-base64", "garbage", "html", "list", "url"],
+    ["bomb", "not-a-picture", "truncated-picture", "bad-base64", "garbage", "html", "list", "url"],
 )
 def test_what_is_no_image_is_an_answer_error_that_may_be_billed(emulator: Any, kind: str):
     with pytest.raises(AnswerError, match="perhaps billed"):

@@ -133,7 +133,11 @@ def test_what_the_gateway_cant_do_is_refused_with_a_sentence(
 
 @pytest.mark.parametrize("length", [3, 5000])
 def test_prompts_at_both_ends_of_the_range_pass(length: int) -> None:
-    PIXAZO.validate(replace(FOX, prompt="x" * length))
+    request = replace(FOX, prompt="x" * length)
+    PIXAZO.validate(request)
+    sent = PIXAZO.build(request, END, "", "").json
+    assert sent is not None
+    assert sent["prompt"] == request.prompt
 
 
 def test_a_202_gives_the_jobs_id() -> None:

@@ -332,9 +332,9 @@ def test_an_unforeseen_failure_in_the_middle_of_a_call_shows_no_key(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    ours = "mai_image.mai.http.transport._Exchange"
-    for target in (f"{ours}._answer", f"{ours}._lost", f"{ours}._trace", BUILD):
-        server.script = [raw(b"x")] if target.endswith("_lost") else []
+    ours = "mai_image.mai.http.transport"
+    for target in (f"{ours}.HttpAnswer", f"{ours}.ConnectionLostError", BUILD):
+        server.script = [raw(b"x")] if target.endswith("LostError") else []
         with monkeypatch.context() as patch:
             patch.setattr(target, fail)
             future: Future[Result] = caught.client.submit(generate(target))

@@ -65,7 +65,7 @@ def test_a_text_bomb_is_not_unpacked_though_another_pack_has_raised_pillows_limi
     monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_MEMORY", 10**10)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     data = png(4, 4, SMALL, TEXTS[name])
-    for read in (decode_image, gallery._small):
+    for read in (decode_image, gallery.thumbnail_jpeg):
         found, peak = peak_of(lambda read=read: read(data))  # type: ignore[misc]
         assert found is not None
         assert peak < 8 * MIB
@@ -148,4 +148,4 @@ def test_only_what_pixels_need_is_handed_to_the_decoder() -> None:
 def test_what_cant_be_decoded_is_an_answer_error_and_no_thumbnail(data: bytes) -> None:
     with pytest.raises(AnswerError):
         decode_image(data)
-    assert gallery._small(data) is None or data.startswith(b"RIFF")
+    assert gallery.thumbnail_jpeg(data) is None or data.startswith(b"RIFF")

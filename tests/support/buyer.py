@@ -17,10 +17,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import httpx
 from client_harness import OneProfile, generate, outcome, profile_for, quicken
 from mai_image.mai.client import Client
 from mai_image.mai.errors import MaiError
-from mai_image.mai.http import transport
+from mai_image.mai.http import Transport
 from mai_image.mai.ledger import ledger
 from mai_image.mai.store import store
 from mai_image.mai.types import Budget
@@ -73,7 +74,6 @@ def watch(killer: Killer) -> None:
     around(ledger.Ledger, "close", killer, "", "closed")
     around(store.Store, "put", killer, "arrived", "kept")
     write, replace = store.write_temporary, store.replace
-    trace = transport._Exchange._trace
 
     def watched_write(folder: Path, data: bytes) -> Path:
         path = write(folder, data)
@@ -84,19 +84,35 @@ def watch(killer: Killer) -> None:
         replace(source, target)
         killer.pass_by("image named" if target.suffix == ".png" else "sidecar named")
 
-    async def watched_trace(self: Any, event: str, info: dict[str, Any]) -> None:
-        await trace(self, event, info)
-        for end, step in (
-            ("send_request_body.complete", "sent"),
-            ("receive_response_headers.complete", "answer begins"),
-            ("receive_response_body.started", "half an answer"),
-        ):
-            if event.endswith(end):
-                killer.pass_by(step)
-
     store.write_temporary = watched_write
     store.replace = watched_replace
-    transport._Exchange._trace = watched_trace  # type: ignore[method-assign]
+
+
+class WatchedHttp(httpx.AsyncHTTPTransport):
+    """httpx's own transport, whose every exchange passes by the killer."""
+
+    STEPS = (
+        ("send_request_body.complete", "sent"),
+        ("receive_response_headers.complete", "answer begins"),
+        ("receive_response_body.started", "half an answer"),
+    )
+
+    def __init__(self, killer: Killer) -> None:
+        super().__init__()
+        self._killer = killer
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Watch what httpcore reports, after the client has heard of it."""
+        trace = request.extensions["trace"]
+
+        async def watched(event: str, info: dict[str, Any]) -> None:
+            await trace(event, info)
+            for end, step in self.STEPS:
+                if event.endswith(end):
+                    self._killer.pass_by(step)
+
+        request.extensions["trace"] = watched
+        return await super().handle_async_request(request)
 
 
 def around(owner: type, name: str, killer: Killer, before: str, after: str) -> None:
@@ -117,15 +133,18 @@ def main() -> None:
     logging.disable()
     job = json.loads(sys.argv[1])
     quicken(setattr)
+    transport = None
     if job.get("die"):
-        watch(Killer(*job["die"]))
+        killer = Killer(*job["die"])
+        watch(killer)
+        transport = Transport(WatchedHttp(killer))
     folder = Path(job["folder"])
     profile = profile_for(
         job["url"],
         requests_a_minute=job.get("rpm", 6000.0),
         budget=Budget(day=job.get("budget")),
     )
-    client = Client(folder, OneProfile(folder, profile))
+    client = Client(folder, OneProfile(folder, profile), transport=transport)
     futures = [client.submit(generate(prompt)) for prompt in job["prompts"]]
     found = [outcome(future) for future in futures]
     client.close(grace=2)

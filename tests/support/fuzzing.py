@@ -285,7 +285,7 @@ def image_files(data: bytes) -> None:
     found = allowed(lambda: decode_image(data))
     if not isinstance(found, MaiError):
         assert found.ndim == 4  # type: ignore[attr-defined]
-        gallery._small(data)
+        gallery.thumbnail_jpeg(data)
 
 
 ROOT = Path(__file__).resolve().parents[2]
