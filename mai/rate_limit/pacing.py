@@ -4,13 +4,14 @@ The service doesn't say how it counts requests: by the last 60 seconds, by the c
 tenth of a minute, by a bucket that refills. So calls go as fast as the most generous of these would
 let them, and the first refusal (a 429) shows which one it is.
 
-              +------- after an hour without a refusal, if the limit is known --------+
-              v                                                                       |
-            OPEN --- refused ---> COOLDOWN --- time is over ---> WINDOW --- 5 calls ---> TRIAL
-                                   ^    ^                        ^  |  ^                 |  |
-                                   |    +------- refused --------|--+  +---- 5 calls ----+  |
-                                   |                                     (keeps the speed)  |
-                                   +-------------- refused (back to the old speed) ---------+
+      +----- an hour without a refusal, if the limit is known -----+
+      v                                                            |
+    OPEN --- refused ---> COOLDOWN --- time is over ---------> WINDOW --- 5 calls ---> TRIAL
+                            ^  ^                               |    ^                  |   |
+                            |  +----------- refused -----------+    +-- 5 calls: kept -+   |
+                            +----------- refused: back to the longer window ---------------+
+
+After a cooldown from which nothing was learned, OPEN goes on.
 
 OPEN      Nothing is learned. With a known limit: a bucket of one minute's quota that refills
           evenly. Without one: calls follow each other at `first_spacing`. The calls that a stricter
