@@ -26,7 +26,7 @@ from ..auth import (
     from_variable,
     harmless,
 )
-from ..disk import files
+from ..disk import make_folder, write_durable
 from ..errors import ProfileError
 from ..types import Budget
 from . import endpoints as hosts
@@ -276,8 +276,8 @@ def write_private(path: Path, text: str) -> None:
     A symbolic link is kept: the file that it points to is the one that is replaced.
     """
     target = Path(os.path.realpath(path))
-    files.make_folder(target.parent)
-    files.write_durable(target, text.encode("utf-8"))
+    make_folder(target.parent)
+    write_durable(target, text.encode("utf-8"))
 
 
 def data_folder(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
