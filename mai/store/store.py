@@ -23,7 +23,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from ..disk import make_folder, read, remove, remove_stale, replace, sync_folder, write_temporary
+from ..disk import (
+    make_folder,
+    read_file,
+    remove,
+    remove_stale,
+    replace,
+    sync_folder,
+    write_temporary,
+)
 from ..errors import StoreError
 from ..types import Result
 from .index import StoreIndex
@@ -145,7 +153,7 @@ class Store:
             skip += len(keys)
             for key in keys:
                 with contextlib.suppress(OSError, DamagedImage):
-                    found.append(parse_sidecar(read(self._sidecar(key)), key))
+                    found.append(parse_sidecar(read_file(self._sidecar(key)), key))
         return found[:count]
 
     def close_file(self) -> None:
@@ -161,7 +169,7 @@ class Store:
         """The verified image; None when neither file is there; raises DamagedImage, OSError."""
         sidecar = self._sidecar(key)
         try:
-            facts = parse_sidecar(read(sidecar), key)
+            facts = parse_sidecar(read_file(sidecar), key)
         except FileNotFoundError:
             for ending in _ALL_ENDINGS:
                 if sidecar.with_suffix(ending).exists():
@@ -169,7 +177,7 @@ class Store:
             return None
         image = sidecar.with_suffix(_ENDINGS.get(facts["media_type"], _OTHER_ENDING))
         try:
-            return restore(facts, read(image))
+            return restore(facts, read_file(image))
         except FileNotFoundError:
             raise DamagedImage("the image beside its sidecar is missing") from None
 
@@ -206,7 +214,7 @@ class Store:
     def _write(self, key: str, result: Result, facts: bytes, now: int) -> int:
         """Both files to disk, then both names at once under the lock, then the folder.
 
-        Gives the bytes of the whole store, 0 where its index is out of order.
+        Gives the bytes of all images, 0 where its index is out of order.
         """
         folder = self._sidecar(key).parent
         make_folder(self._incoming)
