@@ -8,7 +8,7 @@
 
 A look-up touches two files and no index, so it costs the same at any size of the store; a hit
 moves the sidecar's modification time, which is when the image was last used. The index learns of
-that only when eviction comes to the image, which it then passes over.
+that only when eviction comes to the image, which then goes behind those used less recently.
 """
 
 from __future__ import annotations
@@ -280,23 +280,16 @@ class Store:
     def _evict_some(self, over: int, passed_over: set[str]) -> bool:
         """Removes up to `over` bytes of the oldest images; False when there is nothing to remove.
 
-        Images that were used since the index last heard of them are entered with that time
-        instead. The sidecar goes first: what is left of a removal that is cut off is never served.
+        The sidecar goes first: what is left of a removal that is cut off is never served.
         """
-        anything_done = False
-        for key, size, used_at in self._index.oldest(_EVICT_AT_ONCE):
+        oldest = self._index.oldest(_EVICT_AT_ONCE)
+        if self._enter_uses(oldest):
+            return True  # they may have others before them now
+        removable = [(key, size) for key, size, _ in oldest if key not in passed_over]
+        for key, size in removable:
             if over <= 0:
                 break
-            if key in passed_over:
-                continue
-            anything_done = True
             sidecar = self._sidecar(key)
-            last_used = 0
-            with contextlib.suppress(FileNotFoundError):
-                last_used = sidecar.stat().st_mtime_ns
-            if last_used > used_at:
-                self._index.set_used(key, last_used)
-                continue
             try:
                 for ending in (".json", *_ALL_ENDINGS):
                     remove(sidecar.with_suffix(ending))
@@ -306,7 +299,18 @@ class Store:
                 continue
             self._index.delete(key)
             over -= size
-        return anything_done
+        return bool(removable)
+
+    def _enter_uses(self, images: list[tuple[str, int, int]]) -> bool:
+        """Enters into the index the uses of images that it doesn't know; whether there were any."""
+        any_entered = False
+        for key, _, used_at in images:
+            with contextlib.suppress(FileNotFoundError):
+                last_used = self._sidecar(key).stat().st_mtime_ns
+                if last_used > used_at:
+                    self._index.set_used(key, last_used)
+                    any_entered = True
+        return any_entered
 
     def _explain(self, error: OSError, done: str, *, then: str = "") -> StoreError:
         """What the disk's error means to the user; `done` is "read" or "written"."""
