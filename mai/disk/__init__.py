@@ -12,7 +12,7 @@ from .database import DamagedError, Database, Schema
 from .files import (
     create_private,
     make_folder,
-    read,
+    read_file,
     remove,
     remove_stale,
     replace,
@@ -27,7 +27,7 @@ __all__ = [
     "Schema",
     "create_private",
     "make_folder",
-    "read",
+    "read_file",
     "remove",
     "remove_stale",
     "replace",
