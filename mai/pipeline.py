@@ -93,7 +93,7 @@ class Pipeline:
                 return await self._uninterrupted(lambda: self._keep_image(call, image))
             return await self._buy(call)
         except BaseException as error:
-            await self._executors.in_order(lambda error=error: self._settle(call, error))
+            await self._executors.in_order(lambda: self._settle(call, error))
             raise
 
     async def _admit(self, call: InFlightCall) -> Result | None:
