@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -93,7 +94,7 @@ class Pipeline:
                 return await self._uninterrupted(lambda: self._keep_image(call, image))
             return await self._buy(call)
         except BaseException as error:
-            await self._executors.in_order(lambda: self._settle(call, error))
+            await self._executors.in_order(partial(self._settle, call, error))
             raise
 
     async def _admit(self, call: InFlightCall) -> Result | None:
