@@ -1,4 +1,4 @@
-"""The first profiles.toml: what is asked, what is written, and into which folder."""
+"""The first profiles.toml: what is asked, and what is written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mai_image.cli.init import Choices, ask_choices, render_profile, write_profi
 from mai_image.cli.questions import Questions
 from mai_image.mai.auth import Secret
 from mai_image.mai.errors import ProfileError
-from mai_image.mai.profiles import Profiles, data_folder, usual_folder
+from mai_image.mai.profiles import Profiles
 
 ENDPOINT = "https://r.services.ai.azure.com"
 
@@ -159,38 +159,3 @@ def test_an_answer_that_cant_be_used_is_asked_again_with_the_reason() -> None:
     assert "Type a number from 1 to 2." in shown
     assert "NAME of an environment variable" in shown
     assert key not in shown
-
-
-def comfyui(root: Path) -> Path:
-    (root / "custom_nodes" / "mai-image").mkdir(parents=True)
-    for name in ("main.py", "nodes.py"):
-        (root / name).touch()
-    return root
-
-
-def test_a_pack_inside_a_comfyui_uses_that_comfyuis_folder(tmp_path: Path) -> None:
-    root = comfyui(tmp_path / "ComfyUI")
-    folder, why = usual_folder([root / "custom_nodes" / "mai-image"], {})
-    assert folder == root / "user" / "__mai"
-    assert "lies in" in why
-
-
-def test_comfyui_path_comes_first(tmp_path: Path) -> None:
-    one, other = comfyui(tmp_path / "one"), comfyui(tmp_path / "other")
-    folder, _ = usual_folder([one / "custom_nodes" / "mai-image"], {"COMFYUI_PATH": str(other)})
-    assert folder == other / "user" / "__mai"
-
-
-def test_a_comfyui_path_without_a_comfyui_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ProfileError, match="no ComfyUI"):
-        usual_folder([], {"COMFYUI_PATH": str(tmp_path)})
-
-
-def test_elsewhere_the_users_own_folder_is_used(tmp_path: Path) -> None:
-    (tmp_path / "custom_nodes" / "mai-image").mkdir(parents=True)
-    pack = [tmp_path / "custom_nodes" / "mai-image", tmp_path]
-    environ = {"XDG_DATA_HOME": "/d", "LOCALAPPDATA": "/d"}
-    folder, why = usual_folder(pack, environ)
-    assert folder == data_folder(environ)
-    assert not folder.is_relative_to(tmp_path)
-    assert "no ComfyUI" in why
