@@ -57,8 +57,7 @@ def recent(
     A prompt is there only if the image's profile keeps prompts, then and now, and
     `with_prompts` is true.
     """
-    found = store.recent(min(count, MOST))
-    return [_facts(side, profiles, with_prompts) for side in found]
+    return [_facts(sidecar, profiles, with_prompts) for sidecar in store.recent(min(count, MOST))]
 
 
 def image(store: Store, key: str) -> tuple[bytes, str] | None:
@@ -83,17 +82,16 @@ class Thumbnails:
     def get(self, key: str) -> bytes | None:
         """The thumbnail of an image, None where there is none; blocks, raises StoreError."""
         with self._lock:
-            made = self._made.get(key)
-            if made is None:
+            if key not in self._made:
                 found = image(self._store, key)
                 made = None if found is None else thumbnail_jpeg(found[0])
-            if made is None:
-                return None
-            self._made[key] = made
+                if made is None:
+                    return None
+                self._made[key] = made
+                if len(self._made) > _KEPT_THUMBNAILS:
+                    self._made.popitem(last=False)
             self._made.move_to_end(key)
-            while len(self._made) > _KEPT_THUMBNAILS:
-                self._made.popitem(last=False)
-            return made
+            return self._made[key]
 
 
 def thumbnail_jpeg(data: bytes) -> bytes | None:
@@ -108,13 +106,16 @@ def thumbnail_jpeg(data: bytes) -> bytes | None:
     return small.getvalue()
 
 
-def _facts(side: Mapping[str, object], profiles: Profiles, with_prompts: bool) -> dict[str, object]:
+def _facts(
+    sidecar: Mapping[str, object], profiles: Profiles, with_prompts: bool
+) -> dict[str, object]:
     from ..mai.profiles import EMULATOR
 
-    facts = {name: side.get(name) for name in _FACTS}
-    facts["emulated"] = side.get("profile") == EMULATOR
-    if with_prompts and _keeps_prompts(profiles, str(side.get("profile", ""))):
-        facts["prompt"] = side.get("prompt")
+    profile = str(sidecar.get("profile", ""))
+    facts = {name: sidecar.get(name) for name in _FACTS}
+    facts["emulated"] = profile == EMULATOR
+    if with_prompts and _keeps_prompts(profiles, profile):
+        facts["prompt"] = sidecar.get("prompt")
     return facts
 
 
