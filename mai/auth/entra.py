@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from ..errors import CredentialError
 from .secrets import Redact, Sealed, redacted_loggers
@@ -117,26 +117,17 @@ class Entra:
         return METHODS[self.method].class_name
 
 
-class TokenProvider(Protocol):
-    """What is used of an azure-identity credential; `get_token_info` too, where there is one."""
-
-    def get_token(self, *scopes: str) -> Any:
-        """An object with `token` and `expires_on` (Unix seconds); raises what it likes."""
-
-
-Build = Callable[[Entra], TokenProvider]
-"""Makes what gives the tokens: azure-identity's credential, or a test's."""
+Build = Callable[[Entra], Any]
+"""Makes what gives the tokens: azure-identity's credential, or a test's with `get_token`."""
 
 
 def azure_identity(prompt: Callable[[str], None]) -> Build:
     """What makes azure-identity's credentials; `prompt` shows a device code to the user."""
 
-    def build(entra: Entra) -> TokenProvider:
+    def build(entra: Entra) -> Any:
         import azure.identity
 
-        make = getattr(azure.identity, entra.class_name)
-        provider: TokenProvider = make(**_options(entra, prompt))
-        return provider
+        return getattr(azure.identity, entra.class_name)(**_options(entra, prompt))
 
     return build
 
@@ -196,7 +187,7 @@ class EntraCredential(Sealed):
         self._clock = clock
         self._redact = redact
         self._lock = threading.Lock()
-        self._provider: TokenProvider | None = None
+        self._provider: Any = None
         self._request: Future[_Outcome] | None = None
         self._token: _Token | None = None
         self._renewed_at = 0.0
@@ -250,7 +241,11 @@ class EntraCredential(Sealed):
         try:
             return await asyncio.wait_for(asyncio.wrap_future(request), wait)
         except asyncio.TimeoutError:
-            return self._give_up(request, wait)
+            with self._lock:
+                tried = _tried(self._provider, self._entra)
+                reason = f"no answer within {wait:g} s. Tried: {tried}."
+                self._end(request, reason)
+            return reason
 
     def _start(self, renew: bool) -> Future[_Outcome]:
         if renew:
@@ -271,16 +266,11 @@ class EntraCredential(Sealed):
             self._end(request, outcome)
         request.set_result(outcome)
 
-    def _give_up(self, request: Future[_Outcome], wait: float) -> str:
-        """Ends the wait for a request. A token that it brings later is kept if none is there."""
-        with self._lock:
-            tried = _tried(self._provider, self._entra)
-            reason = f"no answer within {wait:g} s. Tried: {tried}."
-            self._end(request, reason)
-        return reason
-
     def _end(self, request: Future[_Outcome], outcome: _Outcome) -> None:
-        """Keeps an outcome. The next request after a failure has a new credential object."""
+        """Keeps an outcome. The next request after a failure has a new credential object.
+
+        A token that comes after its request was given up is kept if none is there.
+        """
         current = self._request is request
         if current:
             self._request = None
@@ -322,7 +312,7 @@ def _azure_loggers() -> list[str]:
     return [name for name in list(logging.root.manager.loggerDict) if "azure.identity" in name]
 
 
-def _tried(provider: TokenProvider | None, entra: Entra) -> str:
+def _tried(provider: Any, entra: Entra) -> str:
     """The credentials of a chain, or the one that there is."""
     chain = getattr(provider, "credentials", None)
     if not isinstance(chain, (tuple, list)):

@@ -54,8 +54,7 @@ class KeyCredential(Sealed):
     async def headers(self, *, renew: bool = False) -> dict[str, str]:
         """The key's header; raises CredentialError if the key can't be read or sent."""
         secret = strip_key(self._read())
-        problem = _key_problem(secret)
-        if problem:
+        if problem := _key_problem(secret):
             raise CredentialError(
                 f"The key from {self._source} {problem}.",
                 "Copy the key again, alone and on one line.",

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from .endpoints import allowed_media_url, describe_host, is_loopback_host, normalize_endpoint
 from .folders import data_folder, usual_folder, write_private
-from .profile import CLOSED, PageSettings, Profile
-from .profiles import DEFAULT, FILE_NAME, Profiles
-from .services import SERVICES, Service
-from .toml_file import EMULATOR, KEY_KINDS, MAX_TIER, mistakes_in
+from .profile import Profile
+from .profiles import FILE_NAME, Profiles
+from .services import SERVICES
+from .toml_file import CLOSED, EMULATOR, KEY_KINDS, MAX_TIER, PageSettings, mistakes_in
 
 __all__ = [
     "CLOSED",
-    "DEFAULT",
     "EMULATOR",
     "FILE_NAME",
     "KEY_KINDS",
@@ -26,7 +25,6 @@ __all__ = [
     "PageSettings",
     "Profile",
     "Profiles",
-    "Service",
     "allowed_media_url",
     "data_folder",
     "describe_host",

@@ -16,11 +16,8 @@ import httpx
 from ..errors import ProfileError
 from .services import SERVICES, Service
 
-MAX_CHARACTERS = 2048
-"""Longer than any endpoint that is meant."""
-
-MAX_MEDIA_CHARACTERS = 8192
-"""A signed address of an image can be far longer than an endpoint."""
+_PLAIN_ASCII = re.compile(r"[!-\[\]-~]{1,8192}")
+"""No white space and no backslash. Signed addresses of images are the longest that are meant."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _STANDARD_PORTS = {"https": 443, "http": 80}
@@ -37,13 +34,15 @@ def normalize_endpoint(text: str, *, administrator: bool, service: str) -> str:
     An address of a service's own host is reduced to its origin. Any other https host is accepted
     only from the `administrator` (profiles.toml), with its path; plain http only to this machine.
     """
-    url = _parse(text, MAX_CHARACTERS)
+    url = _parse(text)
+    origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
     owner = _owner(_host(url))
     if owner is not None:
-        return _own_origin(url, owner, service)
+        _check_own_host(url, owner, service)
+        return origin.replace(".openai.azure.com", ".services.ai.azure.com")
     _check_gateway(url, administrator, SERVICES[service])
     path = url.raw_path.decode("ascii").rstrip("/")
-    return _origin(url) + SERVICES[service].pasted_path.sub("", path)
+    return origin + SERVICES[service].pasted_path.sub("", path)
 
 
 def allowed_media_url(url: str, extra_hosts: Sequence[str], *, loopback: bool) -> str | None:
@@ -54,7 +53,7 @@ def allowed_media_url(url: str, extra_hosts: Sequence[str], *, loopback: bool) -
     address on this machine may be fetched.
     """
     try:
-        parsed = _parse(url, MAX_MEDIA_CHARACTERS)
+        parsed = _parse(url)
     except ProfileError:
         return None
     host = _host(parsed)
@@ -70,7 +69,7 @@ def allowed_media_url(url: str, extra_hosts: Sequence[str], *, loopback: bool) -
 def describe_host(url: str) -> str:
     """Where an address that `allowed_media_url` refuses leads, for an error text."""
     try:
-        return f"on the host {_shown(_host(_parse(url, MAX_MEDIA_CHARACTERS)))}"
+        return f"on the host {_shown(_parse(url))}"
     except ProfileError:
         return "at an address that can't be read"
 
@@ -79,10 +78,9 @@ def is_media_host(name: str) -> bool:
     """Whether a text can stand in media_hosts: a host, or "*." and a host with a dot in it."""
     host = name.removeprefix("*.")
     try:
-        url = _parse(f"https://{host}", MAX_CHARACTERS)
+        return _host(_parse(f"https://{host}")) == host and (host == name or "." in host)
     except ProfileError:
         return False
-    return _host(url) == host and (host == name or "." in host)
 
 
 def is_loopback_host(host: str) -> bool:
@@ -97,51 +95,57 @@ def is_loopback_host(host: str) -> bool:
 def is_loopback(url: str) -> bool:
     """Whether an address is on this machine; False where it is empty or can't be read."""
     try:
-        return is_loopback_host(_host(_parse(url, MAX_CHARACTERS)))
+        return is_loopback_host(_host(_parse(url)))
     except ProfileError:
         return False
 
 
-def _parse(text: str, limit: int) -> httpx.URL:
+def _parse(text: str) -> httpx.URL:
     """An address as pasted; quotes, white space around it and case don't matter.
 
     Raises ProfileError for all that two programs could read in two ways.
     """
     text = text.strip().strip(_QUOTES).strip()
-    if not text:
-        raise _unusable("is empty")
-    if len(text) > limit:
-        raise _unusable(f"is longer than {limit} characters")
-    if re.search(r"[^\x21-\x7e]|\\", text):
-        raise _unusable("has a space, a backslash or a character that isn't plain ASCII in it")
     if not _SCHEME.match(text):
-        text = _with_scheme(text.removeprefix("//"))
+        address = text.removeprefix("//")
+        url = _read_url(f"http://{address}")
+        here = url is not None and is_loopback_host(_host(url))
+        text = f"http://{address}" if here else f"https://{address}"
     url = _read_url(text)
-    if url is None:
-        raise _unusable("has a host or port that can't be read")
-    if url.scheme not in _STANDARD_PORTS:
-        raise _unusable("has a scheme that is neither https nor http")
-    _check_as_written(url, text)
-    _check_host(_host(url))
-    if url.port is not None and not 0 < url.port < 65536:
-        raise _unusable("has a port that is not from 1 to 65535")
-    if ":" in _host(url):
-        return url.copy_with(host=str(ipaddress.IPv6Address(_host(url))))
+    if url is None or not _is_read_as_written(url, text):
+        raise _no_address()
+    host = _host(url)
+    labels = host.split(".")
+    if ":" in host or _NUMBER.fullmatch(labels[-1]):
+        # 127.1 and 0x7f.1 are read differently by programs; "%" begins a zone of this machine.
+        if _ip_address(host) is None or "%" in host:
+            raise ProfileError(
+                "The endpoint's host is a number that isn't a complete IP address.",
+                "Write all four numbers of it, such as 127.0.0.1, or the host's name.",
+            )
+        return url.copy_with(host=str(_ip_address(host)))
+    # An encoded or international name, a dot at the end, and what no name is.
+    if len(host) > 253 or any(_LABEL.fullmatch(label) is None for label in labels):
+        raise _no_address()
     return url
-
-
-def _with_scheme(text: str) -> str:
-    url = _read_url(f"http://{text}")
-    here = url is not None and is_loopback_host(_host(url))
-    return f"http://{text}" if here else f"https://{text}"
 
 
 def _read_url(text: str) -> httpx.URL | None:
     """None if httpx can't read it. Its exception quotes the text, so no other may chain to it."""
     try:
-        return httpx.URL(text)
+        return httpx.URL(text) if _PLAIN_ASCII.fullmatch(text) else None
     except httpx.InvalidURL:
         return None
+
+
+def _is_read_as_written(url: httpx.URL, text: str) -> bool:
+    """Whether httpx dropped and changed nothing: user info, odd ports, '..' in the path."""
+    if url.scheme not in _STANDARD_PORTS or not (url.port is None or 0 < url.port < 65536):
+        return False
+    authority, *path = re.split(r"[?#]", text.partition("://")[2])[0].split("/")
+    read = url.netloc.decode("ascii")
+    as_written = authority.lower() in (read, f"{read}:{_STANDARD_PORTS[url.scheme]}")
+    return as_written and not {".", ".."} & set(path)
 
 
 def _host(url: httpx.URL) -> str:
@@ -156,49 +160,15 @@ def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
         return None
 
 
-def _origin(url: httpx.URL) -> str:
-    """scheme://host[:port], the port left out where it is the scheme's own."""
-    return f"{url.scheme}://{url.netloc.decode('ascii')}"
-
-
-def _check_as_written(url: httpx.URL, text: str) -> None:
-    """Refuses what httpx drops or changes: user info, odd ports, '..' in the path."""
-    authority, *path = re.split(r"[?#]", text.partition("://")[2])[0].split("/")
-    if "@" in authority:
-        raise _unusable("has a user name or a password in it")
-    read = url.netloc.decode("ascii")
-    if authority.lower() not in (read, f"{read}:{_STANDARD_PORTS[url.scheme]}"):
-        raise _unusable("has a host or port that can't be read")
-    if "." in path or ".." in path:
-        raise _unusable("has '.' or '..' as a part of its path")
-
-
-def _check_host(host: str) -> None:
-    """Refuses encoded and international names, a dot at the end and odd spellings of numbers."""
-    labels = host.split(".")
-    if ":" in host or _NUMBER.fullmatch(labels[-1]):
-        # 127.1 and 0x7f.1 are read differently by programs; "%" begins a zone of this machine.
-        if _ip_address(host) is None or "%" in host:
-            raise ProfileError(
-                "The endpoint's host is a number that isn't a complete IP address.",
-                "Write all four numbers of it, such as 127.0.0.1, or the host's name.",
-            )
-    elif len(host) > 253 or any(_LABEL.fullmatch(label) is None for label in labels):
-        raise _unusable(
-            "has no plain host name: letters, digits and hyphens between dots, no dot at the end, "
-            "no international (xn--) names"
-        )
-
-
 def _owner(host: str) -> Service | None:
     """The service that a host belongs to."""
     _, dot, parent = host.partition(".")
-    names = (host, f"*{dot}{parent}")
-    return next((one for one in SERVICES.values() if set(names) & set(one.hosts)), None)
+    names = {host, f"*{dot}{parent}"}
+    return next((one for one in SERVICES.values() if names & set(one.hosts)), None)
 
 
-def _own_origin(url: httpx.URL, owner: Service, service: str) -> str:
-    """The origin of an address on a service's own host: https, port 443, no path."""
+def _check_own_host(url: httpx.URL, owner: Service, service: str) -> None:
+    """A service's own host is called over https on port 443; its path doesn't matter."""
     if owner.name != service:
         raise ProfileError(
             f"The endpoint belongs to the service {owner.name!r}, not to {service!r}.",
@@ -206,51 +176,54 @@ def _own_origin(url: httpx.URL, owner: Service, service: str) -> str:
         )
     if url.scheme != "https" or url.port is not None:
         raise ProfileError(
-            f"The endpoint's host {_shown(_host(url))} is called over https and port 443 only.",
+            f"The endpoint's host {_shown(url)} is called over https and port 443 only.",
             "Begin it with https:// and leave the port out.",
         )
     if "#" in str(url) or _API_VERSION.fullmatch(url.query.decode("ascii")) is None:
-        raise _unusable("has a query (?…) or a fragment (#…)")
-    return _origin(url).replace(".openai.azure.com", ".services.ai.azure.com")
+        raise _query_or_fragment()
 
 
 def _check_gateway(url: httpx.URL, administrator: bool, service: Service) -> None:
     """A gateway is named by the administrator, over https; keys go into headers, not its query."""
-    host = _host(url)
-    loopback = is_loopback_host(host)
     if "?" in str(url) or "#" in str(url):
-        raise ProfileError(
-            "The endpoint has a query (?…) or a fragment (#…).",
-            "Leave it out; a gateway's key goes into the profile's credential and header.",
-        )
+        raise _query_or_fragment()
     if _GATEWAY_PATH.fullmatch(url.raw_path.decode("ascii").rstrip("/")) is None:
         raise ProfileError(
             "The endpoint's path has an empty part or a character that must be encoded.",
             "Write the path with letters, digits and - . _ ~ only.",
         )
+    loopback = is_loopback_host(_host(url))
     if url.scheme == "http" and not loopback:
         raise ProfileError(
-            f"The endpoint's host {_shown(host)} would be called over plain http.",
+            f"The endpoint's host {_shown(url)} would be called over plain http.",
             "Use https; plain http is for this machine only (localhost, 127.0.0.1, ::1).",
         )
     if not (loopback or administrator):
         raise ProfileError(
-            f"The endpoint's host {_shown(host)} is not an Azure host.",
+            f"The endpoint's host {_shown(url)} is not an Azure host.",
             f"The environment can name only {', '.join(service.hosts)} or this machine. "
             "A gateway must be written in profiles.toml.",
         )
 
 
-def _unusable(problem: str) -> ProfileError:
+def _no_address() -> ProfileError:
     return ProfileError(
-        f"The endpoint {problem}.",
+        "The endpoint is not an address that can be called.",
         "Write it as https://<resource>.services.ai.azure.com, as the resource's page in the Azure "
-        "portal or Foundry shows it.",
+        "portal or Foundry shows it: plain letters, without a user name, spaces or '..'.",
     )
 
 
-def _shown(host: str) -> str:
+def _query_or_fragment() -> ProfileError:
+    return ProfileError(
+        "The endpoint has a query (?…) or a fragment (#…).",
+        "Leave it out; a gateway's key goes into the profile's credential and header.",
+    )
+
+
+def _shown(url: httpx.URL) -> str:
     """A host for an error text; a word without a dot may be a key in the wrong place: not shown."""
+    host = _host(url)
     if "." not in host and ":" not in host and host != "localhost":
         return "(not shown: it has no dot in it)"
     return repr(host if len(host) <= 80 else host[:80] + "…")

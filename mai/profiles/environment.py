@@ -88,17 +88,6 @@ def profile_settings(read: ReadVariable) -> ProfileSettings | None:
     group = chosen_group(read)
     if group is None:
         return None
-    has_key, deployment = bool(value(read, group.key)), value(read, group.deployment)
-    return ProfileSettings.model_construct(
-        endpoint=_endpoint(read, group),
-        credential=VariableKey.model_construct(kind="key_env", name=Secret(group.key))
-        if has_key
-        else EntraSettings.model_construct(kind="entra"),
-        deployments={ANY_MODEL: [deployment]} if deployment else {},
-    )
-
-
-def _endpoint(read: ReadVariable, group: VariableGroup) -> str:
     text = value(read, group.endpoint)
     if not text:
         raise ProfileError(
@@ -107,8 +96,16 @@ def _endpoint(read: ReadVariable, group: VariableGroup) -> str:
             "https://<resource>.services.ai.azure.com, and start ComfyUI again.",
         )
     try:
-        return normalize_endpoint(text, administrator=False, service=FOUNDRY.name)
+        endpoint = normalize_endpoint(text, administrator=False, service=FOUNDRY.name)
     except ProfileError as error:
         raise ProfileError(
             f"The environment variable {group.endpoint} can't be used. {error.what}", error.hint
         ) from None
+    has_key, deployment = bool(value(read, group.key)), value(read, group.deployment)
+    return ProfileSettings.model_construct(
+        endpoint=endpoint,
+        credential=VariableKey.model_construct(kind="key_env", name=Secret(group.key))
+        if has_key
+        else EntraSettings.model_construct(kind="entra"),
+        deployments={ANY_MODEL: [deployment]} if deployment else {},
+    )

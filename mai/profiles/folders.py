@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..disk import make_folder, write_durable
 from ..errors import ProfileError
-from .environment import ReadVariable, reader
+from .environment import reader
 
 COMFYUI_PATH = "COMFYUI_PATH"
 """The variable that names a ComfyUI, as comfy-cli and this pack's own demo use it."""
@@ -17,11 +17,20 @@ COMFYUI_PATH = "COMFYUI_PATH"
 
 def data_folder(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
     """The platform's user data folder for MAI Image outside ComfyUI; it may not exist yet."""
-    return _user_data(reader(environ), platform)
+    read = reader(environ)
+    home = Path(os.path.expanduser("~"))
+    if platform == "win32":
+        base = Path(read("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif platform == "darwin":
+        base = home / "Library" / "Application Support"
+    else:
+        named = Path(read("XDG_DATA_HOME") or "")
+        base = named if named.is_absolute() else home / ".local" / "share"
+    return base / "mai-image"
 
 
 def usual_folder(
-    pack: Iterable[Path], environ: Mapping[str, str] | None = None, platform: str = sys.platform
+    pack: Iterable[Path], environ: Mapping[str, str] | None = None
 ) -> tuple[Path, str]:
     """The folder that a command line uses, and why: a ComfyUI's own, so that its nodes see the
     same profiles, or the user's.
@@ -30,8 +39,7 @@ def usual_folder(
     in. ProfileError where the variable names no ComfyUI. A ComfyUI that is started with another
     --user-directory can't be known here.
     """
-    read = reader(environ)
-    named = (read(COMFYUI_PATH) or "").strip()
+    named = (reader(environ)(COMFYUI_PATH) or "").strip()
     if named:
         root = Path(named).expanduser()
         if not _is_comfyui(root):
@@ -43,7 +51,7 @@ def usual_folder(
     for folder in pack:
         if folder.parent.name == "custom_nodes" and _is_comfyui(folder.parent.parent):
             return _of_comfyui(folder.parent.parent), "of the ComfyUI that this pack lies in"
-    return _user_data(read, platform), "of this user, as no ComfyUI is around"
+    return data_folder(environ), "of this user, as no ComfyUI is around"
 
 
 def write_private(path: Path, text: str) -> None:
@@ -54,18 +62,6 @@ def write_private(path: Path, text: str) -> None:
     target = Path(os.path.realpath(path))
     make_folder(target.parent)
     write_durable(target, text.encode("utf-8"))
-
-
-def _user_data(read: ReadVariable, platform: str) -> Path:
-    home = Path(os.path.expanduser("~"))
-    if platform == "win32":
-        base = Path(read("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif platform == "darwin":
-        base = home / "Library" / "Application Support"
-    else:
-        named = Path(read("XDG_DATA_HOME") or "")
-        base = named if named.is_absolute() else home / ".local" / "share"
-    return base / "mai-image"
 
 
 def _of_comfyui(root: Path) -> Path:

@@ -20,8 +20,6 @@ CONNECT_TIMEOUT = 10.0
 SHUTDOWN_GRACE = 20.0
 """Seconds for which the end of the process waits for images that are already paid for."""
 
-NO_BUDGET = Budget()
-
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -40,7 +38,7 @@ class Profile:
     deployments: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     requests_a_minute: float | None = None
     tier: int | None = None
-    budget: Budget = NO_BUDGET
+    budget: Budget = field(default_factory=Budget)
     connect_timeout: float = CONNECT_TIMEOUT
     timeout: float = FOUNDRY.timeout
     shutdown_grace: float = SHUTDOWN_GRACE
@@ -69,19 +67,3 @@ class Profile:
     def store_service(self) -> str:
         """The service as it stands in the store: what this machine drew is never a paid image."""
         return f"{self.service}-loopback" if self.on_loopback else self.service
-
-
-@dataclass(frozen=True, slots=True)
-class PageSettings:
-    """What the page may show of this server's images and money: [page] of profiles.toml.
-
-    `allow_remote`: also when ComfyUI can be reached from other machines. `show_prompts`: images
-    with their prompts; None shows prompts only where nobody but the user of this machine can look.
-    """
-
-    allow_remote: bool = False
-    show_prompts: bool | None = None
-
-
-CLOSED = PageSettings()
-"""What holds where the file says nothing, or can't be read."""

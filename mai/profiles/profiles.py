@@ -29,7 +29,7 @@ from ..errors import ProfileError
 from ..types import Budget
 from . import environment
 from .endpoints import is_loopback, normalize_endpoint
-from .profile import PageSettings, Profile
+from .profile import Profile
 from .services import FOUNDRY, SERVICES
 from .toml_file import (
     EMULATOR,
@@ -37,6 +37,7 @@ from .toml_file import (
     EntraSettings,
     FileKey,
     Mistake,
+    PageSettings,
     ProfileSettings,
     VariableKey,
     nearest,
@@ -110,7 +111,9 @@ class Profiles:
             raise self._missing(name)
         if contents.file_mistakes:
             raise self._mistaken("", contents.file_mistakes)
-        actual = _resolve(contents, name)
+        actual = name
+        if name == DEFAULT and contents.names and DEFAULT not in contents.names:
+            actual = contents.names[0]
         if actual in contents.profile_mistakes:
             mistakes = contents.profile_mistakes[actual]
             raise self._mistaken(f" in profile {short(actual)}", mistakes)
@@ -129,10 +132,6 @@ class Profiles:
             names = [DEFAULT]
         return [*names, EMULATOR]
 
-    def default_name(self) -> str:
-        """The name of the profile that "default" means."""
-        return _resolve(self._read(), DEFAULT)
-
     def store_limit_bytes(self) -> int | None:
         """[store] limit_gb of the file in bytes, None if it isn't set."""
         limit = self._read().store.limit_gb
@@ -144,7 +143,7 @@ class Profiles:
         if contents.file_mistakes:
             # A mistake opens nothing, not even what this machine's user may see by default.
             return PageSettings(allow_remote=False, show_prompts=False)
-        return PageSettings(contents.page.allow_remote, contents.page.show_prompts)
+        return contents.page
 
     def warnings(self) -> list[str]:
         """What is worth knowing and no error: keys that others can read, variables not used."""
@@ -173,17 +172,16 @@ class Profiles:
     def _load(self) -> Contents:
         try:
             if not self.path.is_file():
-                return Contents(file_mistakes=[Mistake("it isn't a file.")])
+                return _unreadable("isn't a file")
             with self.path.open("rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
+            if len(data) > MAX_FILE_BYTES:
+                return _unreadable(f"is longer than {MAX_FILE_BYTES} bytes")
             text = data.decode("utf-8-sig")
         except OSError as error:
-            problem = f"it can't be read ({type(error).__name__})."
-            return Contents(file_mistakes=[Mistake(problem)])
+            return _unreadable(f"can't be read ({type(error).__name__})")
         except UnicodeDecodeError:
-            return Contents(file_mistakes=[Mistake("it isn't UTF-8 text; save it as UTF-8.")])
-        if len(data) > MAX_FILE_BYTES:
-            return Contents(file_mistakes=[Mistake(f"it is longer than {MAX_FILE_BYTES} bytes.")])
+            return _unreadable("isn't UTF-8 text; save it as UTF-8")
         return read_profiles(text.replace("\r\n", "\n"), interactive=self._interactive)
 
     def _profile(self, name: str, settings: ProfileSettings) -> Profile:
@@ -207,7 +205,11 @@ class Profiles:
     def _credential(self, settings: ProfileSettings, header: str) -> Credential:
         form = settings.credential
         if isinstance(form, EntraSettings):
-            return self._signed_in(Entra(form.method, form.client_id, form.tenant_id))
+            # A machine that plays Entra ID itself is one that Microsoft can't vouch for.
+            discovery = not is_loopback(self._variable("AZURE_AUTHORITY_HOST") or "")
+            entra = Entra(form.method, form.client_id, form.tenant_id, discovery)
+            fresh = EntraCredential(entra, self._build, wait=self._wait, redact=self._redact)
+            return self._entra.setdefault(entra, fresh)
         if isinstance(form, VariableKey):
             source = f"the environment variable {quote_unless_key(form.name.reveal())}"
             return KeyCredential(key_from_variable(self._variable, form.name), source, header)
@@ -218,14 +220,6 @@ class Profiles:
             )
         key = form.value
         return KeyCredential(lambda: key, FILE_NAME, header)
-
-    def _signed_in(self, entra: Entra) -> EntraCredential:
-        """The one credential of these settings; it is made on first use."""
-        if is_loopback(self._variable("AZURE_AUTHORITY_HOST") or ""):
-            # This machine plays Entra ID itself, and Microsoft can't vouch for it.
-            entra = Entra(entra.method, entra.client_id, entra.tenant_id, discovery=False)
-        fresh = EntraCredential(entra, self._build, wait=self._wait, redact=self._redact)
-        return self._entra.setdefault(entra, fresh)
 
     def _redact(self, text: str) -> str:
         for name in environment.READ_BY_AZURE:
@@ -267,10 +261,8 @@ class Profiles:
         )
 
 
-def _resolve(contents: Contents, name: str) -> str:
-    if name == DEFAULT and contents.names and DEFAULT not in contents.names:
-        return contents.names[0]
-    return name
+def _unreadable(problem: str) -> Contents:
+    return Contents(file_mistakes=[Mistake(f"it {problem}.")])
 
 
 def _stamp(path: Path) -> _Stamp | None:

@@ -76,19 +76,16 @@ def _flag(default: bool | None) -> Any:
 
 
 def _one_of(words: Iterable[str], default: str) -> Any:
-    pattern = f"^({'|'.join(words)})$"
-    return Field(default, pattern=pattern, description=" or ".join(words))
+    return Field(default, pattern=_any_of(words), description=" or ".join(words))
+
+
+def _any_of(words: Iterable[str]) -> str:
+    return f"^({'|'.join(map(re.escape, words))})$"
 
 
 def _secret(value: object) -> Secret:
     if isinstance(value, str) and value.strip():
         return Secret(value.strip())
-    raise ValueError
-
-
-def _model_name(name: str) -> str:
-    if name in (*MODEL_NAMES, ANY_MODEL):
-        return name
     raise ValueError
 
 
@@ -113,7 +110,7 @@ def _as_list(value: object) -> object:
 
 
 ListOrOne = BeforeValidator(_as_list)
-ModelName = Annotated[str, AfterValidator(_model_name)]
+ModelName = Annotated[str, Field(pattern=_any_of([*MODEL_NAMES, ANY_MODEL]))]
 DeploymentNames = Annotated[
     list[Annotated[str, AfterValidator(_deployment_name)]], Field(min_length=1), ListOrOne
 ]
@@ -201,11 +198,19 @@ class StoreTable(TomlTable):
     limit_gb: float | None = _number(0.001, 100_000)
 
 
-class PageTable(TomlTable):
-    """[page]"""
+class PageSettings(TomlTable):
+    """[page]: what the page may show of this server's images and money.
+
+    `allow_remote`: also when ComfyUI can be reached from other machines. `show_prompts`: images
+    with their prompts; None shows prompts only where nobody but the user of this machine can look.
+    """
 
     allow_remote: bool = _flag(False)
     show_prompts: bool | None = _flag(None)
+
+
+CLOSED = PageSettings()
+"""What holds where the file says nothing, or can't be read."""
 
 
 class FileSettings(TomlTable):
@@ -213,12 +218,12 @@ class FileSettings(TomlTable):
 
     profiles: dict[str, Any] = Field({}, description="a table", repr=False)
     store: StoreTable = Field(StoreTable(), description="a table")
-    page: PageTable = Field(PageTable(), description="a table")
+    page: PageSettings = Field(CLOSED, description="a table")
 
 
 INNER_TABLES: dict[str, type[TomlTable]] = {
     "store": StoreTable,
-    "page": PageTable,
+    "page": PageSettings,
     "budget": BudgetSettings,
     "key": InlineKey,
     "key_env": VariableKey,
@@ -293,7 +298,7 @@ class Contents:
     profile_mistakes: dict[str, list[Mistake]] = field(default_factory=dict)
     file_mistakes: list[Mistake] = field(default_factory=list)
     store: StoreTable = field(default_factory=StoreTable)
-    page: PageTable = field(default_factory=PageTable)
+    page: PageSettings = CLOSED
     holds_key: bool = False
 
 
@@ -312,10 +317,11 @@ def mistakes_in(text: str) -> list[str]:
 
 def read_profiles(text: str, *, interactive: bool) -> Contents:
     """A file's contents; never raises for what it says. A device code needs `interactive`."""
-    lines = _Lines(text)
+    lines = _find_lines(text)
     tree = _parse_toml(text)
     if isinstance(tree, list):
-        return Contents(names=[*filter(_is_name, lines.profile_names())], file_mistakes=tree)
+        names = [path[1] for path in lines if path[0] == "profiles" and len(path) == 2]
+        return Contents(names=[*filter(_is_name, names)], file_mistakes=tree)
     contents = Contents()
     settings = _validate(FileSettings, tree, (), lines, contents.file_mistakes)
     if settings is not None:
@@ -327,7 +333,7 @@ def read_profiles(text: str, *, interactive: bool) -> Contents:
 
 
 def _read_profile(
-    contents: Contents, name: str, table: object, lines: _Lines, interactive: bool
+    contents: Contents, name: str, table: object, lines: Lines, interactive: bool
 ) -> None:
     """Adds one [profiles.name], or its mistakes in the order of lines."""
     path = ("profiles", name)
@@ -335,7 +341,7 @@ def _read_profile(
         rule = f"must be 1 to {MAX_NAME} letters, digits, spaces and . _ - only."
         problem = "is taken by the built-in emulator." if name.lower() == EMULATOR else rule
         text = f"the profile name {short(name)} {problem}"
-        contents.file_mistakes.append(Mistake(text, lines.line(path)))
+        contents.file_mistakes.append(Mistake(text, _line(lines, path)))
         return
     contents.names.append(name)
     if isinstance(table, dict):
@@ -346,7 +352,7 @@ def _read_profile(
     mistakes: list[Mistake] = []
     settings = _validate(ProfileSettings, table, path, lines, mistakes)
     for key, text in _contradictions(settings, interactive) if settings else ():
-        mistakes.append(Mistake(text, lines.line((*path, key))))
+        mistakes.append(Mistake(text, _line(lines, (*path, key))))
     if mistakes or settings is None:
         contents.profile_mistakes[name] = sorted(mistakes, key=lambda one: one.line or 0)
     else:
@@ -354,46 +360,44 @@ def _read_profile(
 
 
 def _validate(
-    form: type[S], table: object, path: tuple[str, ...], lines: _Lines, mistakes: list[Mistake]
+    form: type[S], table: object, path: tuple[str, ...], lines: Lines, mistakes: list[Mistake]
 ) -> S | None:
     """A table in its form; or None, and its mistakes are added."""
     try:
         return form.model_validate(table)
     except ValidationError as error:
         # Their types and places alone: the rest holds values, which may be keys.
-        found = [
-            (one["type"], [str(part) for part in one["loc"]])
-            for one in error.errors(include_url=False)
-        ]
+        found = [(one["type"], one["loc"]) for one in error.errors(include_url=False)]
     for error_type, place in found:
-        text = _sentence(form, path, error_type, place)
-        keys = [part for part in place if part not in KEY_KINDS and part != "entra"]
-        mistakes.append(Mistake(text, lines.line((*path, *keys))))
+        mistakes.append(_mistake(form, path, error_type, [str(part) for part in place], lines))
     return None
 
 
-def _sentence(
-    form: type[TomlTable], path: tuple[str, ...], error_type: str, place: list[str]
-) -> str:
-    """What is wrong with the setting at `place` of a table in this form."""
+def _mistake(
+    form: type[TomlTable], path: tuple[str, ...], error_type: str, place: list[str], lines: Lines
+) -> Mistake:
+    """What is wrong with the setting at `place` of the table at `path`, which has this form."""
     if not place:
-        return f"{path[-1]} must be a table."
-    if place[0] == "credential" and len(place) > 1:
+        return Mistake(f"{path[-1]} must be a table.", _line(lines, path))
+    table, *inner = place
+    if table == "credential" and inner:
         # pydantic names the kind that it took the table for; the file doesn't.
-        path, place = (*path, "credential"), place[1:]
-        form, place = INNER_TABLES[place[0]], place[1:]
-    elif place[0] in INNER_TABLES and len(place) > 1:
-        form, path, place = INNER_TABLES[place[0]], (*path, place[0]), place[1:]
+        form, place = INNER_TABLES[inner[0]], inner[1:]
+        path = (*path, table)
+    elif table in INNER_TABLES and inner:
+        form, place = INNER_TABLES[table], inner
+        path = (*path, table)
     key = place[0]
     known = form.model_fields
     if key not in known:
-        return _unknown_key(path, key, list(known))
-    if place[-1] == "[key]":
-        return _unknown_key((*path, key), place[1], [*MODEL_NAMES, ANY_MODEL])
-    must_be = f"must be {known[key].description}."
-    if error_type == "missing":
-        return f"{_table_name(path)} has no {key}: it {must_be}"
-    return f"{key} {must_be}"
+        text = _unknown_key(path, key, list(known))
+    elif place[-1] == "[key]":
+        text = _unknown_key((*path, key), place[1], [*MODEL_NAMES, ANY_MODEL])
+    else:
+        must_be = f"must be {known[key].description}."
+        missing = error_type == "missing"
+        text = f"{_table_name(path)} has no {key}: it {must_be}" if missing else f"{key} {must_be}"
+    return Mistake(text, _line(lines, (*path, *place)))
 
 
 def short(word: object) -> str:
@@ -478,33 +482,31 @@ _DEPTH = 5
 """Tables in tables that are looked up; a key of a thousand parts costs no more."""
 
 
-class _Lines:
-    """Where each key and table first stands: a scan of the lines, good enough for messages."""
+Lines = dict[tuple[str, ...], int]
+"""Where each key and table first stands."""
 
-    def __init__(self, text: str) -> None:
-        self._lines: dict[tuple[str, ...], int] = {}
-        table: tuple[str, ...] = ()
-        for number, line in enumerate(text.split("\n"), start=1):
-            header = _HEADER.match(line)
-            key = None if header else _KEY.match(line)
-            if header:
-                path = table = _parts(header[1])
-            elif key:
-                path = (*table, *_parts(key[1]))
-            else:
-                continue
-            for length in range(1, min(len(path), _DEPTH) + 1):
-                self._lines.setdefault(path[:length], number)
 
-    def line(self, path: Sequence[str]) -> int | None:
-        """The line of a key, or of the nearest table around it."""
-        prefixes = (tuple(path[:length]) for length in range(len(path), 0, -1))
-        return next((self._lines[prefix] for prefix in prefixes if prefix in self._lines), None)
+def _find_lines(text: str) -> Lines:
+    """A scan of the lines, also of a file that is broken; good enough for messages."""
+    lines: Lines = {}
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.split("\n"), start=1):
+        if header := _HEADER.match(line):
+            path = table = _parts(header[1])
+        elif key := _KEY.match(line):
+            path = (*table, *_parts(key[1]))
+        else:
+            continue
+        for length in range(1, min(len(path), _DEPTH) + 1):
+            lines.setdefault(path[:length], number)
+    return lines
 
-    def profile_names(self) -> list[str]:
-        """The names of [profiles.<name>] tables, also of a file that is broken."""
-        paths = [path for path in self._lines if len(path) > 1 and path[0] == "profiles"]
-        return list(dict.fromkeys(path[1] for path in paths))
+
+def _line(lines: Lines, path: tuple[str, ...]) -> int | None:
+    """The line of a key, or of the nearest table around it."""
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path)
 
 
 def _parts(dotted: str) -> tuple[str, ...]:

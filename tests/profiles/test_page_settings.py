@@ -20,8 +20,8 @@ def test_without_a_file_or_a_table_everything_is_closed(tmp_path: Path) -> None:
 
 
 def test_the_table_opens_what_it_names(tmp_path: Path) -> None:
-    assert settings(tmp_path, "[page]\nallow_remote = true") == PageSettings(True, None)
-    assert settings(tmp_path, "[page]\nshow_prompts = false") == PageSettings(False, False)
+    assert settings(tmp_path, "[page]\nallow_remote = true") == PageSettings(allow_remote=True)
+    assert settings(tmp_path, "[page]\nshow_prompts = false") == PageSettings(show_prompts=False)
 
 
 @pytest.mark.parametrize(

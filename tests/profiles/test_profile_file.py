@@ -225,6 +225,7 @@ MISTAKES = [
         "endpont = 1",
         "line 4: [profiles.work] has an unknown key 'endpont': did you mean 'endpoint'",
     ),
+    ("\nentra = 1", "line 5: [profiles.work] has an unknown key 'entra'"),
     ("Tier = 1", "line 4: [profiles.work] has an unknown key 'Tier': did you mean 'tier'"),
     ("tier = 9", "line 4: tier must be a whole number from 1 to 6."),
     ("tier = 0", "line 4: tier must be a whole number from 1 to 6."),

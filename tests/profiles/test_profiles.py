@@ -66,7 +66,6 @@ def test_default_is_the_first_of_the_file_even_when_the_environment_is_set(tmp_p
     write(tmp_path, table("b") + table("a"))
     profiles = Profiles(tmp_path, {"AZURE_ENDPOINT": AZURE, "AZURE_API_KEY": KEY})
     assert profiles.get("default").name == "b"
-    assert profiles.default_name() == "b"
     assert profiles.names() == ["b", "a", "emulator"]
 
 
@@ -74,7 +73,6 @@ def test_a_profile_called_default_is_the_default(tmp_path: Path) -> None:
     write(tmp_path, table("b") + table("default"))
     profiles = Profiles(tmp_path, {})
     assert profiles.get("default").endpoint == "https://default.services.ai.azure.com"
-    assert profiles.default_name() == "default"
 
 
 def test_a_broken_first_profile_is_an_error_and_never_skipped(tmp_path: Path) -> None:
@@ -206,7 +204,6 @@ def test_each_group_of_variables_makes_the_default_profile(
     assert key(profiles) == {"api-key": KEY}
     assert profile.credential.describe() == f"key from the environment variable '{secret}'"
     assert profiles.names() == ["default", "emulator"]
-    assert profiles.default_name() == "default"
 
 
 @pytest.mark.parametrize("first", range(len(GROUPS)))

@@ -344,7 +344,7 @@ def profile_files(data: bytes, name: str, variable: str) -> None:
     profiles = Profiles(folder, environ)
     names = profiles.names()
     assert names[-1] == "emulator"
-    profiles.default_name(), profiles.warnings(), profiles.store_limit_bytes()
+    profiles.warnings(), profiles.store_limit_bytes()
     for one in [*names[:6], name, "default"]:
         found = allowed(lambda one=one: profiles.get(one))  # type: ignore[misc]
         if isinstance(found, Profile):
