@@ -8,7 +8,6 @@ made anew from the files. Its write lock is also the lock under which files come
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sqlite3
 import threading
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from ..disk import DamagedError, Database, Schema, remove
+from ..disk import DamagedError, Database, Schema
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ _SCHEMA = Schema(
         "CREATE TRIGGER changed AFTER UPDATE OF bytes ON pictures BEGIN"
         " UPDATE facts SET bytes = bytes + NEW.bytes - OLD.bytes; END",
     ),
-    full_sync=False,
+    synchronous="NORMAL",
     if_damaged="Remove the file: it is made anew from the images.",
 )
 
@@ -112,10 +111,7 @@ class StoreIndex:
                 self._database.verify()
             except DamagedError as error:
                 logger.warning("%s It is made anew.", error.what)
-                self._database.close_file()
-                for end in ("", "-wal", "-shm"):
-                    with contextlib.suppress(OSError):
-                        remove(self._folder / f"index.sqlite{end}")
+                self._database.put_aside()
             with self._database.write() as sql:
                 if not sql.execute("SELECT scanned FROM facts").fetchone()[0]:
                     sql.executemany(

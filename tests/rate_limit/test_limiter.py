@@ -573,6 +573,7 @@ def test_a_file_that_cannot_be_read_is_begun_anew(tmp_path: Path, spoil: Callabl
     spoil(path)
     granted = asyncio.run(RateLimiter(path).acquire([SLOW], max_cooldown=0.0))
     assert granted == SLOW
+    assert path.with_name("quota.sqlite.damaged").exists()
 
 
 def test_a_pacing_of_another_form_is_learned_anew(tmp_path: Path):
