@@ -94,9 +94,9 @@ class Database:
     def verify(self) -> None:
         """Raises DamagedError where the file's pages don't hold together (reads all of them)."""
         with self.read() as connection:
-            verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-        if verdict != "ok":
-            raise self._damaged(verdict)
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(f"malformed: {verdict.splitlines()[-1]}")
 
     def close_file(self) -> None:
         """Closes the file; the next use opens it again."""
@@ -187,10 +187,6 @@ class Database:
                 "Update MAI Image everywhere that uses this folder.",
             )
 
-    def _damaged(self, text: str) -> DamagedError:
-        what = f"{self._schema.name} {self.path} is damaged ({text.splitlines()[-1]})."
-        return DamagedError(what, self._schema.if_damaged)
-
     def _explain(self, error: sqlite3.Error) -> StoreError:
         """What SQLite's error means to the user."""
         text = str(error)
@@ -211,7 +207,7 @@ class Database:
                 "Check that you own the file and its folder and may write there.",
             )
         if "malformed" in text or "not a database" in text:
-            return self._damaged(text)
+            return DamagedError(f"{name} is damaged ({text}).", self._schema.if_damaged)
         return StoreError(f"{name} can't be used ({text}).", self._schema.if_damaged)
 
 

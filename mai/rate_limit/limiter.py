@@ -166,10 +166,6 @@ class RateLimiter:
                 deployment, lambda pacing, now: setattr(pacing, "server_limit", float(limit))
             )
 
-    def close(self) -> None:
-        """Close the file; the next use opens it again."""
-        self._file.close_file()
-
     async def _serve(self) -> None:
         """Serve this process's tickets as long as there are any."""
         loop = asyncio.get_running_loop()

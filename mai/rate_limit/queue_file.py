@@ -36,7 +36,7 @@ SCHEMA = Schema(
 
 
 class QueueFile:
-    """quota.sqlite; all but `transaction` and `close_file` is used inside a transaction."""
+    """quota.sqlite; all but `transaction` is used inside a transaction."""
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path, SCHEMA)
@@ -47,10 +47,6 @@ class QueueFile:
         """An immediate transaction; BusyError while another process has one, or StoreError."""
         with self._database.write() as self._sql:
             yield
-
-    def close_file(self) -> None:
-        """Close the file; the next transaction opens it again."""
-        self._database.close_file()
 
     def load(self, name: str) -> Pacing:
         """The pacing of a deployment; a new one if there is none, or one of another form."""

@@ -354,7 +354,6 @@ def test_what_headers_and_refusals_taught_outlives_the_process(shared: SharedQue
     async def body() -> None:
         before = shared.limiter()
         before.learn(unknown, 3.0)
-        before.close()
         after = shared.limiter()
 
         def hear(seconds: float, rpm: float | None) -> None:
@@ -518,7 +517,6 @@ def test_two_processes_share_one_rate_and_take_turns(tmp_path: Path):
     asyncio.run(limiter.acquire([deployment]))
     asyncio.run(limiter.acquire([deployment]))
     limiter.cool_down(deployment, 0.05)
-    limiter.close()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     command = [sys.executable, "-c", CHILD, str(path)]
     children = [subprocess.Popen(command, cwd=tmp_path, **pipes) for _ in range(2)]
