@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import re
 import shutil
@@ -273,11 +274,13 @@ class Store:
         """Removes up to `over` bytes of the oldest images; False when there is nothing to remove.
 
         Images that were used since the index last heard of them are entered with that time
-        instead. The sidecar goes first: what is left of a removal that is cut off is never served.
+        instead, and keep all that were used later. The sidecar goes first: what is left of a
+        removal that is cut off is never served.
         """
         anything_done = False
+        first_entered = math.inf
         for key, size, used_at in self._index.oldest(_EVICT_AT_ONCE):
-            if over <= 0:
+            if over <= 0 or used_at > first_entered:
                 break
             if key in passed_over:
                 continue
@@ -288,6 +291,7 @@ class Store:
                 last_used = sidecar.stat().st_mtime_ns
             if last_used > used_at:
                 self._index.set_used(key, last_used)
+                first_entered = min(first_entered, last_used)
                 continue
             try:
                 for ending in (".json", *_ALL_ENDINGS):
