@@ -43,8 +43,6 @@ LOOK_AGAIN = 0.25
 RETRY_BUSY = 0.02
 """Seconds until the next try, while another process holds the file."""
 
-OnWait = Callable[[float, "float | None"], None]
-
 
 @dataclass(frozen=True)
 class Deployment:
@@ -106,7 +104,7 @@ class RateLimiter:
     async def acquire(
         self,
         deployments: Sequence[Deployment],
-        on_wait: OnWait | None = None,
+        on_wait: Callable[[float, float | None], None] | None = None,
         *,
         first: bool = False,
         max_cooldown: float = math.inf,
@@ -237,16 +235,14 @@ class RateLimiter:
         """
         waiters = {waiter.ticket: waiter for waiter in self._waiters}
         own = {each.name: each for waiter in self._waiters for each in waiter.deployments}
-        pacings: dict[str, Pacing] = {}
+        called = {name for names in tickets.values() for name in names}
+        pacings = {name: self._pacing(name, own.get(name), now) for name in called}
         new = any(waiter.expected is None for waiter in self._waiters)
         report = new or not 0 <= now - self._reported_at < self._tick - TIMER_ERROR
         self._reported_at = now if report else self._reported_at
         granted: list[tuple[_Waiter, Deployment]] = []
         delay, behind_others = self._reported_at + self._tick - now, False
         for ticket, names in tickets.items():
-            for name in names:
-                if name not in pacings:
-                    pacings[name] = self._pacing(name, own.get(name), now)
             name = min(names, key=lambda each: pacings[each].next_at())
             slot_at = max(now, pacings[name].next_at())
             pacings[name].send(slot_at)

@@ -45,8 +45,6 @@ FORGET_AFTER = 3600.0
 REMEMBERED = 600
 """Calls whose times are remembered, at most."""
 
-State = Literal["open", "cooldown", "window", "trial"]
-
 
 @dataclass(frozen=True)
 class Timings:
@@ -107,7 +105,7 @@ class Pacing:
 
     timings: ClassVar[Timings] = Timings()
 
-    def state(self, now: float) -> State:
+    def state(self, now: float) -> Literal["open", "cooldown", "window", "trial"]:
         """Which of the four states it is in."""
         if now < self.cooldown_until:
             return "cooldown"
