@@ -28,7 +28,7 @@ SCHEMA = Schema(
         " owner TEXT NOT NULL, deployments TEXT NOT NULL)",
     ),
     synchronous="OFF",
-    if_damaged="Check that the data folder can be written and has room.",
+    if_damaged="Check that the data folder can be written and has room, or remove the file.",
     busy_seconds=0.02,
     disposable=True,
 )
