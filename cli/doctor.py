@@ -55,51 +55,53 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         names = [name for name in client.profiles.names() if name != EMULATOR] or ["default"]
         if arguments.profile:
             names = [arguments.profile]
-        codes = [_examine(_Examination(client, name), arguments.spend) for name in names]
+        codes = [_Examination(client, name).run(arguments.spend) for name in names]
     return next((code for code in codes if code), 0)
 
 
-def _examine(examination: _Examination, spend: bool) -> int:
-    print(examination.name)
-    for step, check in examination.steps(spend):
-        try:
-            mark, text = "ok    ", check()
-        except MaiError as error:
-            mark, text = "wrong ", str(error)
-        text = text.replace("\n", "\n      ")
-        print(f"  {mark}{step.name.lower()}: {text}")
-        if mark == "wrong ":
-            return int(step)
-    return 0
-
-
 class _Examination:
-    """The steps on the profile called `name`.
+    """The steps on one profile: a method each, which says what it found or raises a MaiError."""
 
-    Each step is a method that says what it found, or raises a MaiError that says what is wrong.
-    """
+    _profile: Profile
+    _provider: Provider
+    _answer: HttpAnswer
 
     def __init__(self, client: Client, name: str) -> None:
-        self.name = name
         self._client = client
-        self._profile: Profile
-        self._provider: Provider
-        self._answer: HttpAnswer
+        self._name = name
 
-    def steps(self, spend: bool) -> Iterator[tuple[Step, Callable[[], str]]]:
+    def run(self, spend: bool) -> int:
+        """Print what each step finds, up to the first that fails; gives its value, or 0."""
+        print(self._name)
+        for step, check in self._steps(spend):
+            code, mark = 0, "ok   "
+            try:
+                text = check()
+            except MaiError as error:
+                code, mark, text = int(step), "wrong", str(error)
+            text = text.replace("\n", "\n      ")
+            print(f"  {mark} {step.name.lower()}: {text}")
+            if code:
+                return code
+        return 0
+
+    def _steps(self, spend: bool) -> Iterator[tuple[Step, Callable[[], str]]]:
         """A generator, because later steps depend on the profile that the first one reads."""
         yield Step.PROFILE, self._read_profile
         yield Step.CREDENTIAL, self._get_credential
         yield Step.NAME, self._resolve_name
         yield Step.CONNECTION, self._connect
         yield Step.AUTHENTICATION, self._authenticate
-        for model, deployment in self._deployments():
-            yield Step.DEPLOYMENT, partial(self._find_deployment, model, deployment)
+        if SERVICES[self._profile.service].has_deployments:
+            named = self._profile.deployments or {DEFAULT_MODEL: (DEFAULT_MODEL,)}
+            for model, deployments in named.items():
+                for deployment in deployments:
+                    yield Step.DEPLOYMENT, partial(self._find_deployment, model, deployment)
         if spend:
             yield Step.IMAGE, self._buy_image
 
     def _read_profile(self) -> str:
-        self._profile = self._client.ready(self._client.profiles.get(self.name))
+        self._profile = self._client.ready(self._client.profiles.get(self._name))
         self._provider = PROVIDERS[self._profile.service]
         return f"{self._profile.service}, {self._profile.endpoint}"
 
@@ -133,10 +135,11 @@ class _Examination:
         return "the service accepts the credential"
 
     def _find_deployment(self, model: str, deployment: str) -> str:
+        about = "any model" if model == "*" else model
         answer = self._send(self._provider.probe(self._profile.endpoint, deployment))
         if answer.status == 404:
-            raise MaiError(f"{deployment} for {model}: {self._provider.error_for(answer)}")
-        return f"{deployment} is there, for {model}"
+            raise MaiError(f"{deployment} for {about}: {self._provider.error_for(answer)}")
+        return f"{deployment} is there, for {about}"
 
     def _buy_image(self) -> str:
         prompt = "a lighthouse at dawn"
@@ -158,14 +161,3 @@ class _Examination:
                 f"No connection to {self._profile.endpoint} ({error}).",
                 "Check the endpoint's spelling, the network and the proxy settings.",
             ) from None
-
-    def _deployments(self) -> list[tuple[str, str]]:
-        """(model, deployment) of all that the profile names, else of the default model."""
-        if not SERVICES[self._profile.service].has_deployments:
-            return []
-        named = [
-            ("any model" if model == "*" else model, deployment)
-            for model, deployments in self._profile.deployments.items()
-            for deployment in deployments
-        ]
-        return named or [(DEFAULT_MODEL, DEFAULT_MODEL)]

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..mai.errors import InputError, MaiError
 from ..mai.models import DEFAULT_MODEL
 from ..mai.types import Edit, Generate, Progress, Request
 from .command import EXIT_FAILED, EXIT_INPUT, open_client
-from .image_files import read_reference, save_image
+from .image_files import describe_image, read_reference, save_image
 from .size import parse_size
 
 
@@ -28,10 +28,8 @@ def add_generate_options(parser: argparse.ArgumentParser) -> None:
 def run_generate(arguments: argparse.Namespace) -> int:
     """Buy images from text."""
     size = parse_size(arguments.size)
-    return _buy(
-        [Generate(width=size.width, height=size.height, **each) for each in _shared(arguments)],
-        arguments,
-    )
+    request = Generate(arguments.model, arguments.prompt, size.width, size.height)
+    return _buy(request, arguments)
 
 
 def add_edit_options(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +44,7 @@ def run_edit(arguments: argparse.Namespace) -> int:
     """Buy edits of the files."""
     size = parse_size(arguments.size) if arguments.size else None
     images = tuple(read_reference(path, arguments.model) for path in arguments.images)
-    return _buy([Edit(images=images, size=size, **each) for each in _shared(arguments)], arguments)
+    return _buy(Edit(arguments.model, arguments.prompt, images, size=size), arguments)
 
 
 def _add_buying_options(parser: argparse.ArgumentParser) -> None:
@@ -62,42 +60,37 @@ def _add_buying_options(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print what came as JSON")
 
 
-def _shared(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """The fields that Generate and Edit share, once for each image; image i has seed + i."""
+def _buy(request: Request, arguments: argparse.Namespace) -> int:
+    """Buy all images side by side; those that came are saved even if others failed."""
     if arguments.count < 1:
         raise InputError("--count must be at least 1.", "Ask for one image or more.")
-    return [
-        {
-            "model": arguments.model,
-            "prompt": arguments.prompt,
-            "seed": arguments.seed + i,
-            "auto_aspect_ratio": arguments.auto_aspect_ratio,
-            "web_grounding": arguments.web_grounding,
-        }
+    requests = [
+        replace(
+            request,
+            seed=arguments.seed + i,
+            auto_aspect_ratio=arguments.auto_aspect_ratio,
+            web_grounding=arguments.web_grounding,
+        )
         for i in range(arguments.count)
     ]
-
-
-def _buy(requests: Sequence[Request], arguments: argparse.Namespace) -> int:
-    """Run all requests side by side; images that came are saved even if others failed."""
     failures: list[MaiError] = []
-    facts: list[dict[str, object]] = []
+    saved: list[dict[str, Any]] = []
     listener = _show_progress if sys.stderr.isatty() else None
     with open_client(arguments) as client:
-        futures = [client.submit(request, arguments.profile, listener) for request in requests]
-        for number, (request, future) in enumerate(zip(requests, futures, strict=True), start=1):
+        futures = [client.submit(each, arguments.profile, listener) for each in requests]
+        for number, (each, future) in enumerate(zip(requests, futures, strict=True), start=1):
             try:
-                saved = save_image(future.result(), request, arguments.out, number, len(requests))
+                facts = save_image(future.result(), each, arguments.out, number, len(requests))
             except MaiError as error:
                 failures.append(error)
                 print(f"mai-image: image {number}: {error}", file=sys.stderr)
                 continue
-            facts.append(saved.facts())
+            saved.append(facts)
             if not arguments.json:
-                print(saved.describe())
+                print(describe_image(facts))
     if arguments.json:
-        print(json.dumps(facts, indent=1))
-    if failures and facts:
+        print(json.dumps(saved, indent=1))
+    if failures and saved:
         print("What came is kept: run it again to fetch only the rest.", file=sys.stderr)
     if not failures:
         return 0

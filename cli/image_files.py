@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..mai.errors import ImageError, MaiError, StoreError
 from ..mai.image_formats import inspect
@@ -39,29 +41,12 @@ def read_reference(path: Path, model: str) -> Reference:
     return Reference(data, image.media_type, image.width, image.height)
 
 
-@dataclass(frozen=True, slots=True)
-class SavedImage:
-    """A result and the file that holds its image."""
-
-    path: Path
-    result: Result
-
-    def describe(self) -> str:
-        """For a person: where it is, its size and price, and the notes, a line each."""
-        result = self.result
-        cost = "free, from the store" if result.from_store else f"${result.cost_usd or 0:.4f}"
-        first = f"{self.path}  {result.width} x {result.height}  {cost}"
-        return "\n  ".join([first, *result.notes])
-
-    def facts(self) -> dict[str, object]:
-        """For programs: the path and all of the result but its bytes."""
-        facts = asdict(self.result)
-        del facts["image"]
-        return {"path": str(self.path), **facts}
-
-
-def save_image(result: Result, request: Request, out: Path, number: int, count: int) -> SavedImage:
+def save_image(
+    result: Result, request: Request, out: Path, number: int, count: int
+) -> dict[str, Any]:
     """Save image `number` (from 1) of `count` as the file or into the folder `out`.
+
+    Gives what programs are told of it: the path and all of the result but its bytes.
 
     `out` names a file if it has an ending of FILE_TYPES and isn't a folder; several images get
     their numbers before the ending. That file is replaced if it is there. An image of another type
@@ -79,7 +64,16 @@ def save_image(result: Result, request: Request, out: Path, number: int, count: 
             f"The image can't be written to {out}: {error.strerror or error}.",
             "It is kept: run the same command with another --out, which costs nothing.",
         ) from None
-    return SavedImage(path, replace(result, notes=(*result.notes, *notes)))
+    facts = {"path": str(path), **asdict(result), "notes": [*result.notes, *notes]}
+    del facts["image"]
+    return facts
+
+
+def describe_image(facts: Mapping[str, Any]) -> str:
+    """For a person: where it was saved, its size and price, and the notes, a line each."""
+    cost = "free, from the store" if facts["from_store"] else f"${facts['cost_usd'] or 0:.4f}"
+    first = f"{facts['path']}  {facts['width']} x {facts['height']}  {cost}"
+    return "\n  ".join([first, *facts["notes"]])
 
 
 def _choose_path(

@@ -9,6 +9,7 @@ from typing import TypeVar
 from ..mai.errors import MaiError
 
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,6 @@ class Questions:
     ask: Callable[[str], str]
     ask_secret: Callable[[str], str]
     show: Callable[[str], None]
-
-    def line(self, question: str) -> str:
-        """What is typed, perhaps nothing."""
-        return self.ask(question).strip()
 
     def parsed(self, question: str, parse: Callable[[str], T], *, secret: bool = False) -> T:
         """What `parse` makes of a line; its ValueError or MaiError is shown to the person."""
@@ -51,17 +48,17 @@ class Questions:
 
         return self.parsed("Number [1]: ", parse)
 
-    def number(self, question: str, most: int, *, integer: bool = False) -> float | None:
+    def number(self, question: str, most: int, number_type: type[N]) -> N | None:
         """A number above 0 and up to `most`, None where nothing is typed."""
 
-        def parse(text: str) -> float | None:
+        def parse(text: str) -> N | None:
             if not text:
                 return None
             try:
-                value = float(text.lstrip("$"))
+                value = number_type(text.lstrip("$"))
             except ValueError:
-                value = -1.0
-            if not 0 < value <= most or (integer and value != int(value)):
+                value = number_type(-1)
+            if not 0 < value <= most:
                 raise ValueError(f"Type a number up to {most}, or nothing.")
             return value
 

@@ -28,53 +28,41 @@ def run_spend(arguments: argparse.Namespace) -> int:
                 count = client.ledger.export_csv(stream)
             print(f"{count} calls written to {arguments.csv}")
         else:
-            print("\n".join(_lines(client.ledger.spend(arguments.profile))))
+            _print_spend(client.ledger.spend(arguments.profile))
     return 0
 
 
-def _lines(spend: Spend) -> list[str]:
-    lines = [
-        f"today       {_amount(spend.today)}",
-        f"this month  {_amount(spend.month)}",
-        f"ever        {_amount(spend.total)}",
-    ]
+def _print_spend(spend: Spend) -> None:
+    print(f"today       {_amount(spend.today)}")
+    print(f"this month  {_amount(spend.month)}")
+    print(f"ever        {_amount(spend.total)}")
     if spend.in_flight.calls:
-        lines.append(f"in flight   {_amount(spend.in_flight)}, estimated")
-    return [
-        *lines,
-        *_table("model", spend.by_model),
-        *_table("profile", spend.by_profile),
-        *_perhaps_billed(spend),
-    ]
+        print(f"in flight   {_amount(spend.in_flight)}, estimated")
+    _print_table("model", spend.by_model)
+    _print_table("profile", spend.by_profile)
+    calls = spend.perhaps_billed
+    if calls:
+        print(f"\nperhaps billed ({len(calls)}), counted by their estimates:")
+    for call in calls[:MOST_LISTED]:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(call.opened_at))
+        status = f"HTTP {call.status}" if call.status else "no answer"
+        print(
+            f"  {when}  {call.profile}  {call.model}  ${call.usd:.4f}  {status}  "
+            f"request id {call.request_id or 'unknown'}"
+        )
+    if len(calls) > MOST_LISTED:
+        print("  … `mai-image spend --csv FILE` lists all")
 
 
 def _amount(total: Sum) -> str:
     return f"${total.usd:9.4f}  {total.calls:5d} call{'s' * (total.calls != 1)}"
 
 
-def _table(title: str, rows: Mapping[str, Periods]) -> list[str]:
+def _print_table(title: str, rows: Mapping[str, Periods]) -> None:
     if not rows:
-        return []
+        return
     width = max(len(title), *(len(name) for name in rows))
-    lines = ["", f"{title:{width}}      today      month       ever"]
+    print(f"\n{title:{width}}      today      month       ever")
     for name, row in sorted(rows.items()):
         amounts = (row.today.usd, row.month.usd, row.total.usd)
-        lines.append(f"{name:{width}} " + " ".join(f"{usd:10.4f}" for usd in amounts))
-    return lines
-
-
-def _perhaps_billed(spend: Spend) -> list[str]:
-    calls = spend.perhaps_billed
-    if not calls:
-        return []
-    lines = ["", f"perhaps billed ({len(calls)}), counted by their estimates:"]
-    for call in calls[:MOST_LISTED]:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(call.opened_at))
-        status = f"HTTP {call.status}" if call.status else "no answer"
-        lines.append(
-            f"  {when}  {call.profile}  {call.model}  ${call.usd:.4f}  {status}  "
-            f"request id {call.request_id or 'unknown'}"
-        )
-    if len(calls) > MOST_LISTED:
-        lines.append("  … `mai-image spend --csv FILE` lists all")
-    return lines
+        print(f"{name:{width}} " + " ".join(f"{usd:10.4f}" for usd in amounts))

@@ -78,10 +78,7 @@ class Jobs:
         self._profile_named = profile_named
 
     def find(self, call: InFlightCall) -> bool:
-        """Whether the same request has an unfinished job, which is this call's from now on.
-
-        Blocks: for Executors.in_order.
-        """
+        """Whether the request has an unfinished job, which is this call's from now on. Blocks."""
         if not isinstance(PROVIDERS[call.profile.service], JobProvider):
             return False
         found = self._ledger.find_job(call.key)
@@ -90,17 +87,16 @@ class Jobs:
             call.job_profile = found.profile
         return found is not None
 
-    async def begin(self, call: InFlightCall, job: Job) -> None:
-        """Write down the id of a job that was just begun: before it is polled."""
-        row, job_id = call.row, job.job_id
-        if row is None or job_id is None:
+    def begin(self, call: InFlightCall, job: Job) -> None:
+        """Write down the id of a job that was just begun: before it is polled. Blocks."""
+        if call.row is None or job.job_id is None:
             return
         try:
-            await self.executors.in_order(lambda: self._ledger.set_job(row, job_id))
+            self._ledger.set_job(call.row, job.job_id)
         except StoreError as error:
             logger.error("%s", error)
         else:
-            call.job_id = job_id
+            call.job_id = job.job_id
 
     async def follow(self, call: InFlightCall, job: Job) -> Result:
         """The image of a job that was just begun.
@@ -115,13 +111,13 @@ class Jobs:
         note = "an earlier run ordered it; this one went on waiting for it"
         return replace(result, notes=(*result.notes, note))
 
-    async def leave(self, call: InFlightCall) -> None:
-        """Give up waiting for a job; the next run of its request, in any process, goes on."""
+    def leave(self, call: InFlightCall) -> None:
+        """Stop waiting for a job; the next run of its request, in any process, goes on. Blocks."""
         row, call.row = call.row, None
         if row is None:
             return
         try:
-            await self.executors.in_order(lambda: self._ledger.leave_job(row))
+            self._ledger.leave_job(row)
         except StoreError as error:
             logger.error("%s", error)
 

@@ -1,9 +1,8 @@
 """One call from its request to its image, from top to bottom.
 
-fetch
-  _admit       store: paid for before?  ledger: in flight elsewhere? budget, and the call's row
-  _buy         credential, slot in the rate limit, one exchange; again while that is safe
-  _keep        provider reads the answer, the store keeps the image, the ledger closes the row
+_admit        store: paid for before?  ledger: in flight elsewhere?  budget, and the call's row
+_buy          credential, slot in the rate limit, one exchange; again while that is safe
+_keep_answer  the provider reads the answer, the store keeps the image, the ledger its cost
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from .auth import Headers
@@ -90,16 +90,11 @@ class Pipeline:
             if kept is not None:
                 return kept
             if call.job_id:
-                return await self._keep_image(call, await self._jobs.resume(call))
+                image = await self._jobs.resume(call)
+                return await self._uninterrupted(lambda: self._keep_image(call, image))
             return await self._buy(call)
-        except PendingError:
-            await self._jobs.leave(call)
-            raise
-        except MaiError as error:
-            await self._close(call, _outcome(error), error=error)
-            raise
         except BaseException as error:
-            await self._give_up(call, cancelled=isinstance(error, asyncio.CancelledError))
+            await self._executors.in_order(partial(self._settle, call, error))
             raise
 
     async def _admit(self, call: InFlightCall) -> Result | None:
@@ -149,9 +144,11 @@ class Pipeline:
                 await asyncio.sleep(repeat.seconds)
         if isinstance(outcome, NotSentError):
             raise _unreachable(profile, outcome)
-        found = await self._keep_answer(call, outcome)
+        answer = outcome
+        found = await self._uninterrupted(lambda: self._keep_answer(call, answer))
         if isinstance(found, Job):
-            return await self._keep_image(call, await self._jobs.follow(call, found))
+            image = await self._jobs.follow(call, found)
+            return await self._uninterrupted(lambda: self._keep_image(call, image))
         return found
 
     async def _wait_for_slot(self, call: InFlightCall, first: bool) -> Deployment:
@@ -210,32 +207,30 @@ class Pipeline:
         await self._executors.in_order(lambda: self._ledger.mark_not_sent(row))
         call.sent = False
 
-    async def _keep_answer(self, call: InFlightCall, answer: HttpAnswer) -> Result | Job:
-        """Keep the image of an answer, or the id of its job; a cancel doesn't interrupt it."""
+    async def _uninterrupted(self, work: Callable[[], T]) -> T:
+        """The outcome of blocking work that a cancel of the waiting task doesn't end."""
+        task = asyncio.ensure_future(self._executors.in_parallel(work))
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                if task.cancelled():
+                    raise
+        return task.result()
 
-        def read_and_save() -> Result | Job:
-            found = PROVIDERS[call.profile.service].read(call.request, answer)
-            return found if isinstance(found, Job) else self._save(call, found)
-
-        async def keep() -> Result | Job:
-            found = await self._executors.in_parallel(read_and_save)
-            if isinstance(found, Job):
-                await self._jobs.begin(call, found)
-            else:
-                await self._close(call, Outcome.DELIVERED, result=found)
+    def _keep_answer(self, call: InFlightCall, answer: HttpAnswer) -> Result | Job:
+        """Read an answer, and keep its image or the id of its job. Blocks."""
+        found = PROVIDERS[call.profile.service].read(call.request, answer)
+        if isinstance(found, Job):
+            self._jobs.begin(call, found)
             return found
+        return self._keep_image(call, found)
 
-        return await _uninterrupted(keep())
-
-    async def _keep_image(self, call: InFlightCall, image: Result) -> Result:
-        """Keep the image of a job; a cancel doesn't interrupt it."""
-
-        async def keep() -> Result:
-            kept = await self._executors.in_parallel(lambda: self._save(call, image))
-            await self._close(call, Outcome.DELIVERED, result=kept)
-            return kept
-
-        return await _uninterrupted(keep())
+    def _keep_image(self, call: InFlightCall, image: Result) -> Result:
+        """The image into the store, then its cost into the ledger. Blocks."""
+        kept = self._save(call, image)
+        self._close(call, Outcome.DELIVERED, result=kept)
+        return kept
 
     def _save(self, call: InFlightCall, result: Result) -> Result:
         """Put an image into the store before anything decodes it; a full disk loses nothing."""
@@ -257,16 +252,21 @@ class Pipeline:
         del self._unsaved[call.key]
         return result
 
-    async def _give_up(self, call: InFlightCall, *, cancelled: bool) -> None:
-        """Settle the row of a call that was cancelled, or failed in an unforeseen way."""
-        if call.job_id:
-            await self._jobs.leave(call)
+    def _settle(self, call: InFlightCall, error: BaseException) -> None:
+        """Close the row of a call that brought no image, or leave it to its job. Blocks."""
+        if isinstance(error, PendingError):
+            self._jobs.leave(call)
+        elif isinstance(error, MaiError):
+            self._close(call, _outcome(error), error=error)
+        elif call.job_id:
+            self._jobs.leave(call)
         elif call.sent:
-            await self._close(call, Outcome.PERHAPS_BILLED)
+            self._close(call, Outcome.PERHAPS_BILLED)
         else:
-            await self._close(call, Outcome.WITHDRAWN if cancelled else Outcome.REFUSED)
+            cancelled = isinstance(error, asyncio.CancelledError)
+            self._close(call, Outcome.WITHDRAWN if cancelled else Outcome.REFUSED)
 
-    async def _close(
+    def _close(
         self,
         call: InFlightCall,
         outcome: Outcome,
@@ -274,21 +274,19 @@ class Pipeline:
         result: Result | None = None,
         error: MaiError | None = None,
     ) -> None:
-        """Write down how the call ended; a call without a row has nothing to close."""
+        """Write down how the call ended; a call without a row has nothing to close. Blocks."""
         row, call.row = call.row, None
         if row is None:
             return
         try:
-            await self._executors.in_order(
-                lambda: self._ledger.close(
-                    row,
-                    outcome,
-                    cost_usd=result.cost_usd if result else None,
-                    usage=result.usage if result else None,
-                    request_id=result.request_id if result else error.request_id if error else None,
-                    status=200 if result else error.status if error else None,
-                    code=error.code if error else None,
-                )
+            self._ledger.close(
+                row,
+                outcome,
+                cost_usd=result.cost_usd if result else None,
+                usage=result.usage if result else None,
+                request_id=result.request_id if result else error.request_id if error else None,
+                status=200 if result else error.status if error else None,
+                code=error.code if error else None,
             )
         except StoreError as problem:
             logger.error("%s", problem)
@@ -356,18 +354,6 @@ def backoff(repeat: int) -> float:
 def jitter(most: float) -> float:
     """Seconds, at random: calls that failed together don't come back together."""
     return random.uniform(0, most)
-
-
-async def _uninterrupted(work: Coroutine[Any, Any, T]) -> T:
-    """The outcome of some short work that a cancel of the waiting task doesn't end."""
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise
-    return task.result()
 
 
 def _new_call(call: InFlightCall) -> NewCall:

@@ -47,17 +47,16 @@ def reason_to_refuse(request: web.Request, server: Server, settings: PageSetting
     """Why this request gets no answer, as a sentence; None if it may have one."""
     from ..mai.profiles import is_loopback_host
 
-    host = _host(request)
     if not _from_own_page(request):
         return NOT_SAME_SITE
     if settings.allow_remote:
         return None
-    if not server.private or any(name in request.headers for name in FORWARDED):
-        return REMOTE
-    if request.remote and not is_loopback_host(request.remote):
+    from_outside = request.remote and not is_loopback_host(request.remote)
+    if from_outside or not server.private or any(name in request.headers for name in FORWARDED):
         return REMOTE
     # A name of another site that leads to this machine (DNS rebinding) makes that site's page look
     # like our own: only the names that are this machine's by definition are taken.
+    host = _host(request)
     return None if host and is_loopback_host(host) else NOT_SAME_SITE
 
 

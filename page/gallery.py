@@ -7,7 +7,6 @@ import struct
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -30,8 +29,6 @@ SERVED = frozenset({"image/png", "image/jpeg", "image/webp"})
 
 _KEPT_THUMBNAILS = 300
 """About 6 MB of JPEGs."""
-
-_FORMATS = ("PNG", "JPEG", "WEBP")
 
 _UNREADABLE = (
     AnswerError,
@@ -57,8 +54,17 @@ def recent(
     A prompt is there only if the image's profile keeps prompts, then and now, and
     `with_prompts` is true.
     """
-    found = store.recent(min(count, MOST))
-    return [_facts(side, profiles, with_prompts) for side in found]
+    from ..mai.profiles import EMULATOR
+
+    images = []
+    for sidecar in store.recent(min(count, MOST)):
+        profile = str(sidecar.get("profile", ""))
+        facts = {name: sidecar.get(name) for name in _FACTS}
+        facts["emulated"] = profile == EMULATOR
+        if with_prompts and _keeps_prompts(profiles, profile):
+            facts["prompt"] = sidecar.get("prompt")
+        images.append(facts)
+    return images
 
 
 def image(store: Store, key: str) -> tuple[bytes, str] | None:
@@ -83,39 +89,30 @@ class Thumbnails:
     def get(self, key: str) -> bytes | None:
         """The thumbnail of an image, None where there is none; blocks, raises StoreError."""
         with self._lock:
-            made = self._made.get(key)
-            if made is None:
+            if key not in self._made:
                 found = image(self._store, key)
                 made = None if found is None else thumbnail_jpeg(found[0])
-            if made is None:
-                return None
-            self._made[key] = made
+                if made is None:
+                    return None
+                self._made[key] = made
+                if len(self._made) > _KEPT_THUMBNAILS:
+                    self._made.popitem(last=False)
             self._made.move_to_end(key)
-            while len(self._made) > _KEPT_THUMBNAILS:
-                self._made.popitem(last=False)
-            return made
+            return self._made[key]
 
 
 def thumbnail_jpeg(data: bytes) -> bytes | None:
     """An image's bytes as a JPEG of at most SIDE pixels; None where Pillow can't read it."""
     try:
-        with Image.open(io.BytesIO(inspect(data).pixel_data(data)), formats=_FORMATS) as whole:
+        with Image.open(
+            io.BytesIO(inspect(data).pixel_data(data)), formats=("PNG", "JPEG")
+        ) as whole:
             whole.thumbnail((SIDE, SIDE))
             small = io.BytesIO()
             whole.convert("RGB").save(small, "JPEG", quality=82)
     except _UNREADABLE:
         return None
     return small.getvalue()
-
-
-def _facts(side: Mapping[str, object], profiles: Profiles, with_prompts: bool) -> dict[str, object]:
-    from ..mai.profiles import EMULATOR
-
-    facts = {name: side.get(name) for name in _FACTS}
-    facts["emulated"] = side.get("profile") == EMULATOR
-    if with_prompts and _keeps_prompts(profiles, str(side.get("profile", ""))):
-        facts["prompt"] = side.get("prompt")
-    return facts
 
 
 def _keeps_prompts(profiles: Profiles, name: str) -> bool:

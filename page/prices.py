@@ -6,8 +6,6 @@ arithmetic, none of it in JavaScript.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..mai import sizes
 from ..mai.errors import InputError, OptionError
 from ..mai.models import Model, estimate_usage
@@ -17,24 +15,19 @@ from ..mai.types import Edit, Generate, Request, Usage
 from ..mai.validation import model_named, validate_options
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """A paid node's settings as far as the page knows them.
+def quote(
+    kind: str,
+    model_name: str,
+    width: int | None = None,
+    height: int | None = None,
+    *,
+    auto_aspect_ratio: bool = False,
+    web_grounding: bool = False,
+) -> dict[str, object]:
+    """The price of one image in USD, and what keeps a paid node's settings from being run.
 
     `kind` is "generate" or "edit". A side in pixels is None where it comes from another node and
     isn't known before the run.
-    """
-
-    kind: str
-    model: str
-    width: int | None = None
-    height: int | None = None
-    auto_aspect_ratio: bool = False
-    web_grounding: bool = False
-
-
-def quote(settings: Settings) -> dict[str, object]:
-    """The price of one image in USD, and what keeps the settings from being run.
 
     `bound` is "exact", "at least" (a size that isn't known counts as the smallest one, and an
     edit's references aren't counted), "at most" (the model chooses the size) or "about" (both).
@@ -42,20 +35,25 @@ def quote(settings: Settings) -> dict[str, object]:
     The prompt's tokens, a hundredth of a cent or two, are left out.
     """
     try:
-        model = model_named(settings.model)
+        model = model_named(model_name)
     except OptionError as error:
         return {"usd": None, "bound": "exact", "problems": [_sentences(error)], "nearest": None}
-    problems = _option_problems(model, settings)
-    size, bound = _size(model, settings)
-    nearest = None
-    if size is not None and _sized(settings) and (wrong := sizes.size_problems(model, *size)):
-        problems.append(f"{model.name} can't make {size}: {'; '.join(wrong)}.")
+    problems = []
+    try:
+        validate_options(model, auto_aspect_ratio, web_grounding)
+    except OptionError as error:
+        problems.append(_sentences(error))
+    request, bound = _request(kind, model, width, height, auto_aspect_ratio)
+    size, nearest = request.requested_size, None
+    if size and (wrong := sizes.size_problems(model, *size)):
+        problems.append(f"{model.name} can't make {Size(*size)}: {'; '.join(wrong)}.")
         nearest = sizes.nearest_legal(model, *size)
+    usage = Usage(image_out=estimate_usage(model, request).image_out)
     return {
-        "usd": None if nearest else round(_image_usd(model, _message(settings, size)), 6),
+        "usd": None if nearest else round(model.cost(usage), 6),
         "bound": bound,
         "problems": problems,
-        "nearest": list(nearest) if nearest else None,
+        "nearest": nearest,
     }
 
 
@@ -78,39 +76,18 @@ def size_plan(
     return {**facts, "problems": []}
 
 
-def _sized(settings: Settings) -> bool:
-    """Whether width and height are sent."""
-    return settings.kind == "generate" and not settings.auto_aspect_ratio
-
-
-def _size(model: Model, settings: Settings) -> tuple[Size | None, str]:
-    if settings.auto_aspect_ratio:
-        return None, "at most" if settings.kind == "generate" else "about"
-    if settings.kind == "edit":
-        return None, "at least"
-    if settings.width is None or settings.height is None:
-        return Size(model.min_side, model.min_side), "at least"
-    return Size(settings.width, settings.height), "exact"
-
-
-def _message(settings: Settings, size: Size | None) -> Request:
-    auto = settings.auto_aspect_ratio
-    if settings.kind == "edit":
-        return Edit(settings.model, "", (), auto_aspect_ratio=auto)
-    return Generate(settings.model, "", *(size or Size(0, 0)), auto_aspect_ratio=auto)
-
-
-def _image_usd(model: Model, request: Request) -> float:
-    """USD for the image alone, as MAI Size Helper gives it."""
-    return model.cost(Usage(image_out=estimate_usage(model, request).image_out))
-
-
-def _option_problems(model: Model, settings: Settings) -> list[str]:
-    try:
-        validate_options(model, settings.auto_aspect_ratio, settings.web_grounding)
-    except OptionError as error:
-        return [_sentences(error)]
-    return []
+def _request(
+    kind: str, model: Model, width: int | None, height: int | None, auto: bool
+) -> tuple[Request, str]:
+    """A request that costs what the node's does, as far as it is known, and how far that is."""
+    if kind == "edit":
+        request = Edit(model.name, "", (), auto_aspect_ratio=auto)
+        return request, "about" if auto else "at least"
+    if auto:
+        return Generate(model.name, "", 0, 0, auto_aspect_ratio=True), "at most"
+    if width is None or height is None:
+        return Generate(model.name, "", model.min_side, model.min_side), "at least"
+    return Generate(model.name, "", width, height), "exact"
 
 
 def _sentences(error: InputError) -> str:

@@ -1,28 +1,27 @@
 """The routes under /mai-image/: GET only, nothing is changed by any of them.
 
-price, plan                        arithmetic on public numbers: for everybody
-web/<file>                         the page's own modules: for everybody
+price, plan                    arithmetic on public numbers: for everybody
+web/<file>                     the page's own modules: for everybody
 status, images, images/<key>…  this server's money and images: see access.py
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from ..mai.errors import InputError, MaiError
 from ..mai.sizes import Size
-from . import access, gallery, modules, prices
+from . import access, gallery, prices
 from .access import Server
 
 if TYPE_CHECKING:
     from ..mai.client import Client
-    from ..mai.profiles import PageSettings
 
 logger = logging.getLogger(__name__)
 
@@ -45,30 +44,37 @@ _IMAGE_HEADERS = {
 UNREADABLE = "The store or the ledger can't be read; ComfyUI's log says why."
 """The reason itself names folders of the server."""
 
+GONE = "This image is no longer in the store."
+
+WEB_FOLDER = Path(__file__).resolve().parent.parent / "web"
+
+_MODULE_TYPES = {".mjs": "text/javascript", ".css": "text/css"}
+"""Said here: a browser refuses a module of another type, and some systems know none for .mjs."""
+
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 def register(routes: web.RouteTableDef, client: Callable[[], Client], server: Server) -> None:
-    """Add the routes; `service` is asked for when the first request needs it, in a worker."""
+    """Add the routes; `client` is asked for when the first request needs it, in a worker."""
+    private = Private(client, server)
     routes.get(f"{PREFIX}/price")(_computed(price))
     routes.get(f"{PREFIX}/plan")(_computed(plan))
-    routes.get(f"{PREFIX}/{modules.PATH}")(modules.module)
-    private = Private(client, server)
-    for path, handler in private.handlers().items():
-        routes.get(f"{PREFIX}/{path}")(handler)
+    routes.get(f"{PREFIX}/web/{{name:[a-z]+\\.(?:mjs|css)}}")(module)
+    routes.get(f"{PREFIX}/status")(private.guarded(private.status))
+    routes.get(f"{PREFIX}/images")(private.guarded(private.images))
+    routes.get(f"{PREFIX}/images/{_KEY}")(private.guarded(private.image))
+    routes.get(f"{PREFIX}/images/{_KEY}/thumbnail")(private.guarded(private.thumbnail))
 
 
 def price(request: web.Request) -> dict[str, object]:
     """?kind=generate&model=…&width=…&height=…: prices.quote()."""
     return prices.quote(
-        prices.Settings(
-            kind=_text(request, "kind", "generate"),
-            model=_text(request, "model"),
-            width=_side(request, "width"),
-            height=_side(request, "height"),
-            auto_aspect_ratio=_flag(request, "auto_aspect_ratio"),
-            web_grounding=_flag(request, "web_grounding"),
-        )
+        _text(request, "kind", "generate"),
+        _text(request, "model"),
+        _side(request, "width"),
+        _side(request, "height"),
+        auto_aspect_ratio=_flag(request, "auto_aspect_ratio"),
+        web_grounding=_flag(request, "web_grounding"),
     )
 
 
@@ -87,22 +93,28 @@ def plan(request: web.Request) -> dict[str, object]:
     )
 
 
+async def module(request: web.Request) -> web.StreamResponse:
+    """A file of web/, which a browser asks for again with every load of the page; 404 if none.
+
+    Under WEB_DIRECTORY ComfyUI has the page import every .js before it is ready, and lets browsers
+    guess how long they may keep any other file: after an update of the pack, new modules would meet
+    old ones. So web/main.js has the others come from here.
+    """
+    file = WEB_FOLDER / request.match_info["name"]
+    if not file.is_file():
+        raise web.HTTPNotFound
+    content_type = f"{_MODULE_TYPES[file.suffix]}; charset=utf-8"
+    headers = {**_HEADERS, "Cache-Control": "no-cache", "Content-Type": content_type}
+    return web.FileResponse(file, headers=headers)
+
+
 class Private:
     """The answers that are for the user of this machine, unless the administrator allows more."""
 
     def __init__(self, client: Callable[[], Client], server: Server) -> None:
-        self._get_service = client
+        self._get_client = client
         self._server = server
         self._thumbnails: gallery.Thumbnails | None = None
-
-    def handlers(self) -> dict[str, Handler]:
-        """Each path and what answers it, behind the check of who asks."""
-        return {
-            "status": self._guarded(self.status),
-            "images": self._guarded(self.images),
-            f"images/{_KEY}": self._guarded(self.image),
-            f"images/{_KEY}/thumbnail": self._guarded(self.thumbnail),
-        }
 
     async def status(self, client: Client, request: web.Request) -> web.Response:
         """Sums, budgets, calls under way: status.status()."""
@@ -121,26 +133,24 @@ class Private:
 
     async def image(self, client: Client, request: web.Request) -> web.Response:
         """An image's file as the service sent it."""
-        found = await asyncio.to_thread(gallery.image, client.store, request.match_info["key"])
-        if found is None:
-            return _error("This image is no longer in the store.", 404)
-        return web.Response(body=found[0], content_type=found[1], headers=_IMAGE_HEADERS)
+        key = request.match_info["key"]
+        found = await asyncio.to_thread(gallery.image, client.store, key)
+        return _image(*found) if found else _error(GONE, 404)
 
     async def thumbnail(self, client: Client, request: web.Request) -> web.Response:
         """A small JPEG of an image."""
         if self._thumbnails is None:
             self._thumbnails = gallery.Thumbnails(client.store)
         found = await asyncio.to_thread(self._thumbnails.get, request.match_info["key"])
-        if found is None:
-            return _error("This image is no longer in the store.", 404)
-        return web.Response(body=found, content_type="image/jpeg", headers=_IMAGE_HEADERS)
+        return _image(found, "image/jpeg") if found else _error(GONE, 404)
 
-    def _guarded(self, answer: Callable[[Client, web.Request], Awaitable[web.Response]]) -> Handler:
-        @functools.wraps(answer)
+    def guarded(self, answer: Callable[[Client, web.Request], Awaitable[web.Response]]) -> Handler:
+        """What answers those who may ask; the others, and failures, get a sentence."""
+
         async def handler(request: web.Request) -> web.Response:
             try:
-                client = await asyncio.to_thread(self._get_service)
-                settings: PageSettings = await asyncio.to_thread(client.profiles.page)
+                client = await asyncio.to_thread(self._get_client)
+                settings = await asyncio.to_thread(client.profiles.page)
                 reason = access.reason_to_refuse(request, self._server, settings)
                 return _error(reason, 403) if reason else await answer(client, request)
             except InputError as error:
@@ -153,7 +163,6 @@ class Private:
 
 
 def _computed(compute: Callable[[web.Request], dict[str, object]]) -> Handler:
-    @functools.wraps(compute)
     async def handler(request: web.Request) -> web.Response:
         try:
             return _json(compute(request))
@@ -165,6 +174,10 @@ def _computed(compute: Callable[[web.Request], dict[str, object]]) -> Handler:
 
 def _json(data: dict[str, object]) -> web.Response:
     return web.json_response(data, headers=_HEADERS)
+
+
+def _image(data: bytes, media_type: str) -> web.Response:
+    return web.Response(body=data, content_type=media_type, headers=_IMAGE_HEADERS)
 
 
 def _error(what: str, status_code: int, hint: str = "") -> web.Response:

@@ -49,19 +49,10 @@ def _profiles(profiles: Profiles, spend: Spend) -> list[dict[str, object]]:
     names = dict.fromkeys([*profiles.names(), *spend.by_profile])
     rows: list[dict[str, object]] = []
     for name in names:
-        sums = spend.by_profile.get(name, Periods())
-        budget = _budget(profiles, name)
-        if not sums.month.calls and budget == Budget():
-            continue
-        rows.append(
-            {
-                "profile": name,
-                "today": _sum(sums.today),
-                "month": _sum(sums.month),
-                "day_budget": budget.day,
-                "month_budget": budget.month,
-            }
-        )
+        sums, budget = spend.by_profile.get(name, Periods()), _budget(profiles, name)
+        if sums.month.calls or budget != Budget():
+            row = {"profile": name, "today": _sum(sums.today), "month": _sum(sums.month)}
+            rows.append({**row, "day_budget": budget.day, "month_budget": budget.month})
     return rows
 
 

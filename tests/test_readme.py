@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from mai_image.cli import main
 from mai_image.mai.models import CATALOGUE, Model
+from mai_image.mai.profiles import mistakes_in
 from mai_image.mai.types import Usage
 from PIL import Image
 
@@ -61,9 +62,9 @@ def test_the_table_of_models_is_the_catalogue() -> None:
     assert [row for row in rows if row.startswith("|")] == [table_row(model) for model in CATALOGUE]
 
 
-def test_the_example_of_profiles_toml_is_the_real_one() -> None:
-    example = (ROOT / "docs" / "profiles.md").read_text("utf-8").split("```toml\n")[1]
-    assert f"```toml\n{example.partition('```')[0]}```" in section("Profiles")
+def test_its_profiles_toml_has_no_mistake() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", section("Profiles"), re.DOTALL)
+    assert mistakes_in(example) == []
 
 
 def test_every_input_and_output_of_every_node_is_named() -> None:

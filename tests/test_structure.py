@@ -63,7 +63,6 @@ MAY_CONNECT = {
     ("mai/auth/entra.py", "azure"),  # azure-identity's own connections to Entra ID
     ("page/routes.py", "aiohttp"),  # ComfyUI's own server
     ("page/access.py", "aiohttp"),
-    ("page/modules.py", "aiohttp"),
 }
 """The emulator is a server, and may use aiohttp and a socket's options."""
 

@@ -13,7 +13,7 @@ from .database import BusyError, DamagedError, Database, Schema
 from .files import (
     create_private,
     make_folder,
-    read,
+    read_file,
     remove,
     remove_stale,
     replace,
@@ -29,7 +29,7 @@ __all__ = [
     "Schema",
     "create_private",
     "make_folder",
-    "read",
+    "read_file",
     "remove",
     "remove_stale",
     "replace",

@@ -59,7 +59,7 @@ def remove(path: Path) -> None:
 
 
 @_patient
-def read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """The file's bytes; raises OSError."""
     return path.read_bytes()
 

@@ -8,7 +8,7 @@
 
 A look-up touches two files and no index, so it costs the same at any size of the store; a hit
 moves the sidecar's modification time, which is when the image was last used. The index learns of
-that only when eviction comes to the image, which it then passes over.
+that only when eviction comes to the image, which then goes behind those used less recently.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import math
 import os
 import re
 import shutil
@@ -24,7 +23,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from ..disk import make_folder, read, remove, remove_stale, replace, sync_folder, write_temporary
+from ..disk import (
+    make_folder,
+    read_file,
+    remove,
+    remove_stale,
+    replace,
+    sync_folder,
+    write_temporary,
+)
 from ..errors import StoreError
 from ..types import Result
 from .index import StoreIndex
@@ -146,7 +153,7 @@ class Store:
             skip += len(keys)
             for key in keys:
                 with contextlib.suppress(OSError, DamagedImage):
-                    found.append(parse_sidecar(read(self._sidecar(key)), key))
+                    found.append(parse_sidecar(read_file(self._sidecar(key)), key))
         return found[:count]
 
     def close_file(self) -> None:
@@ -162,7 +169,7 @@ class Store:
         """The verified image; None when neither file is there; raises DamagedImage, OSError."""
         sidecar = self._sidecar(key)
         try:
-            facts = parse_sidecar(read(sidecar), key)
+            facts = parse_sidecar(read_file(sidecar), key)
         except FileNotFoundError:
             for ending in _ALL_ENDINGS:
                 if sidecar.with_suffix(ending).exists():
@@ -170,7 +177,7 @@ class Store:
             return None
         image = sidecar.with_suffix(_ENDINGS.get(facts["media_type"], _OTHER_ENDING))
         try:
-            return restore(facts, read(image))
+            return restore(facts, read_file(image))
         except FileNotFoundError:
             raise DamagedImage("the image beside its sidecar is missing") from None
 
@@ -207,7 +214,7 @@ class Store:
     def _write(self, key: str, result: Result, facts: bytes, now: int) -> int:
         """Both files to disk, then both names at once under the lock, then the folder.
 
-        Gives the bytes of the whole store, 0 where its index is out of order.
+        Gives the bytes of all images, 0 where its index is out of order.
         """
         folder = self._sidecar(key).parent
         make_folder(self._incoming)
@@ -273,26 +280,16 @@ class Store:
     def _evict_some(self, over: int, passed_over: set[str]) -> bool:
         """Removes up to `over` bytes of the oldest images; False when there is nothing to remove.
 
-        Images that were used since the index last heard of them are entered with that time
-        instead, and keep all that were used later. The sidecar goes first: what is left of a
-        removal that is cut off is never served.
+        The sidecar goes first: what is left of a removal that is cut off is never served.
         """
-        anything_done = False
-        first_entered = math.inf
-        for key, size, used_at in self._index.oldest(_EVICT_AT_ONCE):
-            if over <= 0 or used_at > first_entered:
+        oldest = self._index.oldest(_EVICT_AT_ONCE)
+        if self._enter_uses(oldest):
+            return True  # they may have others before them now
+        removable = [(key, size) for key, size, _ in oldest if key not in passed_over]
+        for key, size in removable:
+            if over <= 0:
                 break
-            if key in passed_over:
-                continue
-            anything_done = True
             sidecar = self._sidecar(key)
-            last_used = 0
-            with contextlib.suppress(FileNotFoundError):
-                last_used = sidecar.stat().st_mtime_ns
-            if last_used > used_at:
-                self._index.set_used(key, last_used)
-                first_entered = min(first_entered, last_used)
-                continue
             try:
                 for ending in (".json", *_ALL_ENDINGS):
                     remove(sidecar.with_suffix(ending))
@@ -302,7 +299,18 @@ class Store:
                 continue
             self._index.delete(key)
             over -= size
-        return anything_done
+        return bool(removable)
+
+    def _enter_uses(self, images: list[tuple[str, int, int]]) -> bool:
+        """Enters into the index the uses of images that it doesn't know; whether there were any."""
+        any_entered = False
+        for key, _, used_at in images:
+            with contextlib.suppress(FileNotFoundError):
+                last_used = self._sidecar(key).stat().st_mtime_ns
+                if last_used > used_at:
+                    self._index.set_used(key, last_used)
+                    any_entered = True
+        return any_entered
 
     def _explain(self, error: OSError, done: str, *, then: str = "") -> StoreError:
         """What the disk's error means to the user; `done` is "read" or "written"."""

@@ -36,7 +36,7 @@ def trimmed_fit(
     """
     difference = wanted - design @ neutral.astype(design.dtype)
     errors = np.abs(difference - np.median(difference, 0)).mean(1)
-    solution: Floats = neutral.astype(np.float64)
+    start = neutral.astype(np.float64)
     pull = np.eye(design.shape[1]) * ridge
     for step in range(STEPS):
         limit = _largest_trusted(errors) * (1 if step < TRIMMED_STEPS else 2)
@@ -45,9 +45,9 @@ def trimmed_fit(
         normal = (chosen.T @ chosen).astype(np.float64) / len(chosen)
         target = (chosen.T @ difference[fitted]).astype(np.float64) / len(chosen)
         correction = np.linalg.solve(normal + pull, target)
-        solution = neutral + correction
+        solution = start + correction
         errors = np.abs(difference - design @ correction.astype(design.dtype)).mean(1)
-    return solution.astype(np.float64)
+    return solution
 
 
 def smallest_errors(errors: Floats) -> npt.NDArray[np.intp]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 
 import pytest
-from mai_image.page.modules import FOLDER
+from mai_image.page.routes import WEB_FOLDER
 from page_helpers import Ask
 
-MODULES = sorted(file.name for file in FOLDER.glob("*.mjs"))
+MODULES = sorted(file.name for file in WEB_FOLDER.glob("*.mjs"))
 
 
 def test_comfyui_finds_one_script_to_load_before_its_page_is_ready() -> None:
-    assert [file.name for file in FOLDER.rglob("*.js")] == ["main.js"]
-    assert not re.search(r"^import .* from '\./", (FOLDER / "main.js").read_text("utf-8"), re.M)
+    assert [file.name for file in WEB_FOLDER.rglob("*.js")] == ["main.js"]
+    assert not re.search(r"^import .* from '\./", (WEB_FOLDER / "main.js").read_text("utf-8"), re.M)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -22,7 +22,7 @@ def test_a_module_is_served_as_one_and_asked_for_anew_with_each_load(ask: Ask, n
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
     assert answer.headers["Cache-Control"] == "no-cache"
-    assert answer.body == (FOLDER / name).read_bytes()
+    assert answer.body == (WEB_FOLDER / name).read_bytes()
 
 
 def test_the_style_sheet_is_served_as_one(ask: Ask) -> None:
@@ -40,6 +40,6 @@ def test_every_module_is_imported_by_another_and_none_that_is_not_there() -> Non
     imported = {"parts.mjs"}  # by main.js
     for name in MODULES:
         imported.update(
-            re.findall(r"^.* from '\./(.+)';$", (FOLDER / name).read_text("utf-8"), re.M)
+            re.findall(r"^.* from '\./(.+)';$", (WEB_FOLDER / name).read_text("utf-8"), re.M)
         )
     assert imported == set(MODULES)

@@ -9,7 +9,7 @@ from mai_image.mai import sizes
 from mai_image.mai.models import BY_NAME, EDIT_MODEL_NAMES, EDIT_PIXELS, MODEL_NAMES
 from mai_image.mai.size_plan import plan_size
 from mai_image.mai.types import Usage
-from mai_image.page.prices import Settings, quote, size_plan
+from mai_image.page.prices import quote, size_plan
 from page_helpers import Ask
 
 
@@ -17,7 +17,7 @@ from page_helpers import Ask
 def test_the_price_of_every_model_and_preset_is_the_catalogues(model: str) -> None:
     for preset in sizes.PRESETS:
         size = sizes.best(BY_NAME[model], sizes.ratio_of(preset))
-        told = quote(Settings("generate", model, *size))
+        told = quote("generate", model, *size)
         assert told["problems"] == []
         assert told["bound"] == "exact"
         assert told["usd"] == round(BY_NAME[model].cost(Usage(image_out=size.tokens)), 6)
@@ -26,36 +26,36 @@ def test_the_price_of_every_model_and_preset_is_the_catalogues(model: str) -> No
 
 @pytest.mark.parametrize("model", MODEL_NAMES)
 def test_a_size_that_is_not_known_costs_at_least_what_the_smallest_does(model: str) -> None:
-    told = quote(Settings("generate", model, None, 1024))
+    told = quote("generate", model, None, 1024)
     assert told["bound"] == "at least"
-    assert told["usd"] == quote(Settings("generate", model, 768, 768))["usd"]
+    assert told["usd"] == quote("generate", model, 768, 768)["usd"]
     assert told["problems"] == []
 
 
 def test_an_automatic_aspect_ratio_costs_at_most_the_largest_image() -> None:
-    told = quote(Settings("generate", "MAI-Image-2.6", 1, 1, auto_aspect_ratio=True))
+    told = quote("generate", "MAI-Image-2.6", 1, 1, auto_aspect_ratio=True)
     assert (told["bound"], told["problems"]) == ("at most", [])
-    assert told["usd"] == quote(Settings("generate", "MAI-Image-2.6", 1536, 1536))["usd"]
+    assert told["usd"] == quote("generate", "MAI-Image-2.6", 1536, 1536)["usd"]
 
 
 @pytest.mark.parametrize("model", EDIT_MODEL_NAMES)
 def test_an_edit_costs_at_least_its_image_of_a_megapixel(model: str) -> None:
-    told = quote(Settings("edit", model))
+    told = quote("edit", model)
     assert told["bound"] == "at least"
     assert told["usd"] == round(BY_NAME[model].cost(Usage(image_out=EDIT_PIXELS // 1024)), 6)
 
 
 def test_a_size_that_cannot_be_made_has_no_price_and_names_the_nearest() -> None:
-    told = quote(Settings("generate", "MAI-Image-2.5", 1920, 1080))
+    told = quote("generate", "MAI-Image-2.5", 1920, 1080)
     assert told["usd"] is None
-    assert told["nearest"] == list(sizes.nearest_legal(BY_NAME["MAI-Image-2.5"], 1920, 1080))
+    assert told["nearest"] == sizes.nearest_legal(BY_NAME["MAI-Image-2.5"], 1920, 1080)
     (problem,) = told["problems"]  # type: ignore[misc]
     assert "1920 x 1080" in problem
     assert "1,056,768" in problem
 
 
 def test_an_option_that_the_model_lacks_is_a_problem_with_the_way_out() -> None:
-    told = quote(Settings("generate", "MAI-Image-2", 1024, 1024, web_grounding=True))
+    told = quote("generate", "MAI-Image-2", 1024, 1024, web_grounding=True)
     (problem,) = told["problems"]  # type: ignore[misc]
     assert "web_grounding" in problem
     assert "MAI-Image-2.6" in problem
@@ -65,7 +65,7 @@ def test_an_option_that_the_model_lacks_is_a_problem_with_the_way_out() -> None:
 def test_the_price_route_answers_what_quote_does(ask: Ask) -> None:
     answer = ask("price?kind=generate&model=MAI-Image-2.7&width=2048&height=2048")
     assert answer.status == 200
-    assert answer.json == quote(Settings("generate", "MAI-Image-2.7", 2048, 2048))
+    assert answer.json == quote("generate", "MAI-Image-2.7", 2048, 2048)
     assert answer.json["usd"] == pytest.approx(4096 * 34 / 1e6)
 
 

@@ -14,13 +14,12 @@ from page_helpers import Ask
 
 
 def call(number: int, profile: str = "work", model: str = "MAI-Image-2.6") -> NewCall:
-    return NewCall(
-        f"{number:064x}", profile, "foundry", model, "generate", 0.04, "secret-deployment"
-    )
+    return NewCall(f"{number:064x}", profile, "foundry", model, "generate", 0.04)
 
 
 def spend(client: Client, number: int, outcome: Outcome, cost: float | None, **of: str) -> None:
     row = client.ledger.open(call(number, **of), Budget())
+    client.ledger.mark_sent(row, "secret-deployment")
     client.ledger.close(row, outcome, cost_usd=cost, request_id=f"r-{number}")
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mai_image.benchmarks.virtual_time import VirtualLoop, run
 from mai_image.mai.errors import StoreError
 from mai_image.mai.rate_limit import CooldownTooLong, Deployment, RateLimiter
+from virtual_time import VirtualLoop, run
 
 SLOW = Deployment("slow", 2.0)
 """Two at once, then one in 30.6 s (the quota's 30 s, and 2 % of margin)."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
-from mai_image.benchmarks import quota_service
-from mai_image.benchmarks.quota_servers import KINDS, SMOOTH, Bucket, Windows, bound
-from mai_image.benchmarks.quota_service import Case
-from mai_image.benchmarks.quota_simulation import main, misses, simulate
-from mai_image.benchmarks.quota_usual import backoff_twice, retry_after
+import simulated_service
+from rate_limit_simulation import misses, simulate
+from simulated_servers import KINDS, SMOOTH, Bucket, Windows, bound
+from simulated_service import Case
+from usual_policies import backoff_twice, retry_after
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -69,9 +72,11 @@ def test_a_window_that_counts_refused_calls_stays_shut_for_those_who_hammer():
         server.refuse(float(second))
 
 
-def test_the_benchmark_prints_its_tables(capsys: pytest.CaptureFixture[str]):
-    assert main(["--quotas", "90", "--seeds", "1", "--compared", "0"]) == 0
-    text = capsys.readouterr().out
+def test_the_benchmark_prints_its_tables():
+    command = [sys.executable, "-m", "mai_image.benchmarks.quota_simulation"]
+    options = ["--quotas", "90", "--seeds", "1", "--compared", "0"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    text = done.stdout
     assert all(kind in text for kind in KINDS)
     assert "Limit unknown" in text
 
@@ -80,7 +85,7 @@ def test_the_benchmark_prints_its_tables(capsys: pytest.CaptureFixture[str]):
 def test_a_long_way_to_the_server_costs_neither_time_nor_manners(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(quota_service, "TRAVEL", 0.2)
+    monkeypatch.setattr(simulated_service, "TRAVEL", 0.2)
     case = Case(kind, 60, seed=1)
     outcome = simulate(case)
     assert not misses(case, outcome), outcome

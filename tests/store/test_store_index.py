@@ -92,15 +92,16 @@ def test_the_least_recently_used_go_first_down_to_nine_tenths(
     assert indexed_bytes(store) == bytes_on_disk(store)
 
 
-def test_a_new_image_stays_where_all_older_ones_were_used_before_it(
+def test_an_image_that_nobody_used_yet_stays_where_older_ones_were_used_before_it(
     tmp_path: Path, clock: list[int]
 ) -> None:
     one = _bytes_of_one(tmp_path / "probe")
     store = Store(tmp_path / "store", limit_bytes=one * 20 + 1000)
     for name in range(19):
         put(store, name, image(b"x" * 10_000))
+    for name in range(19):
         assert store.get(key(name)) is not None
-    put(Store(store.folder), 19, image(b"x" * 10_000))
+    put(store, 19, image(b"x" * 10_000))
     put(store, 20, image(b"x" * 10_000))
     assert _have(store, range(21)) == list(range(3, 21))
 

@@ -7,8 +7,8 @@ import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from .quota_service import Case, Service
-from .virtual_time import VirtualLoop
+from simulated_service import Case, Service
+from virtual_time import VirtualLoop
 
 Call = Callable[[Service], Awaitable[bool]]
 """Gets one image from the service: whether it came."""

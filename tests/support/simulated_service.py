@@ -7,8 +7,8 @@ import math
 import random
 from dataclasses import dataclass
 
-from .quota_servers import KINDS, Server, bound
-from .virtual_time import VirtualLoop
+from simulated_servers import KINDS, Server, bound
+from virtual_time import VirtualLoop
 
 IMAGES = 100
 P50, P95, LONGEST = 32.0, 48.0, 106.0
