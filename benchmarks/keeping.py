@@ -175,7 +175,7 @@ def one_call(folder: Path, rows: int) -> str:
     synced = [middle(write_down), asyncio.run(turns()), middle(keep_it)]
     lines.append(f"  {'with the disk':24}" + "".join(f"{ms:9.2f}" for ms in [*synced, sum(synced)]))
     ledger.close_file()
-    unsynced = dataclasses.replace(ledger_module.SCHEMA, full_sync=False)
+    unsynced = dataclasses.replace(ledger_module.SCHEMA, synchronous="NORMAL")
     with mock.patch.object(ledger_module, "SCHEMA", unsynced):
         ledger = Ledger(path)
     with mock.patch.object(os, "fsync"):

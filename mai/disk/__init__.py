@@ -3,12 +3,13 @@
 `write_durable` writes one file so that a reader sees the old one or the new one. The store, which
 names several files at once, uses the steps below it: `write_temporary`, `replace`, `sync_folder`.
 A `Database` is one SQLite file, described by its `Schema`. All files are the user's only (0600).
-File functions raise OSError; a Database raises StoreError, DamagedError for a damaged file.
+File functions raise OSError; a Database raises StoreError, DamagedError for a damaged
+file, BusyError for one that another process holds.
 """
 
 from __future__ import annotations
 
-from .database import DamagedError, Database, Schema
+from .database import BusyError, DamagedError, Database, Schema
 from .files import (
     create_private,
     make_folder,
@@ -22,6 +23,7 @@ from .files import (
 )
 
 __all__ = [
+    "BusyError",
     "DamagedError",
     "Database",
     "Schema",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import threading
@@ -10,14 +11,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ..errors import StoreError
-from .files import create_private, make_folder
+from .files import create_private, make_folder, replace
 
-BUSY_SECONDS = 10.0
-"""How long a transaction waits for another process's; ours last milliseconds."""
-
-_PAUSE = 0.02
+logger = logging.getLogger(__name__)
 
 _INHERITED: list[sqlite3.Connection] = []
 """Connections of a parent process: a child must neither use nor close them."""
@@ -27,20 +26,28 @@ class DamagedError(StoreError):
     """The file is no SQLite database, or one that doesn't hold together."""
 
 
+class BusyError(StoreError):
+    """Another process has held the file for `Schema.busy_seconds`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """What a file holds: `name` for error texts, statements that make it, and its version.
 
-    `full_sync` commits only when the disk has it (one fsync a commit: safe against a power cut);
-    without it a commit survives the death of the process, not of the machine. `if_damaged` is
-    what the user can do about a damaged file.
+    `synchronous` is SQLite's: FULL commits only when the disk has it (one fsync a commit: safe
+    against a power cut); with less, a commit survives the death of the process, not of the machine.
+    `if_damaged` is what the user can do about a damaged file. `busy_seconds` is how long a
+    transaction waits for another process's; ours last milliseconds. A `disposable` file that is
+    damaged, or of another version, is put aside and begun anew.
     """
 
     name: str
     version: int
     statements: Sequence[str]
-    full_sync: bool
+    synchronous: Literal["FULL", "NORMAL", "OFF"]
     if_damaged: str
+    busy_seconds: float = 10.0
+    disposable: bool = False
 
 
 class Database:
@@ -87,9 +94,9 @@ class Database:
     def verify(self) -> None:
         """Raises DamagedError where the file's pages don't hold together (reads all of them)."""
         with self.read() as connection:
-            verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-        if verdict != "ok":
-            raise self._damaged(verdict)
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(f"malformed: {verdict.splitlines()[-1]}")
 
     def close_file(self) -> None:
         """Closes the file; the next use opens it again."""
@@ -102,11 +109,31 @@ class Database:
             self._connection = None
             self._identity = None
 
+    def put_aside(self) -> None:
+        """Renames the file to end with ".damaged", if it can be; the next use begins a new one."""
+        self.close_file()
+        for end in ("", "-wal", "-shm"):
+            path = self.path.with_name(self.path.name + end)
+            with contextlib.suppress(OSError):
+                replace(path, path.with_name(f"{self.path.name}.damaged{end}"))
+
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
             if self._connection.in_transaction or self._identity == self._identity_now():
                 return self._connection
             self.close_file()
+        try:
+            self._connection = self._connect()
+        except sqlite3.DatabaseError as error:
+            if not self._schema.disposable or isinstance(error, sqlite3.OperationalError):
+                raise
+            logger.warning("%s is put aside as %s.damaged: %s", self.path, self.path.name, error)
+            self.put_aside()
+            self._connection = self._connect()
+        self._identity = self._identity_now()
+        return self._connection
+
+    def _connect(self) -> sqlite3.Connection:
         try:
             make_folder(self.path.parent)
             create_private(self.path)
@@ -117,15 +144,16 @@ class Database:
                 "space.",
             ) from error
         connection = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            self.path,
+            timeout=self._schema.busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
         )
         try:
             self._prepare(connection)
         except BaseException:
             connection.close()
             raise
-        self._connection = connection
-        self._identity = self._identity_now()
         return connection
 
     def _identity_now(self) -> tuple[int, int, int]:
@@ -138,9 +166,9 @@ class Database:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Sets the journal's mode; fills a new file; refuses one of a newer version."""
-        _use_wal(connection)
-        connection.execute(f"PRAGMA synchronous={'FULL' if self._schema.full_sync else 'NORMAL'}")
-        if self._schema.full_sync:
+        _use_wal(connection, self._schema.busy_seconds)
+        connection.execute(f"PRAGMA synchronous={self._schema.synchronous}")
+        if self._schema.synchronous == "FULL":
             connection.execute("PRAGMA fullfsync=1")
         if not _version(connection):
             connection.execute("BEGIN IMMEDIATE")
@@ -150,6 +178,8 @@ class Database:
                         connection.execute(statement)
                     connection.execute(f"PRAGMA user_version={self._schema.version}")
         version = _version(connection)
+        if self._schema.disposable and version != self._schema.version:
+            raise sqlite3.DatabaseError(f"its version is {version}, not {self._schema.version}")
         if version > self._schema.version:
             raise StoreError(
                 f"{self.path} was written by a newer MAI Image (its version is {version}, this "
@@ -157,17 +187,13 @@ class Database:
                 "Update MAI Image everywhere that uses this folder.",
             )
 
-    def _damaged(self, text: str) -> DamagedError:
-        what = f"{self._schema.name} {self.path} is damaged ({text.splitlines()[-1]})."
-        return DamagedError(what, self._schema.if_damaged)
-
     def _explain(self, error: sqlite3.Error) -> StoreError:
         """What SQLite's error means to the user."""
         text = str(error)
         name = f"{self._schema.name} {self.path}"
         if "locked" in text or "busy" in text:
-            return StoreError(
-                f"{name} has been locked by another process for {BUSY_SECONDS:.0f} s.",
+            return BusyError(
+                f"{name} has been locked by another process for {self._schema.busy_seconds:.0f} s.",
                 "End whatever holds it (another ComfyUI, a database viewer, a backup) and queue "
                 "again.",
             )
@@ -181,7 +207,7 @@ class Database:
                 "Check that you own the file and its folder and may write there.",
             )
         if "malformed" in text or "not a database" in text:
-            return self._damaged(text)
+            return DamagedError(f"{name} is damaged ({text}).", self._schema.if_damaged)
         return StoreError(f"{name} can't be used ({text}).", self._schema.if_damaged)
 
 
@@ -190,12 +216,12 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
+def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
     """Switches to WAL. SQLite doesn't wait for others here, so this does.
 
     A file system without shared memory stays in the rollback journal, which is as safe.
     """
-    until = time.monotonic() + BUSY_SECONDS
+    until = time.monotonic() + busy_seconds
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -203,4 +229,4 @@ def _use_wal(connection: sqlite3.Connection) -> None:
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > until:
                 raise
-            time.sleep(_PAUSE)
+            time.sleep(0.02)

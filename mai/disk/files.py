@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import sys
@@ -36,7 +35,6 @@ def _patient(action: Callable[P, T]) -> Callable[P, T]:
     if sys.platform != "win32":
         return action
 
-    @functools.wraps(action)
     def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
         for _ in range(_BUSY_TRIES):
             try:

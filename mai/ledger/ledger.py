@@ -59,7 +59,7 @@ SCHEMA = Schema(
         " ON CONFLICT (profile, day, model) DO UPDATE SET"
         " nano = nano + excluded.nano, calls = calls + excluded.calls; END",
     ),
-    full_sync=True,
+    synchronous="FULL",
     if_damaged="Nothing was sent, as budgets can't be checked without it. Stop every ComfyUI that "
     "uses this folder, then restore the file from a backup, or repair it (sqlite3 FILE .recover), "
     "or rename it: a new ledger starts then, and its budgets start from zero.",

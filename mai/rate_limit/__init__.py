@@ -9,15 +9,6 @@ for tests that take the waits out, by setting `Pacing.timings`.
 from __future__ import annotations
 
 from .limiter import CooldownTooLong, Deployment, RateLimiter
-from .pacing import COOLDOWN_MAX, FORGET_AFTER, RETRY_AFTER_MAX, Pacing, Timings
+from .pacing import Pacing, Timings
 
-__all__ = [
-    "COOLDOWN_MAX",
-    "FORGET_AFTER",
-    "RETRY_AFTER_MAX",
-    "CooldownTooLong",
-    "Deployment",
-    "Pacing",
-    "RateLimiter",
-    "Timings",
-]
+__all__ = ["CooldownTooLong", "Deployment", "Pacing", "RateLimiter", "Timings"]

@@ -1,13 +1,8 @@
 """The rate limiter: calls wait here until their deployment may be called.
 
 Every call takes a ticket in one queue, quota.sqlite, whichever process it comes from. The first
-ticket for a deployment is served when `Pacing` says so. Measured in place of it: pyrate-limiter
-4.5 with SQLiteBucket. It was left: between two processes it either lets one wait until the other is
-done (with its file lock: the second's first call came after the tenth of the first, and the event
-loop stood still for 50 ms) or lets 4 calls through where 2 are allowed (without). It has no queue
-between processes, gives no waiting time, can't be stopped by a 429, and its SQLite bucket counts by
-windows only: 26 times the best possible time on a server that allows no burst ("local sliding
-window" in benchmarks/quota_simulation.py).
+ticket for a deployment is served when `Pacing` says so. Why no library does this is told in
+benchmarks/README.md.
 
 Times are `time.perf_counter()`: since Python 3.10 one clock for all processes on Linux, macOS and
 Windows, counted from the start of the machine, so that setting the wall clock changes nothing. It
@@ -21,16 +16,16 @@ import asyncio
 import logging
 import math
 import os
-import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..disk import BusyError
 from ..errors import StoreError
 from .pacing import Pacing
-from .queue_file import BusyError, QueueFile, Ticket
+from .queue_file import QueueFile
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +42,6 @@ LOOK_AGAIN = 0.25
 """Seconds until a process looks again while another one's ticket comes before its own."""
 RETRY_BUSY = 0.02
 """Seconds until the next try, while another process holds the file."""
-HINT = "Nothing was sent. Check that the data folder can be written and has room."
-
-OnWait = Callable[[float, "float | None"], None]
 
 
 @dataclass(frozen=True)
@@ -112,7 +104,7 @@ class RateLimiter:
     async def acquire(
         self,
         deployments: Sequence[Deployment],
-        on_wait: OnWait | None = None,
+        on_wait: Callable[[float, float | None], None] | None = None,
         *,
         first: bool = False,
         max_cooldown: float = math.inf,
@@ -130,7 +122,11 @@ class RateLimiter:
             raise ValueError("acquire needs at least one deployment")
         waiter = _Waiter(tuple(deployments), first)
         self._waiters.append(waiter)
-        self._start_serving()
+        loop = asyncio.get_running_loop()
+        if self._server is None or self._server.done() or self._server.get_loop() is not loop:
+            self._wake = asyncio.Event()
+            self._server = loop.create_task(self._serve())
+        self._wake.set()
         try:
             while waiter.granted is None:
                 await waiter.changed.wait()
@@ -168,17 +164,6 @@ class RateLimiter:
                 deployment, lambda pacing, now: setattr(pacing, "server_limit", float(limit))
             )
 
-    def close(self) -> None:
-        """Close the file; the next use opens it again."""
-        self._file.close()
-
-    def _start_serving(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._server is None or self._server.done() or self._server.get_loop() is not loop:
-            self._wake = asyncio.Event()
-            self._server = loop.create_task(self._serve())
-        self._wake.set()
-
     async def _serve(self) -> None:
         """Serve this process's tickets as long as there are any."""
         loop = asyncio.get_running_loop()
@@ -188,8 +173,8 @@ class RateLimiter:
                 delay = self._grant_slots()
             except BusyError:
                 delay = RETRY_BUSY
-            except (sqlite3.Error, OSError) as error:
-                self._fail(StoreError(f"The quota file can't be used: {error}.", HINT))
+            except StoreError as error:
+                self._fail(StoreError(f"{error.what} Nothing was sent.", error.hint))
             except Exception as error:
                 self._fail(error)
                 raise
@@ -202,14 +187,16 @@ class RateLimiter:
 
     def _fail(self, error: Exception) -> None:
         """Give everyone who waits the error: nobody may wait for a server that stands still."""
-        self._file.close()
         for waiter in self._waiters:
             waiter.error = error
             waiter.changed.set()
         self._waiters.clear()
 
     def _grant_slots(self) -> float:
-        """Grant every slot that is due; gives the seconds until the next look."""
+        """Make the postponed changes, then grant every slot that is due.
+
+        Gives the seconds until the next look.
+        """
         with self._file.transaction():
             now = self._clock()
             for change in self._postponed:
@@ -229,18 +216,17 @@ class RateLimiter:
             waiter.changed.set()
         return delay
 
-    def _tickets(self) -> list[Ticket]:
+    def _tickets(self) -> dict[int, list[str]]:
         """The queue, with all of this process's tickets, also those that were taken for dead."""
         tickets = self._file.tickets()
-        present = {ticket.id for ticket in tickets}
-        missing = [waiter for waiter in self._waiters if waiter.ticket not in present]
+        missing = [waiter for waiter in self._waiters if waiter.ticket not in tickets]
         for waiter in missing:
             names = [deployment.name for deployment in waiter.deployments]
             waiter.ticket = self._file.add(self._owner, names, waiter.first, waiter.ticket)
         return self._file.tickets() if missing else tickets
 
     def _go_through(
-        self, tickets: Sequence[Ticket], now: float
+        self, tickets: dict[int, list[str]], now: float
     ) -> tuple[list[tuple[_Waiter, Deployment]], float]:
         """Work out everyone's slot, in order: this process's that are due, and seconds to wait.
 
@@ -249,20 +235,18 @@ class RateLimiter:
         """
         waiters = {waiter.ticket: waiter for waiter in self._waiters}
         own = {each.name: each for waiter in self._waiters for each in waiter.deployments}
-        pacings: dict[str, Pacing] = {}
+        called = {name for names in tickets.values() for name in names}
+        pacings = {name: self._pacing(name, own.get(name), now) for name in called}
         new = any(waiter.expected is None for waiter in self._waiters)
         report = new or not 0 <= now - self._reported_at < self._tick - TIMER_ERROR
         self._reported_at = now if report else self._reported_at
         granted: list[tuple[_Waiter, Deployment]] = []
         delay, behind_others = self._reported_at + self._tick - now, False
-        for ticket in tickets:
-            for name in ticket.deployments:
-                if name not in pacings:
-                    pacings[name] = self._pacing(name, own.get(name), now)
-            name = min(ticket.deployments, key=lambda each: pacings[each].next_at())
+        for ticket, names in tickets.items():
+            name = min(names, key=lambda each: pacings[each].next_at())
             slot_at = max(now, pacings[name].next_at())
             pacings[name].send(slot_at)
-            waiter = waiters.get(ticket.id)
+            waiter = waiters.get(ticket)
             if waiter is None:
                 behind_others = True
             elif slot_at <= now:
@@ -274,7 +258,7 @@ class RateLimiter:
                     break
                 waiter.expected, waiter.expected_at = own[name], slot_at
                 waiter.seconds, waiter.rpm = slot_at - now, pacings[name].rpm
-                ends = min(pacings[each].cooldown_until for each in ticket.deployments)
+                ends = min(pacings[each].cooldown_until for each in names)
                 waiter.cooldown = max(0.0, ends - now)
                 waiter.changed.set()
         return granted, max(delay, 0.001)
@@ -313,15 +297,10 @@ class RateLimiter:
         self._postponed.append(change)
         self._reported_at = -math.inf
         try:
-            with self._file.transaction():
-                now = self._clock()
-                for each in self._postponed:
-                    each(now)
-            self._postponed.clear()
+            self._grant_slots()
         except BusyError:
             logger.debug("The quota file is held by another process; the change is made later")
-        except (sqlite3.Error, OSError) as error:
+        except StoreError as error:
             self._postponed.clear()
-            self._file.close()
-            logger.warning("The quota file can't be written: %s", error)
+            logger.warning("%s", error)
         self._wake.set()

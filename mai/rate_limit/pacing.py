@@ -30,8 +30,7 @@ What each part is worth, and what was tried and left, is in benchmarks/README.md
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 MINUTE = 60.0
@@ -45,8 +44,6 @@ FORGET_AFTER = 3600.0
 """Seconds after the last refusal when what was learned is put to the test again."""
 REMEMBERED = 600
 """Calls whose times are remembered, at most."""
-
-State = Literal["open", "cooldown", "window", "trial"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Timings:
 class Pacing:
     """What is known of one deployment. Times are seconds of one clock, the same in every process.
 
-    Every field is stored in quota.sqlite; a stored one with other fields is not read.
+    Every field is stored in quota.sqlite, as JSON; one that is missing there is as it is at first.
     """
 
     limit: float | None = None
@@ -108,18 +105,7 @@ class Pacing:
 
     timings: ClassVar[Timings] = Timings()
 
-    @classmethod
-    def restore(cls, stored: Mapping[str, object]) -> Pacing:
-        """A pacing from the form that `stored` gives; TypeError where the form is another one."""
-        if set(stored) != {each.name for each in fields(cls)}:
-            raise TypeError("the stored pacing has other fields")
-        return cls(**stored)  # type: ignore[arg-type]
-
-    def stored(self) -> dict[str, object]:
-        """Plain values, for storing as JSON."""
-        return dict(self.__dict__)
-
-    def state(self, now: float) -> State:
+    def state(self, now: float) -> Literal["open", "cooldown", "window", "trial"]:
         """Which of the four states it is in."""
         if now < self.cooldown_until:
             return "cooldown"
@@ -287,23 +273,22 @@ class Pacing:
 
     def _silence_after(self, count: int) -> float:
         """Seconds until the next call, after the call `count` since the last cooldown."""
-        if self._is_probe(count):
-            return self.timings.probe_wait
+        timings, size = self.timings, self._bucket_size
+        # A probe is a call that some server would be the first to refuse.
+        if self.window_calls:
+            is_probe = count == 1 or self.trial_seconds > 0
+        elif self.limit is None:
+            is_probe = count in (2, 3)
+        else:
+            is_probe = count in (2, size // 10 + 1, size // 6 + 1, size + 1)
+        if is_probe:
+            return timings.probe_wait
         if self.limit is None:
-            return self.timings.spacing if self.window_calls else self.timings.first_spacing
+            return timings.spacing if self.window_calls else timings.first_spacing
         full = count > self.limit / 3
-        spacing = self.timings.full_spacing if full else self.timings.spacing
+        spacing = timings.full_spacing if full else timings.spacing
         # An even rate is right by every rule: with thousands a minute it is faster than a burst.
         return min(spacing, self._refill_seconds)
-
-    def _is_probe(self, count: int) -> bool:
-        """Whether some server would refuse the call `count` since the last cooldown first."""
-        if self.window_calls:
-            return count == 1 or self.trial_seconds > 0
-        if self.limit is None:
-            return count in (2, 3)
-        size = self._bucket_size
-        return count in (2, size // 10 + 1, size // 6 + 1, size + 1)
 
     def _guess_end(self, now: float) -> float:
         """When a cooldown ends for which the server names no time."""

@@ -8,15 +8,13 @@ made anew from the files. Its write lock is also the lock under which files come
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from ..disk import DamagedError, Database, Schema, remove
+from ..disk import DamagedError, Database, Schema
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +35,7 @@ _SCHEMA = Schema(
         "CREATE TRIGGER changed AFTER UPDATE OF bytes ON pictures BEGIN"
         " UPDATE facts SET bytes = bytes + NEW.bytes - OLD.bytes; END",
     ),
-    full_sync=False,
+    synchronous="NORMAL",
     if_damaged="Remove the file: it is made anew from the images.",
 )
 
@@ -48,12 +46,12 @@ class StoreIndex:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._database = Database(folder / "index.sqlite", _SCHEMA)
-        self._checking = threading.Lock()
         self._checked = False
 
     def lock(self) -> AbstractContextManager[sqlite3.Connection]:
         """Keeps every other thread and process from changing the store's files."""
-        self._check()
+        if not self._checked:
+            self._check()
         return self._database.write()
 
     def add(self, key: str, size: int, now: int) -> int:
@@ -90,7 +88,8 @@ class StoreIndex:
 
     def newest(self, count: int, skip: int = 0) -> list[str]:
         """Keys, newest first."""
-        self._check()
+        if not self._checked:
+            self._check()
         with self._database.read() as sql:
             rows = sql.execute(
                 "SELECT key FROM pictures ORDER BY kept_at DESC LIMIT ? OFFSET ?", (count, skip)
@@ -103,26 +102,17 @@ class StoreIndex:
 
     def _check(self) -> None:
         """Once a process: replaces a damaged index, fills a new one from the files."""
-        if self._checked:
-            return
-        with self._checking:
-            if self._checked:
-                return
-            try:
-                self._database.verify()
-            except DamagedError as error:
-                logger.warning("%s It is made anew.", error.what)
-                self._database.close_file()
-                for end in ("", "-wal", "-shm"):
-                    with contextlib.suppress(OSError):
-                        remove(self._folder / f"index.sqlite{end}")
-            with self._database.write() as sql:
-                if not sql.execute("SELECT scanned FROM facts").fetchone()[0]:
-                    sql.executemany(
-                        "INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?)", _scan(self._folder)
-                    )
-                    sql.execute("UPDATE facts SET scanned = 1")
-            self._checked = True
+        try:
+            self._database.verify()
+        except DamagedError as error:
+            logger.warning("%s It is made anew.", error.what)
+            self._database.put_aside()
+        with self._database.write() as sql:
+            if not sql.execute("SELECT scanned FROM facts").fetchone()[0]:
+                rows = _scan(self._folder)
+                sql.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?)", rows)
+                sql.execute("UPDATE facts SET scanned = 1")
+        self._checked = True
 
 
 def _scan(folder: Path) -> Iterator[tuple[str, int, int, int]]:

@@ -14,7 +14,7 @@ SCHEMA = Schema(
     name="The list",
     version=1,
     statements=("CREATE TABLE numbers (n INTEGER, filler BLOB)",),
-    full_sync=True,
+    synchronous="FULL",
     if_damaged="Remove it.",
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sqlite3
 import stat
@@ -91,7 +92,8 @@ def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_locked_ledger_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mai_image.mai.disk.database.BUSY_SECONDS", 0.05)
+    impatient = dataclasses.replace(SCHEMA, busy_seconds=0.05)
+    monkeypatch.setattr("mai_image.mai.ledger.ledger.SCHEMA", impatient)
     path = tmp_path / "ledger.sqlite"
     Ledger(path).spend()
     holder = sqlite3.connect(path, isolation_level=None)

@@ -354,7 +354,6 @@ def test_what_headers_and_refusals_taught_outlives_the_process(shared: SharedQue
     async def body() -> None:
         before = shared.limiter()
         before.learn(unknown, 3.0)
-        before.close()
         after = shared.limiter()
 
         def hear(seconds: float, rpm: float | None) -> None:
@@ -518,7 +517,6 @@ def test_two_processes_share_one_rate_and_take_turns(tmp_path: Path):
     asyncio.run(limiter.acquire([deployment]))
     asyncio.run(limiter.acquire([deployment]))
     limiter.cool_down(deployment, 0.05)
-    limiter.close()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     command = [sys.executable, "-c", CHILD, str(path)]
     children = [subprocess.Popen(command, cwd=tmp_path, **pipes) for _ in range(2)]
@@ -573,6 +571,7 @@ def test_a_file_that_cannot_be_read_is_begun_anew(tmp_path: Path, spoil: Callabl
     spoil(path)
     granted = asyncio.run(RateLimiter(path).acquire([SLOW], max_cooldown=0.0))
     assert granted == SLOW
+    assert path.with_name("quota.sqlite.damaged").exists()
 
 
 def test_a_pacing_of_another_form_is_learned_anew(tmp_path: Path):

@@ -8,13 +8,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mai_image.mai.rate_limit import (
-    COOLDOWN_MAX,
-    FORGET_AFTER,
-    RETRY_AFTER_MAX,
-    Pacing,
-    Timings,
-)
+from mai_image.mai.rate_limit import Pacing, Timings
+from mai_image.mai.rate_limit.pacing import COOLDOWN_MAX, FORGET_AFTER, RETRY_AFTER_MAX
 
 PROBE_WAIT = Timings().probe_wait
 
@@ -33,7 +28,7 @@ def seconds_for(pacing: Pacing, count: int, now: float) -> float:
 
 
 def copy(pacing: Pacing) -> Pacing:
-    return Pacing.restore(json.loads(json.dumps(pacing.stored())))
+    return Pacing(**json.loads(json.dumps(vars(pacing))))
 
 
 def pacing_with_window(limit: float | None) -> Pacing:
@@ -212,8 +207,6 @@ def test_a_slot_that_was_not_used_can_be_given_back():
 def test_the_state_survives_being_stored_as_json():
     pacing = pacing_with_window(2)
     assert copy(pacing) == pacing
-    with pytest.raises(TypeError):
-        Pacing.restore({"calls": 3})
 
 
 EVENTS = st.lists(
