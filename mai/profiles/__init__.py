@@ -12,7 +12,7 @@ from .endpoints import allowed_media_url, describe_host, is_loopback_host, norma
 from .folders import data_folder, usual_folder, write_private
 from .profile import Profile
 from .profiles import FILE_NAME, Profiles
-from .services import SERVICES
+from .services import SERVICES, Service
 from .toml_file import CLOSED, EMULATOR, KEY_KINDS, MAX_TIER, PageSettings, mistakes_in
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "PageSettings",
     "Profile",
     "Profiles",
+    "Service",
     "allowed_media_url",
     "data_folder",
     "describe_host",
