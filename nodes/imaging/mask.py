@@ -84,8 +84,7 @@ def pair_masks(
             "Give one mask for all images, or as many masks as images (Repeat Image Batch repeats "
             "an image).",
         )
-    single = len(masks) == 1
-    return [(image, masks[0 if single else i]) for i, image in enumerate(images)]
+    return list(zip(images, masks.expand(len(images), -1, -1), strict=True))
 
 
 def edit_mask(image: Tensor, mask: Tensor, mask_grow: int, mask_feather: int) -> EditMask:
@@ -155,13 +154,14 @@ def grow(levels: Levels, pixels: int) -> Levels:
     The image's border counts as mask when shrinking: a mask that touches it stays there.
     """
     if pixels < 0:
-        return _invert(grow(_invert(levels), -pixels))
+        return 255 - grow(255 - levels, -pixels)
     inside = bounds(levels)
-    if pixels == 0 or inside is None:
+    if inside is None:
         return levels
-    area = inside.grown(pixels, levels.shape)
-    grown = np.zeros_like(levels)
-    grown[area.slices] = _dilate(levels[area.slices], pixels)
+    area = inside.grown(pixels, levels.shape).slices
+    grown = levels.copy()
+    for across, down in _rectangles(pixels):
+        np.maximum(grown[area], largest_within(levels[area], across, down), out=grown[area])
     return grown
 
 
@@ -229,19 +229,7 @@ def _leading(flags: npt.NDArray[np.bool_]) -> int:
     return int(np.argmin(flags))
 
 
-def _invert(levels: Levels) -> Levels:
-    inverse: Levels = np.subtract(np.uint8(255), levels)
-    return inverse
-
-
-def _dilate(levels: Levels, radius: int) -> Levels:
-    result = levels
-    for across, down in _rectangles(radius):
-        result = np.maximum(result, largest_within(levels, across, down))
-    return result
-
-
-def largest_within(levels: npt.NDArray[np.uint8], across: int, down: int) -> Levels:
+def largest_within(levels: Levels, across: int, down: int) -> Levels:
     """The largest level within `across` pixels left and right and `down` above and below."""
     return _line(_line(levels.T, across).T, down)
 

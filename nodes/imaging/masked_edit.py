@@ -30,7 +30,7 @@ from .drift import SAME_ASPECT, Drift
 from .mask import edit_mask, pair_masks, separate_areas
 from .paste import Patch, copy_rgb, cut_patch, paste_edit
 from .regions import frame_around, frame_whole, with_context
-from .resample import Window, resample, rgb
+from .resample import cover, rgb
 
 
 @dataclass(frozen=True)
@@ -238,10 +238,7 @@ def _scale_to_cover(edited: Tensor | None, out: Tensor) -> list[str]:
         raise ValueError("Without a mask there must be an edit.")
     height, width = out.shape[:2]
     rows, columns = edited.shape[:2]
-    scale = min(columns / width, rows / height)
-    left, top = (columns - width * scale) / 2, (rows - height * scale) / 2
-    window = Window(left, top, columns - left, rows - top)
-    out.copy_(resample(rgb(edited), window, height, width, clamp=True).clamp_(0, 1))
+    out.copy_(cover(rgb(edited), height, width).clamp_(0, 1))
     if abs(columns * height / (rows * width) - 1) <= SAME_ASPECT:
         return []
     return [

@@ -112,6 +112,18 @@ def resample(
     return result
 
 
+def cover(image: Tensor, height: int, width: int) -> Tensor:
+    """An image [h,w,C] with its ratio kept, scaled to cover [height,width,C], cut at the centre.
+
+    Values are brought to 0..1, but may overshoot a little.
+    """
+    rows, columns = image.shape[:2]
+    scale = min(columns / width, rows / height)
+    left, top = (columns - width * scale) / 2, (rows - height * scale) / 2
+    window = Window(left, top, columns - left, rows - top)
+    return resample(image, window, height, width, clamp=True)
+
+
 def _reach(start: float, end: float, size: int, length: int) -> tuple[int, int]:
     """The pixels that count when start to end becomes `length` pixels (0: is only copied).
 

@@ -103,17 +103,17 @@ def test_many_waiting_nodes_look_less_often_and_still_see_a_cancel(
 
     async def wait_for(nodes: int) -> float:
         request = Generate("MAI-Image-2.6", "a fox [[latency 30]]", 768, 768)
-        waiting = [
+        tasks = [
             asyncio.ensure_future(run_requests([request], "test", None, "stop"))
             for _ in range(nodes)
         ]
         await asyncio.sleep(1.2)
         seen = looks / nodes
         waiting.model_management.interrupt_current_processing(True)
-        ended = await asyncio.wait(waiting, timeout=2 * waiting.SLOWEST)
+        ended = await asyncio.wait(tasks, timeout=2 * waiting.SLOWEST)
         assert not ended[1]
         interrupted = waiting.model_management.InterruptProcessingException
-        assert all(isinstance(task.exception(), interrupted) for task in waiting)
+        assert all(isinstance(task.exception(), interrupted) for task in tasks)
         return seen
 
     monkeypatch.setattr(waiting.model_management, "processing_interrupted", look)
