@@ -66,25 +66,42 @@ class MAIEdit(io.ComfyNode):
                 inputs.model_input(EDIT_MODEL_NAMES),
                 inputs.seed_input(),
                 inputs.batch_size_input(),
-                inputs.mask_input(),
-                inputs.output_size_input(),
-                inputs.region_input(),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="White is edited; everything else stays bit for bit as it was. One "
+                    "mask for all images of image_1, or one for each; another size is scaled. "
+                    "Areas that are far apart are edited one by one, each a paid request.",
+                ),
+                io.Combo.Input(
+                    "output_size",
+                    options=[inputs.SAME_AS_INPUT, inputs.AS_RETURNED],
+                    default=inputs.SAME_AS_INPUT,
+                    tooltip="The service gives back about 1 megapixel. Same as input: scaled to "
+                    "the size of image_1, its ratio kept, what sticks out cut off. As returned: "
+                    "left as it came. With a mask it is always the input's size.",
+                    optional=True,
+                ),
+                io.Combo.Input(
+                    "region",
+                    options=[inputs.AROUND_MASK, inputs.WHOLE_IMAGE],
+                    default=inputs.AROUND_MASK,
+                    tooltip="With a mask: send the part around it, so that a large image keeps its "
+                    "full resolution there, or the whole image, if the model must see all of it.",
+                    optional=True,
+                    advanced=True,
+                ),
                 inputs.mask_grow_input(optional=True),
                 inputs.mask_feather_input(optional=True),
                 inputs.context_input(optional=True),
                 inputs.match_color_input(optional=True),
-                inputs.profile_input(),
-                inputs.auto_aspect_ratio_input(
+                *inputs.call_options(
                     "The model chooses the image's shape. MAI-Image-2.6 and 2.6-Flash only."
                 ),
-                inputs.web_grounding_input(),
-                inputs.if_blocked_input(),
             ],
             outputs=[
-                io.Image.Output("images", display_name="images", tooltip="The edited images."),
-                io.Image.Output(
-                    "as_returned", display_name="as_returned", tooltip="As the service sent them."
-                ),
+                io.Image.Output("images", tooltip="The edited images."),
+                io.Image.Output("as_returned", tooltip="As the service sent them."),
                 inputs.info_output(),
             ],
             hidden=[io.Hidden.unique_id],

@@ -51,7 +51,14 @@ class SharedClient:
         """The client; MaiError if a package that it needs isn't installed."""
         with self._lock:
             if self._client is None:
-                self._client = self._started()
+                try:
+                    self._client = self._start()
+                except ModuleNotFoundError as error:
+                    raise MaiError(
+                        f"The Python package {error.name} isn't installed.",
+                        "Run `python -m pip install -r requirements.txt` in the pack's folder with "
+                        "the Python that runs ComfyUI, then start ComfyUI again.",
+                    ) from error
             return self._client
 
     def replace(self, client: Client | None) -> None:
@@ -63,16 +70,6 @@ class SharedClient:
         """Wait for paid calls, if a client was started."""
         if self._client is not None:
             self._client.close()
-
-    def _started(self) -> Client:
-        try:
-            return self._start()
-        except ModuleNotFoundError as error:
-            raise MaiError(
-                f"The Python package {error.name} isn't installed.",
-                "Run `python -m pip install -r requirements.txt` in the pack's folder with the "
-                "Python that runs ComfyUI, then start ComfyUI again.",
-            ) from error
 
 
 def _start_client() -> Client:

@@ -51,19 +51,14 @@ class MAISizeHelper(io.ComfyNode):
         target_height: int = 0,
         image: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        size = _size_of(image) if aspect_ratio == FROM_IMAGE else None
+        size = None
+        if image is not None and aspect_ratio == FROM_IMAGE:
+            height, width, _ = split_batch(image)[0].shape
+            size = Size(width, height)
         ratio = asked_ratio(aspect_ratio, target_width, target_height, size)
         made = plan_size(model_named(model), ratio, target_width, target_height)
         info = json.dumps(made.facts(), ensure_ascii=False, indent=1)
         return io.NodeOutput(*made.size, *made.target, made.scale, info)
-
-
-def _size_of(image: torch.Tensor | None) -> Size | None:
-    """The pixels of an IMAGE [B,H,W,C]; ImageError for what is none."""
-    if image is None:
-        return None
-    height, width, _ = split_batch(image)[0].shape
-    return Size(width, height)
 
 
 def _inputs() -> list[io.Input]:
@@ -110,16 +105,14 @@ def _outputs() -> list[io.Output]:
         "target_height": "Height wanted in the end, in pixels.",
     }
     return [
-        *(io.Int.Output(name, display_name=name, tooltip=tip) for name, tip in sides.items()),
+        *(io.Int.Output(name, tooltip=tip) for name, tip in sides.items()),
         io.Float.Output(
             "scale",
-            display_name="scale",
             tooltip="Factor by which the generated image must be enlarged to cover the target; "
             "what is too much is then cut off.",
         ),
         io.String.Output(
             "info",
-            display_name="info",
             tooltip="JSON: size, ratio and its error, megapixels, tokens, price, scale, what is "
             "cut, notes.",
         ),

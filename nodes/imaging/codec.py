@@ -244,7 +244,8 @@ def _resize(levels: Tensor, height: int, width: int) -> Tensor:
         # torch 2.13's uint8 kernel gives wrong pixels where the new width is 1 (up to 141 of 255).
         planes = planes.float()
     resized = F.interpolate(planes, size=(height, width), mode="bicubic", antialias=True)
-    return resized[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8)
+    image = resized[0].permute(1, 2, 0)
+    return image if width > 1 else image.round().clamp(0, 255).to(torch.uint8)
 
 
 def _pixels(data: bytes) -> Pixels:

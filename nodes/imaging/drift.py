@@ -104,7 +104,7 @@ def fit_edit(
     """
     sent = crop[inner.slices]
     windows = {
-        placement: _inner(window, inner, crop)
+        placement: window.part(inner, *crop.shape[:2])
         for placement, window in _placements(edited, Size(crop.shape[1], crop.shape[0])).items()
     }
     ring = ring_around(alpha)
@@ -167,20 +167,19 @@ def _measure(
 ) -> tuple[Drift, str]:
     """The drift, and the name of the window that fits: the first, unless the ring shows another."""
     edited_luma, sent_luma = luma(edited), luma(sent)[..., 0].numpy()
-    name, best = next(iter(windows)), None
+    name, move, least = next(iter(windows)), None, 0.0
     for other, window in windows.items():
         seen = ring & _visible(window, edited, sent)
         if int(seen.sum()) < SMALLEST_RING:
             continue
-        found = find_move(sent_luma, edited_luma, window, seen)
-        if best is None or found.difference < GAIN * best.difference:
-            name, best = other, found
-    if best is None:
+        found, left = find_move(sent_luma, edited_luma, window, seen)
+        if move is None or left < GAIN * least:
+            name, move, least = other, found, left
+    if move is None:
         return Drift(), name
     seen = ring & _visible(windows[name], edited, sent)
     unmoved = resample(edited, windows[name], *sent.shape[:2])
     difference = float((unmoved - sent).abs()[torch.from_numpy(seen)].mean())
-    move = best.move
     corrected = move != Move() and move.small
     return Drift(difference, (move.x, move.y), move.zoom, corrected), name
 
@@ -213,13 +212,6 @@ def _placements(edited: Tensor, sent: Size) -> dict[str, Window]:
         "squeezed": Window.of(edited),
         "cut": centred(max(across, down)),
     }
-
-
-def _inner(window: Window, inner: Rect, crop: Tensor) -> Window:
-    height, width = crop.shape[:2]
-    return window.part(
-        inner.left / width, inner.top / height, inner.right / width, inner.bottom / height
-    )
 
 
 def _aspect_note(edited: Tensor, crop: Tensor, placement: str) -> str:

@@ -118,7 +118,7 @@ def edit_mask(image: Tensor, mask: Tensor, mask_grow: int, mask_feather: int) ->
             "mask_feather and the padding's own feathering were not applied."
         )
     around = bounds(levels)
-    if around is None:
+    if not around.area:
         raise ImageError(
             f"Nothing is left of the mask after mask_grow {mask_grow}.",
             "Raise mask_grow: a negative number shrinks the mask.",
@@ -154,11 +154,9 @@ def grow(levels: Levels, pixels: int) -> Levels:
     The image's border counts as mask when shrinking: a mask that touches it stays there.
     """
     if pixels < 0:
-        return 255 - grow(255 - levels, -pixels)
-    inside = bounds(levels)
-    if inside is None:
-        return levels
-    area = inside.grown(pixels, levels.shape).slices
+        kept: Levels = 255 - grow(255 - levels, -pixels)
+        return kept
+    area = bounds(levels).grown(pixels, levels.shape).slices
     grown = levels.copy()
     for across, down in _rectangles(pixels):
         np.maximum(grown[area], largest_within(levels[area], across, down), out=grown[area])
@@ -173,7 +171,7 @@ def feather(levels: Levels, pixels: int) -> Levels:
     image's border there is nothing to blend with, so no ramp.
     """
     inside = bounds(levels)
-    if pixels <= 0 or inside is None:
+    if pixels <= 0 or not inside.area:
         return levels
     area = inside.grown(1, levels.shape)
     support = np.where(levels[area.slices] > 0, np.uint8(255), np.uint8(0))
@@ -201,32 +199,15 @@ def unpadded_part(image: Tensor, levels: Levels) -> Rect | None:
     edges = (levels[0], levels[-1], levels[:, 0], levels[:, -1])
     if not any(edge.min() == 255 for edge in edges):
         return None
-    fill = _fill(image, levels)
-    if fill is None:
-        return None
+    corners = ((0, 0), (-1, -1), (0, -1), (-1, 0))
+    fill = next(image[y, x, :3] for y, x in corners if levels[y, x] == 255)
     padded = torch.from_numpy(levels == 255) & (image[..., :3] == fill).all(-1).cpu()
     rows, columns = padded.all(1).numpy(), padded.all(0).numpy()
-    if rows.all() or columns.all() or not (rows.any() or columns.any()):
+    old = bounds(~(rows[:, None] | columns))
+    core = levels[old.top + 1 : old.bottom - 1, old.left + 1 : old.right - 1]
+    if not old.area or old == (0, 0, width, height) or (core == 255).any():
         return None
-    top, bottom = _leading(rows), height - _leading(rows[::-1])
-    left, right = _leading(columns), width - _leading(columns[::-1])
-    core = levels[top + 1 : bottom - 1, left + 1 : right - 1]
-    if (top, left, bottom, right) == (0, 0, height, width) or (core == 255).any():
-        return None
-    return Rect(left, top, right, bottom)
-
-
-def _fill(image: Tensor, levels: Levels) -> Tensor | None:
-    """The colour of the first corner that is fully masked."""
-    for y, x in ((0, 0), (-1, -1), (0, -1), (-1, 0)):
-        if levels[y, x] == 255:
-            return image[y, x, :3]
-    return None
-
-
-def _leading(flags: npt.NDArray[np.bool_]) -> int:
-    """How many of them are true before the first that isn't (there is one)."""
-    return int(np.argmin(flags))
+    return old
 
 
 def largest_within(levels: Levels, across: int, down: int) -> Levels:
@@ -309,8 +290,6 @@ def separate_areas(levels: Levels, model: Model, context: float) -> list[Rect]:
     """
     image = Size(levels.shape[1], levels.shape[0])
     around_all = bounds(levels)
-    if around_all is None:
-        return []
 
     def box(rect: Rect) -> Rect:
         return frame_around(with_context(rect, image, context), image, model).box
@@ -366,12 +345,8 @@ def _parts(levels: Levels) -> list[Rect]:
     while cells.any() and len(parts) <= MAX_SPECKS:
         part = _part(cells, reach)
         cells = cells & ~part
-        coarse = bounds(part)
-        if coarse is not None:
-            area = Rect(*(edge * cell for edge in coarse)).grown(0, levels.shape)
-            exact = bounds(levels[area.slices])
-            if exact is not None:
-                parts.append(exact.moved(area.left, area.top))
+        area = Rect(*(edge * cell for edge in bounds(part))).grown(0, levels.shape)
+        parts.append(bounds(levels[area.slices]).moved(area.left, area.top))
     return parts
 
 
@@ -381,6 +356,6 @@ def _part(cells: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
     part.flat[int(cells.argmax())] = 1
     while True:
         wider = np.where(cells, largest_within(part, reach, reach), np.uint8(0))
-        if int(wider.sum()) == int(part.sum()):
+        if np.array_equal(wider, part):
             return part > 0
         part = wider

@@ -160,9 +160,7 @@ def paste_edit(
     if fitted.visible is not None:
         visible = np.where(fitted.visible, np.uint8(255), np.uint8(0))
         alpha = np.where(_scaled(visible, alpha.shape) == 255, alpha, np.uint8(0))
-    area = bounds(alpha)
-    if area is not None:
-        _blend(out[frame.box.slices], alpha, area, *_layers(fitted, patch))
+    _blend(out[frame.box.slices], alpha, *_layers(fitted, patch))
     return fitted.drift, list(fitted.notes)
 
 
@@ -189,8 +187,9 @@ def _layers(fitted: FittedEdit, patch: Patch) -> tuple[Tensor, Tensor | None]:
     return edit.sub_(resample(lost, Window.of(lost), height, width)), share
 
 
-def _blend(out: Tensor, alpha: Levels, area: Rect, edit: Tensor, share: Tensor | None) -> None:
-    """Blend into the box `out` [H,W,3] within `area`, in strips, two at a time."""
+def _blend(out: Tensor, alpha: Levels, edit: Tensor, share: Tensor | None) -> None:
+    """Blend into the box `out` [H,W,3] where `alpha` isn't 0, in strips, two at a time."""
+    area = bounds(alpha)
     strips = [
         Rect(area.left, top, area.right, min(area.bottom, top + STRIP))
         for top in range(area.top, area.bottom, STRIP)
@@ -213,10 +212,7 @@ def _blend(out: Tensor, alpha: Levels, area: Rect, edit: Tensor, share: Tensor |
 
 def _piece(image: Tensor, strip: Rect, out: Tensor) -> Tensor:
     """The part of an image of the complete box that falls on a strip of the box `out`."""
-    across, down = image.shape[1] / out.shape[1], image.shape[0] / out.shape[0]
-    window = Window(
-        strip.left * across, strip.top * down, strip.right * across, strip.bottom * down
-    )
+    window = Window.of(image).part(strip, *out.shape[:2])
     return resample(image, window, strip.height, strip.width)
 
 
@@ -225,7 +221,8 @@ def _scaled(levels: Levels, shape: tuple[int, ...]) -> Levels:
     if levels.shape == shape:
         return levels
     image = Image.fromarray(np.ascontiguousarray(levels))
-    return np.array(image.resize(shape[::-1], Image.Resampling.BILINEAR))
+    height, width = shape
+    return np.array(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _writable(image: Tensor) -> Tensor:

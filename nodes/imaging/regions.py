@@ -84,11 +84,11 @@ class Rect(NamedTuple):
         )
 
 
-def bounds(levels: npt.NDArray[Any]) -> Rect | None:
-    """The smallest rectangle around all that isn't 0 in an array [H,W]; None if all is 0."""
+def bounds(levels: npt.NDArray[Any]) -> Rect:
+    """The smallest rectangle around all that isn't 0 in an array [H,W]; of area 0 if all is 0."""
     rows = np.flatnonzero(levels.any(1))
     if not len(rows):
-        return None
+        return Rect(0, 0, 0, 0)
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     columns = np.flatnonzero(levels[top:bottom].any(0))
     return Rect(int(columns[0]), top, int(columns[-1]) + 1, bottom)
