@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from comfy_api.latest import io
 from typing_extensions import override
 
-from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES, Model
+from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
 from ..mai.validation import model_named, validate_options, validate_prompt
 from . import inputs
 from .results import blocked_output, info_json
 from .run import run_requests
-
-if TYPE_CHECKING:
-    from .imaging.masked_edit import EditPlan
 
 
 class MAIEdit(io.ComfyNode):
@@ -133,9 +129,11 @@ class MAIEdit(io.ComfyNode):
         validate_options(chosen, auto_aspect_ratio, web_grounding)
         inputs.validate_batch_size(batch_size)
 
-        edit = await asyncio.to_thread(
-            _plan, images, mask, chosen, region, context, mask_grow, mask_feather
-        )
+        # Imported by the first edit: ComfyUI's start should not wait for it.
+        from .imaging.masked_edit import MaskSettings, plan_edit
+
+        settings = MaskSettings(region, context, mask_grow, mask_feather)
+        edit = await asyncio.to_thread(plan_edit, images, mask, chosen, settings)
         requests = edit.requests(prompt, seed, batch_size, auto_aspect_ratio, web_grounding)
         batch = await run_requests(
             requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked
@@ -147,19 +145,3 @@ class MAIEdit(io.ComfyNode):
         )
         info = info_json(batch, profile, edited.notes, edits=edited.facts)
         return io.NodeOutput(edited.images, edited.as_returned, info)
-
-
-def _plan(
-    images: Mapping[str, torch.Tensor],
-    mask: torch.Tensor | None,
-    model: Model,
-    region: str,
-    context: float,
-    mask_grow: int,
-    mask_feather: int,
-) -> EditPlan:
-    # Imported by the first edit: ComfyUI's start should not wait for it.
-    from .imaging.masked_edit import MaskSettings, plan_edit
-
-    settings = MaskSettings(region, context, mask_grow, mask_feather)
-    return plan_edit(images, mask, model, settings)

@@ -28,9 +28,7 @@ from .fast_png import decode_plain_rgb
 from .resample import cover
 
 PNG_STRATEGY = zlib.Z_RLE
-"""Runs of bytes only. Of 1024 x 1024 with fine grain it takes 78 ms and gives 1.50 MB; zlib's level
-1 takes 89 ms for 1.78 MB, level 6 takes 370 ms for 1.51 MB. Flat drawings become a fifth larger
-than at level 1 (0.19 MB), smooth images a sixth smaller."""
+"""Runs of bytes only: faster than zlib's level 1 and most often smaller (benchmarks/README.md)."""
 
 DECODERS = 2
 """Files of a batch that are decoded at once: Pillow lets other threads run meanwhile."""
@@ -174,8 +172,8 @@ def to_levels(image: Tensor) -> Tensor:
     """[H,W,C] of floats, uint8 or bool to a new uint8 [H,W,1 or 3] in main memory.
 
     Floats are cut to 0..1 (NaN and -inf are 0, +inf is 1) and rounded to the nearest of 256 levels;
-    half floats are widened first. By numpy, in one thread: 16 megapixels take 60 to 110 ms. torch's
-    two threads take 50 ms on an idle machine, but 220 to 650 ms on one with as much other work.
+    half floats are widened first. By numpy, in one thread, which stays fast on a busy machine
+    (benchmarks/README.md).
     """
     colours = image[..., :3].detach()
     height, width, channels = colours.shape

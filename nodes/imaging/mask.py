@@ -7,6 +7,7 @@ of floats, and what is 0 stays exactly 0.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -157,7 +158,7 @@ def grow(levels: Levels, pixels: int) -> Levels:
         kept: Levels = 255 - grow(255 - levels, -pixels)
         return kept
     area = bounds(levels).grown(pixels, levels.shape).slices
-    grown = levels.copy()
+    grown: Levels = levels.copy()
     for across, down in _rectangles(pixels):
         np.maximum(grown[area], largest_within(levels[area], across, down), out=grown[area])
     return grown
@@ -291,6 +292,7 @@ def separate_areas(levels: Levels, model: Model, context: float) -> list[Rect]:
     image = Size(levels.shape[1], levels.shape[0])
     around_all = bounds(levels)
 
+    @functools.cache
     def box(rect: Rect) -> Rect:
         return frame_around(with_context(rect, image, context), image, model).box
 
@@ -300,36 +302,24 @@ def separate_areas(levels: Levels, model: Model, context: float) -> list[Rect]:
     rects = _parts(levels)
     if len(rects) > MAX_SPECKS:
         return [around_all]
-    rects = _join_overlapping(rects, box)
-    while len(rects) > MAX_AREAS:
-        rects = _join_overlapping(_join_nearest(rects), box)
+    rects = _joined(rects, box)
     if sum(box(rect).area for rect in rects) * 2 >= joint.box.area:
         return [around_all]
     return sorted(rects, key=lambda rect: (rect.top, rect.left))
 
 
-def _join_overlapping(rects: list[Rect], box: Callable[[Rect], Rect]) -> list[Rect]:
-    """Rectangles whose boxes overlap become one, until none do."""
-    done: list[Rect] = []
-    todo = list(rects)
-    while todo:
-        rect = todo.pop()
-        around = box(rect)
-        near = [other for other in done if around.overlaps(box(other))]
-        if not near:
-            done.append(rect)
-            continue
-        done = [other for other in done if other not in near]
-        todo.append(functools.reduce(Rect.joined, near, rect))
-    return done
-
-
-def _join_nearest(rects: list[Rect]) -> list[Rect]:
-    """The two whose common rectangle is smallest become one."""
-    pairs = [(a, b) for i, a in enumerate(rects) for b in rects[i + 1 :]]
-    first, second = min(pairs, key=lambda pair: pair[0].joined(pair[1]).area)
-    others = [rect for rect in rects if rect not in (first, second)]
-    return [*others, first.joined(second)]
+def _joined(rects: list[Rect], box: Callable[[Rect], Rect]) -> list[Rect]:
+    """Two become one until no boxes overlap, then the nearest until there are MAX_AREAS."""
+    while True:
+        pairs = list(itertools.combinations(rects, 2))
+        overlapping = (pair for pair in pairs if box(pair[0]).overlaps(box(pair[1])))
+        pair = next(overlapping, None)
+        if pair is None:
+            if len(rects) <= MAX_AREAS:
+                return rects
+            pair = min(pairs, key=lambda pair: pair[0].joined(pair[1]).area)
+        rects = [rect for rect in rects if rect not in pair]
+        rects.append(pair[0].joined(pair[1]))
 
 
 def _parts(levels: Levels) -> list[Rect]:

@@ -34,17 +34,14 @@ class Rect(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Pixels across."""
         return self.right - self.left
 
     @property
     def height(self) -> int:
-        """Pixels down."""
         return self.bottom - self.top
 
     @property
     def area(self) -> int:
-        """Width times height."""
         return self.width * self.height
 
     @property
@@ -62,7 +59,6 @@ class Rect(NamedTuple):
         )
 
     def moved(self, x: int, y: int) -> Rect:
-        """So many pixels further right and down."""
         return Rect(self.left + x, self.top + y, self.right + x, self.bottom + y)
 
     def joined(self, other: Rect) -> Rect:

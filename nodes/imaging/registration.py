@@ -216,14 +216,11 @@ def _phase_shift(sent: Plane, moved: Plane, ring: Plane) -> Move:
     product = spectra[1] * spectra[0].conj()
     strength = product.abs()
     phase = product / (strength + 1e-3 * strength.mean() + 1e-12)
-    peaks = torch.fft.ifft2(phase * _low_pass(phase.shape)).real
+    rows, columns = (torch.fft.fftfreq(side) for side in phase.shape)
+    # Fine noise says nothing about a shift: a Gaussian of 1 pixel.
+    low_pass = torch.exp(-2 * math.pi**2 * (rows[:, None] ** 2 + columns[None, :] ** 2))
+    peaks = torch.fft.ifft2(phase * low_pass).real
     reach = [min(SEARCH // 2, (side - 1) // 2) for side in peaks.shape]
     near = torch.roll(peaks, reach, (0, 1))[: 2 * reach[0] + 1, : 2 * reach[1] + 1]
     row, column = divmod(int(near.argmax()), near.shape[1])
     return Move(float(column - reach[1]), float(row - reach[0]))
-
-
-def _low_pass(shape: torch.Size) -> Tensor:
-    """Fine noise says nothing about a shift: a Gaussian of 1 pixel."""
-    rows, columns = (torch.fft.fftfreq(side) for side in shape)
-    return torch.exp(-2 * math.pi**2 * (rows[:, None] ** 2 + columns[None, :] ** 2))

@@ -38,12 +38,10 @@ class Window(NamedTuple):
 
     @property
     def width(self) -> float:
-        """Pixels across."""
         return self.right - self.left
 
     @property
     def height(self) -> float:
-        """Pixels down."""
         return self.bottom - self.top
 
     def part(self, rect: Sequence[float], height: int, width: int) -> Window:
