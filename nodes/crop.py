@@ -51,18 +51,15 @@ class MAICrop(io.ComfyNode):
             outputs=[
                 io.Image.Output(
                     "crop",
-                    display_name="crop",
                     tooltip="What is around the mask, about 1 megapixel at most. The crops of a "
                     "batch have one size.",
                 ),
                 io.Mask.Output(
                     "crop_mask",
-                    display_name="crop_mask",
                     tooltip="The mask on the crop, grown and feathered.",
                 ),
                 StitchType.Output(
                     "stitch",
-                    display_name="stitch",
                     tooltip="For MAI Stitch: the image, and where the crop was.",
                 ),
             ],

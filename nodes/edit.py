@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from comfy_api.latest import io
 from typing_extensions import override
 
-from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES, Model
+from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
 from ..mai.validation import model_named, validate_options, validate_prompt
 from . import inputs
 from .results import blocked_output, info_json
 from .run import run_requests
-
-if TYPE_CHECKING:
-    from .imaging.masked_edit import EditPlan
 
 
 class MAIEdit(io.ComfyNode):
@@ -66,25 +62,42 @@ class MAIEdit(io.ComfyNode):
                 inputs.model_input(EDIT_MODEL_NAMES),
                 inputs.seed_input(),
                 inputs.batch_size_input(),
-                inputs.mask_input(),
-                inputs.output_size_input(),
-                inputs.region_input(),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="White is edited; everything else stays bit for bit as it was. One "
+                    "mask for all images of image_1, or one for each; another size is scaled. "
+                    "Areas that are far apart are edited one by one, each a paid request.",
+                ),
+                io.Combo.Input(
+                    "output_size",
+                    options=[inputs.SAME_AS_INPUT, inputs.AS_RETURNED],
+                    default=inputs.SAME_AS_INPUT,
+                    tooltip="The service gives back about 1 megapixel. Same as input: scaled to "
+                    "the size of image_1, its ratio kept, what sticks out cut off. As returned: "
+                    "left as it came. With a mask it is always the input's size.",
+                    optional=True,
+                ),
+                io.Combo.Input(
+                    "region",
+                    options=[inputs.AROUND_MASK, inputs.WHOLE_IMAGE],
+                    default=inputs.AROUND_MASK,
+                    tooltip="With a mask: send the part around it, so that a large image keeps its "
+                    "full resolution there, or the whole image, if the model must see all of it.",
+                    optional=True,
+                    advanced=True,
+                ),
                 inputs.mask_grow_input(optional=True),
                 inputs.mask_feather_input(optional=True),
                 inputs.context_input(optional=True),
                 inputs.match_color_input(optional=True),
-                inputs.profile_input(),
-                inputs.auto_aspect_ratio_input(
+                *inputs.call_options(
                     "The model chooses the image's shape. MAI-Image-2.6 and 2.6-Flash only."
                 ),
-                inputs.web_grounding_input(),
-                inputs.if_blocked_input(),
             ],
             outputs=[
-                io.Image.Output("images", display_name="images", tooltip="The edited images."),
-                io.Image.Output(
-                    "as_returned", display_name="as_returned", tooltip="As the service sent them."
-                ),
+                io.Image.Output("images", tooltip="The edited images."),
+                io.Image.Output("as_returned", tooltip="As the service sent them."),
                 inputs.info_output(),
             ],
             hidden=[io.Hidden.unique_id],
@@ -116,9 +129,11 @@ class MAIEdit(io.ComfyNode):
         validate_options(chosen, auto_aspect_ratio, web_grounding)
         inputs.validate_batch_size(batch_size)
 
-        edit = await asyncio.to_thread(
-            _plan, images, mask, chosen, region, context, mask_grow, mask_feather
-        )
+        # Imported by the first edit: ComfyUI's start should not wait for it.
+        from .imaging.masked_edit import MaskSettings, plan_edit
+
+        settings = MaskSettings(region, context, mask_grow, mask_feather)
+        edit = await asyncio.to_thread(plan_edit, images, mask, chosen, settings)
         requests = edit.requests(prompt, seed, batch_size, auto_aspect_ratio, web_grounding)
         batch = await run_requests(
             requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked
@@ -130,19 +145,3 @@ class MAIEdit(io.ComfyNode):
         )
         info = info_json(batch, profile, edited.notes, edits=edited.facts)
         return io.NodeOutput(edited.images, edited.as_returned, info)
-
-
-def _plan(
-    images: Mapping[str, torch.Tensor],
-    mask: torch.Tensor | None,
-    model: Model,
-    region: str,
-    context: float,
-    mask_grow: int,
-    mask_feather: int,
-) -> EditPlan:
-    # Imported by the first edit: ComfyUI's start should not wait for it.
-    from .imaging.masked_edit import MaskSettings, plan_edit
-
-    settings = MaskSettings(region, context, mask_grow, mask_feather)
-    return plan_edit(images, mask, model, settings)

@@ -61,16 +61,13 @@ class MAIGenerate(io.ComfyNode):
                 ),
                 inputs.seed_input(),
                 inputs.batch_size_input(),
-                inputs.profile_input(),
-                inputs.auto_aspect_ratio_input(
+                *inputs.call_options(
                     "The model chooses the image's shape; width and height "
                     "are not sent. MAI-Image-2.6 and 2.6-Flash only."
                 ),
-                inputs.web_grounding_input(),
-                inputs.if_blocked_input(),
             ],
             outputs=[
-                io.Image.Output("images", display_name="images", tooltip="The images, [B,H,W,3]."),
+                io.Image.Output("images", tooltip="The images, [B,H,W,3]."),
                 inputs.info_output(),
             ],
             hidden=[io.Hidden.unique_id],

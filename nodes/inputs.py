@@ -82,91 +82,56 @@ def validate_batch_size(count: int) -> None:
         )
 
 
-def profile_input() -> io.String.Input:
-    """The profile's name: all that a workflow says of an account."""
-    return io.String.Input(
-        "profile",
-        default="default",
-        tooltip="The name of a profile on this server: endpoint, key and budget stay there. "
-        '"emulator" makes test images without an account.',
-        optional=True,
-        advanced=True,
-    )
+def call_options(auto_aspect_ratio_tooltip: str) -> list[io.Input]:
+    """What every node that buys images lets its user set of the calls.
 
-
-def auto_aspect_ratio_input(tooltip: str) -> io.Boolean.Input:
-    return io.Boolean.Input(
-        "auto_aspect_ratio", default=False, tooltip=tooltip, optional=True, advanced=True
-    )
-
-
-def web_grounding_input() -> io.Boolean.Input:
-    return io.Boolean.Input(
-        "web_grounding",
-        default=False,
-        tooltip="Let the model look things up on the web first: about twice as slow, and it times "
-        "out more often. MAI-Image-2.6 and 2.6-Flash only.",
-        optional=True,
-        advanced=True,
-    )
-
-
-def if_blocked_input() -> io.Combo.Input:
-    return io.Combo.Input(
-        "if_blocked",
-        options=[STOP, SKIP],
-        default=STOP,
-        tooltip="When the content filter stops an image: stop the graph with an error, or skip "
-        "that image and go on with the others.",
-        optional=True,
-        advanced=True,
-    )
+    The profile's name is all that a workflow says of an account.
+    """
+    return [
+        io.String.Input(
+            "profile",
+            default="default",
+            tooltip="The name of a profile on this server: endpoint, key and budget stay there. "
+            '"emulator" makes test images without an account.',
+            optional=True,
+            advanced=True,
+        ),
+        io.Boolean.Input(
+            "auto_aspect_ratio",
+            default=False,
+            tooltip=auto_aspect_ratio_tooltip,
+            optional=True,
+            advanced=True,
+        ),
+        io.Boolean.Input(
+            "web_grounding",
+            default=False,
+            tooltip="Let the model look things up on the web first: about twice as slow, and it "
+            "times out more often. MAI-Image-2.6 and 2.6-Flash only.",
+            optional=True,
+            advanced=True,
+        ),
+        io.Combo.Input(
+            "if_blocked",
+            options=[STOP, SKIP],
+            default=STOP,
+            tooltip="When the content filter stops an image: stop the graph with an error, or skip "
+            "that image and go on with the others.",
+            optional=True,
+            advanced=True,
+        ),
+    ]
 
 
 def info_output() -> io.String.Output:
     return io.String.Output(
         "info",
-        display_name="info",
         tooltip="JSON: model, sizes, request ids, tokens, cost in USD, from the store or not.",
     )
 
 
 # The inputs of a masked edit. On MAI Edit they are optional and advanced; on the crop nodes they
 # are what the node is about.
-
-
-def mask_input() -> io.Mask.Input:
-    return io.Mask.Input(
-        "mask",
-        optional=True,
-        tooltip="White is edited; everything else stays bit for bit as it was. One mask for all "
-        "images of image_1, or one for each; another size is scaled. Areas that are far apart are "
-        "edited one by one, each a paid request.",
-    )
-
-
-def output_size_input() -> io.Combo.Input:
-    return io.Combo.Input(
-        "output_size",
-        options=[SAME_AS_INPUT, AS_RETURNED],
-        default=SAME_AS_INPUT,
-        tooltip="The service gives back about 1 megapixel. Same as input: scaled to the size of "
-        "image_1, its ratio kept, what sticks out cut off. As returned: left as it came. With a "
-        "mask it is always the input's size.",
-        optional=True,
-    )
-
-
-def region_input() -> io.Combo.Input:
-    return io.Combo.Input(
-        "region",
-        options=[AROUND_MASK, WHOLE_IMAGE],
-        default=AROUND_MASK,
-        tooltip="With a mask: send the part around it, so that a large image keeps its full "
-        "resolution there, or the whole image, if the model must see all of it.",
-        optional=True,
-        advanced=True,
-    )
 
 
 def mask_grow_input(optional: bool = False) -> io.Int.Input:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from comfy_api.latest import io
@@ -40,8 +40,6 @@ class Batch:
 
 def raise_failures(batch: Batch, if_blocked: str) -> None:
     """One error for all that failed; with `if_blocked` "skip" blocked images are no failures."""
-    if not batch.errors:
-        return
     failed = {
         i: error
         for i, error in batch.errors.items()
@@ -52,13 +50,14 @@ def raise_failures(batch: Batch, if_blocked: str) -> None:
     first = next(iter(failed.values()))
     if len(batch.requests) == 1:
         raise first
+    perhaps_billed = any(error.billed is Billed.PERHAPS for error in failed.values())
     raise type(first)(
         _what_failed(batch, failed),
         _what_is_kept(len(batch.images), len(batch.requests)),
         status=first.status,
         code=first.code,
         request_id=first.request_id,
-        billed=_worst(failed.values()),
+        billed=Billed.PERHAPS if perhaps_billed else Billed.NO,
     ) from first
 
 
@@ -80,14 +79,22 @@ def _what_is_kept(kept: int, count: int) -> str:
     return f"{kept} of {count} images are kept; queue again to fetch only {missing}."
 
 
-def _worst(errors: Iterable[MaiError]) -> Billed:
-    return Billed.PERHAPS if any(e.billed is Billed.PERHAPS for e in errors) else Billed.NO
-
-
 def info_json(batch: Batch, profile: str, notes: Sequence[str] = (), **more: object) -> str:
     """What a node says of its images, as JSON; `more` are facts of that node alone."""
     images = [
-        {"index": i, "seed": batch.requests[i].seed, **_result_facts(result)}
+        {
+            "index": i,
+            "seed": batch.requests[i].seed,
+            "model": result.model,
+            "size_asked": result.asked,
+            "size_received": [result.width, result.height],
+            "request_id": result.request_id,
+            "usage": asdict(result.usage) if result.usage else None,
+            "cost_usd": None if result.cost_usd is None else round(result.cost_usd, 6),
+            "from_store": result.from_store,
+            "seconds": round(result.seconds, 2),
+            "notes": result.notes,
+        }
         for i, result in enumerate(batch.results)
         if result is not None
     ]
@@ -101,26 +108,12 @@ def info_json(batch: Batch, profile: str, notes: Sequence[str] = (), **more: obj
             "blocked": [
                 {"index": i, "reason": error.what} for i, error in sorted(batch.errors.items())
             ],
-            "notes": list(notes),
+            "notes": notes,
             **more,
         },
         ensure_ascii=False,
         indent=1,
     )
-
-
-def _result_facts(result: Result) -> dict[str, object]:
-    return {
-        "model": result.model,
-        "size_asked": list(result.asked) if result.asked else None,
-        "size_received": [result.width, result.height],
-        "request_id": result.request_id,
-        "usage": asdict(result.usage) if result.usage else None,
-        "cost_usd": None if result.cost_usd is None else round(result.cost_usd, 6),
-        "from_store": result.from_store,
-        "seconds": round(result.seconds, 2),
-        "notes": list(result.notes),
-    }
 
 
 def blocked_output(batch: Batch, profile: str, image_outputs: int) -> io.NodeOutput:

@@ -51,7 +51,14 @@ class SharedClient:
         """The client; MaiError if a package that it needs isn't installed."""
         with self._lock:
             if self._client is None:
-                self._client = self._started()
+                try:
+                    self._client = self._start()
+                except ModuleNotFoundError as error:
+                    raise MaiError(
+                        f"The Python package {error.name} isn't installed.",
+                        "Run `python -m pip install -r requirements.txt` in the pack's folder with "
+                        "the Python that runs ComfyUI, then start ComfyUI again.",
+                    ) from error
             return self._client
 
     def replace(self, client: Client | None) -> None:
@@ -63,16 +70,6 @@ class SharedClient:
         """Wait for paid calls, if a client was started."""
         if self._client is not None:
             self._client.close()
-
-    def _started(self) -> Client:
-        try:
-            return self._start()
-        except ModuleNotFoundError as error:
-            raise MaiError(
-                f"The Python package {error.name} isn't installed.",
-                "Run `python -m pip install -r requirements.txt` in the pack's folder with the "
-                "Python that runs ComfyUI, then start ComfyUI again.",
-            ) from error
 
 
 def _start_client() -> Client:
@@ -128,7 +125,8 @@ async def run_requests(
     display = _ProgressDisplay(len(requests), node_id)
     client = shared_client.get()
     futures = [
-        client.submit(request, profile, display.listener(i)) for i, request in enumerate(requests)
+        client.submit(request, profile, partial(operator.setitem, display.states, i))
+        for i, request in enumerate(requests)
     ]
     batch = Batch(requests)
     for i, outcome in enumerate(await _wait(futures, display)):
@@ -170,19 +168,15 @@ class _ProgressDisplay:
 
     def __init__(self, count: int, node_id: str | None) -> None:
         self._count, self._node_id = count, node_id
-        self._states: list[Progress | None] = [None] * count
+        self.states: list[Progress | None] = [None] * count
         self._started = time.monotonic()
         self._shown: tuple[str, int] = ("", -1)
-
-    def listener(self, index: int) -> Callable[[Progress], None]:
-        """What the client calls for request number `index`."""
-        return partial(operator.setitem, self._states, index)
 
     async def show(self, done: int) -> None:
         """Send what changed to the page: at most one text a second, the bar per image."""
         if self._node_id is None:
             return
-        text = _describe(self._states, done, time.monotonic() - self._started)
+        text = _describe(self.states, done, time.monotonic() - self._started)
         if text != self._shown[0]:
             PromptServer.instance.send_progress_text(text, self._node_id)
         # Each step of a bar sends the state of every node of the prompt; of one image there is

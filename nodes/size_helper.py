@@ -37,8 +37,44 @@ class MAISizeHelper(io.ComfyNode):
                 "dimensions",
                 "microsoft",
             ],
-            inputs=_inputs(),
-            outputs=_outputs(),
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=list(MODEL_NAMES),
+                    default=DEFAULT_MODEL,
+                    tooltip="The model that will make the image: each has its own limit of pixels.",
+                ),
+                io.Combo.Input(
+                    "aspect_ratio",
+                    options=list(ASPECT_RATIOS),
+                    default=PRESETS[0],
+                    tooltip='Width to height. "from target" takes it from target_width and '
+                    'target_height, "from image" from the image at image.',
+                ),
+                _target("target_width", "Width", "target_height"),
+                _target("target_height", "Height", "target_width"),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip='The image whose aspect ratio is taken with "from image".',
+                ),
+            ],
+            outputs=[
+                io.Int.Output("width", tooltip="Width for MAI Generate, in pixels."),
+                io.Int.Output("height", tooltip="Height for MAI Generate, in pixels."),
+                io.Int.Output("target_width", tooltip="Width wanted in the end, in pixels."),
+                io.Int.Output("target_height", tooltip="Height wanted in the end, in pixels."),
+                io.Float.Output(
+                    "scale",
+                    tooltip="Factor by which the generated image must be enlarged to cover the "
+                    "target; what is too much is then cut off.",
+                ),
+                io.String.Output(
+                    "info",
+                    tooltip="JSON: size, ratio and its error, megapixels, tokens, price, scale, "
+                    "what is cut, notes.",
+                ),
+            ],
         )
 
     @classmethod
@@ -51,44 +87,14 @@ class MAISizeHelper(io.ComfyNode):
         target_height: int = 0,
         image: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        size = _size_of(image) if aspect_ratio == FROM_IMAGE else None
+        size = None
+        if image is not None and aspect_ratio == FROM_IMAGE:
+            height, width, _ = split_batch(image)[0].shape
+            size = Size(width, height)
         ratio = asked_ratio(aspect_ratio, target_width, target_height, size)
         made = plan_size(model_named(model), ratio, target_width, target_height)
         info = json.dumps(made.facts(), ensure_ascii=False, indent=1)
         return io.NodeOutput(*made.size, *made.target, made.scale, info)
-
-
-def _size_of(image: torch.Tensor | None) -> Size | None:
-    """The pixels of an IMAGE [B,H,W,C]; ImageError for what is none."""
-    if image is None:
-        return None
-    height, width, _ = split_batch(image)[0].shape
-    return Size(width, height)
-
-
-def _inputs() -> list[io.Input]:
-    return [
-        io.Combo.Input(
-            "model",
-            options=list(MODEL_NAMES),
-            default=DEFAULT_MODEL,
-            tooltip="The model that will make the image: each has its own limit of pixels.",
-        ),
-        io.Combo.Input(
-            "aspect_ratio",
-            options=list(ASPECT_RATIOS),
-            default=PRESETS[0],
-            tooltip='Width to height. "from target" takes it from target_width and target_height, '
-            '"from image" from the image at image.',
-        ),
-        _target("target_width", "Width", "target_height"),
-        _target("target_height", "Height", "target_width"),
-        io.Image.Input(
-            "image",
-            optional=True,
-            tooltip='The image whose aspect ratio is taken with "from image".',
-        ),
-    ]
 
 
 def _target(name: str, side: str, other: str) -> io.Int.Input:
@@ -100,27 +106,3 @@ def _target(name: str, side: str, other: str) -> io.Int.Input:
         tooltip=f"{side} wanted in the end, in pixels. 0: it follows from {other}; both 0: the "
         "generated size.",
     )
-
-
-def _outputs() -> list[io.Output]:
-    sides = {
-        "width": "Width for MAI Generate, in pixels.",
-        "height": "Height for MAI Generate, in pixels.",
-        "target_width": "Width wanted in the end, in pixels.",
-        "target_height": "Height wanted in the end, in pixels.",
-    }
-    return [
-        *(io.Int.Output(name, display_name=name, tooltip=tip) for name, tip in sides.items()),
-        io.Float.Output(
-            "scale",
-            display_name="scale",
-            tooltip="Factor by which the generated image must be enlarged to cover the target; "
-            "what is too much is then cut off.",
-        ),
-        io.String.Output(
-            "info",
-            display_name="info",
-            tooltip="JSON: size, ratio and its error, megapixels, tokens, price, scale, what is "
-            "cut, notes.",
-        ),
-    ]

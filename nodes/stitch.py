@@ -45,11 +45,7 @@ class MAIStitch(io.ComfyNode):
                 ),
                 inputs.match_color_input(),
             ],
-            outputs=[
-                io.Image.Output(
-                    "image", display_name="image", tooltip="The image at its own size, [B,H,W,3]."
-                )
-            ],
+            outputs=[io.Image.Output("image", tooltip="The image at its own size, [B,H,W,3].")],
             hidden=[io.Hidden.unique_id],
         )
 

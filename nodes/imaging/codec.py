@@ -6,6 +6,7 @@ PNG or, rarely, JPEG.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import struct
@@ -17,18 +18,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...mai.errors import AnswerError, ImageError
 from ...mai.image_formats import inspect
 from ...mai.types import Reference
 from .fast_png import decode_plain_rgb
+from .resample import cover
 
 PNG_STRATEGY = zlib.Z_RLE
-"""Runs of bytes only. Of 1024 x 1024 with fine grain it takes 78 ms and gives 1.50 MB; zlib's level
-1 takes 89 ms for 1.78 MB, level 6 takes 370 ms for 1.51 MB. Flat drawings become a fifth larger
-than at level 1 (0.19 MB), smooth images a sixth smaller."""
+"""Runs of bytes only: faster than zlib's level 1 and most often smaller (benchmarks/README.md)."""
 
 DECODERS = 2
 """Files of a batch that are decoded at once: Pillow lets other threads run meanwhile."""
@@ -36,18 +36,6 @@ DECODERS = 2
 STRIP_PIXELS = 1 << 16
 """Pixels of a tensor converted at a time: their 0.8 MB stay in a core's cache through all steps,
 and a large image needs no second copy in float32."""
-
-EXIF_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What turns an image upright, by its EXIF orientation (Exif 2.32, tag 274)."""
 
 _DECODE_FAILURES = (
     OSError,
@@ -112,7 +100,7 @@ def decode_batch(files: list[bytes]) -> DecodedBatch:
         if pixels.shape == first.shape:
             return _to_unit(pixels, batch[index])
         image = _to_unit(pixels, torch.empty(pixels.shape, dtype=torch.float32))
-        _to_unit(_cover(image, height, width), batch[index])
+        _to_unit(to_levels(cover(image, height, width)).numpy(), batch[index])
         return image
 
     indices = range(len(files))
@@ -184,8 +172,8 @@ def to_levels(image: Tensor) -> Tensor:
     """[H,W,C] of floats, uint8 or bool to a new uint8 [H,W,1 or 3] in main memory.
 
     Floats are cut to 0..1 (NaN and -inf are 0, +inf is 1) and rounded to the nearest of 256 levels;
-    half floats are widened first. By numpy, in one thread: 16 megapixels take 60 to 110 ms. torch's
-    two threads take 50 ms on an idle machine, but 220 to 650 ms on one with as much other work.
+    half floats are widened first. By numpy, in one thread, which stays fast on a busy machine
+    (benchmarks/README.md).
     """
     colours = image[..., :3].detach()
     height, width, channels = colours.shape
@@ -252,26 +240,10 @@ def _resize(levels: Tensor, height: int, width: int) -> Tensor:
     planes = levels.permute(2, 0, 1).unsqueeze(0)
     if width == 1:
         # torch 2.13's uint8 kernel gives wrong pixels where the new width is 1 (up to 141 of 255).
-        resized = _bicubic(planes.float(), height, width).round_().clamp_(0, 255).to(torch.uint8)
-    else:
-        resized = _bicubic(planes, height, width)
-    return resized[0].permute(1, 2, 0)
-
-
-def _bicubic(planes: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(planes, size=(height, width), mode="bicubic", antialias=True)
-
-
-def _cover(image: Tensor, height: int, width: int) -> Pixels:
-    """[h,w,3] scaled with its ratio kept until it covers height x width, then cut at the centre."""
-    old_height, old_width, _ = image.shape
-    if old_width * height > old_height * width:
-        new_height, new_width = height, max(width, round(old_width * height / old_height))
-    else:
-        new_height, new_width = max(height, round(old_height * width / old_width)), width
-    resized = _resize(to_levels(image), new_height, new_width)
-    top, left = (new_height - height) // 2, (new_width - width) // 2
-    return resized[top : top + height, left : left + width].numpy()
+        planes = planes.float()
+    resized = F.interpolate(planes, size=(height, width), mode="bicubic", antialias=True)
+    image = resized[0].permute(1, 2, 0)
+    return image if width > 1 else image.round().clamp(0, 255).to(torch.uint8)
 
 
 def _pixels(data: bytes) -> Pixels:
@@ -286,7 +258,8 @@ def _pixels(data: bytes) -> Pixels:
             if image.size != (header.width, header.height):
                 raise ValueError("it gives its size twice, differently")
             image.load()
-            return _rgb(_upright(image))
+            _turn_upright(image)
+            return _rgb(image)
     except _DECODE_FAILURES as error:
         raise AnswerError(
             f"The image that came back can't be decoded ({type(error).__name__}: {error}).",
@@ -294,13 +267,10 @@ def _pixels(data: bytes) -> Pixels:
         ) from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF orientation says; EXIF that can't be read says nothing."""
-    try:
-        turn = _UPRIGHT.get(image.getexif().get(EXIF_ORIENTATION, 1))
-    except _DECODE_FAILURES:
-        return image
-    return image if turn is None else image.transpose(turn)
+def _turn_upright(image: Image.Image) -> None:
+    """Turn it as its EXIF orientation says; EXIF that can't be read says nothing."""
+    with contextlib.suppress(*_DECODE_FAILURES):
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _rgb(image: Image.Image) -> Pixels:

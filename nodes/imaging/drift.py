@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...mai.sizes import Size
 from .color_match import fit_colors, map_colors, remaining_difference
 from .mask import Levels, largest_within
 from .regions import Rect
@@ -85,14 +84,6 @@ class FittedEdit:
         return image
 
 
-def unchanged_pixels(edited: Tensor, crop: Tensor) -> npt.NDArray[np.bool_] | None:
-    """Which pixels [H,W] came back as they were sent; None if it came in another size."""
-    if edited.shape != crop.shape:
-        return None
-    same: npt.NDArray[np.bool_] = ((edited - crop).abs() <= SAME).all(-1).numpy()
-    return same
-
-
 def fit_edit(
     edited: Tensor, crop: Tensor, inner: Rect, alpha: Levels, match_color: bool
 ) -> FittedEdit:
@@ -103,10 +94,7 @@ def fit_edit(
     service had squeezed or cut the image to its new aspect: then that is undone.
     """
     sent = crop[inner.slices]
-    windows = {
-        placement: _inner(window, inner, crop)
-        for placement, window in _placements(edited, Size(crop.shape[1], crop.shape[0])).items()
-    }
+    windows = _placements(edited, crop, inner)
     ring = ring_around(alpha)
     drift, placement = _measure(edited, sent, windows, ring)
     window = windows[placement]
@@ -167,20 +155,19 @@ def _measure(
 ) -> tuple[Drift, str]:
     """The drift, and the name of the window that fits: the first, unless the ring shows another."""
     edited_luma, sent_luma = luma(edited), luma(sent)[..., 0].numpy()
-    name, best = next(iter(windows)), None
+    name, move, least = next(iter(windows)), None, 0.0
     for other, window in windows.items():
         seen = ring & _visible(window, edited, sent)
         if int(seen.sum()) < SMALLEST_RING:
             continue
-        found = find_move(sent_luma, edited_luma, window, seen)
-        if best is None or found.difference < GAIN * best.difference:
-            name, best = other, found
-    if best is None:
+        found, left = find_move(sent_luma, edited_luma, window, seen)
+        if move is None or left < GAIN * least:
+            name, move, least = other, found, left
+    if move is None:
         return Drift(), name
     seen = ring & _visible(windows[name], edited, sent)
     unmoved = resample(edited, windows[name], *sent.shape[:2])
     difference = float((unmoved - sent).abs()[torch.from_numpy(seen)].mean())
-    move = best.move
     corrected = move != Move() and move.small
     return Drift(difference, (move.x, move.y), move.zoom, corrected), name
 
@@ -196,30 +183,24 @@ def _visible(window: Window, edited: Tensor, sent: Tensor) -> npt.NDArray[np.boo
     return visible
 
 
-def _placements(edited: Tensor, sent: Size) -> dict[str, Window]:
-    """Which windows of the returned image may stand for the sent one, by name."""
-    height, width = edited.shape[:2]
-    across, down = width / sent.width, height / sent.height
+def _placements(edited: Tensor, crop: Tensor, inner: Rect) -> dict[str, Window]:
+    """Which windows of the returned image may stand for the inner part of the crop, by name."""
+    height, width = crop.shape[:2]
+    across, down = edited.shape[1] / width, edited.shape[0] / height
+    everything = Window.of(edited)
     if abs(across / down - 1) < SAME_ASPECT:
-        return {"same": Window.of(edited)}
+        return {"same": everything.part(inner, height, width)}
 
     def centred(scale: float) -> Window:
-        half_width, half_height = sent.width * scale / 2, sent.height * scale / 2
-        x, y = width / 2, height / 2
-        return Window(x - half_width, y - half_height, x + half_width, y + half_height)
+        x, y = (edited.shape[1] - width * scale) / 2, (edited.shape[0] - height * scale) / 2
+        left, top, right, bottom = (edge * scale for edge in inner)
+        return Window(x + left, y + top, x + right, y + bottom)
 
     return {
         "cover": centred(min(across, down)),
-        "squeezed": Window.of(edited),
+        "squeezed": everything.part(inner, height, width),
         "cut": centred(max(across, down)),
     }
-
-
-def _inner(window: Window, inner: Rect, crop: Tensor) -> Window:
-    height, width = crop.shape[:2]
-    return window.part(
-        inner.left / width, inner.top / height, inner.right / width, inner.bottom / height
-    )
 
 
 def _aspect_note(edited: Tensor, crop: Tensor, placement: str) -> str:

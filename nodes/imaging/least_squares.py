@@ -36,26 +36,23 @@ def trimmed_fit(
     """
     difference = wanted - design @ neutral.astype(design.dtype)
     errors = np.abs(difference - np.median(difference, 0)).mean(1)
-    start = neutral.astype(np.float64)
+    solution: Floats = neutral.astype(np.float64)
+    trusted = int(len(errors) * TRUSTED)
     pull = np.eye(design.shape[1]) * ridge
     for step in range(STEPS):
-        limit = _largest_trusted(errors) * (1 if step < TRIMMED_STEPS else 2)
+        largest_trusted = float(np.partition(errors, trusted)[trusted])
+        limit = largest_trusted * (1 if step < TRIMMED_STEPS else 2)
         fitted = errors <= max(limit, SMALLEST_LIMIT)
         chosen = design[fitted]
         normal = (chosen.T @ chosen).astype(np.float64) / len(chosen)
         target = (chosen.T @ difference[fitted]).astype(np.float64) / len(chosen)
         correction = np.linalg.solve(normal + pull, target)
-        solution = start + correction
+        solution = neutral + correction
         errors = np.abs(difference - design @ correction.astype(design.dtype)).mean(1)
-    return solution
+    return solution.astype(np.float64)
 
 
 def smallest_errors(errors: Floats) -> npt.NDArray[np.intp]:
     """The indices of the TRUSTED share of the rows, those with the smallest errors [n]."""
     count = max(1, int(len(errors) * TRUSTED))
     return np.argpartition(errors, count - 1)[:count]
-
-
-def _largest_trusted(errors: Floats) -> float:
-    index = int(len(errors) * TRUSTED)
-    return float(np.partition(errors, index)[index])

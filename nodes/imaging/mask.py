@@ -7,6 +7,7 @@ of floats, and what is 0 stays exactly 0.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -84,8 +85,7 @@ def pair_masks(
             "Give one mask for all images, or as many masks as images (Repeat Image Batch repeats "
             "an image).",
         )
-    single = len(masks) == 1
-    return [(image, masks[0 if single else i]) for i, image in enumerate(images)]
+    return list(zip(images, masks.expand(len(images), -1, -1), strict=True))
 
 
 def edit_mask(image: Tensor, mask: Tensor, mask_grow: int, mask_feather: int) -> EditMask:
@@ -119,7 +119,7 @@ def edit_mask(image: Tensor, mask: Tensor, mask_grow: int, mask_feather: int) ->
             "mask_feather and the padding's own feathering were not applied."
         )
     around = bounds(levels)
-    if around is None:
+    if not around.area:
         raise ImageError(
             f"Nothing is left of the mask after mask_grow {mask_grow}.",
             "Raise mask_grow: a negative number shrinks the mask.",
@@ -155,13 +155,12 @@ def grow(levels: Levels, pixels: int) -> Levels:
     The image's border counts as mask when shrinking: a mask that touches it stays there.
     """
     if pixels < 0:
-        return _invert(grow(_invert(levels), -pixels))
-    inside = bounds(levels)
-    if pixels == 0 or inside is None:
-        return levels
-    area = inside.grown(pixels, levels.shape)
-    grown = np.zeros_like(levels)
-    grown[area.slices] = _dilate(levels[area.slices], pixels)
+        kept: Levels = 255 - grow(255 - levels, -pixels)
+        return kept
+    area = bounds(levels).grown(pixels, levels.shape).slices
+    grown: Levels = levels.copy()
+    for across, down in _rectangles(pixels):
+        np.maximum(grown[area], largest_within(levels[area], across, down), out=grown[area])
     return grown
 
 
@@ -173,7 +172,7 @@ def feather(levels: Levels, pixels: int) -> Levels:
     image's border there is nothing to blend with, so no ramp.
     """
     inside = bounds(levels)
-    if pixels <= 0 or inside is None:
+    if pixels <= 0 or not inside.area:
         return levels
     area = inside.grown(1, levels.shape)
     support = np.where(levels[area.slices] > 0, np.uint8(255), np.uint8(0))
@@ -201,47 +200,18 @@ def unpadded_part(image: Tensor, levels: Levels) -> Rect | None:
     edges = (levels[0], levels[-1], levels[:, 0], levels[:, -1])
     if not any(edge.min() == 255 for edge in edges):
         return None
-    fill = _fill(image, levels)
-    if fill is None:
-        return None
+    corners = ((0, 0), (-1, -1), (0, -1), (-1, 0))
+    fill = next(image[y, x, :3] for y, x in corners if levels[y, x] == 255)
     padded = torch.from_numpy(levels == 255) & (image[..., :3] == fill).all(-1).cpu()
     rows, columns = padded.all(1).numpy(), padded.all(0).numpy()
-    if rows.all() or columns.all() or not (rows.any() or columns.any()):
+    old = bounds(~(rows[:, None] | columns))
+    core = levels[old.top + 1 : old.bottom - 1, old.left + 1 : old.right - 1]
+    if not old.area or old == (0, 0, width, height) or (core == 255).any():
         return None
-    top, bottom = _leading(rows), height - _leading(rows[::-1])
-    left, right = _leading(columns), width - _leading(columns[::-1])
-    core = levels[top + 1 : bottom - 1, left + 1 : right - 1]
-    if (top, left, bottom, right) == (0, 0, height, width) or (core == 255).any():
-        return None
-    return Rect(left, top, right, bottom)
+    return old
 
 
-def _fill(image: Tensor, levels: Levels) -> Tensor | None:
-    """The colour of the first corner that is fully masked."""
-    for y, x in ((0, 0), (-1, -1), (0, -1), (-1, 0)):
-        if levels[y, x] == 255:
-            return image[y, x, :3]
-    return None
-
-
-def _leading(flags: npt.NDArray[np.bool_]) -> int:
-    """How many of them are true before the first that isn't (there is one)."""
-    return int(np.argmin(flags))
-
-
-def _invert(levels: Levels) -> Levels:
-    inverse: Levels = np.subtract(np.uint8(255), levels)
-    return inverse
-
-
-def _dilate(levels: Levels, radius: int) -> Levels:
-    result = levels
-    for across, down in _rectangles(radius):
-        result = np.maximum(result, largest_within(levels, across, down))
-    return result
-
-
-def largest_within(levels: npt.NDArray[np.uint8], across: int, down: int) -> Levels:
+def largest_within(levels: Levels, across: int, down: int) -> Levels:
     """The largest level within `across` pixels left and right and `down` above and below."""
     return _line(_line(levels.T, across).T, down)
 
@@ -321,9 +291,8 @@ def separate_areas(levels: Levels, model: Model, context: float) -> list[Rect]:
     """
     image = Size(levels.shape[1], levels.shape[0])
     around_all = bounds(levels)
-    if around_all is None:
-        return []
 
+    @functools.cache
     def box(rect: Rect) -> Rect:
         return frame_around(with_context(rect, image, context), image, model).box
 
@@ -333,36 +302,24 @@ def separate_areas(levels: Levels, model: Model, context: float) -> list[Rect]:
     rects = _parts(levels)
     if len(rects) > MAX_SPECKS:
         return [around_all]
-    rects = _join_overlapping(rects, box)
-    while len(rects) > MAX_AREAS:
-        rects = _join_overlapping(_join_nearest(rects), box)
+    rects = _joined(rects, box)
     if sum(box(rect).area for rect in rects) * 2 >= joint.box.area:
         return [around_all]
     return sorted(rects, key=lambda rect: (rect.top, rect.left))
 
 
-def _join_overlapping(rects: list[Rect], box: Callable[[Rect], Rect]) -> list[Rect]:
-    """Rectangles whose boxes overlap become one, until none do."""
-    done: list[Rect] = []
-    todo = list(rects)
-    while todo:
-        rect = todo.pop()
-        around = box(rect)
-        near = [other for other in done if around.overlaps(box(other))]
-        if not near:
-            done.append(rect)
-            continue
-        done = [other for other in done if other not in near]
-        todo.append(functools.reduce(Rect.joined, near, rect))
-    return done
-
-
-def _join_nearest(rects: list[Rect]) -> list[Rect]:
-    """The two whose common rectangle is smallest become one."""
-    pairs = [(a, b) for i, a in enumerate(rects) for b in rects[i + 1 :]]
-    first, second = min(pairs, key=lambda pair: pair[0].joined(pair[1]).area)
-    others = [rect for rect in rects if rect not in (first, second)]
-    return [*others, first.joined(second)]
+def _joined(rects: list[Rect], box: Callable[[Rect], Rect]) -> list[Rect]:
+    """Two become one until no boxes overlap, then the nearest until there are MAX_AREAS."""
+    while True:
+        pairs = list(itertools.combinations(rects, 2))
+        overlapping = (pair for pair in pairs if box(pair[0]).overlaps(box(pair[1])))
+        pair = next(overlapping, None)
+        if pair is None:
+            if len(rects) <= MAX_AREAS:
+                return rects
+            pair = min(pairs, key=lambda pair: pair[0].joined(pair[1]).area)
+        rects = [rect for rect in rects if rect not in pair]
+        rects.append(pair[0].joined(pair[1]))
 
 
 def _parts(levels: Levels) -> list[Rect]:
@@ -378,12 +335,8 @@ def _parts(levels: Levels) -> list[Rect]:
     while cells.any() and len(parts) <= MAX_SPECKS:
         part = _part(cells, reach)
         cells = cells & ~part
-        coarse = bounds(part)
-        if coarse is not None:
-            area = Rect(*(edge * cell for edge in coarse)).grown(0, levels.shape)
-            exact = bounds(levels[area.slices])
-            if exact is not None:
-                parts.append(exact.moved(area.left, area.top))
+        area = Rect(*(edge * cell for edge in bounds(part))).grown(0, levels.shape)
+        parts.append(bounds(levels[area.slices]).moved(area.left, area.top))
     return parts
 
 
@@ -393,6 +346,6 @@ def _part(cells: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
     part.flat[int(cells.argmax())] = 1
     while True:
         wider = np.where(cells, largest_within(part, reach, reach), np.uint8(0))
-        if int(wider.sum()) == int(part.sum()):
+        if np.array_equal(wider, part):
             return part > 0
         part = wider

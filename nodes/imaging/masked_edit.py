@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ from .drift import SAME_ASPECT, Drift
 from .mask import edit_mask, pair_masks, separate_areas
 from .paste import Patch, copy_rgb, cut_patch, paste_edit
 from .regions import frame_around, frame_whole, with_context
-from .resample import Window, resample, rgb
+from .resample import cover, rgb
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,6 @@ class ImagePlan:
     def crops(self) -> list[Tensor]:
         """The images [h,w,C] to send, each as one edit."""
         return [patch.crop for patch in self.patches] or [self.image]
-
-
-@dataclass(frozen=True)
-class AreaReport:
-    """Facts on each edited area of an image for `info`, and sentences for the user."""
-
-    facts: list[dict[str, object]]
-    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -127,30 +120,23 @@ class EditPlan:
             facts = [{"index": i, "areas": []} for i in range(len(decoded.images))]
             return EditOutputs(decoded.batch, decoded.batch, facts, decoded.notes)
         images = iter(decoded.images)
-        returned = [None if result is None else next(images) for result in results]
-        edits = self._group(returned, batch_size)
+        returned = iter([None if result is None else next(images) for result in results])
+        edits = [
+            (plan, [next(returned) for _ in plan.crops])
+            for plan in self.images
+            for _ in range(batch_size)
+        ]
+        edits = [(plan, came) for plan, came in edits if any(edit is not None for edit in came)]
         height, width = self.images[0].image.shape[:2]
         batch = torch.empty((len(edits), height, width, 3))
         facts, notes = [], decoded.notes
         for index, (plan, edited) in enumerate(edits):
-            finished = finish_image(plan, edited, batch[index], match_color)
-            facts.append({"index": index, "areas": finished.facts})
-            notes += finished.notes
+            areas, sentences = finish_image(plan, edited, batch[index], match_color)
+            facts.append({"index": index, "areas": areas})
+            notes += sentences
         if output_size == AS_RETURNED:
             notes.append("With a mask the image keeps its size: output_size was not applied.")
         return EditOutputs(batch, decoded.batch, facts, list(dict.fromkeys(notes)))
-
-    def _group(
-        self, returned: Sequence[Tensor | None], batch_size: int
-    ) -> list[tuple[ImagePlan, list[Tensor | None]]]:
-        """Each output image's plan with what came for it; left out where nothing came."""
-        remaining = iter(returned)
-        groups = [
-            (plan, [next(remaining) for _ in plan.crops])
-            for plan in self.images
-            for _ in range(batch_size)
-        ]
-        return [(plan, edits) for plan, edits in groups if any(e is not None for e in edits)]
 
 
 def plan_edit(
@@ -162,17 +148,14 @@ def plan_edit(
     image_1 is a reference of its own. ImageError: nothing on image_1, more images than the
     model takes, a tensor that is no image, or a mask that selects nothing.
     """
-    connected = [name for name in IMAGE_SOCKETS if images.get(name) is not None]
-    if "image_1" not in connected:
-        validate_references(model, 0)
-    first = split_batch(images["image_1"], "image_1")
-    references = [
-        image
-        for name in connected
-        if name != "image_1"
-        for image in split_batch(images[name], name)
-    ]
-    validate_references(model, 1 + len(references))
+    batches = {
+        name: split_batch(images[name], name)
+        for name in IMAGE_SOCKETS
+        if images.get(name) is not None
+    }
+    first = batches.pop("image_1", [])
+    references = list(chain.from_iterable(batches.values()))
+    validate_references(model, 1 + len(references) if first else 0)
     plans = tuple(plan_image(image, own, model, settings) for image, own in pair_masks(first, mask))
     return EditPlan(
         model,
@@ -209,8 +192,10 @@ def plan_image(
 
 def finish_image(
     plan: ImagePlan, returned: Sequence[Tensor | None], out: Tensor, match_color: bool = True
-) -> AreaReport:
+) -> tuple[list[dict[str, object]], list[str]]:
     """Make the image of a plan in `out` [H,W,3], which has the size of the plan's image.
+
+    Returns facts on each edited area for `info`, and sentences for the user.
 
     `returned` are the edits [h,w,C] of its crops, in the order of `plan.crops`. With a mask all
     outside the mask is the input's bit for bit; None in place of an edit leaves its area as it was.
@@ -219,7 +204,7 @@ def finish_image(
     if len(returned) != len(plan.crops):
         raise ValueError(f"{len(plan.crops)} crops were planned, not {len(returned)}.")
     if not plan.patches:
-        return AreaReport([], _scale_to_cover(returned[0], out))
+        return [], _scale_to_cover(returned[0], out)
     copy_rgb(plan.image, out)
     facts, notes = [], list(plan.notes)
     for i, (patch, edited) in enumerate(zip(plan.patches, returned, strict=True)):
@@ -229,7 +214,7 @@ def finish_image(
         drift, area_notes = paste_edit(out, patch, edited, match_color)
         facts.append(_facts(patch, edited, drift))
         notes += [f"Area {i + 1}: {note}" if len(plan.patches) > 1 else note for note in area_notes]
-    return AreaReport(facts, notes)
+    return facts, notes
 
 
 def _scale_to_cover(edited: Tensor | None, out: Tensor) -> list[str]:
@@ -238,10 +223,7 @@ def _scale_to_cover(edited: Tensor | None, out: Tensor) -> list[str]:
         raise ValueError("Without a mask there must be an edit.")
     height, width = out.shape[:2]
     rows, columns = edited.shape[:2]
-    scale = min(columns / width, rows / height)
-    left, top = (columns - width * scale) / 2, (rows - height * scale) / 2
-    window = Window(left, top, columns - left, rows - top)
-    out.copy_(resample(rgb(edited), window, height, width, clamp=True).clamp_(0, 1))
+    out.copy_(cover(rgb(edited), height, width).clamp_(0, 1))
     if abs(columns * height / (rows * width) - 1) <= SAME_ASPECT:
         return []
     return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -15,8 +14,8 @@ from ...mai.errors import ImageError
 from ...mai.models import Model
 from ...mai.sizes import Size
 from .codec import split_batch
-from .drift import Drift, FittedEdit, detail_share, fit_edit, unchanged_pixels
-from .mask import EditMask, Levels, edit_mask, largest_within, pair_masks
+from .drift import SAME, Drift, FittedEdit, detail_share, fit_edit
+from .mask import Levels, edit_mask, largest_within, pair_masks
 from .regions import Frame, Rect, bounds, common_size, frame_around, with_context
 from .resample import Window, clamped, resample, rgb
 
@@ -37,6 +36,11 @@ class Patch:
     frame: Frame
     crop: Tensor = field(repr=False)
     alpha: Levels = field(repr=False)
+
+    @property
+    def sent_alpha(self) -> Levels:
+        """The alpha at the scale of the sent image, for its inner part."""
+        return _scaled(self.alpha, (self.frame.inner.height, self.frame.inner.width))
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,12 @@ def crop_batch(
         for image, own in pair_masks(images, mask)
         if own is not None
     ]
-    frames = _frames_of_one_size(masks, images[0], model, context)
+    size = Size(batch.shape[2], batch.shape[1])
+    areas = [with_context(own.bounds, size, context) for own in masks]
+    sent = common_size(areas, model)
     patches = tuple(
-        cut_patch(image, own.levels, frame)
-        for image, own, frame in zip(images, masks, frames, strict=True)
+        cut_patch(image, own.levels, frame_around(area, size, model, sent))
+        for image, own, area in zip(images, masks, areas, strict=True)
     )
     return (
         torch.stack([patch.crop for patch in patches]),
@@ -74,16 +80,6 @@ def crop_batch(
         Stitch(tuple(images), patches),
         list(dict.fromkeys(note for own in masks for note in own.notes)),
     )
-
-
-def _frames_of_one_size(
-    masks: Sequence[EditMask], image: Tensor, model: Model, context: float
-) -> list[Frame]:
-    """The box around each image's mask; the boxes are sent at the size that suits them all."""
-    size = Size(image.shape[1], image.shape[0])
-    areas = [with_context(mask.bounds, size, context) for mask in masks]
-    sent = common_size(areas, model)
-    return [frame_around(area, size, model, sent) for area in areas]
 
 
 def stitch_batch(stitch: Stitch, image: Tensor, match_color: bool) -> tuple[Tensor, list[str]]:
@@ -129,7 +125,7 @@ def cut_patch(image: Tensor, levels: Levels, frame: Frame) -> Patch:
 def crop_mask(patch: Patch) -> Tensor:
     """The alpha of a patch as MASK [H,W] at the size of its crop."""
     mask = torch.zeros(patch.crop.shape[:2])
-    mask[patch.frame.inner.slices] = torch.from_numpy(_sent_alpha(patch)) / 255
+    mask[patch.frame.inner.slices] = torch.from_numpy(patch.sent_alpha) / 255
     return mask
 
 
@@ -154,19 +150,17 @@ def paste_edit(
     frame, crop = patch.frame, patch.crop
     edited = clamped(rgb(edited))
     alpha = patch.alpha
-    same = unchanged_pixels(edited, crop)
-    if same is not None:
+    if edited.shape == crop.shape:
+        same = ((edited - crop).abs() <= SAME).all(-1).numpy()
         if same[frame.inner.slices].all():
             return Drift(0.0), []
         changed = largest_within(np.where(same, np.uint8(0), np.uint8(255)), 3, 3)
-        alpha = np.where(_scaled(changed[frame.inner.slices], alpha) > 0, alpha, np.uint8(0))
-    fitted = fit_edit(edited, crop, frame.inner, _sent_alpha(patch), match_color)
+        alpha = np.where(_scaled(changed[frame.inner.slices], alpha.shape) > 0, alpha, np.uint8(0))
+    fitted = fit_edit(edited, crop, frame.inner, patch.sent_alpha, match_color)
     if fitted.visible is not None:
         visible = np.where(fitted.visible, np.uint8(255), np.uint8(0))
-        alpha = np.where(_scaled(visible, alpha) == 255, alpha, np.uint8(0))
-    area = bounds(alpha)
-    if area is not None:
-        _blend(out[frame.box.slices], alpha, area, *_layers(fitted, patch))
+        alpha = np.where(_scaled(visible, alpha.shape) == 255, alpha, np.uint8(0))
+    _blend(out[frame.box.slices], alpha, *_layers(fitted, patch))
     return fitted.drift, list(fitted.notes)
 
 
@@ -193,8 +187,9 @@ def _layers(fitted: FittedEdit, patch: Patch) -> tuple[Tensor, Tensor | None]:
     return edit.sub_(resample(lost, Window.of(lost), height, width)), share
 
 
-def _blend(out: Tensor, alpha: Levels, area: Rect, edit: Tensor, share: Tensor | None) -> None:
-    """Blend into the box `out` [H,W,3] within `area`, in strips, two at a time."""
+def _blend(out: Tensor, alpha: Levels, edit: Tensor, share: Tensor | None) -> None:
+    """Blend into the box `out` [H,W,3] where `alpha` isn't 0, in strips, two at a time."""
+    area = bounds(alpha)
     strips = [
         Rect(area.left, top, area.right, min(area.bottom, top + STRIP))
         for top in range(area.top, area.bottom, STRIP)
@@ -217,28 +212,17 @@ def _blend(out: Tensor, alpha: Levels, area: Rect, edit: Tensor, share: Tensor |
 
 def _piece(image: Tensor, strip: Rect, out: Tensor) -> Tensor:
     """The part of an image of the complete box that falls on a strip of the box `out`."""
-    across, down = image.shape[1] / out.shape[1], image.shape[0] / out.shape[0]
-    window = Window(
-        strip.left * across, strip.top * down, strip.right * across, strip.bottom * down
-    )
+    window = Window.of(image).part(strip, *out.shape[:2])
     return resample(image, window, strip.height, strip.width)
 
 
-def _sent_alpha(patch: Patch) -> Levels:
-    """The alpha at the scale of the sent image, for its inner part."""
-    inner = patch.frame.inner
-    if patch.alpha.shape == (inner.height, inner.width):
-        return patch.alpha
-    image = Image.fromarray(np.ascontiguousarray(patch.alpha))
-    return np.array(image.resize((inner.width, inner.height), Image.Resampling.BILINEAR))
-
-
-def _scaled(levels: Levels, like: Levels) -> Levels:
-    """Levels at the size of others, bilinear."""
-    if levels.shape == like.shape:
+def _scaled(levels: Levels, shape: tuple[int, ...]) -> Levels:
+    """Levels at another size [H,W], bilinear."""
+    if levels.shape == shape:
         return levels
     image = Image.fromarray(np.ascontiguousarray(levels))
-    return np.asarray(image.resize(like.shape[::-1], Image.Resampling.BILINEAR))
+    height, width = shape
+    return np.array(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _writable(image: Tensor) -> Tensor:

@@ -34,17 +34,14 @@ class Rect(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Pixels across."""
         return self.right - self.left
 
     @property
     def height(self) -> int:
-        """Pixels down."""
         return self.bottom - self.top
 
     @property
     def area(self) -> int:
-        """Width times height."""
         return self.width * self.height
 
     @property
@@ -62,7 +59,6 @@ class Rect(NamedTuple):
         )
 
     def moved(self, x: int, y: int) -> Rect:
-        """So many pixels further right and down."""
         return Rect(self.left + x, self.top + y, self.right + x, self.bottom + y)
 
     def joined(self, other: Rect) -> Rect:
@@ -84,11 +80,11 @@ class Rect(NamedTuple):
         )
 
 
-def bounds(levels: npt.NDArray[Any]) -> Rect | None:
-    """The smallest rectangle around all that isn't 0 in an array [H,W]; None if all is 0."""
+def bounds(levels: npt.NDArray[Any]) -> Rect:
+    """The smallest rectangle around all that isn't 0 in an array [H,W]; of area 0 if all is 0."""
     rows = np.flatnonzero(levels.any(1))
     if not len(rows):
-        return None
+        return Rect(0, 0, 0, 0)
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     columns = np.flatnonzero(levels[top:bottom].any(0))
     return Rect(int(columns[0]), top, int(columns[-1]) + 1, bottom)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .least_squares import smallest_errors, trimmed_fit
-from .resample import Window, resample, scaled
+from .resample import Window, averaged, resample
 
 Plane = npt.NDArray[np.float32]
 
@@ -82,14 +82,6 @@ class Move:
         return math.hypot(self.x, self.y) <= MAX_SHIFT and abs(self.zoom) <= MAX_ZOOM
 
 
-@dataclass(frozen=True)
-class Registration:
-    """A move, and the mean difference (0..1) that it leaves in the trusted part of the ring."""
-
-    move: Move
-    difference: float
-
-
 def luma(image: Tensor) -> Tensor:
     """[H,W,3] to [H,W,1], weights of ITU-R BT.601."""
     weights = torch.tensor([0.299, 0.587, 0.114])
@@ -98,8 +90,9 @@ def luma(image: Tensor) -> Tensor:
 
 def find_move(
     sent: Plane, edited: Tensor, window: Window, ring: npt.NDArray[np.bool_]
-) -> Registration:
-    """The move that brings a window of an edited image [h,w,1] onto what was sent.
+) -> tuple[Move, float]:
+    """The move that brings a window of an edited image [h,w,1] onto what was sent, and the mean
+    difference (0..1) that it leaves in the trusted part of the ring.
 
     A shift is found by phase correlation (Kuglin and Hines 1975), then shift and zoom are refined
     by least squares on the gradients (Lucas and Kanade 1981), coarse to fine, with outliers left
@@ -107,18 +100,16 @@ def find_move(
     """
     size = 2 if min(sent.shape) >= HALVED else 1
     height, width = (max(1, round(side / size)) for side in edited.shape[:2])
-    scales = (edited.shape[1] / width, edited.shape[0] / height) * 2
-    edges = (-BORDER, -BORDER, width + BORDER, height + BORDER)
-    bordered = Window(*(edge * scale for edge, scale in zip(edges, scales, strict=True)))
+    right, bottom = width + BORDER, height + BORDER
+    bordered = Window.of(edited).part((-BORDER, -BORDER, right, bottom), height, width)
     search = _Search(
         _pooled(sent, size),
         resample(edited, bordered, height + 2 * BORDER, width + 2 * BORDER),
-        Window(*(edge / scale + BORDER for edge, scale in zip(window, scales, strict=True))),
+        Window(BORDER, BORDER, right, bottom).part(window, *edited.shape[:2]),
         _pooled(ring.astype(np.float32), size),
     )
-    found = search.best_move()
-    move = Move(found.move.x * size, found.move.y * size, found.move.zoom)
-    return Registration(move, found.difference)
+    move, difference = search.best_move()
+    return Move(move.x * size, move.y * size, move.zoom), difference
 
 
 class _Search:
@@ -134,18 +125,18 @@ class _Search:
             step = max(1, len(rows) // SAMPLES)
             self._levels[size] = _pooled(sent, size), rows[::step], columns[::step]
 
-    def best_move(self) -> Registration:
+    def best_move(self) -> tuple[Move, float]:
         """The best move, if it is clearly better than none."""
         unmoved = self._difference(Move())
         if unmoved < ONE_LEVEL:
-            return Registration(Move(), unmoved)
+            return Move(), unmoved
         shift = _phase_shift(self._sent, self._moved(Move(), self._sent.shape), self._ring)
         moves = [self._refine(start, LEVELS[:2]) for start in {Move(), shift}]
         best = self._refine(min(moves, key=self._difference), LEVELS[2:])
         difference = self._difference(best)
         if difference < MOVE_GAIN * unmoved:
-            return Registration(best, difference)
-        return Registration(Move(), unmoved)
+            return best, difference
+        return Move(), unmoved
 
     def _refine(self, move: Move, sizes: tuple[int, ...]) -> Move:
         """The move after a few steps at each of these pixel sizes."""
@@ -184,13 +175,11 @@ class _Search:
         wanted = target[rows, columns]
         solution = _fit(design, wanted)
         gain = solution[0] if abs(solution[0]) > 0.1 else 1.0
-        shift_x, shift_y, zoom = (float(value / gain) for value in solution[2:])
-        limit = 2.0
-        return (
-            size * min(max(shift_x, -limit), limit),
-            size * min(max(shift_y, -limit), limit),
-            min(max(zoom, -0.05), 0.05),
+        limits = np.array([2.0, 2.0, 0.05])
+        shift_x, shift_y, zoom = (
+            float(step) for step in np.clip(solution[2:] / gain, -limits, limits)
         )
+        return size * shift_x, size * shift_y, zoom
 
     def _moved(self, move: Move, shape: tuple[int, ...]) -> Plane:
         seen = move.applied(self._window, *self._sent.shape)
@@ -203,11 +192,7 @@ def _plane(image: Tensor) -> Plane:
 
 
 def _pooled(plane: Plane, size: int) -> Plane:
-    """The mean of size x size pixels; the whole image is scaled, so no pixel is left out."""
-    if size == 1:
-        return plane
-    height, width = (max(1, round(side / size)) for side in plane.shape)
-    return _plane(scaled(torch.from_numpy(plane).unsqueeze(-1), height, width, "area"))
+    return _plane(averaged(torch.from_numpy(plane).unsqueeze(-1), size))
 
 
 def _fit(design: Plane, wanted: Plane) -> npt.NDArray[np.float64]:
@@ -231,14 +216,11 @@ def _phase_shift(sent: Plane, moved: Plane, ring: Plane) -> Move:
     product = spectra[1] * spectra[0].conj()
     strength = product.abs()
     phase = product / (strength + 1e-3 * strength.mean() + 1e-12)
-    peaks = torch.fft.ifft2(phase * _low_pass(phase.shape)).real
+    rows, columns = (torch.fft.fftfreq(side) for side in phase.shape)
+    # Fine noise says nothing about a shift: a Gaussian of 1 pixel.
+    low_pass = torch.exp(-2 * math.pi**2 * (rows[:, None] ** 2 + columns[None, :] ** 2))
+    peaks = torch.fft.ifft2(phase * low_pass).real
     reach = [min(SEARCH // 2, (side - 1) // 2) for side in peaks.shape]
     near = torch.roll(peaks, reach, (0, 1))[: 2 * reach[0] + 1, : 2 * reach[1] + 1]
     row, column = divmod(int(near.argmax()), near.shape[1])
     return Move(float(column - reach[1]), float(row - reach[0]))
-
-
-def _low_pass(shape: torch.Size) -> Tensor:
-    """Fine noise says nothing about a shift: a Gaussian of 1 pixel."""
-    rows, columns = (torch.fft.fftfreq(side) for side in shape)
-    return torch.exp(-2 * math.pi**2 * (rows[:, None] ** 2 + columns[None, :] ** 2))

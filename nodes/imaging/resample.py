@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -37,21 +38,21 @@ class Window(NamedTuple):
 
     @property
     def width(self) -> float:
-        """Pixels across."""
         return self.right - self.left
 
     @property
     def height(self) -> float:
-        """Pixels down."""
         return self.bottom - self.top
 
-    def part(self, left: float, top: float, right: float, bottom: float) -> Window:
-        """A window inside this one, given in shares of its width and height (0 to 1)."""
+    def part(self, rect: Sequence[float], height: int, width: int) -> Window:
+        """Where left, top, right and bottom of an image [height,width,…] lie that fills this."""
+        across, down = self.width / width, self.height / height
+        left, top, right, bottom = rect
         return Window(
-            self.left + left * self.width,
-            self.top + top * self.height,
-            self.left + right * self.width,
-            self.top + bottom * self.height,
+            self.left + left * across,
+            self.top + top * down,
+            self.left + right * across,
+            self.top + bottom * down,
         )
 
 
@@ -61,6 +62,12 @@ def scaled(image: Tensor, height: int, width: int, mode: str = "bilinear") -> Te
         return image
     planes = F.interpolate(image.permute(2, 0, 1)[None], size=(height, width), mode=mode)
     return planes[0].permute(1, 2, 0)
+
+
+def averaged(image: Tensor, size: int) -> Tensor:
+    """The mean of size x size pixels of [H,W,C]; all of it is scaled, so no pixel is left out."""
+    height, width = (max(1, round(side / size)) for side in image.shape[:2])
+    return scaled(image, height, width, "area")
 
 
 def rgb(image: Tensor) -> Tensor:
@@ -84,9 +91,8 @@ def resample(
     pixels that keeps its size is copied, not filtered.
     """
     result = torch.empty((height, width, image.shape[-1]), dtype=torch.float32)
-    exact = (window.height, window.width) == (height, width) and all(
-        edge == int(edge) for edge in window
-    )
+    whole = all(edge == int(edge) for edge in window)
+    exact = whole and (window.height, window.width) == (height, width)
     rows, columns = image.shape[:2]
     left, right = _reach(window.left, window.right, columns, 0 if exact else width)
     top, bottom = _reach(window.top, window.bottom, rows, 0 if exact else height)
@@ -110,6 +116,18 @@ def resample(
         with ThreadPoolExecutor(WORKERS) as pool:
             list(pool.map(fill, channels))
     return result
+
+
+def cover(image: Tensor, height: int, width: int) -> Tensor:
+    """An image [h,w,C] with its ratio kept, scaled to cover [height,width,C], cut at the centre.
+
+    Values are brought to 0..1, but may overshoot a little.
+    """
+    rows, columns = image.shape[:2]
+    scale = min(columns / width, rows / height)
+    left, top = (columns - width * scale) / 2, (rows - height * scale) / 2
+    window = Window(left, top, columns - left, rows - top)
+    return resample(image, window, height, width, clamp=True)
 
 
 def _reach(start: float, end: float, size: int, length: int) -> tuple[int, int]:

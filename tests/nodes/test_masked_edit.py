@@ -56,8 +56,8 @@ def finish(
 ) -> Finished:
     """The image that the edits give, with its facts and notes."""
     out = torch.empty((*plan.image.shape[:2], 3))
-    report = finish_image(plan, edits, out, match_color)
-    return Finished(out, report.facts, report.notes)
+    facts, notes = finish_image(plan, edits, out, match_color)
+    return Finished(out, facts, notes)
 
 
 def alpha_of(plan: ImagePlan) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mai_image.mai.models import BY_NAME, EDIT_MODEL_NAMES, EDIT_PIXELS, Model
-from mai_image.mai.sizes import Size, check
+from mai_image.mai.sizes import Size, validate_size
 from mai_image.nodes.imaging.mask import MAX_AREAS, separate_areas
 from mai_image.nodes.imaging.regions import (
     Frame,
@@ -46,7 +46,7 @@ def holds(outer: Rect, inner: Rect) -> bool:
 
 
 def assert_sound(frame: Frame, size: Size, rect: Rect, model: Model) -> None:
-    check(model, *frame.sent)
+    validate_size(model, *frame.sent)
     assert holds(frame.box, rect)
     assert holds(Rect(0, 0, *size), frame.box)
     assert holds(Rect(0, 0, *frame.sent), frame.inner)
