@@ -32,7 +32,7 @@ from .requests import (
     read_json,
     size_for,
 )
-from .state import ServedRequest, resized
+from .state import MAX_JOBS, ServedRequest, keep_newest, resized
 
 KEY_HEADER = "Ocp-Apim-Subscription-Key"
 OTHER_CREDENTIALS = ("api-key", "Authorization", "Cookie")
@@ -68,16 +68,6 @@ class GatewayOrder:
 def pixazo_envelope(refused: Refusal) -> object:
     """The JSON of an error: a short text and a sentence, no details."""
     return {"error": refused.code, "message": refused.message}
-
-
-async def answer_order(request: ServedRequest) -> Answer:
-    """POST …/microsoft-mai-image-2-5-request."""
-    return await _answer_order(request, edit=False)
-
-
-async def answer_edit_order(request: ServedRequest) -> Answer:
-    """POST …/microsoft-mai-image-2-5-edit-request."""
-    return await _answer_order(request, edit=True)
 
 
 async def answer_status(request: ServedRequest) -> Answer:
@@ -126,8 +116,8 @@ def _unknown_job() -> Refusal:
     return Refusal(404, "Not Found", "There is no request of this id.")
 
 
-async def _answer_order(request: ServedRequest, edit: bool) -> Answer:
-    """Check the order, bill it, paint, and answer with the job."""
+async def answer_order(request: ServedRequest, edit: bool) -> Answer:
+    """POST …/microsoft-mai-image-2-5-request, or …-edit-request: bill, paint, and begin a job."""
     state, entry = request.state, request.entry
     _check_key(request)
     await request.reset_early()
@@ -177,7 +167,7 @@ def _begin_job(
         file,
         f"image/{output_format}",
     )
-    state.jobs.add(job.id, job)
+    keep_newest(state.jobs, job.id, job, MAX_JOBS)
     return job
 
 
