@@ -12,7 +12,6 @@ import binascii
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from PIL import Image
 
@@ -54,15 +53,6 @@ MAX_LOGGED = 60
 """Characters of an address that the log keeps: a data URI holds megabytes."""
 
 _DATA_URI = re.compile(r"data:(image/[a-z]+);base64,")
-
-
-@dataclass(frozen=True)
-class GatewayOrder:
-    """An order that passed every check."""
-
-    image: ImageRequest
-    output_format: str
-    sync_mode: bool
 
 
 def pixazo_envelope(refused: Refusal) -> object:
@@ -124,22 +114,23 @@ async def answer_order(request: ServedRequest, edit: bool) -> Answer:
     fields = await read_json(request.http)
     entry.fields, entry.model = _logged(fields), MODEL.name
     state.limits.take(COUNTED_AS)
-    order = await state.work(lambda: _parse_order(fields, edit))
-    directives = request.directives(order.image.prompt)
-    wanted = resized(order.image, directives)
+    order, output_format = await state.work(lambda: _parse_order(fields, edit))
+    directives = request.directives(order.prompt)
+    wanted = resized(order, directives)
     _bill(request, wanted, directives)
     await request.apply_fault(directives.fault, directives.latency)
     image = await request.paint(wanted, directives)
-    file = await state.work(lambda: image_file(image, order.output_format))
-    job = _begin_job(request, directives, file, order.output_format)
+    file = await state.work(lambda: image_file(image, output_format))
+    job = _begin_job(request, directives, file, output_format)
     receipt: dict[str, object] = {"request_id": job.id, "status": "QUEUED"}
-    if order.sync_mode:
+    sync_mode = fields.get("sync_mode", False)
+    if sync_mode:
         receipt.update(status="COMPLETED", output=job.output(inline=True))
     else:
         receipt["polling_url"] = job.polling_url
     if not job.directive.id:
         del receipt["request_id"]
-    return json_answer(200 if order.sync_mode else 202, receipt, directives.fault)
+    return json_answer(200 if sync_mode else 202, receipt, directives.fault)
 
 
 def _bill(request: ServedRequest, image: ImageRequest, directives: Directives) -> None:
@@ -174,8 +165,8 @@ def _begin_job(
 # What an order may ask
 
 
-def _parse_order(fields: Mapping[str, object], edit: bool) -> GatewayOrder:
-    """The order in a request's body, with its references measured."""
+def _parse_order(fields: Mapping[str, object], edit: bool) -> tuple[ImageRequest, str]:
+    """The image that a request's body asks for, its references measured, and the file's format."""
     known = (*PARAMETERS, "image_urls") if edit else PARAMETERS
     strange = [name for name in fields if name not in known]
     if strange:
@@ -186,8 +177,7 @@ def _parse_order(fields: Mapping[str, object], edit: bool) -> GatewayOrder:
     images = fields.get("num_images", 1)
     if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= MAX_IMAGES:
         raise _bad_order(f"num_images must be a whole number from 1 to {MAX_IMAGES}.")
-    sync_mode = fields.get("sync_mode", False)
-    if not isinstance(sync_mode, bool):
+    if not isinstance(fields.get("sync_mode", False), bool):
         raise _bad_order("sync_mode must be true or false.")
     ratio = _one_of(fields, "aspect_ratio", EDIT_RATIOS if edit else GENERATION_RATIOS, "auto")
     output_format = _one_of(fields, "output_format", FORMATS, "jpeg")
@@ -198,7 +188,7 @@ def _parse_order(fields: Mapping[str, object], edit: bool) -> GatewayOrder:
     else:
         aspect = aspect_of(references[0]) if references else aspect_for(prompt)
     image = ImageRequest(MODEL, prompt, size_for(aspect, MODEL), references=references)
-    return GatewayOrder(image, output_format, sync_mode)
+    return image, output_format
 
 
 def _one_of(fields: Mapping[str, object], name: str, allowed: tuple[str, ...], default: str) -> str:
