@@ -61,11 +61,15 @@ class SlidingWindow:
 
 
 class FixedWindow(SlidingWindow):
-    """`limit` requests in each window, which begins with its first request; all of them are free
-    again at its end."""
+    """`limit` requests in each window; windows follow one another from the first request on."""
+
+    _start: float | None = None
 
     def _counted_at(self, now: float) -> float:
-        return self._times[0] if self._times else now
+        """When the window of `now` began."""
+        if self._start is None:
+            self._start = now
+        return now - (now - self._start) % self._window
 
 
 class TokenBucket:
