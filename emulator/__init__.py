@@ -24,12 +24,8 @@ __all__ = ["DEFAULT_KEY", "DirectiveError", "Emulator", "Options", "app", "main"
 
 def __getattr__(name: str) -> object:
     """What needs aiohttp and Pillow, imported when it is first used (PEP 562)."""
-    if name == "main":
-        from .command import main
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import command, server
 
-        return main
-    if name in __all__:
-        from . import server
-
-        return getattr(server, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return command.main if name == "main" else getattr(server, name)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
 import sys
-import threading
+import time
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from ..mai.models import MODEL_NAMES
 from .entra import APP_SERVICE_PATH
-from .options import COUNTING, DEFAULT_KEY, EDIT_SIZE, USAGE, Options
+from .options import Options
 from .server import Emulator, start
 
 DEFAULT_PORT = 8190
 """Beside ComfyUI's 8188, so that the environment of another shell stays right."""
+
+COMMAND_OPTIONS = [option for option in fields(Options) if "help" in option.metadata]
 
 EPILOG = """\
 A directive asks for faults and changed edits: status=500, answer=truncated-base64, cut=50%,
@@ -39,7 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with service:
         sys.stdout.write(introduction(service, arguments.host) + "\n")
         sys.stdout.flush()
-        _wait()
+        # In short waits, which Windows needs to notice Ctrl+C.
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(1.0)
     return 0
 
 
@@ -50,13 +57,15 @@ def parse_command(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace
     """
     parser = _parser()
     arguments = parser.parse_args(argv)
-    values = vars(arguments).copy()
-    for name in ("host", "port", "certificate"):
-        del values[name]
+    values = vars(arguments)
+    given = {option.name: values[option.name] for option in COMMAND_OPTIONS}
+    if arguments.deployment:
+        given["deployments"] = dict(arguments.deployment)
     try:
-        named = dict(_named(text) for text in values.pop("deployment"))
-        values.update(_rates(values.pop("rpm")), deployments=named or Options().deployments)
-        return arguments, Options(**{**values, "tokens": tuple(values["tokens"])})
+        rates = dict(_rate(text) for text in arguments.rpm)
+        general = rates.pop("", None)
+        tokens = tuple(arguments.token)
+        return arguments, Options(tokens=tokens, rpm=general, rpm_by_deployment=rates, **given)
     except ValueError as error:
         parser.error(str(error))
 
@@ -99,16 +108,6 @@ def introduction(service: Emulator, host: str) -> str:
     return "\n".join(lines)
 
 
-def _wait() -> None:
-    """Sleep until Ctrl+C; in short waits, which Windows needs to notice it."""
-    never = threading.Event()
-    try:
-        while not never.wait(1.0):
-            pass
-    except KeyboardInterrupt:
-        return
-
-
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -126,47 +125,27 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     add("--port", type=int, default=DEFAULT_PORT, help=f"0: a free one (default {DEFAULT_PORT})")
-    add("--key", default=DEFAULT_KEY, help=f"API key that is accepted (default {DEFAULT_KEY})")
-    add("--token", action="append", default=[], dest="tokens", metavar="TOKEN",
-        help="Bearer token that is accepted as well")  # fmt: skip
-    add("--deployment", action="append", default=[], metavar="NAME=MODEL",
+    add("--certificate", type=Path, help="PEM file for localhost: speak https too, for Entra ID")
+    add("--token", action="append", default=[], help="Bearer token that is accepted as well")
+    add("--deployment", action="append", default=[], metavar="NAME=MODEL", type=_deployment,
         help="a deployment of this name (default: each model under its own)")  # fmt: skip
     add("--rpm", action="append", default=[], metavar="[NAME=]N",
         help="requests a minute of every deployment, or of one (default: no limit)")  # fmt: skip
-    add("--counting", choices=COUNTING, default="sliding window", help="how they are counted")
-    add("--window", type=float, default=60.0, help="seconds that a window lasts")
-    add("--burst", type=float, help="size of the token bucket (default: requests a minute)")
-    add("--count-refused", action="store_true", help="refused requests use up quota too")
-    add("--latency", type=float, default=0.0, help="seconds from a request to its answer")
-    add("--fault", default="", help="a fault for every image request, such as 'status=503 first=2'")
-    add("--edit", default="", dest="edits", help="a change to every edit, such as 'shift=4,-3'")
-    add("--usage", choices=USAGE, default="usage", help="where answers have their token counts")
-    add("--queued", type=float, default=2.0, help="seconds that a gateway's job is queued (2)")
-    add("--processing", type=float, default=5.0, help="seconds that it is processed (5)")
-    add("--job", default="", help="what every such job does, such as 'end=failed'")
-    add("--balance", type=float, help="USD after which the gateway answers 402 (default: no end)")
-    add("--certificate", type=Path, help="PEM file for localhost: speak https too, for Entra ID")
-    add("--token-life", type=float, default=3600.0, help="seconds that a token is good (3600)")
-    add("--token-fault", default="", help="a fault for every request for a token")
-    add("--edit-size", choices=EDIT_SIZE, default="by model", help="what size does on edits")
+    for option in COMMAND_OPTIONS:
+        flag = "edit" if option.name == "edits" else option.name.replace("_", "-")
+        add(f"--{flag}", dest=option.name, default=option.default, **option.metadata)
+    parser.set_defaults(queued=2.0, processing=5.0)
     return parser
 
 
-def _named(text: str) -> tuple[str, str]:
-    name, equals, model = text.rpartition("=")
-    if not equals or not name:
-        raise ValueError(f"--deployment takes NAME=MODEL, not {text!r}.")
+def _deployment(text: str) -> tuple[str, str]:
+    name, _, model = text.rpartition("=")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=MODEL.")
     return name, model
 
 
-def _rates(texts: Sequence[str]) -> dict[str, object]:
-    """Options.rpm and rpm_by_deployment, from "6" and "NAME=6"."""
-    rpm: float | None = None
-    by_name: dict[str, float] = {}
-    for text in texts:
-        name, equals, number = text.rpartition("=")
-        if equals:
-            by_name[name] = float(number)
-        else:
-            rpm = float(number)
-    return {"rpm": rpm, "rpm_by_deployment": by_name}
+def _rate(text: str) -> tuple[str, float]:
+    """Deployment and requests a minute, of "NAME=6"; the deployment is "" for "6"."""
+    name, _, number = text.rpartition("=")
+    return name, float(number)

@@ -62,9 +62,9 @@ import difflib
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 ANSWERS = (
     "block-prompt", "block-result", "block-list", "empty-data", "no-picture", "wrong-shape", "list",
@@ -75,11 +75,11 @@ ANSWERS = (
 
 FREE_ANSWERS = ("block-prompt", "block-result", "block-list", "empty-data")
 
-RESETS = ("headers", "body", "answer", "middle")
-"""When `reset=` happens: headers in, body begun (both unbilled, and not from a prompt), before a
-byte of the answer, in the middle of the answer (both billed)."""
-
 EARLY_RESETS = ("headers", "body")
+"""When `reset=` happens: headers in, body begun (both unbilled, and not from a prompt)."""
+
+RESETS = (*EARLY_RESETS, "answer", "middle")
+"""Or before a byte of the answer, or in its middle (both billed)."""
 
 TRIGGERS: Mapping[str, str] = {
     "blockprompt": "block-prompt",
@@ -93,7 +93,11 @@ MAX_COUNT = 1_000_000
 MAX_SIDE = 8192
 """An image of 8192 x 8192 is over the 64 megapixels that a client should decode."""
 
+_NAMES = ("fault", "edit", "latency", "job", "poll", "media")
 _IN_PROMPT = re.compile(r"\[\[\s*([A-Za-z]+)([^\[\]]*)\]\]")
+
+
+Asked = TypeVar("Asked", "Fault", "EditChanges", "JobDirective")
 
 
 class DirectiveError(ValueError):
@@ -114,214 +118,6 @@ class BodyCut:
         return int(total * (self.percent or 0.0) / 100)
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A parsed `fault`; None and the defaults mean "as it should be"."""
-
-    status: int | None = None
-    body: str = "envelope"
-    code: str | None = None
-    retry_after: float | None = None
-    retry_after_date: float | None = None
-    location: str | None = None
-    answer: str | None = None
-    size: tuple[int, int] | None = None
-    reset: str | None = None
-    cut: BodyCut | None = None
-    drip: float | None = None
-    latency: float = 0.0
-    first: int | None = None
-    billed: bool | None = None
-
-    @property
-    def early(self) -> bool:
-        """Whether it happens before the request has been read."""
-        return self.reset in EARLY_RESETS
-
-    @property
-    def is_error(self) -> bool:
-        """Whether an error, or a body without an image, is sent in place of the answer."""
-        return self.status is not None and (self.status != 200 or self.body != "envelope")
-
-    @property
-    def bills(self) -> bool:
-        """Whether a good request that meets this fault is billed."""
-        if self.billed is not None:
-            return self.billed
-        free = (self.status or 200) != 200 or self.answer in FREE_ANSWERS
-        return not free and not self.early
-
-
-@dataclass(frozen=True)
-class EditChanges:
-    """A parsed `edit`: what is done to the first reference besides the mark."""
-
-    shift: tuple[float, float] = (0.0, 0.0)
-    recolour: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    rescale: float = 1.0
-    aspect: float | None = None
-    tint: float = 0.18
-    mark: str = "panel"
-
-
-@dataclass(frozen=True)
-class JobDirective:
-    """A parsed `job`; None is the server's own."""
-
-    queued: float | None = None
-    processing: float | None = None
-    end: str = "completed"
-    reason: str = ""
-    media: str = "list"
-    forget: int | None = None
-    id: bool = True
-
-
-@dataclass(frozen=True)
-class Directives:
-    """All that a prompt, the headers or the server ask for; None where they don't."""
-
-    fault: Fault | None = None
-    latency: float | None = None
-    changes: EditChanges | None = None
-    job: JobDirective | None = None
-    poll: Fault | None = None
-    media: Fault | None = None
-
-
-class FaultCounts:
-    """How often the faults with first=K have happened. Used in the server's thread only."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-
-    def choose(self, faults: Mapping[str, Fault | None], early: bool = False) -> Fault | None:
-        """The first fault that happens now, of those before or after the request has been read.
-
-        `faults` has each under the key by which its first=K is counted.
-        """
-        for key, fault in faults.items():
-            if fault is None or fault.early != early:
-                continue
-            if fault.first is None:
-                return fault
-            if self._counts[key] < fault.first:
-                self._counts[key] += 1
-                return fault
-        return None
-
-    def restart(self, key: str) -> None:
-        """Count from 0 again, for another fault under the same key. For any thread."""
-        self._counts.pop(key, None)
-
-
-def parse_fault(text: str) -> Fault | None:
-    """The fault in a directive's text, None for an empty one. Raises DirectiveError."""
-    return _fault(text.split())
-
-
-def parse_changes(text: str) -> EditChanges | None:
-    """The changes in an edit's directive, None for an empty one. Raises DirectiveError."""
-    return _changes(text.split())
-
-
-def parse_job(text: str) -> JobDirective | None:
-    """What a job is to do, None for an empty text. Raises DirectiveError."""
-    return _job(text.split())
-
-
-def parse_latency(text: str) -> float:
-    """Seconds, from `2` or `latency=2`. Raises DirectiveError."""
-    return _seconds(text.strip().removeprefix("latency="))
-
-
-def parse_prompt(prompt: str) -> Directives:
-    """The directives and trigger words of a prompt. Raises DirectiveError."""
-    words: dict[str, list[str]] = {
-        name: [] for name in ("fault", "edit", "latency", "job", "poll", "media")
-    }
-    for match in _IN_PROMPT.finditer(prompt):
-        name = match[1]
-        if name in words:
-            words[name].extend(match[2].lstrip(" =:").split() or [""])
-        else:
-            _check_spelling(name, list(words))
-    fault = _fault(words["fault"] + _trigger(prompt, words["fault"]))
-    if fault is not None and fault.early:
-        raise DirectiveError(
-            f"reset={fault.reset} happens before the prompt is read: ask by header."
-        )
-    if len(words["latency"]) > 1:
-        raise DirectiveError("latency stands more than once.")
-    return Directives(
-        fault,
-        parse_latency(words["latency"][0]) if words["latency"] else None,
-        _changes(words["edit"]),
-        _job(words["job"]),
-        _fault(words["poll"]),
-        _fault(words["media"]),
-    )
-
-
-def _trigger(prompt: str, words: list[str]) -> list[str]:
-    """The answer that a trigger word asks for, unless a fault says which answer is sent."""
-    if not any(word.startswith(("answer=", "status=")) for word in words):
-        for trigger, answer in TRIGGERS.items():
-            if re.search(rf"\b{trigger}\b", prompt, re.IGNORECASE):
-                return [f"answer={answer}"]
-    return []
-
-
-def _check_spelling(name: str, known: list[str]) -> None:
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.7)
-    if near:
-        raise DirectiveError(f"[[{name} …]] is no directive; did you mean [[{near[0]} …]]?")
-
-
-def _fault(words: Sequence[str]) -> Fault | None:
-    if not words:
-        return None
-    fault = Fault(**_pairs("fault", words, _FAULT_WORDS))
-    if fault.status is not None and fault.answer is not None:
-        raise DirectiveError("status= and answer= exclude each other.")
-    if fault.cut is not None and fault.reset is not None:
-        raise DirectiveError("cut= and reset= exclude each other.")
-    if fault.status is None and (fault.body != "envelope" or fault.code is not None):
-        raise DirectiveError("body= and code= need a status=.")
-    return fault
-
-
-def _changes(words: Sequence[str]) -> EditChanges | None:
-    return EditChanges(**_pairs("edit", words, _EDIT_WORDS)) if words else None
-
-
-def _job(words: Sequence[str]) -> JobDirective | None:
-    return JobDirective(**_pairs("job", words, _JOB_WORDS)) if words else None
-
-
-def _pairs(
-    directive: str, words: Sequence[str], known: Mapping[str, Callable[[str], object]]
-) -> dict[str, Any]:
-    """The parsed values of words such as "first=2", by the names of the dataclass's fields."""
-    parsed: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name not in known:
-            raise DirectiveError(f"{directive} has no {name!r}; it takes {', '.join(known)}.")
-        if not equals:
-            raise DirectiveError(f"{name} needs a value: {name}=…")
-        field = name.replace("-", "_")
-        if field in parsed:
-            raise DirectiveError(f"{name} stands more than once.")
-        try:
-            parsed[field] = known[name](value)
-        except DirectiveError:
-            raise
-        except (ValueError, OverflowError) as error:
-            raise DirectiveError(f"{name} can't be {value!r}.") from error
-    return parsed
-
-
 # Values. Each raises DirectiveError, or ValueError where the text has another form altogether.
 
 
@@ -333,12 +129,7 @@ def _number(text: str, low: float, high: float) -> float:
 
 
 def _seconds(text: str) -> float:
-    try:
-        return _number(text, 0.0, MAX_SECONDS)
-    except DirectiveError:
-        raise
-    except ValueError as error:
-        raise DirectiveError(f"{text!r} is no number of seconds.") from error
+    return _number(text, 0.0, MAX_SECONDS)
 
 
 def _between(low: float, high: float) -> Callable[[str], float]:
@@ -389,38 +180,204 @@ def _aspect(text: str) -> float:
     return _number(width, 1, 10_000) / _number(height, 1, 10_000)
 
 
-_FAULT_WORDS: Mapping[str, Callable[[str], object]] = {
-    "status": _integer(200, 599),
-    "body": _choice("envelope", "html", "empty", "garbage"),
-    "code": str,
-    "retry-after": _seconds,
-    "retry-after-date": _seconds,
-    "location": str,
-    "answer": _choice(*ANSWERS),
-    "size": _size,
-    "reset": _choice(*RESETS),
-    "cut": _cut,
-    "drip": _between(1.0, 1e9),
-    "latency": _seconds,
-    "first": _integer(1, MAX_COUNT),
-    "billed": _yes_or_no,
-}
+# What a directive asks for. Each field is a word of it; none given is the default.
 
-_EDIT_WORDS: Mapping[str, Callable[[str], object]] = {
-    "shift": _numbers(2, -MAX_SIDE, MAX_SIDE),
-    "recolour": _numbers(3, 0.0, 10.0),
-    "rescale": _between(0.1, 10.0),
-    "aspect": _aspect,
-    "tint": _between(0.0, 1.0),
-    "mark": _choice("panel", "none"),
-}
 
-_JOB_WORDS: Mapping[str, Callable[[str], object]] = {
-    "queued": _seconds,
-    "processing": _seconds,
-    "end": _choice("completed", "failed", "error"),
-    "reason": lambda text: text.replace("_", " "),
-    "media": _choice("url", "list", "data", "foreign", "none"),
-    "forget": _integer(1, MAX_COUNT),
-    "id": _yes_or_no,
-}
+def _word(parse: Callable[[str], object], default: object = None) -> Any:
+    return field(default=default, metadata={"parse": parse})
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A parsed `fault`; None and the defaults mean "as it should be"."""
+
+    status: int | None = _word(_integer(200, 599))
+    body: str = _word(_choice("envelope", "html", "empty", "garbage"), "envelope")
+    code: str | None = _word(str)
+    retry_after: float | None = _word(_seconds)
+    retry_after_date: float | None = _word(_seconds)
+    location: str | None = _word(str)
+    answer: str | None = _word(_choice(*ANSWERS))
+    size: tuple[int, int] | None = _word(_size)
+    reset: str | None = _word(_choice(*RESETS))
+    cut: BodyCut | None = _word(_cut)  # noqa: RUF009 - a field, as all of them
+    drip: float | None = _word(_between(1.0, 1e9))
+    latency: float = _word(_seconds, 0.0)
+    first: int | None = _word(_integer(1, MAX_COUNT))
+    billed: bool | None = _word(_yes_or_no)
+
+    def __post_init__(self) -> None:
+        if self.status is not None and self.answer is not None:
+            raise DirectiveError("status= and answer= exclude each other.")
+        if self.cut is not None and self.reset is not None:
+            raise DirectiveError("cut= and reset= exclude each other.")
+        if self.status is None and (self.body != "envelope" or self.code is not None):
+            raise DirectiveError("body= and code= need a status=.")
+
+    @property
+    def early(self) -> bool:
+        """Whether it happens before the request has been read."""
+        return self.reset in EARLY_RESETS
+
+    @property
+    def is_error(self) -> bool:
+        """Whether an error, or a body without an image, is sent in place of the answer."""
+        return self.status is not None and (self.status != 200 or self.body != "envelope")
+
+    @property
+    def bills(self) -> bool:
+        """Whether a good request that meets this fault is billed."""
+        if self.billed is not None:
+            return self.billed
+        free = (self.status or 200) != 200 or self.answer in FREE_ANSWERS
+        return not free and not self.early
+
+
+@dataclass(frozen=True)
+class EditChanges:
+    """A parsed `edit`: what is done to the first reference besides the mark."""
+
+    shift: tuple[float, float] = _word(_numbers(2, -MAX_SIDE, MAX_SIDE), (0.0, 0.0))
+    recolour: tuple[float, float, float] = _word(_numbers(3, 0.0, 10.0), (1.0, 1.0, 1.0))
+    rescale: float = _word(_between(0.1, 10.0), 1.0)
+    aspect: float | None = _word(_aspect)
+    tint: float = _word(_between(0.0, 1.0), 0.18)
+    mark: str = _word(_choice("panel", "none"), "panel")
+
+
+@dataclass(frozen=True)
+class JobDirective:
+    """A parsed `job`; None is the server's own."""
+
+    queued: float | None = _word(_seconds)
+    processing: float | None = _word(_seconds)
+    end: str = _word(_choice("completed", "failed", "error"), "completed")
+    reason: str = _word(lambda text: text.replace("_", " "), "")
+    media: str = _word(_choice("url", "list", "data", "foreign", "none"), "list")
+    forget: int | None = _word(_integer(1, MAX_COUNT))
+    id: bool = _word(_yes_or_no, True)
+
+
+@dataclass(frozen=True)
+class Directives:
+    """All that a prompt, the headers or the server ask for; None where they don't."""
+
+    fault: Fault | None = None
+    latency: float | None = None
+    changes: EditChanges | None = None
+    job: JobDirective | None = None
+    poll: Fault | None = None
+    media: Fault | None = None
+
+
+def parse_fault(text: str) -> Fault | None:
+    """The fault in a directive's text, None for an empty one. Raises DirectiveError."""
+    return _parse("fault", Fault, text)
+
+
+def parse_changes(text: str) -> EditChanges | None:
+    """The changes in an edit's directive, None for an empty one. Raises DirectiveError."""
+    return _parse("edit", EditChanges, text)
+
+
+def parse_job(text: str) -> JobDirective | None:
+    """What a job is to do, None for an empty text. Raises DirectiveError."""
+    return _parse("job", JobDirective, text)
+
+
+def parse_latency(text: str) -> float:
+    """Seconds, from `2` or `latency=2`. Raises DirectiveError."""
+    try:
+        return _seconds(text.strip().removeprefix("latency="))
+    except ValueError as error:
+        raise DirectiveError(f"{text!r} is no number of seconds up to {MAX_SECONDS:g}.") from error
+
+
+def parse_prompt(prompt: str) -> Directives:
+    """The directives and trigger words of a prompt. Raises DirectiveError."""
+    found: dict[str, str] = {}
+    for match in _IN_PROMPT.finditer(prompt):
+        name, text = match[1], match[2].lstrip(" =:")
+        if name not in _NAMES:
+            _check_spelling(name)
+        elif not text.strip():
+            raise DirectiveError(f"{name} has no ''; it needs a word or a number.")
+        elif name == "latency" and name in found:
+            raise DirectiveError("latency stands more than once.")
+        else:
+            found[name] = f"{found.get(name, '')} {text}"
+    fault = parse_fault(found.get("fault", "") + _trigger(prompt, found.get("fault", "")))
+    if fault is not None and fault.early:
+        raise DirectiveError(
+            f"reset={fault.reset} happens before the prompt is read: ask by header."
+        )
+    return Directives(
+        fault,
+        parse_latency(found["latency"]) if "latency" in found else None,
+        parse_changes(found.get("edit", "")),
+        parse_job(found.get("job", "")),
+        parse_fault(found.get("poll", "")),
+        parse_fault(found.get("media", "")),
+    )
+
+
+def _trigger(prompt: str, fault: str) -> str:
+    """The answer that a trigger word asks for, unless a fault says which answer is sent."""
+    if "answer=" not in fault and "status=" not in fault:
+        for trigger, answer in TRIGGERS.items():
+            if re.search(rf"\b{trigger}\b", prompt, re.IGNORECASE):
+                return f" answer={answer}"
+    return ""
+
+
+def _check_spelling(name: str) -> None:
+    near = difflib.get_close_matches(name.lower(), _NAMES, n=1, cutoff=0.7)
+    if near:
+        raise DirectiveError(f"[[{name} …]] is no directive; did you mean [[{near[0]} …]]?")
+
+
+def _parse(directive: str, kind: type[Asked], text: str) -> Asked | None:
+    """What words such as "first=2" ask for, None where there are none."""
+    known = {each.name.replace("_", "-"): each.metadata["parse"] for each in fields(kind)}
+    parsed: dict[str, Any] = {}
+    for word in text.split():
+        name, equals, value = word.partition("=")
+        if name not in known:
+            raise DirectiveError(f"{directive} has no {name!r}; it takes {', '.join(known)}.")
+        if not equals:
+            raise DirectiveError(f"{name} needs a value: {name}=…")
+        if name.replace("-", "_") in parsed:
+            raise DirectiveError(f"{name} stands more than once.")
+        try:
+            parsed[name.replace("-", "_")] = known[name](value)
+        except DirectiveError:
+            raise
+        except (ValueError, OverflowError) as error:
+            raise DirectiveError(f"{name} can't be {value!r}.") from error
+    return kind(**parsed) if parsed else None
+
+
+class FaultCounts:
+    """How often the faults with first=K have happened. Used in the server's thread only."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def choose(self, faults: Mapping[str, Fault | None], early: bool = False) -> Fault | None:
+        """The first fault that happens now, of those before or after the request has been read.
+
+        `faults` has each under the key by which its first=K is counted.
+        """
+        for key, fault in faults.items():
+            if fault is None or fault.early != early:
+                continue
+            if fault.first is None:
+                return fault
+            if self._counts[key] < fault.first:
+                self._counts[key] += 1
+                return fault
+        return None
+
+    def restart(self, key: str) -> None:
+        """Count from 0 again, for another fault under the same key. For any thread."""
+        self._counts.pop(key, None)

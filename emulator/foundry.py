@@ -32,7 +32,7 @@ from .requests import (
     size_for,
     text_tokens,
 )
-from .state import ServedRequest, resized
+from .state import MAX_PUBLISHED, ServedRequest, keep_newest, resized
 
 DEFAULT_SIDE = 1024
 MAX_DIGITS_SIDE = 100_000
@@ -124,7 +124,7 @@ def _image_answer(
         data = [{}]
     elif broken == "url":
         name = f"{request.entry.request_id}.png"
-        request.state.published.add(name, file)
+        keep_newest(request.state.published, name, file, MAX_PUBLISHED)
         data = [{"url": f"{request.origin}/emulator/images/{name}"}]
     body = {
         "created": int(time.time()),
@@ -167,7 +167,7 @@ def _usage(order: ImageRequest, place: str) -> dict[str, object]:
 def _deployment(fields: Mapping[str, object], options: Options) -> tuple[str, Model]:
     """The deployment that a request names, and its model."""
     name = _required(fields, "model")
-    known = options.model_of(name)
+    known = options.deployments.get(name)
     if known is None:
         raise Refusal(
             404,

@@ -6,7 +6,6 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from .options import Options
 from .refusals import Refusal, refusal_of_status
@@ -36,35 +35,6 @@ class Verdict:
         return found
 
 
-class Counter(Protocol):
-    """One deployment's count."""
-
-    def take(self, now: float) -> Verdict:
-        """Count one request at `now` (seconds, never going back)."""
-
-
-class FixedWindow:
-    """`limit` requests in each window; windows follow one another from the first request on."""
-
-    def __init__(self, limit: int, window: float, count_refused: bool) -> None:
-        self._limit, self._window, self._count_refused = limit, window, count_refused
-        self._start: float | None = None
-        self._used = 0
-
-    def take(self, now: float) -> Verdict:
-        """See Counter. A refused request can't lengthen a fixed window."""
-        if self._start is None:
-            self._start = now
-        elif now - self._start >= self._window:
-            self._start += (now - self._start) // self._window * self._window
-            self._used = 0
-        end = self._start + self._window - now
-        if self._used >= self._limit:
-            return Verdict(False, self._limit, 0, end, end)
-        self._used += 1
-        return Verdict(True, self._limit, self._limit - self._used, end)
-
-
 class SlidingWindow:
     """`limit` requests in any stretch of `window` seconds."""
 
@@ -73,15 +43,33 @@ class SlidingWindow:
         self._times: deque[float] = deque(maxlen=limit)
 
     def take(self, now: float) -> Verdict:
-        """See Counter. With `count_refused`, a client that keeps trying is kept waiting."""
+        """Count one request at `now` (seconds, never going back).
+
+        With `count_refused`, a client that keeps trying is kept waiting.
+        """
         while self._times and now - self._times[0] >= self._window:
             self._times.popleft()
         allowed = len(self._times) < self._limit
         if allowed or self._count_refused:
-            self._times.append(now)
+            self._times.append(self._counted_at(now))
         reset = self._times[-1] + self._window - now
         wait = 0.0 if allowed else self._times[0] + self._window - now
         return Verdict(allowed, self._limit, self._limit - len(self._times), reset, wait)
+
+    def _counted_at(self, now: float) -> float:
+        return now
+
+
+class FixedWindow(SlidingWindow):
+    """`limit` requests in each window; windows follow one another from the first request on."""
+
+    _start: float | None = None
+
+    def _counted_at(self, now: float) -> float:
+        """When the window of `now` began."""
+        if self._start is None:
+            self._start = now
+        return now - (now - self._start) % self._window
 
 
 class TokenBucket:
@@ -93,7 +81,7 @@ class TokenBucket:
         self._time: float | None = None
 
     def take(self, now: float) -> Verdict:
-        """See Counter. With `count_refused`, a refused request empties the bucket."""
+        """Count one request. With `count_refused`, a refused one empties the bucket."""
         if self._time is not None:
             self._level = min(self._burst, self._level + (now - self._time) * self._rate)
         self._time = now
@@ -114,11 +102,11 @@ class RateLimits:
     def __init__(self, options: Options, clock: Callable[[], float]) -> None:
         self._options = options
         self._clock = clock
-        self._counters: dict[str, Counter] = {}
+        self._counters: dict[str, SlidingWindow | TokenBucket] = {}
 
     def take(self, deployment: str) -> dict[str, str]:
         """Count a request; the headers of its answer. Raises the 429 where none is left."""
-        rpm = self._options.rpm_of(deployment)
+        rpm = self._options.rpm_by_deployment.get(deployment, self._options.rpm)
         if rpm is None:
             return {}
         if deployment not in self._counters:
@@ -132,7 +120,7 @@ class RateLimits:
         return headers
 
 
-def _counter(rpm: float, options: Options) -> Counter:
+def _counter(rpm: float, options: Options) -> SlidingWindow | TokenBucket:
     if options.counting == "token bucket":
         burst = options.burst if options.burst is not None else max(1.0, rpm)
         return TokenBucket(rpm / 60, burst, options.count_refused)

@@ -3,84 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from ..mai.models import BY_NAME, MODEL_NAMES
+from ..mai.models import MODEL_NAMES
 from .directives import parse_changes, parse_fault, parse_job
 
 DEFAULT_KEY = "emulator"
 """The API key that is accepted unless another is set: no secret, it opens nothing but this."""
 
-COUNTING = ("fixed window", "sliding window", "token bucket")
-USAGE = ("usage", "top level", "absent")
-EDIT_SIZE = ("by model", "accepted", "refused", "ignored")
-
 MAX_BODY_BYTES = 128 * 2**20
 """No limit is published; five PNGs at the largest model's size stay well under this."""
 
 
-def _every_model() -> dict[str, str]:
-    return {name: name for name in MODEL_NAMES}
+def _option(about: str, default: object, repr: bool = True, **argument: object) -> Any:
+    """A field that is an option of the command too: its help, and what argparse wants to know."""
+    return field(default=default, repr=repr, metadata={"help": about, **argument})
 
 
 @dataclass(frozen=True)
 class Options:
-    """How strict, how slow and how faulty the service is.
+    """How strict, how slow and how faulty the service is. Raises ValueError for what can't be.
 
-    - `key`, `key_header`: the API key and the header that carries it; `tokens`: Bearer tokens that
-      are accepted for ever (others are granted while it runs). None of them is in the repr.
-    - `deployments`: deployment name -> catalogue name; by default each model under its own name.
-    - `rpm`: requests a minute of each deployment, None for no limit; `rpm_by_deployment` overrides
-      it by name. `counting`: one of COUNTING; `window`: seconds that a window lasts (6 with a rpm
-      of 60 is "6 in 6 s"); `burst`: size of the token bucket, None for rpm itself;
-      `count_refused`: whether a refused request uses up quota too.
-    - `latency`: seconds from a good request to its answer.
-    - `fault`, `edits`: the directive (see directives.py) that every image request gets.
-    - `usage`: where the token counts stand: "usage" (today's form), "top level" (early versions'
-      num_output_tokens), or "absent".
-    - `edit_size`: what `size` does on edits; "by model" is as measured: accepted on 2.6 and later,
-      ignored on 2.5.
-    - `queued`, `processing`: seconds that a job of the Pixazo gateway is in each state; `job`: the
-      directive (see directives.py) that every job gets; `balance`: USD after which the gateway
-      answers 402, None for no end.
-    - `token_life`: seconds for which a token that the emulator grants is accepted;
-      `token_expires_in`: the life that its answer names, None for the true one; `token_fault`: the
-      directive that every request for a token gets; `client_secret`, `identity_header`: what such
-      a request must bring.
-
-    Raises ValueError for what can't be.
+    - `tokens` are accepted for ever; others are granted while the service runs.
+    - `deployments`: deployment name -> catalogue name. `rpm_by_deployment` overrides `rpm` by
+      deployment name; None is no limit.
+    - A rpm of 60 with a `window` of 6 is "6 in 6 s".
+    - `usage`: today's form, early versions' num_output_tokens at the top level, or nothing.
+    - `edit_size` "by model" is as measured: accepted on 2.6 and later, ignored on 2.5.
+    - `token_expires_in`: the life that a token's answer names, None for the true one.
+    - `client_secret`, `identity_header`: what a request for a token must bring.
     """
 
-    key: str = field(default=DEFAULT_KEY, repr=False)
+    key: str = _option(f"API key that is accepted (default {DEFAULT_KEY})", DEFAULT_KEY, False)
     key_header: str = "api-key"
     tokens: tuple[str, ...] = field(default=(), repr=False)
-    deployments: Mapping[str, str] = field(default_factory=_every_model)
+    deployments: Mapping[str, str] = field(
+        default_factory=lambda: {name: name for name in MODEL_NAMES}
+    )
     rpm: float | None = None
     rpm_by_deployment: Mapping[str, float] = field(default_factory=dict)
-    counting: str = "sliding window"
-    window: float = 60.0
-    burst: float | None = None
-    count_refused: bool = False
-    latency: float = 0.0
-    fault: str = ""
-    edits: str = ""
-    usage: str = "usage"
-    edit_size: str = "by model"
+    counting: str = _option(
+        "how requests a minute are counted (default: sliding window)",
+        "sliding window",
+        choices=("fixed window", "sliding window", "token bucket"),
+    )
+    window: float = _option("seconds that a window lasts (60)", 60.0, type=float)
+    burst: float | None = _option(
+        "size of the token bucket (default: requests a minute)", None, type=float
+    )
+    count_refused: bool = _option("refused requests use up quota too", False, action="store_true")
+    latency: float = _option("seconds from a good request to its answer (0)", 0.0, type=float)
+    fault: str = _option("a fault for every image request, such as 'status=503 first=2'", "")
+    edits: str = _option("a change to every edit, such as 'shift=4,-3'", "")
+    usage: str = _option(
+        "where answers have their token counts",
+        "usage",
+        choices=("usage", "top level", "absent"),
+    )
+    edit_size: str = _option(
+        "what size does on edits (default: by model)",
+        "by model",
+        choices=("by model", "accepted", "refused", "ignored"),
+    )
     max_body: int = MAX_BODY_BYTES
-    queued: float = 0.0
-    processing: float = 0.0
-    job: str = ""
-    balance: float | None = None
-    token_life: float = 3600.0
+    queued: float = _option("seconds that a gateway's job is queued (2)", 0.0, type=float)
+    processing: float = _option("seconds that it is processed (5)", 0.0, type=float)
+    job: str = _option("what every such job does, such as 'end=failed'", "")
+    balance: float | None = _option(
+        "USD after which the gateway answers 402 (default: no end)", None, type=float
+    )
+    token_life: float = _option("seconds that a token is good (3600)", 3600.0, type=float)
     token_expires_in: float | None = None
-    token_fault: str = ""
+    token_fault: str = _option("a fault for every request for a token", "")
     client_secret: str = field(default=DEFAULT_KEY, repr=False)
     identity_header: str = field(default=DEFAULT_KEY, repr=False)
 
     def __post_init__(self) -> None:
-        _one_of("counting", self.counting, COUNTING)
-        _one_of("usage", self.usage, USAGE)
-        _one_of("edit_size", self.edit_size, EDIT_SIZE)
+        for option in fields(self):
+            if "choices" in option.metadata:
+                _one_of(option.name, getattr(self, option.name), option.metadata["choices"])
         if not self.key:
             raise ValueError("The emulator's key must not be empty.")
         if min(self.latency, self.queued, self.processing) < 0 or self.window <= 0:
@@ -100,15 +102,6 @@ class Options:
         parse_fault(self.token_fault)
         parse_changes(self.edits)
         parse_job(self.job)
-
-    def rpm_of(self, deployment: str) -> float | None:
-        """Requests a minute of one deployment, None for no limit."""
-        return self.rpm_by_deployment.get(deployment, self.rpm)
-
-    def model_of(self, deployment: str) -> str | None:
-        """The catalogue name behind a deployment's name, None where there is no such deployment."""
-        name = self.deployments.get(deployment)
-        return name if name in BY_NAME else None
 
 
 def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -12,7 +12,6 @@ import binascii
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from PIL import Image
 
@@ -32,7 +31,7 @@ from .requests import (
     read_json,
     size_for,
 )
-from .state import ServedRequest, resized
+from .state import MAX_JOBS, ServedRequest, keep_newest, resized
 
 KEY_HEADER = "Ocp-Apim-Subscription-Key"
 OTHER_CREDENTIALS = ("api-key", "Authorization", "Cookie")
@@ -56,28 +55,9 @@ MAX_LOGGED = 60
 _DATA_URI = re.compile(r"data:(image/[a-z]+);base64,")
 
 
-@dataclass(frozen=True)
-class GatewayOrder:
-    """An order that passed every check."""
-
-    image: ImageRequest
-    output_format: str
-    sync_mode: bool
-
-
 def pixazo_envelope(refused: Refusal) -> object:
     """The JSON of an error: a short text and a sentence, no details."""
     return {"error": refused.code, "message": refused.message}
-
-
-async def answer_order(request: ServedRequest) -> Answer:
-    """POST …/microsoft-mai-image-2-5-request."""
-    return await _answer_order(request, edit=False)
-
-
-async def answer_edit_order(request: ServedRequest) -> Answer:
-    """POST …/microsoft-mai-image-2-5-edit-request."""
-    return await _answer_order(request, edit=True)
 
 
 async def answer_status(request: ServedRequest) -> Answer:
@@ -126,30 +106,31 @@ def _unknown_job() -> Refusal:
     return Refusal(404, "Not Found", "There is no request of this id.")
 
 
-async def _answer_order(request: ServedRequest, edit: bool) -> Answer:
-    """Check the order, bill it, paint, and answer with the job."""
+async def answer_order(request: ServedRequest, edit: bool) -> Answer:
+    """POST …/microsoft-mai-image-2-5-request, or …-edit-request: bill, paint, and begin a job."""
     state, entry = request.state, request.entry
     _check_key(request)
     await request.reset_early()
     fields = await read_json(request.http)
     entry.fields, entry.model = _logged(fields), MODEL.name
     state.limits.take(COUNTED_AS)
-    order = await state.work(lambda: _parse_order(fields, edit))
-    directives = request.directives(order.image.prompt)
-    wanted = resized(order.image, directives)
+    order, output_format = await state.work(lambda: _parse_order(fields, edit))
+    directives = request.directives(order.prompt)
+    wanted = resized(order, directives)
     _bill(request, wanted, directives)
     await request.apply_fault(directives.fault, directives.latency)
     image = await request.paint(wanted, directives)
-    file = await state.work(lambda: image_file(image, order.output_format))
-    job = _begin_job(request, directives, file, order.output_format)
+    file = await state.work(lambda: image_file(image, output_format))
+    job = _begin_job(request, directives, file, output_format)
     receipt: dict[str, object] = {"request_id": job.id, "status": "QUEUED"}
-    if order.sync_mode:
+    sync_mode = fields.get("sync_mode", False)
+    if sync_mode:
         receipt.update(status="COMPLETED", output=job.output(inline=True))
     else:
         receipt["polling_url"] = job.polling_url
     if not job.directive.id:
         del receipt["request_id"]
-    return json_answer(200 if order.sync_mode else 202, receipt, directives.fault)
+    return json_answer(200 if sync_mode else 202, receipt, directives.fault)
 
 
 def _bill(request: ServedRequest, image: ImageRequest, directives: Directives) -> None:
@@ -177,15 +158,15 @@ def _begin_job(
         file,
         f"image/{output_format}",
     )
-    state.jobs.add(job.id, job)
+    keep_newest(state.jobs, job.id, job, MAX_JOBS)
     return job
 
 
 # What an order may ask
 
 
-def _parse_order(fields: Mapping[str, object], edit: bool) -> GatewayOrder:
-    """The order in a request's body, with its references measured."""
+def _parse_order(fields: Mapping[str, object], edit: bool) -> tuple[ImageRequest, str]:
+    """The image that a request's body asks for, its references measured, and the file's format."""
     known = (*PARAMETERS, "image_urls") if edit else PARAMETERS
     strange = [name for name in fields if name not in known]
     if strange:
@@ -196,8 +177,7 @@ def _parse_order(fields: Mapping[str, object], edit: bool) -> GatewayOrder:
     images = fields.get("num_images", 1)
     if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= MAX_IMAGES:
         raise _bad_order(f"num_images must be a whole number from 1 to {MAX_IMAGES}.")
-    sync_mode = fields.get("sync_mode", False)
-    if not isinstance(sync_mode, bool):
+    if not isinstance(fields.get("sync_mode", False), bool):
         raise _bad_order("sync_mode must be true or false.")
     ratio = _one_of(fields, "aspect_ratio", EDIT_RATIOS if edit else GENERATION_RATIOS, "auto")
     output_format = _one_of(fields, "output_format", FORMATS, "jpeg")
@@ -208,7 +188,7 @@ def _parse_order(fields: Mapping[str, object], edit: bool) -> GatewayOrder:
     else:
         aspect = aspect_of(references[0]) if references else aspect_for(prompt)
     image = ImageRequest(MODEL, prompt, size_for(aspect, MODEL), references=references)
-    return GatewayOrder(image, output_format, sync_mode)
+    return image, output_format
 
 
 def _one_of(fields: Mapping[str, object], name: str, allowed: tuple[str, ...], default: str) -> str:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -54,8 +55,8 @@ ROUTES: tuple[Route, ...] = (
     ("POST", "/mai/v1/images/generations", foundry.answer_generation, foundry_envelope),
     ("POST", "/mai/v1/images/edits", foundry.answer_edit, foundry_envelope),
     ("*", "/openai/{tail:.*}", foundry.answer_openai_path, foundry_envelope),
-    ("POST", _ORDER, pixazo.answer_order, pixazo_envelope),
-    ("POST", _EDIT_ORDER, pixazo.answer_edit_order, pixazo_envelope),
+    ("POST", _ORDER, partial(pixazo.answer_order, edit=False), pixazo_envelope),
+    ("POST", _EDIT_ORDER, partial(pixazo.answer_order, edit=True), pixazo_envelope),
     ("GET", f"{STATUS_PATH}{{job}}", pixazo.answer_status, pixazo_envelope),
     ("GET", f"{MEDIA_PATH}{{job}}.{{format}}", pixazo.answer_media, pixazo_envelope),
     ("GET", _DISCOVERY, entra.answer_discovery, entra_envelope),
@@ -133,19 +134,22 @@ async def _show_image(http: web.Request) -> web.StreamResponse:
 
 
 class Emulator:
-    """A running service. `url` is its origin, `log` what it saw and would have billed.
+    """The service in a thread of its own, which listens once this is made. Prints nothing.
 
-    With a `certificate` for localhost (a PEM file with its key) it listens on a second port too,
-    over https: `authority` is that origin, for Entra ID's tokens.
+    Port 0 takes a free one. `clock` (seconds) counts requests a minute and the life of tokens.
+    `certificate` is a PEM file with key and certificate for localhost: with it a second port speaks
+    https, which azure-identity wants of Entra ID; `authority` is its origin. `url` is the origin
+    over http, `log` what it saw and would have billed.
     Ends with `stop`, as a context manager, or with the process. All methods are for any thread.
+    Raises OSError where an address can't be had, or the file can't be read.
     """
 
     def __init__(
         self,
-        host: str,
-        port: int,
-        options: Options,
-        clock: Callable[[], float],
+        port: int = 0,
+        host: str = "127.0.0.1",
+        options: Options = _DEFAULTS,
+        clock: Callable[[], float] = time.monotonic,
         certificate: Path | None = None,
     ) -> None:
         self.options = options
@@ -242,18 +246,4 @@ class Emulator:
             await runner.cleanup()
 
 
-def start(
-    port: int = 0,
-    host: str = "127.0.0.1",
-    options: Options = _DEFAULTS,
-    clock: Callable[[], float] = time.monotonic,
-    certificate: Path | None = None,
-) -> Emulator:
-    """Run the service in a thread of its own and return when it listens.
-
-    Port 0 takes a free one. `clock` (seconds) counts requests a minute and the life of tokens.
-    `certificate` is a PEM file with key and certificate for localhost: with it a second port speaks
-    https, which azure-identity wants of Entra ID. Raises OSError where an address can't be had, or
-    the file can't be read. Nothing is printed.
-    """
-    return Emulator(host, port, options, clock, certificate)
+start = Emulator

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
 from PIL import Image
@@ -51,22 +50,11 @@ MAX_JOBS = 256
 """Jobs of the gateway that are kept, with their images."""
 
 
-class Newest(Generic[Kept]):
-    """The newest values, by name."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: OrderedDict[str, Kept] = OrderedDict()
-
-    def add(self, name: str, value: Kept) -> None:
-        """Keep a value, and forget the oldest one where there are too many."""
-        self._values[name] = value
-        while len(self._values) > self._most:
-            self._values.popitem(last=False)
-
-    def get(self, name: str) -> Kept | None:
-        """A value that is still kept."""
-        return self._values.get(name)
+def keep_newest(values: dict[str, Kept], name: str, value: Kept, most: int) -> None:
+    """Keep a value, and forget the oldest one where there are too many."""
+    values[name] = value
+    if len(values) > most:
+        del values[next(iter(values))]
 
 
 class State:
@@ -86,8 +74,8 @@ class State:
             parse_job(options.job),
         )
         self.token_fault = parse_fault(options.token_fault)
-        self.jobs: Newest[GatewayJob] = Newest(MAX_JOBS)
-        self.published: Newest[bytes] = Newest(MAX_PUBLISHED)
+        self.jobs: dict[str, GatewayJob] = {}
+        self.published: dict[str, bytes] = {}
         self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="mai-emulator")
 
     async def work(self, task: Callable[[], Done]) -> Done:
