@@ -16,7 +16,7 @@ from .messages import (
     parse_json,
     retry_after,
 )
-from .redaction import Redactor
+from .redaction import Redactor, redacted_logs
 from .transport import NotSentError, Target, Transport, resolve
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Transport",
     "header_number",
     "parse_json",
+    "redacted_logs",
     "resolve",
     "retry_after",
 ]

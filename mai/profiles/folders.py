@@ -30,7 +30,9 @@ def data_folder(environ: Mapping[str, str] | None = None, platform: str = sys.pl
 
 
 def usual_folder(
-    pack: Iterable[Path], environ: Mapping[str, str] | None = None
+    pack: Iterable[Path],
+    environ: Mapping[str, str] | None = None,
+    platform: str = sys.platform,
 ) -> tuple[Path, str]:
     """The folder that a command line uses, and why: a ComfyUI's own, so that its nodes see the
     same profiles, or the user's.
@@ -51,7 +53,7 @@ def usual_folder(
     for folder in pack:
         if folder.parent.name == "custom_nodes" and _is_comfyui(folder.parent.parent):
             return _of_comfyui(folder.parent.parent), "of the ComfyUI that this pack lies in"
-    return data_folder(environ), "of this user, as no ComfyUI is around"
+    return data_folder(environ, platform), "of this user, as no ComfyUI is around"
 
 
 def write_private(path: Path, text: str) -> None:

@@ -1,6 +1,6 @@
 """A hostile server: a call ends in an image or an error of the tree, in bounded time and memory.
 
-What tests/client/test_transport.py holds (redirects, drip, 64 MiB, cuts, proxies) isn't repeated.
+What tests/http/test_transport.py holds (redirects, drip, 64 MiB, cuts, proxies) isn't repeated.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from mai_image.mai.errors import (
     ProfileError,
     ServiceError,
 )
-from mai_image.mai.http import MAX_JSON_ITEMS, HttpRequest, parse, transport
+from mai_image.mai.http import MAX_JSON_ITEMS, HttpRequest, parse_json, transport
 from mai_image.mai.profiles import Profile
 from scripted_server import (
     Behaviour,
@@ -224,13 +224,14 @@ def image_free(client: Client) -> bool:
 def test_json_that_would_fill_the_memory_is_not_parsed() -> None:
     body = b"[" + b"[]," * MAX_JSON_ITEMS + b"0]"
     tracemalloc.start()
-    with pytest.raises(ValueError, match="too many parts"):
-        parse(body)
+    with pytest.raises(ValueError, match="too many items"):
+        parse_json(body)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**20
-    assert parse(b"[" + b"9" * 1_000_000 + b"]") == [float("inf")]
-    assert parse(json.dumps({"a": list(range(9))}).encode()) == {"a": [float(i) for i in range(9)]}
+    assert parse_json(b"[" + b"9" * 1_000_000 + b"]") == [float("inf")]
+    numbers = json.dumps({"a": list(range(9))}).encode()
+    assert parse_json(numbers) == {"a": [float(i) for i in range(9)]}
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -262,7 +263,8 @@ def test_a_key_goes_to_no_other_address_than_its_profiles(
     other = Scripted()
     address = url.format(port=server.port, other=other.port)
     profile = client.profiles.get("default")
-    fetched = client.run(client.transport.fetch(HttpRequest("GET", address), profile))
+    headers = Headers({"api-key": KEY})
+    fetched = client.run(client.transport.exchange(HttpRequest("GET", address), headers, profile))
     with pytest.raises(ProfileError, match="no other address"):
         fetched.result(5)
     other.close()
