@@ -30,7 +30,8 @@ def parts(full: bool) -> dict[str, list[str]]:
         "Few and many images in one prompt": ["prompt", *(["--full"] if full else [])],
         "ComfyUI's start": ["start", *(["--whole"] if full else [])],
         **({"The page's start": ["page"]} if full else {}),
-        "Quota: makespan": ["quota_simulation", "--quotas", "12,60", "--seeds", "2"],
+        "The path of one request": ["request_path"],
+        "Rate limit: makespan": ["quota_simulation", "--quotas", "12,60", "--seeds", "2"],
     }
 
 
