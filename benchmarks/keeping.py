@@ -74,14 +74,14 @@ def fill_store(folder: Path, first: int, last: int) -> None:
     """Small images as put() leaves them, by hand: 100,000 puts would wait for the disk."""
     for seed in range(first, last):
         key = key_of(seed)
-        shelf = folder / key[:2]
-        shelf.mkdir(parents=True, exist_ok=True)
+        subfolder = folder / key[:2]
+        subfolder.mkdir(parents=True, exist_ok=True)
         facts = build_sidecar(
             key, image(b"not decoded"), prompt="a lake", keep_prompt=True,
             service="foundry", profile="bench", now_ns=time.time_ns(),
         )  # fmt: skip
-        (shelf / f"{key}.png").write_bytes(b"not decoded")
-        (shelf / f"{key}.json").write_bytes(facts)
+        (subfolder / f"{key}.png").write_bytes(b"not decoded")
+        (subfolder / f"{key}.json").write_bytes(facts)
 
 
 def store_sizes(folder: Path, sizes: Sequence[int]) -> str:

@@ -46,7 +46,7 @@ def save_image(
 ) -> dict[str, Any]:
     """Save image `number` (from 1) of `count` as the file or into the folder `out`.
 
-    Gives what programs are told of it: the path and all of the result but its bytes.
+    Gives the facts for programs: the path and all of the result but its bytes.
 
     `out` names a file if it has an ending of FILE_TYPES and isn't a folder; several images get
     their numbers before the ending. That file is replaced if it is there. An image of another type

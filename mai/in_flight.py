@@ -1,4 +1,4 @@
-"""A call in flight: who waits for it, and what the page may be told of it."""
+"""A call in flight: who waits for it, and what the page may know of it."""
 
 from __future__ import annotations
 

@@ -176,8 +176,8 @@ def _notes(model: Model, asked: Fraction, size: Size, given: Size, scale: float)
 def _beyond(model: Model, ratio: Fraction) -> bool:
     """Whether a ratio is more extreme than any size of the model."""
     longest = model.max_pixels // model.min_side
-    widest = sizes.best(model, Fraction(longest)).ratio
-    return max(ratio, 1 / ratio) > widest
+    largest = sizes.best(model, Fraction(longest)).ratio
+    return max(ratio, 1 / ratio) > largest
 
 
 def _cannot(model: Model, ratio: Fraction, size: Size) -> str:

@@ -227,10 +227,10 @@ def test_the_prices_and_limits_of_the_help_are_those_of_the_catalogue(language: 
     limits = [int(re.sub(r"\D", "", told)) for told in re.findall(r"\d(?:[., ]\d{3}){2}", text)]
     assert limits == sorted({model.max_pixels for model in CATALOGUE}, reverse=True)
     for model in CATALOGUE:
-        square, widest = row_of(text, model)
+        square, largest = row_of(text, model)
         assert usd(square) == f"{model.cost(Usage(image_out=1024)):.3f}"
         best = sizes.best(model, sizes.ratio_of("16:9"))
-        assert usd(widest) == f"{model.cost(Usage(image_out=best.tokens)):.3f}"
+        assert usd(largest) == f"{model.cost(Usage(image_out=best.tokens)):.3f}"
 
 
 @each_language

@@ -66,8 +66,8 @@ def twin(name: str) -> Graph:
 
 def test_there_are_those_that_the_readme_tells_of() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
-    told = re.findall(r"(?m)^\*\*(\w+)\*\* \(", readme)
-    assert sorted(told) == NAMES
+    named = re.findall(r"(?m)^\*\*(\w+)\*\* \(", readme)
+    assert sorted(named) == NAMES
     assert len(NAMES) >= 8
 
 

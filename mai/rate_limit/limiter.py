@@ -1,7 +1,7 @@
 """The rate limiter: calls wait here until their deployment may be called.
 
 Every call takes a ticket in one queue, quota.sqlite, whichever process it comes from. The first
-ticket for a deployment is served when `Pacing` says so. Why no library does this is told in
+ticket for a deployment is served when `Pacing` says so. Why no library does this stands in
 benchmarks/README.md.
 
 Times are `time.perf_counter()`: since Python 3.10 one clock for all processes on Linux, macOS and

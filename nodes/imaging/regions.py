@@ -20,8 +20,8 @@ SMALLEST_BOX = 192
 """Pixels: a quarter of the least side that can be sent. Enlarging more than fourfold shows the
 model nothing but blur; a small mask gets more context instead."""
 
-WIDEST = (EDIT_PIXELS // MIN_SIDE // STEP * STEP, MIN_SIDE)
-"""Width and height of the widest size that comes back at 1 megapixel: 1376 x 768, 1.79:1."""
+MAX_EDIT_RATIO = (EDIT_PIXELS // MIN_SIDE // STEP * STEP, MIN_SIDE)
+"""Width and height of the most extreme ratio that comes back at 1 megapixel: 1376 x 768, 1.79:1."""
 
 
 class Rect(NamedTuple):
@@ -127,7 +127,7 @@ def with_context(rect: Rect, image: Size, context: float) -> Area:
         min(side, max(SMALLEST_BOX, length + margin))
         for side, length in zip(image, (rect.width, rect.height), strict=True)
     )
-    long, short = WIDEST
+    long, short = MAX_EDIT_RATIO
     return Area(
         rect,
         max(width, min(image.width, -(-height * short // long))),
@@ -185,7 +185,7 @@ def sent_size(model: Model, width: int, height: int) -> tuple[float, Size]:
     limit = min(EDIT_PIXELS, model.max_pixels)
     least = -(-model.min_side // STEP) * STEP
     scale = max(1.0, least / height)
-    if width * WIDEST[1] > WIDEST[0] * height:
+    if width * MAX_EDIT_RATIO[1] > MAX_EDIT_RATIO[0] * height:
         limit, scale = model.max_pixels, least / height
     fitting = max(
         min(limit // row // STEP * STEP / width, row / height)

@@ -112,8 +112,8 @@ def _facts(info: dict[str, Any]) -> dict[str, Any]:
     inputs = {}
     for kind in ("required", "optional"):
         for name in info["input_order"].get(kind, ()):
-            told = info["input"][kind][name]
-            inputs[name] = "COMBO" if isinstance(told[0], list) else told[0]
+            described = info["input"][kind][name]
+            inputs[name] = "COMBO" if isinstance(described[0], list) else described[0]
     return {"inputs": inputs, "outputs": list(info["output"])}
 
 

@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client_harness import Rig, draw_after, quick
+from client_harness import Harness, draw_after, quick
 
 
 @pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
     quick(monkeypatch)
-    rig = Rig(tmp_path / "data")
-    yield rig
-    rig.close()
+    harness = Harness(tmp_path / "data")
+    yield harness
+    harness.close()
 
 
 @pytest.fixture
-def gate(rig: Rig) -> Iterator[threading.Event]:
+def gate(harness: Harness) -> Iterator[threading.Event]:
     """The server bills at once and answers when this is set."""
     gate = threading.Event()
-    rig.server.default = draw_after(lambda: gate.wait(10))
+    harness.server.default = draw_after(lambda: gate.wait(10))
     yield gate
     gate.set()

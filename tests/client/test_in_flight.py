@@ -10,7 +10,7 @@ import pytest
 from client_harness import (
     COST,
     ESTIMATE,
-    Rig,
+    Harness,
     ask,
     drawn,
     failure,
@@ -28,26 +28,26 @@ from scripted_server import Connection, ReceivedRequest
 ONE = generate(0)
 
 
-def one_a_minute(rig: Rig) -> Client:
+def one_a_minute(harness: Harness) -> Client:
     """A service whose second call waits for its turn for a minute."""
-    return rig.start(requests_a_minute=1.0)
+    return harness.start(requests_a_minute=1.0)
 
 
 def waits(heard: list[Progress]) -> bool:
     return any(each.phase == "waiting" for each in heard)
 
 
-def out(rig: Rig, count: int = 1) -> None:
+def out(harness: Harness, count: int = 1) -> None:
     """Wait until the server has this many requests."""
-    until(lambda: len(rig.server.requests) == count)
+    until(lambda: len(harness.server.requests) == count)
 
 
 def test_the_same_request_twice_while_running_is_sent_once_and_paid_by_the_first(
-    rig: Rig, gate: threading.Event
+    harness: Harness, gate: threading.Event
 ):
-    client = rig.start()
+    client = harness.start()
     first = client.submit(ONE)
-    out(rig)
+    out(harness)
     heard: list[Progress] = []
     second = client.submit(ONE, on_progress=heard.append)
     until(lambda: bool(heard))
@@ -55,86 +55,92 @@ def test_the_same_request_twice_while_running_is_sent_once_and_paid_by_the_first
     assert image(outcome(first)).cost_usd == pytest.approx(COST)
     assert image(outcome(second)).cost_usd == 0.0
     assert first.result().image == second.result().image
-    assert len(rig.server.requests) == 1
-    assert len(rig.rows()) == 1
+    assert len(harness.server.requests) == 1
+    assert len(harness.rows()) == 1
 
 
-def test_both_who_wait_hear_of_a_failure(rig: Rig):
+def test_both_who_wait_hear_of_a_failure(harness: Harness):
     gate = threading.Event()
 
     def fail_late(connection: Connection, request: ReceivedRequest) -> None:
         gate.wait(10)
         connection.answer(500)
 
-    rig.server.default = fail_late
-    client = rig.start()
+    harness.server.default = fail_late
+    client = harness.start()
     futures = [client.submit(ONE), client.submit(ONE)]
-    out(rig)
+    out(harness)
     gate.set()
     assert all(failure(outcome(future)).billed is Billed.PERHAPS for future in futures)
-    assert len(rig.server.requests) == 1
+    assert len(harness.server.requests) == 1
 
 
-def test_a_cancelled_call_that_is_out_lands_in_store_and_ledger(rig: Rig, gate: threading.Event):
-    client = rig.start()
+def test_a_cancelled_call_that_is_out_lands_in_store_and_ledger(
+    harness: Harness, gate: threading.Event
+):
+    client = harness.start()
     future = client.submit(ONE)
-    out(rig)
+    out(harness)
     assert future.cancel()
     gate.set()
-    until(lambda: rig.outcomes() == ["delivered"])
-    rig.balance([ONE])
+    until(lambda: harness.outcomes() == ["delivered"])
+    harness.balance([ONE])
     assert image(ask(client, [ONE])[0]).cost_usd == 0.0
-    assert len(rig.server.requests) == 1
+    assert len(harness.server.requests) == 1
 
 
-def test_a_cancelled_call_that_is_out_can_be_joined_again(rig: Rig, gate: threading.Event):
-    client = rig.start()
+def test_a_cancelled_call_that_is_out_can_be_joined_again(harness: Harness, gate: threading.Event):
+    client = harness.start()
     client.submit(ONE).cancel()
     first = client.submit(ONE)
-    out(rig)
+    out(harness)
     first.cancel()
     again = client.submit(ONE)
     gate.set()
     assert image(outcome(again)).image == drawn(ONE.prompt)
-    assert len(rig.server.requests) == 1
+    assert len(harness.server.requests) == 1
 
 
-def test_a_cancelled_call_that_waits_for_its_turn_is_withdrawn(rig: Rig, gate: threading.Event):
-    client = one_a_minute(rig)
+def test_a_cancelled_call_that_waits_for_its_turn_is_withdrawn(
+    harness: Harness, gate: threading.Event
+):
+    client = one_a_minute(harness)
     client.submit(ONE)
-    out(rig)
+    out(harness)
     heard: list[Progress] = []
     future = client.submit(generate("waits"), on_progress=heard.append)
     until(lambda: waits(heard))
     (wait,) = {each.rpm for each in heard if each.phase == "waiting"}
     assert wait == 1.0
     assert future.cancel()
-    until(lambda: rig.outcomes() == ["in flight", "withdrawn"])
+    until(lambda: harness.outcomes() == ["in flight", "withdrawn"])
     gate.set()
-    until(lambda: rig.outcomes() == ["delivered", "withdrawn"])
-    assert rig.counted() == pytest.approx(COST)
-    rig.stop()
-    assert len(rig.server.requests) == 1
-    rig.balance([ONE, generate("waits")])
+    until(lambda: harness.outcomes() == ["delivered", "withdrawn"])
+    assert harness.counted() == pytest.approx(COST)
+    harness.stop()
+    assert len(harness.server.requests) == 1
+    harness.balance([ONE, generate("waits")])
 
 
-def test_a_withdrawn_call_gives_its_money_back_to_the_budget(rig: Rig, gate: threading.Event):
-    client = rig.start(requests_a_minute=1.0, budget=Budget(day=2.5 * ESTIMATE))
+def test_a_withdrawn_call_gives_its_money_back_to_the_budget(
+    harness: Harness, gate: threading.Event
+):
+    client = harness.start(requests_a_minute=1.0, budget=Budget(day=2.5 * ESTIMATE))
     client.submit(ONE)
-    out(rig)
+    out(harness)
     heard: list[Progress] = []
     waiting = client.submit(generate(1), on_progress=heard.append)
     until(lambda: waits(heard))
     assert isinstance(failure(outcome(client.submit(generate(2)))), BudgetError)
     waiting.cancel()
-    until(lambda: rig.outcomes()[1] == "withdrawn")
+    until(lambda: harness.outcomes()[1] == "withdrawn")
     last: list[Progress] = []
     client.submit(generate(2), on_progress=last.append)
     until(lambda: waits(last))
 
 
 def test_a_call_cancelled_while_its_row_is_written_leaves_no_row_in_flight(
-    rig: Rig,
+    harness: Harness,
 ):
     """Else it would count in the budget, and block other processes, as long as this one lives."""
     writing, go_on = threading.Event(), threading.Event()
@@ -146,74 +152,74 @@ def test_a_call_cancelled_while_its_row_is_written_leaves_no_row_in_flight(
             go_on.wait(5)
             return row
 
-    rig.make_ledger = Slow
-    future = rig.start().submit(ONE)
+    harness.make_ledger = Slow
+    future = harness.start().submit(ONE)
     assert writing.wait(5)
     future.cancel()
     time.sleep(0.05)
     go_on.set()
-    until(lambda: rig.outcomes() == ["withdrawn"])
-    assert rig.server.connections == 0
+    until(lambda: harness.outcomes() == ["withdrawn"])
+    assert harness.server.connections == 0
 
 
 def test_when_one_of_two_who_wait_is_cancelled_the_other_still_gets_it(
-    rig: Rig, gate: threading.Event
+    harness: Harness, gate: threading.Event
 ):
-    client = one_a_minute(rig)
+    client = one_a_minute(harness)
     client.submit(ONE)
-    out(rig)
+    out(harness)
     heard: list[Progress] = []
     first = client.submit(generate(1))
     second = client.submit(generate(1), on_progress=heard.append)
     until(lambda: waits(heard))
     first.cancel()
     time.sleep(0.05)
-    assert rig.outcomes() == ["in flight", "in flight"]
+    assert harness.outcomes() == ["in flight", "in flight"]
     assert not second.done()
     second.cancel()
-    until(lambda: rig.outcomes() == ["in flight", "withdrawn"])
+    until(lambda: harness.outcomes() == ["in flight", "withdrawn"])
 
 
-def test_who_remains_of_two_pays(rig: Rig, gate: threading.Event):
+def test_who_remains_of_two_pays(harness: Harness, gate: threading.Event):
     """The cost is shown once, by the first who still waits."""
-    client = rig.start()
+    client = harness.start()
     first, second, third = (client.submit(ONE) for _ in range(3))
-    out(rig)
+    out(harness)
     first.cancel()
     gate.set()
     assert image(outcome(second)).cost_usd == pytest.approx(COST)
     assert image(outcome(third)).cost_usd == 0.0
 
 
-def test_a_failing_listener_costs_no_image(rig: Rig, caplog: pytest.LogCaptureFixture):
+def test_a_failing_listener_costs_no_image(harness: Harness, caplog: pytest.LogCaptureFixture):
     def broken(progress: Progress) -> None:
         raise RuntimeError("a bug of the page")
 
     with caplog.at_level(logging.CRITICAL, "mai_image"):
-        future = rig.start().submit(ONE, on_progress=broken)
+        future = harness.start().submit(ONE, on_progress=broken)
         assert image(outcome(future)).image == drawn(ONE.prompt)
-    rig.balance([ONE])
+    harness.balance([ONE])
 
 
 def test_a_failing_listener_of_one_who_joins_costs_nobody_the_image(
-    rig: Rig, gate: threading.Event
+    harness: Harness, gate: threading.Event
 ):
     def broken(progress: Progress) -> None:
         raise RuntimeError("a bug of the page")
 
-    client = rig.start()
+    client = harness.start()
     first = client.submit(ONE)
-    out(rig)
+    out(harness)
     second = client.submit(ONE, on_progress=broken)
     gate.set()
     assert image(outcome(first))
     assert image(outcome(second))
 
 
-def test_close_lands_what_is_out_and_withdraws_what_waits(rig: Rig, gate: threading.Event):
-    client = one_a_minute(rig)
+def test_close_lands_what_is_out_and_withdraws_what_waits(harness: Harness, gate: threading.Event):
+    client = one_a_minute(harness)
     sent = client.submit(ONE)
-    out(rig)
+    out(harness)
     heard: list[Progress] = []
     waiting = client.submit(generate(1), on_progress=heard.append)
     until(lambda: waits(heard))
@@ -223,58 +229,60 @@ def test_close_lands_what_is_out_and_withdraws_what_waits(rig: Rig, gate: thread
     error = failure(outcome(waiting))
     assert isinstance(error, CancelledCall)
     assert error.billed is Billed.NO
-    assert rig.outcomes() == ["delivered", "withdrawn"]
-    rig.balance([ONE, generate(1)])
+    assert harness.outcomes() == ["delivered", "withdrawn"]
+    harness.balance([ONE, generate(1)])
 
 
 def test_close_waits_no_longer_than_its_grace_and_says_perhaps_billed(
-    rig: Rig, gate: threading.Event
+    harness: Harness, gate: threading.Event
 ):
-    client = rig.start()
+    client = harness.start()
     future = client.submit(ONE)
-    out(rig)
+    out(harness)
     started = time.monotonic()
     client.close(grace=0.2)
     assert time.monotonic() - started < 2.5
     assert failure(outcome(future)).billed is Billed.PERHAPS
-    rig.balance([ONE])
-    assert rig.outcomes() == ["perhaps billed"]
+    harness.balance([ONE])
+    assert harness.outcomes() == ["perhaps billed"]
 
 
-def test_close_takes_the_profile_s_grace(rig: Rig, gate: threading.Event):
-    client = rig.start(shutdown_grace=0.1)
+def test_close_takes_the_profile_s_grace(harness: Harness, gate: threading.Event):
+    client = harness.start(shutdown_grace=0.1)
     client.submit(ONE)
-    out(rig)
+    out(harness)
     started = time.monotonic()
     client.close()
     assert time.monotonic() - started < 2.5
-    assert rig.outcomes() == ["perhaps billed"]
+    assert harness.outcomes() == ["perhaps billed"]
 
 
-def test_after_close_nothing_is_taken_any_more_and_nobody_waits_for_ever(rig: Rig):
-    client = rig.start()
+def test_after_close_nothing_is_taken_any_more_and_nobody_waits_for_ever(harness: Harness):
+    client = harness.start()
     client.close()
     client.close()
     error = failure(outcome(client.submit(ONE), seconds=2))
     assert isinstance(error, CancelledCall)
-    assert rig.server.connections == 0
+    assert harness.server.connections == 0
 
 
-def test_what_landed_at_the_end_is_free_after_the_restart(rig: Rig, gate: threading.Event):
-    client = rig.start()
+def test_what_landed_at_the_end_is_free_after_the_restart(harness: Harness, gate: threading.Event):
+    client = harness.start()
     client.submit(ONE).cancel()
     client.submit(ONE)
-    out(rig)
+    out(harness)
     threading.Timer(0.1, gate.set).start()
     client.close(grace=10)
-    assert image(ask(rig.start(), [ONE])[0]).cost_usd == 0.0
-    assert len(rig.server.requests) == 1
+    assert image(ask(harness.start(), [ONE])[0]).cost_usd == 0.0
+    assert len(harness.server.requests) == 1
 
 
-def test_a_second_close_waits_for_what_the_first_lets_land(rig: Rig, gate: threading.Event) -> None:
-    client = rig.start()
+def test_a_second_close_waits_for_what_the_first_lets_land(
+    harness: Harness, gate: threading.Event
+) -> None:
+    client = harness.start()
     waiting = client.submit(ONE)
-    until(lambda: len(rig.server.billed) == 1)
+    until(lambda: len(harness.server.billed) == 1)
     first = threading.Thread(target=client.close)
     first.start()
     second = threading.Thread(target=client.close)

@@ -17,49 +17,49 @@ from page_helpers import Ask
 def test_the_price_of_every_model_and_preset_is_the_catalogues(model: str) -> None:
     for preset in sizes.PRESETS:
         size = sizes.best(BY_NAME[model], sizes.ratio_of(preset))
-        told = quote("generate", model, *size)
-        assert told["problems"] == []
-        assert told["bound"] == "exact"
-        assert told["usd"] == round(BY_NAME[model].cost(Usage(image_out=size.tokens)), 6)
-        assert told["usd"] == size_plan(model, preset, 0, 0)["price_usd"]
+        answer = quote("generate", model, *size)
+        assert answer["problems"] == []
+        assert answer["bound"] == "exact"
+        assert answer["usd"] == round(BY_NAME[model].cost(Usage(image_out=size.tokens)), 6)
+        assert answer["usd"] == size_plan(model, preset, 0, 0)["price_usd"]
 
 
 @pytest.mark.parametrize("model", MODEL_NAMES)
 def test_a_size_that_is_not_known_costs_at_least_what_the_smallest_does(model: str) -> None:
-    told = quote("generate", model, None, 1024)
-    assert told["bound"] == "at least"
-    assert told["usd"] == quote("generate", model, 768, 768)["usd"]
-    assert told["problems"] == []
+    answer = quote("generate", model, None, 1024)
+    assert answer["bound"] == "at least"
+    assert answer["usd"] == quote("generate", model, 768, 768)["usd"]
+    assert answer["problems"] == []
 
 
 def test_an_automatic_aspect_ratio_costs_at_most_the_largest_image() -> None:
-    told = quote("generate", "MAI-Image-2.6", 1, 1, auto_aspect_ratio=True)
-    assert (told["bound"], told["problems"]) == ("at most", [])
-    assert told["usd"] == quote("generate", "MAI-Image-2.6", 1536, 1536)["usd"]
+    answer = quote("generate", "MAI-Image-2.6", 1, 1, auto_aspect_ratio=True)
+    assert (answer["bound"], answer["problems"]) == ("at most", [])
+    assert answer["usd"] == quote("generate", "MAI-Image-2.6", 1536, 1536)["usd"]
 
 
 @pytest.mark.parametrize("model", EDIT_MODEL_NAMES)
 def test_an_edit_costs_at_least_its_image_of_a_megapixel(model: str) -> None:
-    told = quote("edit", model)
-    assert told["bound"] == "at least"
-    assert told["usd"] == round(BY_NAME[model].cost(Usage(image_out=EDIT_PIXELS // 1024)), 6)
+    answer = quote("edit", model)
+    assert answer["bound"] == "at least"
+    assert answer["usd"] == round(BY_NAME[model].cost(Usage(image_out=EDIT_PIXELS // 1024)), 6)
 
 
 def test_a_size_that_cannot_be_made_has_no_price_and_names_the_nearest() -> None:
-    told = quote("generate", "MAI-Image-2.5", 1920, 1080)
-    assert told["usd"] is None
-    assert told["nearest"] == sizes.nearest_legal(BY_NAME["MAI-Image-2.5"], 1920, 1080)
-    (problem,) = told["problems"]  # type: ignore[misc]
+    answer = quote("generate", "MAI-Image-2.5", 1920, 1080)
+    assert answer["usd"] is None
+    assert answer["nearest"] == sizes.nearest_legal(BY_NAME["MAI-Image-2.5"], 1920, 1080)
+    (problem,) = answer["problems"]  # type: ignore[misc]
     assert "1920 x 1080" in problem
     assert "1,056,768" in problem
 
 
 def test_an_option_that_the_model_lacks_is_a_problem_with_the_way_out() -> None:
-    told = quote("generate", "MAI-Image-2", 1024, 1024, web_grounding=True)
-    (problem,) = told["problems"]  # type: ignore[misc]
+    answer = quote("generate", "MAI-Image-2", 1024, 1024, web_grounding=True)
+    (problem,) = answer["problems"]  # type: ignore[misc]
     assert "web_grounding" in problem
     assert "MAI-Image-2.6" in problem
-    assert told["nearest"] is None
+    assert answer["nearest"] is None
 
 
 def test_the_price_route_answers_what_quote_does(ask: Ask) -> None:

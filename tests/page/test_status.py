@@ -27,13 +27,13 @@ def test_sums_are_the_ledgers_by_model_and_by_profile(ask: Ask, client: Client) 
     spend(client, 1, Outcome.DELIVERED, 0.03)
     spend(client, 2, Outcome.DELIVERED, 0.5, model="MAI-Image-2.7")
     spend(client, 3, Outcome.REFUSED, None)
-    told = ask("status").json
-    assert told["today"] == told["month"] == {"usd": 0.53, "calls": 2}
-    assert [row["model"] for row in told["models"]] == [  # type: ignore[attr-defined]
+    status = ask("status").json
+    assert status["today"] == status["month"] == {"usd": 0.53, "calls": 2}
+    assert [row["model"] for row in status["models"]] == [  # type: ignore[attr-defined]
         "MAI-Image-2.7",
         "MAI-Image-2.6",
     ]
-    (work,) = told["profiles"]  # type: ignore[misc]
+    (work,) = status["profiles"]  # type: ignore[misc]
     assert work["today"] == {"usd": 0.53, "calls": 2}
     assert (work["day_budget"], work["month_budget"]) == (5, 50)
 
@@ -42,9 +42,9 @@ def test_a_call_that_was_perhaps_billed_is_listed_with_its_request_id(
     ask: Ask, client: Client
 ) -> None:
     spend(client, 7, Outcome.PERHAPS_BILLED, None)
-    told = ask("status").json
-    (doubtful,) = told["perhaps_billed"]  # type: ignore[misc]
-    assert told["perhaps_billed_count"] == 1
+    status = ask("status").json
+    (doubtful,) = status["perhaps_billed"]  # type: ignore[misc]
+    assert status["perhaps_billed_count"] == 1
     assert doubtful["usd"] == 0.04
     assert doubtful["request_id"] == "r-7"
 
@@ -63,9 +63,9 @@ def test_a_call_that_waits_shows_the_time_to_its_slot(
     waiting.report(Progress("waiting", time.monotonic() + 30, 2.0))
     monkeypatch.setattr(client, "in_flight", lambda: [waiting.status()])
     answer = ask("status")
-    (told,) = answer.json["calls"]  # type: ignore[misc]
-    assert 25 < told["seconds"] <= 30
-    assert (told["phase"], told["rpm"], told["profile"]) == ("waiting", 2.0, "work")
+    (status,) = answer.json["calls"]  # type: ignore[misc]
+    assert 25 < status["seconds"] <= 30
+    assert (status["phase"], status["rpm"], status["profile"]) == ("waiting", 2.0, "work")
     assert b"a secret prompt" not in answer.body
 
 

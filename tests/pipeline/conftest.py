@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client_harness import Rig, quick
+from client_harness import Harness, quick
 
 
 @pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
     quick(monkeypatch)
-    rig = Rig(tmp_path / "data")
-    yield rig
-    rig.close()
+    harness = Harness(tmp_path / "data")
+    yield harness
+    harness.close()

@@ -13,7 +13,7 @@ import pytest
 from client_harness import (
     COST,
     ESTIMATE,
-    Rig,
+    Harness,
     ask,
     batch,
     draw,
@@ -42,33 +42,33 @@ def test_the_table_has_more_faults_than_asked_for():
 
 
 @pytest.mark.parametrize("fault", TABLE, ids=lambda fault: fault.name)
-def test_one_struck_call_of_a_batch(rig: Rig, fault: Fault):
+def test_one_faulty_call_of_a_batch(harness: Harness, fault: Fault):
     requests = messages_for(fault)
-    rig.server.script = [fault.behave]
-    first = ask(rig.start(timeout=fault.timeout), requests)
+    harness.server.script = [fault.behave]
+    first = ask(harness.start(timeout=fault.timeout), requests)
     missing = [m for m, found in zip(requests, first, strict=True) if isinstance(found, MaiError)]
-    rig.stop()
-    rig.server.quiet()
+    harness.stop()
+    harness.server.quiet()
 
     assert len(missing) == (fault.ends is not None)
     for found in first:
         if isinstance(found, MaiError):
             assert fault.ends is not None
             assert isinstance(found, fault.ends)
-    assert len(rig.rows("perhaps billed")) == fault.perhaps
-    assert len(rig.server.requests) == 4 + (fault.ends is None and fault.name != "slow answer")
-    rig.balance(requests, phantom=fault.phantom)
+    assert len(harness.rows("perhaps billed")) == fault.perhaps
+    assert len(harness.server.requests) == 4 + (fault.ends is None and fault.name != "slow answer")
+    harness.balance(requests, phantom=fault.phantom)
 
-    since = len(rig.server.requests)
-    second = ask(rig.start(), requests)
+    since = len(harness.server.requests)
+    second = ask(harness.start(), requests)
     assert all(image(found) for found in second)
-    assert asked_again(rig.server, since) == sorted(request.prompt for request in missing)
-    rig.stop()
-    rig.balance(requests, phantom=fault.phantom)
+    assert asked_again(harness.server, since) == sorted(request.prompt for request in missing)
+    harness.stop()
+    harness.balance(requests, phantom=fault.phantom)
 
-    since = len(rig.server.requests)
-    assert all(image(found).cost_usd == 0.0 for found in ask(rig.start(), requests))
-    assert len(rig.server.requests) == since
+    since = len(harness.server.requests)
+    assert all(image(found).cost_usd == 0.0 for found in ask(harness.start(), requests))
+    assert len(harness.server.requests) == since
 
 
 LASTING = [
@@ -79,41 +79,41 @@ LASTING = [
 
 
 @pytest.mark.parametrize("fault", LASTING, ids=lambda fault: fault.name)
-def test_what_may_be_repeated_is_not_repeated_for_ever(rig: Rig, fault: Fault):
+def test_what_may_be_repeated_is_not_repeated_for_ever(harness: Harness, fault: Fault):
     requests = batch(1)
-    rig.server.default = fault.behave
-    for found in ask(rig.start(), requests):
+    harness.server.default = fault.behave
+    for found in ask(harness.start(), requests):
         assert failure(found).billed.value == "not billed"
-    assert len(rig.server.requests) <= 10
-    rig.stop()
-    rig.balance(requests)
-    assert rig.counted() == 0.0
+    assert len(harness.server.requests) <= 10
+    harness.stop()
+    harness.balance(requests)
+    assert harness.counted() == 0.0
 
-    rig.server.default = draw
-    assert all(image(found) for found in ask(rig.start(), requests))
-    rig.balance(requests)
-    assert len(rig.server.billed) == 1
+    harness.server.default = draw
+    assert all(image(found) for found in ask(harness.start(), requests))
+    harness.balance(requests)
+    assert len(harness.server.billed) == 1
 
 
-def test_perhaps_billed_calls_count_against_the_budget(rig: Rig):
+def test_perhaps_billed_calls_count_against_the_budget(harness: Harness):
     """Of a budget for three images two are perhaps gone: one more is bought, not three."""
     requests = batch(3)
-    rig.profile = dataclasses.replace(rig.profile, budget=Budget(day=3.5 * ESTIMATE))
-    rig.server.script = [cut(0.5), refuse(500, bill=True)]
-    first = ask(rig.start(), requests)
+    harness.profile = dataclasses.replace(harness.profile, budget=Budget(day=3.5 * ESTIMATE))
+    harness.server.script = [cut(0.5), refuse(500, bill=True)]
+    first = ask(harness.start(), requests)
     assert sum(isinstance(found, MaiError) for found in first) == 2
-    again = ask(rig.restart(), requests)
+    again = ask(harness.restart(), requests)
     refused = [found for found in again if isinstance(found, BudgetError)]
     assert len(refused) == 2
     assert "Nothing was sent" in str(refused[0])
-    rig.stop()
-    rig.balance(requests)
-    assert len(rig.server.requests) == 3
-    assert len(rig.server.billed) * COST <= (rig.profile.budget.day or 0)
+    harness.stop()
+    harness.balance(requests)
+    assert len(harness.server.requests) == 3
+    assert len(harness.server.billed) * COST <= (harness.profile.budget.day or 0)
 
 
 @pytest.mark.parametrize("usage", [True, False], ids=["counted", "uncounted"])
-def test_an_image_is_never_cheaper_in_the_ledger_than_on_the_bill(rig: Rig, usage: bool):
+def test_an_image_is_never_cheaper_in_the_ledger_than_on_the_bill(harness: Harness, usage: bool):
     """Ten tokens of text are on the bill of the shortest prompt; without usage estimates count."""
     requests = batch(4)
 
@@ -122,8 +122,8 @@ def test_an_image_is_never_cheaper_in_the_ledger_than_on_the_bill(rig: Rig, usag
         answer = json.loads(whole_body(request))
         connection.answer(200, json.dumps({"data": answer["data"]}).encode())
 
-    rig.server.default = draw if usage else behave
-    assert all(image(found) for found in ask(rig.start(), requests))
-    rig.stop()
-    assert rig.counted() >= 4 * COST - 1e-9
+    harness.server.default = draw if usage else behave
+    assert all(image(found) for found in ask(harness.start(), requests))
+    harness.stop()
+    assert harness.counted() >= 4 * COST - 1e-9
     assert ESTIMATE >= COST

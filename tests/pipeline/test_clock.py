@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from client_harness import ESTIMATE, Rig, ask, batch, failure, generate, image
+from client_harness import ESTIMATE, Harness, ask, batch, failure, generate, image
 from mai_image.mai.errors import BudgetError
 from mai_image.mai.ledger import Ledger
 from mai_image.mai.rate_limit import RateLimiter
@@ -31,81 +31,85 @@ class Clock:
 
 
 @pytest.fixture
-def wall(rig: Rig) -> Clock:
+def wall(harness: Harness) -> Clock:
     """The ledger's clock."""
     clock = Clock(NOON)
-    rig.make_ledger = lambda path: Ledger(path, clock)
+    harness.make_ledger = lambda path: Ledger(path, clock)
     return clock
 
 
 @pytest.fixture
-def machine(rig: Rig) -> Clock:
+def machine(harness: Harness) -> Clock:
     """The rate limiter's clock, which begins anew when the machine starts."""
     clock = Clock(1_000_000.0)
-    rig.make_limiter = lambda path: RateLimiter(path, clock=clock)
+    harness.make_limiter = lambda path: RateLimiter(path, clock=clock)
     return clock
 
 
 @pytest.mark.parametrize("back", [1.0, HOUR], ids=["a second", "an hour"])
-def test_a_clock_set_back_within_the_day_forgets_nothing_spent(rig: Rig, wall: Clock, back: float):
+def test_a_clock_set_back_within_the_day_forgets_nothing_spent(
+    harness: Harness, wall: Clock, back: float
+):
     requests = batch(4)
-    client = rig.start(budget=Budget(day=2.5 * ESTIMATE))
+    client = harness.start(budget=Budget(day=2.5 * ESTIMATE))
     ask(client, requests[:2])
     wall.set(NOON - back)
     for found in ask(client, requests):
         assert isinstance(found, BudgetError) or image(found).from_store
-    assert len(rig.server.billed) == 2
-    rig.stop()
-    rig.balance(requests)
+    assert len(harness.server.billed) == 2
+    harness.stop()
+    harness.balance(requests)
 
 
-def test_a_clock_set_back_by_days_stays_within_the_month_and_within_each_day(rig: Rig, wall: Clock):
+def test_a_clock_set_back_by_days_stays_within_the_month_and_within_each_day(
+    harness: Harness, wall: Clock
+):
     """A day before has a budget of its own, the month has one for all of them."""
     budget = Budget(day=2.5 * ESTIMATE, month=3.5 * ESTIMATE)
-    client = rig.start(budget=budget)
+    client = harness.start(budget=budget)
     ask(client, batch(2))
     wall.set(NOON - 2 * DAY)
     found = ask(client, batch(5)[2:])
     assert [type(each).__name__ for each in found].count("BudgetError") == 2
     wall.set(NOON)
     assert isinstance(failure(ask(client, [generate("new")])[0]), BudgetError)
-    assert len(rig.server.billed) == 3
-    rig.stop()
-    rig.balance(batch(5))
+    assert len(harness.server.billed) == 3
+    harness.stop()
+    harness.balance(batch(5))
 
 
 def test_a_call_whose_clock_is_set_back_while_it_is_out_is_closed_and_counted_once(
-    rig: Rig, wall: Clock
+    harness: Harness, wall: Clock
 ):
     requests = batch(2)
-    client = rig.start()
+    client = harness.start()
     futures = [client.submit(request) for request in requests]
     wall.set(NOON - 3 * DAY)
     assert all(image(future.result(10)) for future in futures)
-    rig.stop()
-    rig.balance(requests)
-    assert rig.outcomes() == ["delivered"] * 2
+    harness.stop()
+    harness.balance(requests)
+    assert harness.outcomes() == ["delivered"] * 2
 
 
-def test_a_machine_that_started_anew_waits_for_no_time_of_before(rig: Rig, machine: Clock):
+def test_a_machine_that_started_anew_waits_for_no_time_of_before(harness: Harness, machine: Clock):
     """Times of before the start lie a million seconds ahead of the clock."""
-    ask(rig.start(requests_a_minute=60.0), batch(3))
+    ask(harness.start(requests_a_minute=60.0), batch(3))
     machine.set(5.0)
     started = time.monotonic()
-    assert all(image(found) for found in ask(rig.restart(requests_a_minute=60.0), batch(6)))
+    assert all(image(found) for found in ask(harness.restart(requests_a_minute=60.0), batch(6)))
     assert time.monotonic() - started < 10.0
-    assert len(rig.server.billed) == 6
-    rig.balance(batch(6))
+    assert len(harness.server.billed) == 6
+    harness.balance(batch(6))
 
 
 def test_a_wall_clock_set_back_does_not_lengthen_a_wait_for_the_quota(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ):
     real = time.time
-    client = rig.start()
+    client = harness.start()
     ask(client, batch(2))
     monkeypatch.setattr(time, "time", lambda: real() - 30 * DAY)
     started = time.monotonic()
     assert all(image(found) for found in ask(client, batch(4)))
     assert time.monotonic() - started < 5.0
-    assert len(rig.server.billed) == 4
+    assert len(harness.server.billed) == 4

@@ -8,7 +8,7 @@ import time
 
 from client_harness import (
     ESTIMATE,
-    Rig,
+    Harness,
     ask,
     batch,
     draw,
@@ -35,91 +35,91 @@ def draw_and_hang_up(connection: Connection, request: ReceivedRequest) -> None:
     connection.hang_up()
 
 
-def test_refused_connections_bill_nothing_and_the_next_run_buys_all(rig: Rig):
+def test_refused_connections_bill_nothing_and_the_next_run_buys_all(harness: Harness):
     requests = batch(3)
-    nowhere = rig.start(endpoint=f"http://127.0.0.1:{closed_port()}")
+    nowhere = harness.start(endpoint=f"http://127.0.0.1:{closed_port()}")
     for found in ask(nowhere, requests):
         assert isinstance(failure(found), ConnectError)
-    rig.stop()
-    rig.balance(requests)
-    assert rig.outcomes() == ["refused"] * 3
-    assert rig.counted() == 0.0
+    harness.stop()
+    harness.balance(requests)
+    assert harness.outcomes() == ["refused"] * 3
+    assert harness.counted() == 0.0
 
-    assert all(image(found) for found in ask(rig.start(), requests))
-    rig.balance(requests)
-    assert len(rig.server.billed) == 3
+    assert all(image(found) for found in ask(harness.start(), requests))
+    harness.balance(requests)
+    assert len(harness.server.billed) == 3
 
 
-def test_reset_before_the_request_is_repeated_or_perhaps_billed(rig: Rig):
+def test_reset_before_the_request_is_repeated_or_perhaps_billed(harness: Harness):
     """Unavoidably either: a small request may lie in the socket whole when the reset comes, or not.
 
     What is asserted is that the ledger and the bill agree on whichever it was.
     """
-    struck: list[bool] = []
+    faulty: list[bool] = []
 
     def reset_first(connection: Connection) -> bool:
-        if struck:
+        if faulty:
             return True
-        struck.append(True)
+        faulty.append(True)
         connection.reset()
         return False
 
     requests = batch(4)
-    rig.server.before = reset_first
-    found = ask(rig.start(), requests)
+    harness.server.before = reset_first
+    found = ask(harness.start(), requests)
     lost = [each for each in found if isinstance(each, MaiError)]
     assert len(lost) <= 1
     assert all(isinstance(each, ConnectionLostError) for each in lost)
-    rig.stop()
-    rig.balance(requests, phantom=len(lost))
+    harness.stop()
+    harness.balance(requests, phantom=len(lost))
 
-    bought = len(rig.server.billed)
-    assert all(image(each) for each in ask(rig.start(), requests))
-    assert len(rig.server.billed) - bought == len(lost)
-    rig.balance(requests, phantom=len(lost))
+    bought = len(harness.server.billed)
+    assert all(image(each) for each in ask(harness.start(), requests))
+    assert len(harness.server.billed) - bought == len(lost)
+    harness.balance(requests, phantom=len(lost))
 
 
-def test_reset_during_a_large_request_is_repeated_and_billed_once(rig: Rig):
+def test_reset_during_a_large_request_is_repeated_and_billed_once(harness: Harness):
     """The service never had the whole request, so it can't have begun it."""
-    struck: list[bool] = []
+    faulty: list[bool] = []
 
     def reset_early(connection: Connection) -> bool:
-        if struck:
+        if faulty:
             return True
-        struck.append(True)
+        faulty.append(True)
         connection.socket.recv(1000)
         time.sleep(0.05)
         connection.reset()
         return False
 
-    rig.server.before = reset_early
+    harness.server.before = reset_early
     large = Reference(png(64, 64) + bytes(20_000_000), "image/png", 64, 64)
     requests = [edit(0, images=(large,)), edit(1), edit(2)]
-    assert all(image(found) for found in ask(rig.start(), requests))
-    rig.stop()
-    rig.balance(requests)
-    assert len(rig.server.billed) == 3
-    assert rig.outcomes() == ["delivered"] * 3
+    assert all(image(found) for found in ask(harness.start(), requests))
+    harness.stop()
+    harness.balance(requests)
+    assert len(harness.server.billed) == 3
+    assert harness.outcomes() == ["delivered"] * 3
 
 
-def test_kept_connection_that_the_server_closed_is_not_a_failure(rig: Rig):
+def test_kept_connection_that_the_server_closed_is_not_a_failure(harness: Harness):
     """A front end closes idle connections: the next call opens a new one."""
-    client = rig.start()
-    rig.server.default = draw_and_hang_up
+    client = harness.start()
+    harness.server.default = draw_and_hang_up
     for request in batch(3):
         assert image(ask(client, [request])[0])
-        rig.server.quiet()
-    rig.balance(batch(3))
-    assert len(rig.server.billed) == rig.server.connections == 3
+        harness.server.quiet()
+    harness.balance(batch(3))
+    assert len(harness.server.billed) == harness.server.connections == 3
 
 
-def test_parallel_calls_never_pass_the_budget_together(rig: Rig):
+def test_parallel_calls_never_pass_the_budget_together(harness: Harness):
     """Twelve at once, money for five: five are sent, and each refusal names the sums."""
     requests = batch(12)
     budget = 5.5 * ESTIMATE
     gate = threading.Event()
-    rig.server.default = draw_after(lambda: gate.wait(5))
-    client = rig.start(budget=Budget(day=budget))
+    harness.server.default = draw_after(lambda: gate.wait(5))
+    client = harness.start(budget=Budget(day=budget))
     futures = [client.submit(request) for request in requests]
     until(lambda: sum(future.done() for future in futures) == 7)
     gate.set()
@@ -127,17 +127,17 @@ def test_parallel_calls_never_pass_the_budget_together(rig: Rig):
     refused = [each for each in found if isinstance(each, BudgetError)]
     assert len(refused) == 7
     assert all("in flight" in str(each) for each in refused)
-    rig.stop()
-    assert len(rig.server.requests) == 5
-    rig.balance(requests)
-    assert rig.counted() <= budget
+    harness.stop()
+    assert len(harness.server.requests) == 5
+    harness.balance(requests)
+    assert harness.counted() <= budget
 
 
-def test_what_the_budget_refused_is_all_that_the_next_run_buys(rig: Rig):
+def test_what_the_budget_refused_is_all_that_the_next_run_buys(harness: Harness):
     requests = batch(5)
-    ask(rig.start(budget=Budget(day=2.5 * ESTIMATE)), requests)
-    assert len(rig.server.billed) == 2
-    assert all(image(found) for found in ask(rig.restart(), requests))
-    rig.stop()
-    assert len(rig.server.billed) == 5
-    rig.balance(requests)
+    ask(harness.start(budget=Budget(day=2.5 * ESTIMATE)), requests)
+    assert len(harness.server.billed) == 2
+    assert all(image(found) for found in ask(harness.restart(), requests))
+    harness.stop()
+    assert len(harness.server.billed) == 5
+    harness.balance(requests)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from client_harness import Rig, ask, batch, failure, generate, image, outcome
+from client_harness import Harness, ask, batch, failure, generate, image, outcome
 from mai_image.mai.errors import StoreError
 from mai_image.mai.ledger import Ledger
 from mai_image.mai.store import store as store_module
@@ -33,27 +33,27 @@ def fill_up(
 
 
 def test_a_full_disk_is_noticed_before_anything_is_bought(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ):
     requests = batch(3)
     with monkeypatch.context() as full:
-        usage = type(shutil.disk_usage(rig.folder.parent))
+        usage = type(shutil.disk_usage(harness.folder.parent))
         full.setattr(store_module.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 0))
-        for found in ask(rig.start(), requests):
+        for found in ask(harness.start(), requests):
             assert isinstance(failure(found), StoreError)
             assert "full" in str(found)
-    assert rig.server.connections == 0
-    assert rig.rows() == []
-    assert all(image(found) for found in ask(rig.restart(), requests))
-    rig.balance(requests)
+    assert harness.server.connections == 0
+    assert harness.rows() == []
+    assert all(image(found) for found in ask(harness.restart(), requests))
+    harness.balance(requests)
 
 
 def test_a_read_only_store_is_noticed_before_anything_is_bought(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ):
     """Enforced at os.open: the tests may run as a user whom no permission stops."""
     requests = batch(3)
-    really_open, store = os.open, str(rig.folder / "store")
+    really_open, store = os.open, str(harness.folder / "store")
 
     def read_only(path: object, flags: int, *rest: object, **named: object) -> int:
         if flags & (os.O_WRONLY | os.O_RDWR) and str(path).startswith(store):
@@ -62,53 +62,53 @@ def test_a_read_only_store_is_noticed_before_anything_is_bought(
 
     with monkeypatch.context() as locked:
         locked.setattr(os, "open", read_only)
-        for found in ask(rig.start(), requests):
+        for found in ask(harness.start(), requests):
             assert isinstance(failure(found), StoreError)
             assert "permitted" in str(found)
-        rig.stop()
-    assert rig.server.connections == 0
-    assert rig.rows() == []
-    assert all(image(found) for found in ask(rig.start(), requests))
-    rig.balance(requests)
+        harness.stop()
+    assert harness.server.connections == 0
+    assert harness.rows() == []
+    assert all(image(found) for found in ask(harness.start(), requests))
+    harness.balance(requests)
 
 
-def test_a_file_in_the_place_of_the_store_stops_the_call(rig: Rig):
-    rig.folder.mkdir()
-    (rig.folder / "store").write_text("in the way")
-    assert isinstance(failure(ask(rig.start(), batch(1))[0]), StoreError)
-    rig.stop()
-    assert rig.server.connections == 0
-    assert rig.rows() == []
+def test_a_file_in_the_place_of_the_store_stops_the_call(harness: Harness):
+    harness.folder.mkdir()
+    (harness.folder / "store").write_text("in the way")
+    assert isinstance(failure(ask(harness.start(), batch(1))[0]), StoreError)
+    harness.stop()
+    assert harness.server.connections == 0
+    assert harness.rows() == []
 
 
 @pytest.mark.parametrize("part", [b"\x89PNG", b"{"], ids=["image", "sidecar"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT])
 def test_a_disk_that_fails_while_an_image_lands_loses_nothing(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, part: bytes, number: int
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, part: bytes, number: int
 ):
     """The user has it with a note, a rerun is free, and it is kept as soon as the disk takes it."""
     requests = batch(3)
-    client = rig.start()
+    client = harness.start()
     with monkeypatch.context() as failing:
         fill_up(failing, lambda data: data.startswith(part), number)
         for found in ask(client, requests):
             assert any("not kept on disk" in note for note in image(found).notes)
             assert image(found).cost_usd
-        assert rig.kept(requests) == []
-        assert not list((rig.folder / "store" / "incoming").iterdir())
+        assert harness.kept(requests) == []
+        assert not list((harness.folder / "store" / "incoming").iterdir())
         for found in ask(client, requests):
             assert image(found).cost_usd == 0.0
     for found in ask(client, requests):
         assert image(found).from_store
         assert not image(found).notes
-    assert len(rig.server.requests) == 3
-    rig.balance(requests)
-    assert all(image(found).from_store for found in ask(rig.restart(), requests))
-    assert len(rig.server.requests) == 3
+    assert len(harness.server.requests) == 3
+    harness.balance(requests)
+    assert all(image(found).from_store for found in ask(harness.restart(), requests))
+    assert len(harness.server.requests) == 3
 
 
 def test_one_image_that_the_disk_refused_is_all_that_is_bought_after_a_restart(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ):
     requests = batch(4)
     refused: list[bytes] = []
@@ -120,12 +120,12 @@ def test_one_image_that_the_disk_refused_is_all_that_is_bought_after_a_restart(
 
     with monkeypatch.context() as full:
         fill_up(full, first_image)
-        assert all(image(found) for found in ask(rig.start(), requests))
-        rig.stop()
-    rig.balance(requests, lost=1)
-    assert all(image(found) for found in ask(rig.start(), requests))
-    assert len(rig.server.billed) == 5
-    rig.balance(requests, lost=1)
+        assert all(image(found) for found in ask(harness.start(), requests))
+        harness.stop()
+    harness.balance(requests, lost=1)
+    assert all(image(found) for found in ask(harness.start(), requests))
+    assert len(harness.server.billed) == 5
+    harness.balance(requests, lost=1)
 
 
 def cut_off(path: Path) -> None:
@@ -148,44 +148,44 @@ DAMAGE = [cut_off, flip, empty, Path.unlink]
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("ending", [".png", ".json"])
 def test_a_damaged_image_is_set_aside_and_it_alone_is_bought_again(
-    rig: Rig, ending: str, damage: Callable[[Path], None]
+    harness: Harness, ending: str, damage: Callable[[Path], None]
 ):
     requests = batch(4)
-    ask(rig.start(), requests)
-    rig.stop()
-    key = rig.key(requests[2])
-    damage(rig.folder / "store" / key[:2] / (key + ending))
+    ask(harness.start(), requests)
+    harness.stop()
+    key = harness.key(requests[2])
+    damage(harness.folder / "store" / key[:2] / (key + ending))
 
-    found = [image(each) for each in ask(rig.start(), requests)]
+    found = [image(each) for each in ask(harness.start(), requests)]
     assert [each.from_store for each in found] == [True, True, False, True]
-    rig.stop()
-    assert rig.bills(requests[2]) == 2
-    aside = list((rig.folder / "store" / "damaged").glob(f"{key}*"))
+    harness.stop()
+    assert harness.bills(requests[2]) == 2
+    aside = list((harness.folder / "store" / "damaged").glob(f"{key}*"))
     assert aside
-    rig.balance(requests, lost=1)
+    harness.balance(requests, lost=1)
 
 
-def test_a_sidecar_that_was_edited_is_not_believed(rig: Rig):
+def test_a_sidecar_that_was_edited_is_not_believed(harness: Harness):
     (request,) = requests = batch(1)
-    ask(rig.start(), requests)
-    rig.stop()
-    key = rig.key(request)
-    side = rig.folder / "store" / key[:2] / f"{key}.json"
+    ask(harness.start(), requests)
+    harness.stop()
+    key = harness.key(request)
+    side = harness.folder / "store" / key[:2] / f"{key}.json"
     side.write_text(json.dumps({**json.loads(side.read_text()), "bytes": 1}))
-    assert not image(ask(rig.start(), requests)[0]).from_store
-    rig.balance(requests, lost=1)
+    assert not image(ask(harness.start(), requests)[0]).from_store
+    harness.balance(requests, lost=1)
 
 
-def test_a_damaged_index_of_the_store_loses_no_image(rig: Rig):
+def test_a_damaged_index_of_the_store_loses_no_image(harness: Harness):
     requests = batch(3)
-    ask(rig.start(), requests)
-    rig.stop()
-    for part in rig.folder.glob("store/index.sqlite*"):
+    ask(harness.start(), requests)
+    harness.stop()
+    for part in harness.folder.glob("store/index.sqlite*"):
         part.write_bytes(b"not a database" * 100)
-    assert all(image(found) for found in ask(rig.start(), [*requests, generate("new")]))
-    rig.stop()
-    assert len(rig.server.billed) == 4
-    rig.balance([*requests, generate("new")])
+    assert all(image(found) for found in ask(harness.start(), [*requests, generate("new")]))
+    harness.stop()
+    assert len(harness.server.billed) == 4
+    harness.balance([*requests, generate("new")])
 
 
 def in_the_way(path: Path) -> None:
@@ -198,15 +198,15 @@ def garbage(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [in_the_way, garbage], ids=lambda damage: damage.__name__)
-def test_without_a_ledger_nothing_is_sent(rig: Rig, damage: Callable[[Path], None]):
-    damage(rig.folder / "ledger.sqlite")
-    for found in ask(rig.start(), batch(2)):
+def test_without_a_ledger_nothing_is_sent(harness: Harness, damage: Callable[[Path], None]):
+    damage(harness.folder / "ledger.sqlite")
+    for found in ask(harness.start(), batch(2)):
         assert isinstance(failure(found), StoreError)
-    assert rig.server.connections == 0
+    assert harness.server.connections == 0
 
 
 def test_a_ledger_that_breaks_between_row_and_request_lets_nothing_out(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ):
     requests = batch(2)
 
@@ -215,40 +215,44 @@ def test_a_ledger_that_breaks_between_row_and_request_lets_nothing_out(
 
     with monkeypatch.context() as failing:
         failing.setattr(Ledger, "mark_sent", full)
-        for found in ask(rig.start(), requests):
+        for found in ask(harness.start(), requests):
             assert isinstance(failure(found), StoreError)
-        rig.stop()
-    assert rig.server.connections == 0
-    rig.balance(requests)
-    assert rig.counted() == 0.0
+        harness.stop()
+    assert harness.server.connections == 0
+    harness.balance(requests)
+    assert harness.counted() == 0.0
 
 
-def test_a_ledger_that_can_t_be_closed_costs_no_image(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+def test_a_ledger_that_can_t_be_closed_costs_no_image(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+):
     """The row stays in flight, so that budgets still count the call."""
     requests = batch(2)
 
     def full(self: Ledger, row: int, *rest: object, **named: object) -> None:
         raise StoreError("The ledger can't be written: the disk is full.")
 
-    client = rig.start()
+    client = harness.start()
     with monkeypatch.context() as failing:
         failing.setattr(Ledger, "close", full)
         assert all(image(found) for found in ask(client, requests))
-    assert rig.kept(requests) == requests
-    assert rig.outcomes() == ["in flight"] * 2
-    assert rig.counted() > 0.04
+    assert harness.kept(requests) == requests
+    assert harness.outcomes() == ["in flight"] * 2
+    assert harness.counted() > 0.04
     assert all(image(found).cost_usd == 0.0 for found in ask(client, requests))
-    assert len(rig.server.billed) == 2
+    assert len(harness.server.billed) == 2
 
 
 @pytest.mark.parametrize("damage", [in_the_way, garbage], ids=lambda damage: damage.__name__)
-def test_a_quota_file_out_of_order_never_costs_money(rig: Rig, damage: Callable[[Path], None]):
+def test_a_quota_file_out_of_order_never_costs_money(
+    harness: Harness, damage: Callable[[Path], None]
+):
     """Garbage is put aside: nothing in it is worth much. A folder in its place stops the call."""
     requests = batch(2)
-    damage(rig.folder / "quota.sqlite")
-    client = rig.start()
+    damage(harness.folder / "quota.sqlite")
+    client = harness.start()
     found = [outcome(client.submit(request)) for request in requests]
-    rig.stop()
-    assert len(rig.server.billed) == (2 if damage is garbage else 0)
+    harness.stop()
+    assert len(harness.server.billed) == (2 if damage is garbage else 0)
     assert all(isinstance(each, StoreError) for each in found) == (damage is in_the_way)
-    rig.balance(requests)
+    harness.balance(requests)

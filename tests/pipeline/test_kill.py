@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from buyer import STEPS
 from buyer_process import buyer, end
-from client_harness import COST, Rig, ask, batch, image, prompt_of, quick, whole_body
+from client_harness import COST, Harness, ask, batch, image, prompt_of, quick, whole_body
 from mai_image.mai.disk import files
 from scripted_server import Connection, ReceivedRequest, response
 
@@ -38,7 +38,7 @@ def in_two_halves(connection: Connection, request: ReceivedRequest) -> None:
 class Killed:
     """Rigs whose buyers were killed, two at a time, each in a folder of its own."""
 
-    rigs: dict[tuple[str, int], Future[Rig]] = field(default_factory=dict)
+    rigs: dict[tuple[str, int], Future[Harness]] = field(default_factory=dict)
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +49,16 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
             folder = tmp_path_factory.mktemp("killed") / "data"
             found.rigs[point] = pool.submit(run_and_kill, folder, point)
         yield found
-        for rig in found.rigs.values():
-            rig.result().close()
+        for harness in found.rigs.values():
+            harness.result().close()
 
 
-def run_and_kill(folder: Path, point: tuple[str, int]) -> Rig:
-    rig = Rig(folder)
-    rig.server.default = in_two_halves
-    assert end(buyer(rig, list(range(COUNT)), die=point)) is None, "it was not killed"
-    rig.server.quiet()
-    return rig
+def run_and_kill(folder: Path, point: tuple[str, int]) -> Harness:
+    harness = Harness(folder)
+    harness.server.default = in_two_halves
+    assert end(buyer(harness, list(range(COUNT)), die=point)) is None, "it was not killed"
+    harness.server.quiet()
+    return harness
 
 
 def test_there_are_twenty_points_in_every_step_of_a_call():
@@ -69,44 +69,44 @@ def test_there_are_twenty_points_in_every_step_of_a_call():
 @pytest.mark.parametrize("point", points(), ids=lambda point: f"{point[0]} {point[1]}")
 def test_killed_at(killed: Killed, point: tuple[str, int], monkeypatch: pytest.MonkeyPatch):
     quick(monkeypatch)
-    rig = killed.rigs[point].result(60)
-    the_ledger_knows_every_call_that_was_out(rig)
-    no_half_written_file_has_a_name(rig.folder / "store")
-    billed, before = len(rig.server.billed), rig.kept(BATCH)
+    harness = killed.rigs[point].result(60)
+    the_ledger_knows_every_call_that_was_out(harness)
+    no_half_written_file_has_a_name(harness.folder / "store")
+    billed, before = len(harness.server.billed), harness.kept(BATCH)
 
-    since = len(rig.server.requests)
-    first = ask(rig.start(), BATCH)
+    since = len(harness.server.requests)
+    first = ask(harness.start(), BATCH)
     assert all(image(found) for found in first)
-    rig.stop()
+    harness.stop()
     missing = [request.prompt for request in BATCH if request not in before]
-    assert sorted(prompt_of(request) for request in rig.server.requests[since:]) == missing
-    assert len(rig.server.billed) == billed + len(missing)
-    perhaps = [row["key"] for row in rig.rows("perhaps billed")]
-    really = [m for m in BATCH if rig.key(m) in perhaps and rig.bills(m) == 2]
-    assert len(rig.server.billed) == COUNT + len(really)
+    assert sorted(prompt_of(request) for request in harness.server.requests[since:]) == missing
+    assert len(harness.server.billed) == billed + len(missing)
+    perhaps = [row["key"] for row in harness.rows("perhaps billed")]
+    really = [m for m in BATCH if harness.key(m) in perhaps and harness.bills(m) == 2]
+    assert len(harness.server.billed) == COUNT + len(really)
     # A call that died between its row and its last byte wasn't billed, which nobody here can know:
     # only in this way may the ledger know of more than the bill.
     phantom = len(perhaps) - len(really)
-    rig.balance(BATCH, phantom=phantom)
+    harness.balance(BATCH, phantom=phantom)
     assert max(perhaps.count(key) for key in {*perhaps, None}) <= 1
 
-    since = len(rig.server.requests)
-    assert all(image(found).cost_usd == 0.0 for found in ask(rig.start(), BATCH))
-    assert len(rig.server.requests) == since
+    since = len(harness.server.requests)
+    assert all(image(found).cost_usd == 0.0 for found in ask(harness.start(), BATCH))
+    assert len(harness.server.requests) == since
 
 
-def the_ledger_knows_every_call_that_was_out(rig: Rig) -> None:
+def the_ledger_knows_every_call_that_was_out(harness: Harness) -> None:
     """Before anybody repairs anything: what was billed is in flight, or delivered."""
-    known = {row["key"]: row["outcome"] for row in rig.rows()}
-    kept = rig.kept(BATCH)
+    known = {row["key"]: row["outcome"] for row in harness.rows()}
+    kept = harness.kept(BATCH)
     for request in BATCH:
-        assert rig.bills(request) <= 1
-        if rig.bills(request):
-            assert known[rig.key(request)] in ("in flight", "delivered")
-        if known.get(rig.key(request)) == "delivered":
+        assert harness.bills(request) <= 1
+        if harness.bills(request):
+            assert known[harness.key(request)] in ("in flight", "delivered")
+        if known.get(harness.key(request)) == "delivered":
             assert request in kept
-        assert request not in kept or rig.bills(request) == 1
-    assert len(rig.server.billed) * COST <= rig.counted() + 1e-9
+        assert request not in kept or harness.bills(request) == 1
+    assert len(harness.server.billed) * COST <= harness.counted() + 1e-9
 
 
 def no_half_written_file_has_a_name(store: Path) -> None:
@@ -123,8 +123,8 @@ def test_an_image_kept_by_a_process_that_died_before_its_row_is_delivered(
     """Not perhaps billed: it is there, and counted once."""
     quick(monkeypatch)
     point = next(point for point in points() if point[0] == "kept")
-    rig = killed.rigs[point].result(60)
-    rig.restart()
-    rig.stop()
-    delivered = {row["key"] for row in rig.rows("delivered")}
-    assert {rig.key(request) for request in rig.kept(BATCH)} == delivered
+    harness = killed.rigs[point].result(60)
+    harness.restart()
+    harness.stop()
+    delivered = {row["key"] for row in harness.rows("delivered")}
+    assert {harness.key(request) for request in harness.kept(BATCH)} == delivered

@@ -11,7 +11,7 @@ from buyer_process import buyer, end
 from client_harness import (
     COST,
     ESTIMATE,
-    Rig,
+    Harness,
     ask,
     batch,
     draw,
@@ -29,41 +29,41 @@ from mai_image.mai.types import Budget
 from scripted_server import Connection, ReceivedRequest
 
 
-def test_the_same_batch_in_two_processes_is_bought_once(rig: Rig):
+def test_the_same_batch_in_two_processes_is_bought_once(harness: Harness):
     """Both get every image, and their costs add up to one batch."""
-    rig.server.default = draw_after(lambda: time.sleep(0.1))
-    children = [buyer(rig, list(range(8))) for _ in range(2)]
+    harness.server.default = draw_after(lambda: time.sleep(0.1))
+    children = [buyer(harness, list(range(8))) for _ in range(2)]
     found = [end(child) for child in children]
     costs = [[float(str(cost)) for cost in each or []] for each in found]
     assert [len(each) for each in costs] == [8, 8]
     assert sum(map(sum, costs)) == pytest.approx(8 * COST)
-    assert len(rig.server.billed) == len(rig.server.requests) == 8
-    rig.balance(batch(8))
+    assert len(harness.server.billed) == len(harness.server.requests) == 8
+    harness.balance(batch(8))
 
 
-def test_a_request_that_another_process_has_out_is_joined(rig: Rig):
+def test_a_request_that_another_process_has_out_is_joined(harness: Harness):
     gate = threading.Event()
-    rig.server.default = draw_after(lambda: gate.wait(10))
-    other = buyer(rig, [0])
-    until(lambda: len(rig.server.requests) == 1, 10)
+    harness.server.default = draw_after(lambda: gate.wait(10))
+    other = buyer(harness, [0])
+    until(lambda: len(harness.server.requests) == 1, 10)
     heard: list[str] = []
-    future = rig.start().submit(generate(0), on_progress=lambda now: heard.append(now.phase))
+    future = harness.start().submit(generate(0), on_progress=lambda now: heard.append(now.phase))
     until(lambda: heard.count("joined") >= 2)
     gate.set()
     assert image(outcome(future)).cost_usd == 0.0
     assert end(other) == [pytest.approx(COST)]
-    assert len(rig.server.requests) == 1
+    assert len(harness.server.requests) == 1
     assert "sent" not in heard
-    rig.balance([generate(0)])
+    harness.balance([generate(0)])
 
 
 def test_an_image_that_lands_between_look_and_row_is_not_bought_again(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ):
     """Another process lands it after this one looked into the store, before its row is open."""
     (request,) = requests = batch(1)
-    ask(rig.start(), requests)
-    rig.stop()
+    ask(harness.start(), requests)
+    harness.stop()
     looks: list[str] = []
     get = Store.get
 
@@ -73,66 +73,66 @@ def test_an_image_that_lands_between_look_and_row_is_not_bought_again(
 
     with monkeypatch.context() as late:
         late.setattr(Store, "get", blind_at_first)
-        assert image(ask(rig.start(), [request])[0]).from_store
-        rig.stop()
-    assert len(rig.server.requests) == 1
-    assert rig.outcomes() == ["delivered", "withdrawn"]
-    rig.balance(requests)
+        assert image(ask(harness.start(), [request])[0]).from_store
+        harness.stop()
+    assert len(harness.server.requests) == 1
+    assert harness.outcomes() == ["delivered", "withdrawn"]
+    harness.balance(requests)
 
 
-def test_when_the_other_process_is_killed_the_one_that_joined_buys_for_itself(rig: Rig):
+def test_when_the_other_process_is_killed_the_one_that_joined_buys_for_itself(harness: Harness):
     """Its user asked for the image too; the lost call is on the books as perhaps billed."""
     gate = threading.Event()
-    rig.server.script = [draw_after(lambda: gate.wait(10))]
-    other = buyer(rig, [0])
-    until(lambda: len(rig.server.requests) == 1, 10)
+    harness.server.script = [draw_after(lambda: gate.wait(10))]
+    other = buyer(harness, [0])
+    until(lambda: len(harness.server.requests) == 1, 10)
     heard: list[str] = []
-    client = rig.start()
+    client = harness.start()
     future = client.submit(generate(0), on_progress=lambda now: heard.append(now.phase))
     until(lambda: "joined" in heard)
     other.kill()
     assert end(other) is None
     assert image(outcome(future)).cost_usd == pytest.approx(COST)
     gate.set()
-    rig.restart()
-    rig.stop()
-    assert sorted(rig.outcomes()) == ["delivered", "perhaps billed"]
-    assert len(rig.server.billed) == 2
-    rig.balance([generate(0)])
+    harness.restart()
+    harness.stop()
+    assert sorted(harness.outcomes()) == ["delivered", "perhaps billed"]
+    assert len(harness.server.billed) == 2
+    harness.balance([generate(0)])
 
 
-def test_two_processes_never_pass_one_budget_together(rig: Rig):
+def test_two_processes_never_pass_one_budget_together(harness: Harness):
     budget = 5.5 * ESTIMATE
-    rig.server.default = draw_after(lambda: time.sleep(0.2))
-    children = [buyer(rig, list(range(i, i + 6)), budget=budget) for i in (0, 10)]
+    harness.server.default = draw_after(lambda: time.sleep(0.2))
+    children = [buyer(harness, list(range(i, i + 6)), budget=budget) for i in (0, 10)]
     found = [each for child in children for each in end(child) or []]
     assert len(found) == 12
     assert found.count("BudgetError") == 7
-    assert len(rig.server.billed) == 5
-    assert rig.counted() <= budget
+    assert len(harness.server.billed) == 5
+    assert harness.counted() <= budget
     requests = [generate(i) for i in (*range(6), *range(10, 16))]
-    rig.balance(requests)
-    missing = len(requests) - len(rig.kept(requests))
-    assert all(image(each) for each in ask(rig.start(), requests))
+    harness.balance(requests)
+    missing = len(requests) - len(harness.kept(requests))
+    assert all(image(each) for each in ask(harness.start(), requests))
     assert missing == 7
-    assert len(rig.server.billed) == 12
-    rig.balance(requests)
+    assert len(harness.server.billed) == 12
+    harness.balance(requests)
 
 
-def test_a_dead_process_s_calls_still_count_in_the_budget(rig: Rig):
+def test_a_dead_process_s_calls_still_count_in_the_budget(harness: Harness):
     gate = threading.Event()
-    rig.server.default = draw_after(lambda: gate.wait(10))
-    other = buyer(rig, [0, 1])
-    until(lambda: len(rig.server.requests) == 2, 10)
+    harness.server.default = draw_after(lambda: gate.wait(10))
+    other = buyer(harness, [0, 1])
+    until(lambda: len(harness.server.requests) == 2, 10)
     other.kill()
     end(other)
     gate.set()
-    rig.server.default = draw
-    found = ask(rig.start(budget=Budget(day=3.5 * ESTIMATE)), [generate(i) for i in (5, 6)])
+    harness.server.default = draw
+    found = ask(harness.start(budget=Budget(day=3.5 * ESTIMATE)), [generate(i) for i in (5, 6)])
     assert [type(each).__name__ for each in found] == ["Result", "BudgetError"]
-    rig.stop()
-    rig.balance([generate(i) for i in (0, 1, 5, 6)])
-    assert len(rig.server.billed) == 3
+    harness.stop()
+    harness.balance([generate(i) for i in (0, 1, 5, 6)])
+    assert len(harness.server.billed) == 3
 
 
 class Window:
@@ -162,21 +162,21 @@ class Window:
             draw(connection, request)
 
 
-def test_two_processes_share_one_quota_and_no_image_fails_for_it(rig: Rig):
+def test_two_processes_share_one_quota_and_no_image_fails_for_it(harness: Harness):
     """Nobody told them the limit, 4 in 0.8 s: they learn it together from few refusals."""
-    rig.server.default = window = Window(4, 0.8)
-    children = [buyer(rig, list(range(i, i + 6)), rpm=None) for i in (0, 10)]
+    harness.server.default = window = Window(4, 0.8)
+    children = [buyer(harness, list(range(i, i + 6)), rpm=None) for i in (0, 10)]
     found = [each for child in children for each in end(child) or []]
     assert found == [pytest.approx(COST)] * 12
-    assert len(rig.server.billed) == 12
+    assert len(harness.server.billed) == 12
     assert window.refused < 10
-    rig.balance([generate(i) for i in (*range(6), *range(10, 16))])
+    harness.balance([generate(i) for i in (*range(6), *range(10, 16))])
 
 
-def test_many_services_and_threads_on_one_folder_buy_each_image_once(rig: Rig):
+def test_many_services_and_threads_on_one_folder_buy_each_image_once(harness: Harness):
     """Four threads at one service at once, then a second service that knows the files alone."""
     requests = batch(6)
-    clients = [rig.start(), rig.start()]
+    clients = [harness.start(), harness.start()]
     results: list[list[bytes]] = []
 
     def run(client: Client) -> None:
@@ -189,15 +189,15 @@ def test_many_services_and_threads_on_one_folder_buy_each_image_once(rig: Rig):
         thread.join()
     run(clients[1])
     assert results == [[drawn(request.prompt) for request in requests]] * 5
-    assert len(rig.server.billed) == 6
-    rig.balance(requests)
+    assert len(harness.server.billed) == 6
+    harness.balance(requests)
 
 
-def test_the_ledger_of_two_processes_counts_every_call_once(rig: Rig):
-    children = [buyer(rig, list(range(i, i + 4))) for i in (0, 10)]
+def test_the_ledger_of_two_processes_counts_every_call_once(harness: Harness):
+    children = [buyer(harness, list(range(i, i + 4))) for i in (0, 10)]
     for child in children:
         end(child)
-    ledger = Ledger(rig.folder / "ledger.sqlite")
+    ledger = Ledger(harness.folder / "ledger.sqlite")
     spend = ledger.spend()
     ledger.close_file()
     assert spend.total.calls == 8

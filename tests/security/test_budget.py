@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client_harness import ESTIMATE, Rig, ask, generate, outcome, profile_for, quick
+from client_harness import ESTIMATE, Harness, ask, generate, outcome, profile_for, quick
 from mai_image import emulator
 from mai_image.emulator import Emulator
 from mai_image.mai.auth import KeyCredential, Secret
@@ -20,11 +20,11 @@ AFFORDED = 7
 
 
 @pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
     quick(monkeypatch)
-    rig = Rig(tmp_path / "data")
-    yield rig
-    rig.close()
+    harness = Harness(tmp_path / "data")
+    yield harness
+    harness.close()
 
 
 @pytest.fixture
@@ -44,19 +44,19 @@ def counted(found: list[object]) -> tuple[int, int]:
 @pytest.mark.parametrize("limit", ["day", "month"])
 def test_two_hundred_quick_prompts_buy_what_the_budget_allows(
     limit: str,
-    rig: Rig,
+    harness: Harness,
     client: Emulator,
 ) -> None:
     """Queued by four threads at once, then again after a restart, when the sums are read anew."""
     budget = Budget(**{limit: (AFFORDED + 0.5) * ESTIMATE})
     key = KeyCredential(lambda: Secret(emulator.DEFAULT_KEY), "a test")
-    rig.profile = profile_for(client.url, budget=budget, credential=key)
-    door = rig.start()
+    harness.profile = profile_for(client.url, budget=budget, credential=key)
+    mai_client = harness.start()
     found: list[object] = []
 
     def loop(thread: int) -> None:
         requests = [generate(f"{thread}-{i}") for i in range(PROMPTS // 4)]
-        found.extend(ask(door, requests))
+        found.extend(ask(mai_client, requests))
 
     threads = [threading.Thread(target=loop, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -70,17 +70,17 @@ def test_two_hundred_quick_prompts_buy_what_the_budget_allows(
     assert len(client.log.entries) == bought
     assert client.log.billed_usd <= (AFFORDED + 0.5) * ESTIMATE
 
-    again = ask(rig.restart(), [generate(f"again {i}") for i in range(20)])
+    again = ask(harness.restart(), [generate(f"again {i}") for i in range(20)])
     more, _ = counted(again)
     assert client.log.billed_usd <= (AFFORDED + 0.5) * ESTIMATE
     assert bought + more <= AFFORDED + 2
 
 
-def test_a_refused_prompt_costs_neither_time_nor_a_row(rig: Rig) -> None:
+def test_a_refused_prompt_costs_neither_time_nor_a_row(harness: Harness) -> None:
     """A loop that goes on for days must not fill the disk."""
-    rig.profile = profile_for(rig.server.url, budget=Budget(day=ESTIMATE / 2))
-    door = rig.start()
+    harness.profile = profile_for(harness.server.url, budget=Budget(day=ESTIMATE / 2))
+    mai_client = harness.start()
     for i in range(PROMPTS):
-        assert isinstance(outcome(door.submit(generate(i))), BudgetError)
-    assert rig.rows() == []
-    assert rig.server.connections == 0
+        assert isinstance(outcome(mai_client.submit(generate(i))), BudgetError)
+    assert harness.rows() == []
+    assert harness.server.connections == 0

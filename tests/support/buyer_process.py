@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from client_harness import Rig
+from client_harness import Harness
 
 SCRIPT = Path(__file__).with_name("buyer.py")
 
 
-def buyer(rig: Rig, prompts: list[int], **job: object) -> subprocess.Popen[str]:
-    """A process that buys these images into the rig's folder."""
-    facts = {"folder": str(rig.folder), "url": rig.server.url, "prompts": prompts, **job}
+def buyer(harness: Harness, prompts: list[int], **job: object) -> subprocess.Popen[str]:
+    """A process that buys these images into the harness's folder."""
+    facts = {"folder": str(harness.folder), "url": harness.server.url, "prompts": prompts, **job}
     return subprocess.Popen(
         [sys.executable, str(SCRIPT), json.dumps(facts)], stdout=subprocess.PIPE, text=True
     )

@@ -136,7 +136,7 @@ Outcome = Result | MaiError
 
 
 @dataclass
-class Rig:
+class Harness:
     """A folder and a server. `start` and `restart` give services that use them."""
 
     folder: Path
