@@ -13,7 +13,6 @@ import json
 import math
 import random
 import struct
-import textwrap
 import zlib
 from functools import lru_cache
 
@@ -277,14 +276,36 @@ def _stamp(image: Image.Image, facts: list[str], text: str, narrow: bool) -> Non
 
 
 def wrap(text: str, font: Font, width: int, max_lines: int) -> list[str]:
-    """Lines of at most `width` pixels; the last ends in "…" where text is left."""
-    text = " ".join(text.split())
-    columns = max(1, int(width / font.getlength("i")))
-    while True:
-        lines = textwrap.wrap(text, columns, max_lines=max_lines, placeholder="…") or [""]
-        if columns == 1 or all(font.getlength(line) <= width for line in lines):
-            return lines
-        columns = columns * 19 // 20
+    """Lines of at most `width` pixels; the last ends in "…" where text is left.
+
+    Breaks at white space, and inside what is longer than a line (Chinese, an URL).
+    """
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if text_width(longer, font) <= width:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        for character in word:
+            if lines[-1] and text_width(lines[-1] + character, font) > width:
+                lines.append("")
+            lines[-1] += character
+        if len(lines) > max_lines:
+            return [*lines[: max_lines - 1], lines[max_lines - 1][:-2] + "…"]
+    return lines
+
+
+def text_width(text: str, font: Font) -> float:
+    """Pixels of a line, as the sum of its characters: kerning is left out."""
+    return sum(_advance(font, character) for character in text)
+
+
+@lru_cache(maxsize=4096)
+def _advance(font: Font, character: str) -> float:
+    # Measuring every candidate line whole makes a long prompt take ten times as long.
+    return font.getlength(character)
 
 
 def font_for(text: str, size: int) -> Font:
