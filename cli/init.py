@@ -83,21 +83,26 @@ def run_init(arguments: argparse.Namespace) -> int:
     """Ask a person at a terminal who gave no option; else take the options alone."""
     folder, reason = locate_folder(arguments)
     path = folder / FILE_NAME
-    if path.exists() and not arguments.force:
-        raise ProfileError(
-            f"{path} is there already.",
-            "Edit it, or give --force to replace it: what it holds is lost then.",
-        )
+    _refuse_to_replace(path, arguments.force)
     print(f"folder: {folder} ({reason})")
     decisive = ("service", "endpoint", *CREDENTIAL_KINDS)
     if any(getattr(arguments, name) for name in decisive) or not sys.stdin.isatty():
         settings = _read_options(arguments)
     else:
         settings = ask_settings(Questions(input, getpass.getpass, print))
+    _refuse_to_replace(path, arguments.force)  # the questions may have taken a while
     write_profile(path, arguments.name, settings)
     print(f"{path} is written; only you can read it.")
     print("Next: `mai-image doctor` checks it step by step, without buying an image.")
     return 0
+
+
+def _refuse_to_replace(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise ProfileError(
+            f"{path} is there already.",
+            "Edit it, or give --force to replace it: what it holds is lost then.",
+        )
 
 
 def _read_options(arguments: argparse.Namespace) -> Settings:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mai_image import emulator
 from mai_image.cli import main
-from mai_image.emulator.server import Emulator
+from mai_image.emulator import Emulator
 from mai_image.mai.client import Client
 from scripted_server import png
 
@@ -353,6 +353,23 @@ def test_each_setting_that_init_writes_is_below_its_own_comment(run, folder) -> 
     assert "Requests a minute" in above["requests_a_minute = 12"]
     assert "images are fetched" in above['media_hosts = ["m.example.com"]']
     assert "Who calls" in above['credential = { kind = "key_env", name = "PIXAZO_API_KEY" }']
+
+
+def test_init_replaces_no_file_that_came_while_it_asked(run, folder, capsys, monkeypatch) -> None:
+    path = folder / "profiles.toml"
+
+    class SlowTyping(io.StringIO):
+        def readline(self, *_: object) -> str:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("# another one's", encoding="utf-8")
+            return "a-key\n"
+
+    path.unlink(missing_ok=True)
+    monkeypatch.setattr(sys, "stdin", SlowTyping())
+    words = ["--endpoint", "https://r.services.ai.azure.com", "--key-stdin"]
+    assert run("init", *words) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert path.read_text("utf-8") == "# another one's"
 
 
 def test_init_replaces_no_file_without_force(run, folder, capsys) -> None:
