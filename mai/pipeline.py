@@ -158,7 +158,8 @@ class Pipeline:
         """
         profile, model = call.profile, call.request.model
         rpm = profile.rpm(BY_NAME[model])
-        names = (_limit_name(profile, name) for name in profile.deployments_for(model))
+        # A rate limit belongs to a deployment at an endpoint, whatever the profile is called.
+        names = [f"{profile.endpoint}|{name}" for name in profile.deployments_for(model)]
 
         def report(seconds: float, rpm: float | None) -> None:
             call.report(Progress("waiting", time.monotonic() + seconds, rpm))
@@ -300,16 +301,18 @@ class Repeat:
     seconds: float = 0.0
 
 
+@dataclass
 class Attempts:
-    """The attempts of one call so far.
+    """The attempts of one call so far: `refusals` are 429s, `repeats` all others that failed.
 
     A call is a paid POST that isn't idempotent: it is sent again only where the service surely did
-    not begin it; everything else is left to the user. `renew` asks for a new token.
+    not begin it; everything else is left to the user. `renew` asks for a new token, once.
     """
 
-    def __init__(self) -> None:
-        self.repeats = self.refusals = 0
-        self.renew = self._renewed = False
+    repeats: int = 0
+    refusals: int = 0
+    renew: bool = False
+    renewed: bool = False
 
     def repeat(self, call: InFlightCall, outcome: HttpAnswer | NotSentError) -> Repeat | None:
         """Whether the call may be sent again after this outcome, and why; None: it may not."""
@@ -320,12 +323,12 @@ class Attempts:
         if (changed := provider.without_refused_field(call.request, outcome)) is not None:
             call.request = changed
             return Repeat("without what the service doesn't take")
-        if outcome.status == 401 and call.profile.credential.can_renew and not self._renewed:
-            self.renew = self._renewed = True
+        if outcome.status == 401 and call.profile.credential.can_renew and not self.renewed:
+            self.renew = self.renewed = True
             return Repeat("with a new token")
-        seconds = retry_after(outcome.headers)
         if not was_not_begun(outcome):
             return None
+        seconds = retry_after(outcome.headers)
         if outcome.status == 429:
             self.refusals += 1
             if seconds is not None and seconds > LONGEST_PAUSE:
@@ -372,11 +375,6 @@ def _as_emulated(result: Result) -> Result:
     """The built-in emulator's images cost nothing; a note says what a real one would."""
     note = f"emulated: a real one would have cost ${result.cost_usd or 0.0:.4f}"
     return replace(result, cost_usd=0.0, notes=(*result.notes, note))
-
-
-def _limit_name(profile: Profile, deployment: str) -> str:
-    """A rate limit belongs to a deployment at an endpoint, whatever the profile is called."""
-    return f"{profile.endpoint}|{deployment}"
 
 
 def _deployment_name(deployment: Deployment) -> str:
