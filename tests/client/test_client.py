@@ -25,7 +25,6 @@ from client_harness import (
 from mai_image.mai.auth import KeyCredential, Secret
 from mai_image.mai.client import Client
 from mai_image.mai.errors import (
-    AuthenticationError,
     Billed,
     BudgetError,
     ProfileError,
@@ -139,39 +138,6 @@ def test_a_refused_call_shows_that_it_is_being_repeated(harness: Harness):
     phases = [each.phase for each in heard if each.phase != "waiting"]
     assert phases == ["sent", "retrying", "sent"]
     assert "408" in next(each.reason for each in heard if each.phase == "retrying")
-
-
-class Renewable:
-    """A credential whose first token the server does not take."""
-
-    can_renew = True
-
-    def __init__(self) -> None:
-        self.renewals = 0
-
-    async def headers(self, *, renew: bool = False) -> dict[str, str]:
-        self.renewals += renew
-        return {"authorization": f"Bearer token-{self.renewals}"}
-
-    def describe(self) -> str:
-        return "a test's token"
-
-
-def test_an_expired_token_is_renewed_once_and_billed_once(harness: Harness):
-    harness.server.script = [refuse(401)]
-    assert image(ask(harness.start(credential=Renewable()), [ONE])[0]).cost_usd == pytest.approx(
-        COST
-    )
-    sent = [request.headers["authorization"] for request in harness.server.requests]
-    assert sent == ["Bearer token-0", "Bearer token-1"]
-    harness.balance([ONE])
-
-
-def test_a_key_that_is_refused_is_not_tried_twice(harness: Harness):
-    harness.server.default = refuse(401)
-    assert isinstance(failure(ask(harness.start(), [ONE])[0]), AuthenticationError)
-    assert len(harness.server.requests) == 1
-    assert harness.outcomes() == ["refused"]
 
 
 SIZE_REFUSED = error_body(

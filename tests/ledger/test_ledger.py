@@ -6,7 +6,6 @@ import csv
 import io
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,18 +29,6 @@ from ledger_helpers import (
 from mai_image.mai.errors import BudgetError
 from mai_image.mai.ledger import Ledger, NewCall, Outcome, Sum, usd
 from mai_image.mai.types import Budget, Usage
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = Ledger(tmp_path / "ledger.sqlite", clock)
-    yield ledger
-    ledger.close_file()
 
 
 def test_a_call_is_in_flight_before_it_is_sent_and_closed_with_its_facts(

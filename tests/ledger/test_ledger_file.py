@@ -8,28 +8,15 @@ import os
 import sqlite3
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger_helpers import DELIVERED, FREE, Clock, call, sent
+from ledger_helpers import DELIVERED, FREE, call, sent
 from mai_image.mai.disk import DamagedError, Database
 from mai_image.mai.errors import StoreError
 from mai_image.mai.ledger import Ledger
 from mai_image.mai.ledger.ledger import SCHEMA
 from mai_image.mai.types import Budget
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = Ledger(tmp_path / "ledger.sqlite", clock)
-    yield ledger
-    ledger.close_file()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")

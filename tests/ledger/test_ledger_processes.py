@@ -8,7 +8,6 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,18 +27,6 @@ from ledger_helpers import (
 from mai_image.mai.errors import BudgetError, RunningElsewhere
 from mai_image.mai.ledger import Ledger, Sum, processes
 from mai_image.mai.types import Budget
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = Ledger(tmp_path / "ledger.sqlite", clock)
-    yield ledger
-    ledger.close_file()
 
 
 def _tries(path: Path, count: int) -> int:

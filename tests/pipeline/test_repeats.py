@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from client_harness import Harness, ask, batch, failure, generate, image
-from mai_image.mai.errors import Billed, ConnectError, RateLimitError
+from client_harness import COST, Harness, ask, batch, failure, generate, image
+from mai_image.mai.errors import AuthenticationError, Billed, ConnectError, RateLimitError
 from mai_image.mai.pipeline import MAX_REFUSALS, MAX_REPEATS
 from mai_image.mai.rate_limit import Pacing, Timings
 from scripted_server import error_body, refuse
@@ -83,7 +83,9 @@ def test_a_pause_of_hours_is_told_to_everybody_and_ends_the_calls(
 def test_401_renews_the_token_once(harness: Harness):
     credential = Renewable()
     harness.server.script = [refuse(401)]
-    assert image(ask(harness.start(credential=credential), batch(1))[0])
+    found = image(ask(harness.start(credential=credential), batch(1))[0])
+    assert found.cost_usd == pytest.approx(COST)
+    harness.balance(batch(1))
     sent = [request.headers["authorization"] for request in harness.server.requests]
     assert sent == ["Bearer token-0", "Bearer token-1"]
 
@@ -97,8 +99,9 @@ def test_a_second_401_is_final(harness: Harness):
 
 def test_401_with_a_key_is_final(harness: Harness):
     harness.server.default = refuse(401)
-    assert failure(ask(harness.start(), batch(1))[0]).status == 401
+    assert isinstance(failure(ask(harness.start(), batch(1))[0]), AuthenticationError)
     assert len(harness.server.requests) == 1
+    assert harness.outcomes() == ["refused"]
 
 
 def test_without_a_connection_a_call_is_tried_again_and_costs_nothing(harness: Harness):
