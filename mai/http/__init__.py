@@ -17,7 +17,7 @@ from .messages import (
     retry_after,
 )
 from .redaction import Redactor, redacted_logs
-from .transport import NotSentError, Target, Transport, resolve
+from .transport import NotSentError, Transport, resolve
 
 __all__ = [
     "MAX_JSON_ITEMS",
@@ -26,7 +26,6 @@ __all__ = [
     "HttpRequest",
     "NotSentError",
     "Redactor",
-    "Target",
     "Transport",
     "header_number",
     "parse_json",

@@ -16,6 +16,9 @@ import httpx
 from ..errors import ProfileError
 from .services import SERVICES, Service
 
+MAX_ENDPOINT = 2048
+"""Characters: longer than any endpoint that is meant."""
+
 _PLAIN_ASCII = re.compile(r"[!-\[\]-~]{1,8192}")
 """No white space and no backslash. Signed addresses of images are the longest that are meant."""
 
@@ -34,6 +37,8 @@ def normalize_endpoint(text: str, *, administrator: bool, service: str) -> str:
     An address of a service's own host is reduced to its origin. Any other https host is accepted
     only from the `administrator` (profiles.toml), with its path; plain http only to this machine.
     """
+    if len(text.strip()) > MAX_ENDPOINT:
+        raise _no_address()
     url = _parse(text)
     origin = f"{url.scheme}://{url.netloc.decode('ascii')}"
     owner = _owner(_host(url))

@@ -283,3 +283,10 @@ def test_every_resource_of_azure_is_accepted(name: str, which: int) -> None:
     endpoint = endpoint_of(name + AZURE_SUFFIXES[which] + "/x", administrator=False)
     suffix = AZURE_SUFFIXES[which % 2]
     assert endpoint == f"https://{name}{suffix}"
+
+
+def test_an_endpoint_has_2048_characters_at_most() -> None:
+    longest = "https://gateway.example.com/".ljust(2048, "a")
+    assert normalize_endpoint(longest, administrator=True, service="foundry") == longest
+    with pytest.raises(ProfileError):
+        normalize_endpoint(longest + "a", administrator=True, service="foundry")

@@ -17,6 +17,7 @@ from mai_image.mai.auth import Entra
 from mai_image.mai.errors import CredentialError, ProfileError
 from mai_image.mai.models import BY_NAME
 from mai_image.mai.profiles import Profile, Profiles, mistakes_in
+from mai_image.mai.profiles.toml_file import read_profiles
 
 SECRET = "canary4f2b9c8d7e6a5f4b3c2d1e0f9a8b7c6d"
 
@@ -385,6 +386,8 @@ SNIPPETS = st.sampled_from(
 @settings(max_examples=300, deadline=None)
 @given(st.lists(SNIPPETS | st.text(max_size=8), max_size=14).map("".join))
 def test_no_text_of_a_file_raises(text: str) -> None:
+    contents = read_profiles(text, interactive=True)
+    assert set(contents.profiles).isdisjoint(contents.profile_mistakes)
     for sentence in mistakes_in(text):
         assert 0 < len(sentence) < 1000
 

