@@ -14,6 +14,7 @@ class Billed(Enum):
 
     NO = "not billed"
     PERHAPS = "perhaps billed"
+    YES = "billed"
 
 
 class MaiError(Exception):
@@ -94,6 +95,10 @@ class ProfileError(MaiError):
     """No profile of that name, or one that can't be used as it is written."""
 
 
+class ConfigurationError(MaiError):
+    """A setting of this machine (a proxy, a certificate file) keeps every call from being sent."""
+
+
 class CredentialError(MaiError):
     """No key or token could be had from what the profile names."""
 
@@ -168,6 +173,12 @@ class AnswerError(ServiceError):
     """A 200 whose body isn't a usable image."""
 
     billed = Billed.PERHAPS
+
+
+class UnreadableError(AnswerError):
+    """An image arrived and was paid for, but can't be read: the store keeps its bytes."""
+
+    billed = Billed.YES
 
 
 class CancelledCall(MaiError):
