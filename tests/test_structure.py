@@ -222,7 +222,7 @@ ALLOWED = {
 }
 
 OUTSIDE = {
-    "mai": {"httpx", "azure", "pydantic"},
+    "mai": {"httpx", "azure", "pydantic", "sqlalchemy"},
     "page": {"aiohttp", "PIL"},
     "nodes": {"torch", "numpy", "PIL", "comfy", "comfy_api", "comfy_execution", "folder_paths",
               "server", "typing_extensions", "kornia_rs"},
@@ -233,7 +233,7 @@ OUTSIDE = {
 
 
 USED_WHERE_COMFYUI_BRINGS_IT = {
-    ("mai/providers/base64_field.py", "pydantic"),
+    ("mai/providers/base64_field.py", "pydantic", "sqlalchemy"),
     ("nodes/imaging/fast_png.py", "kornia_rs"),
 }
 

@@ -8,8 +8,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -38,7 +38,8 @@ class Schema:
     against a power cut); with less, a commit survives the death of the process, not of the machine.
     `if_damaged` is what the user can do about a damaged file. `busy_seconds` is how long a
     transaction waits for another process's; ours last milliseconds. A `disposable` file that is
-    damaged, or of another version, is put aside and begun anew.
+    damaged, or of another version, is put aside and begun anew. `upgrades` are the statements that
+    bring a file from each older version to the next one.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Schema:
     if_damaged: str
     busy_seconds: float = 10.0
     disposable: bool = False
+    upgrades: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
 
 class Database:
@@ -123,17 +125,18 @@ class Database:
                 return self._connection
             self.close_file()
         try:
-            self._connection = self._connect()
+            self._connection = self.connect()
         except sqlite3.DatabaseError as error:
             if not self._schema.disposable or isinstance(error, sqlite3.OperationalError):
                 raise
             logger.warning("%s is put aside as %s.damaged: %s", self.path, self.path.name, error)
             self.put_aside()
-            self._connection = self._connect()
+            self._connection = self.connect()
         self._identity = self._identity_now()
         return self._connection
 
-    def _connect(self) -> sqlite3.Connection:
+    def connect(self) -> sqlite3.Connection:
+        """A connection to the file, which is made, filled or upgraded first."""
         try:
             make_folder(self.path.parent)
             create_private(self.path)
@@ -170,13 +173,10 @@ class Database:
         connection.execute(f"PRAGMA synchronous={self._schema.synchronous}")
         if self._schema.synchronous == "FULL":
             connection.execute("PRAGMA fullfsync=1")
-        if not _version(connection):
+        if _version(connection) < self._schema.version:
             connection.execute("BEGIN IMMEDIATE")
             with connection:
-                if not _version(connection):
-                    for statement in self._schema.statements:
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version={self._schema.version}")
+                self._upgrade(connection)
         version = _version(connection)
         if self._schema.disposable and version != self._schema.version:
             raise sqlite3.DatabaseError(f"its version is {version}, not {self._schema.version}")
@@ -186,6 +186,19 @@ class Database:
                 f"one knows {self._schema.version}).",
                 "Update MAI Image everywhere that uses this folder.",
             )
+
+    def _upgrade(self, connection: sqlite3.Connection) -> None:
+        """Fills a new file, and brings an older version to this one as far as there is a way."""
+        version, newest = _version(connection), self._schema.version
+        if not version:
+            version = newest
+            for statement in self._schema.statements:
+                connection.execute(statement)
+        while version in self._schema.upgrades:
+            for statement in self._schema.upgrades[version]:
+                connection.execute(statement)
+            version += 1
+        connection.execute(f"PRAGMA user_version={version}")
 
     def _explain(self, error: sqlite3.Error) -> StoreError:
         """What SQLite's error means to the user."""

@@ -130,7 +130,7 @@ class Store:
         if total > self.limit_bytes:
             self._evict(but=key)
 
-    def check_room(self) -> None:
+    def check_room(self, calls: int = 1) -> None:
         """Raises StoreError where an image could not be kept: to be asked before one is bought."""
         try:
             make_folder(self._incoming)

@@ -74,7 +74,7 @@ def test_the_jobs_id_is_written_down_before_the_first_poll(buyer, monkeypatch) -
     [
         ("[[job end=error reason=no_luck]]", ServiceError, Billed.NO, "refused"),
         ("[[job end=failed reason=no_luck]]", ServiceError, Billed.PERHAPS, "perhaps billed"),
-        ("[[job end=error reason=NSFW_content]]", BlockedError, Billed.NO, "blocked"),
+        ("[[job end=error reason=NSFW_content]]", BlockedError, Billed.NO, "refused"),
         ("[[job media=none]]", AnswerError, Billed.PERHAPS, "perhaps billed"),
         ("[[job forget=1]]", NotFoundError, Billed.PERHAPS, "perhaps billed"),
         ("[[media status=404]]", NotFoundError, Billed.PERHAPS, "perhaps billed"),

@@ -180,12 +180,11 @@ def test_an_open_job_counts_in_the_budget(buyer) -> None:
 
 def test_an_image_that_landed_before_its_row_was_closed_is_delivered(buyer, monkeypatch) -> None:
     """The process dies between the store and the ledger: nothing is left to resume."""
-    closed = buyer.client.ledger.close
-    monkeypatch.setattr(buyer.client.ledger, "close", lambda *args, **more: None)
+    closed, rows = buyer.client.ledger.close, []
+    monkeypatch.setattr(buyer.client.ledger, "close", lambda row, *args, **more: rows.append(row))
     buyer.buy()
     monkeypatch.setattr(buyer.client.ledger, "close", closed)
-    row = buyer.client.ledger.rows()[0]["id"]
-    buyer.client.ledger.leave_job(row)
+    buyer.client.ledger.leave_job(rows[0])
     assert buyer.outcomes == ["in flight"]
     buyer.restart()
     assert buyer.outcomes == ["delivered"]
