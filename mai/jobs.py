@@ -44,8 +44,8 @@ SLOWER, SLOWEST, SLOWEST_FAILING = 1.15, 2.0, 6.0
 """Each pause is so much longer than the last, up to so many times the first; and up to so many
 times while polls fail."""
 
-POLL_TIMEOUT = 30.0
-"""Seconds for one poll."""
+POLL_TIMEOUT, LAST_POLL_TIMEOUT = 30.0, 5.0
+"""Seconds for one poll, and for the one at the end of the job's time, which has the last word."""
 
 MISSES = 3
 """How often a job may be unknown (its status may take a moment to be everywhere) before asking
@@ -165,6 +165,8 @@ class _Wait:
         self._started = time.monotonic()
         self._pause = jobs.poll
         self._phase = "queued"
+        self._trouble = ""
+        """Why there is no status, or no image, at the moment."""
 
     async def image(self, job: Job | None) -> Result:
         """Poll until the job ends, then fetch its image. `job` is what its order's answer said,
@@ -179,6 +181,7 @@ class _Wait:
                 return await self._fetch(job)
             except _FetchAgain as caught:
                 problem = caught
+                self._trouble = caught.error.what
             if fetch < FETCHES:
                 self._call.report(Progress("processing", reason="fetching the image again"))
                 await self._sleep(self._jobs.poll * 0.2 * 2.0**fetch)
@@ -206,6 +209,7 @@ class _Wait:
             if answer is not None and 200 <= answer.status < 300:
                 job = self._read_status(answer)
                 if job is not None:
+                    self._trouble = ""
                     return job
                 reason = "an answer that can't be read"
             elif answer is not None and answer.status in _UNKNOWN:
@@ -216,6 +220,7 @@ class _Wait:
             elif answer is not None and answer.status not in _PASSING and answer.status < 500:
                 raise self._pending(self._provider.error_for(answer))
             failures += 1
+            self._trouble = f"Its status can't be had: {reason}."
             asked = retry_after(answer.headers) if answer is not None else None
             pause = self._jobs.poll * min(1.5**failures, SLOWEST_FAILING)
             self._call.report(Progress(self._phase, reason=f"{reason}, asking again"))
@@ -233,7 +238,7 @@ class _Wait:
         """One poll's answer, or why there is none, in words for the node."""
         assert self._job_id is not None
         request = self._provider.build_poll(self._profile.endpoint, self._job_id)
-        limit = min(POLL_TIMEOUT, self._left())
+        limit = min(POLL_TIMEOUT, max(LAST_POLL_TIMEOUT, self._left()))
         try:
             headers = Headers(await self._profile.credential.headers())
             answer = await self._exchange(request, headers, limit)
@@ -319,7 +324,8 @@ class _Wait:
         if self._left() <= 0.0:
             raise self._pending(
                 CallTimeoutError(
-                    f"No image within {self._profile.timeout:g} s; the job is {self._phase}.",
+                    f"No image within {self._profile.timeout:g} s; the job is {self._phase}. "
+                    f"{self._trouble}".strip(),
                     "A longer `timeout` can be set in the profile.",
                 )
             )

@@ -91,12 +91,13 @@ def test_whatever_keeps_an_image_back_the_next_process_goes_on_with_its_job(
 
 
 def test_the_error_says_what_is_wrong_with_the_image(folder: Path, broken: ScriptedGateway) -> None:
-    ends = run(folder, "media-403", "media-webp", "media-wrong-checksum", "no-address")
+    ends = run(folder, "media-403", "media-webp", "media-wrong-checksum", "no-address", "poll-500")
     texts = {prompt: text for prompt, (_, text) in ends.items()}
     assert "HTTP 403" in texts["media-403"]
     assert "WebP" in texts["media-webp"]
     assert "can't be read" in texts["media-wrong-checksum"]
     assert "names no image" in texts["no-address"]
+    assert "status can't be had: HTTP 500" in texts["poll-500"]
 
 
 def test_a_job_stays_open_however_often_its_image_cant_be_had(
