@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from mai_image.mai.errors import BudgetError, CancelledCall, NotFoundError, PendingError
+from mai_image.mai.errors import BudgetError, CancelledCall, PendingError
 
 SLOW = "a fox [[job queued=0.3 processing=0.3]]"
 
@@ -162,14 +162,6 @@ def test_a_job_is_asked_for_with_the_account_that_bought_it(buyer) -> None:
     buyer.configure(timeout=20, more=other)
     assert buyer.buy(prompt, profile="other").width == 1024
     assert orders(buyer) == 1
-
-
-def test_a_lost_job_is_perhaps_billed_and_the_next_run_buys_another(buyer, until) -> None:
-    prompt = "a fox [[job processing=60 forget=3]]"
-    assert isinstance(buyer.fail(prompt), NotFoundError)
-    assert buyer.outcomes == ["perhaps billed"]
-    assert isinstance(buyer.fail(prompt), NotFoundError)
-    assert orders(buyer) == 2
 
 
 def test_an_open_job_counts_in_the_budget(buyer) -> None:
