@@ -16,6 +16,7 @@ from .generate_and_edit import add_edit_options, add_generate_options, run_edit,
 from .init import add_init_options, run_init
 from .size import add_size_options, run_size
 from .spend import add_spend_options, run_spend
+from .store import add_store_options, run_store
 
 
 def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> int:
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add_edit_options(add("edit", "change an image, with references", run_edit))
     add_size_options(add("size", "the best size for an aspect ratio", run_size))
     add_spend_options(add("spend", "what was spent, and what is perhaps billed", run_spend))
+    add_store_options(add("store", "forget an image that can't be read", run_store))
     about = "write a first profiles.toml; asks where no option says it"
     add_init_options(add("init", about, run_init))
     about = "find the first thing that is wrong with a profile, without buying an image"
