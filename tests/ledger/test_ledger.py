@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import tempfile
 import time
@@ -27,8 +28,8 @@ from ledger_helpers import (
     call,
     only,
 )
-from mai_image.mai.errors import BudgetError
-from mai_image.mai.ledger import Ledger, NewCall, Outcome, Sum, usd
+from mai_image.mai.errors import BudgetError, InputError
+from mai_image.mai.ledger import EndedCall, Ledger, NewCall, Outcome, Sum, usd
 from mai_image.mai.types import Budget, Usage
 
 
@@ -295,6 +296,53 @@ def test_rows_gives_the_newest_first_up_to_a_limit(ledger: Ledger) -> None:
 )
 def test_amounts_read_as_dollars(amount: int, text: str) -> None:
     assert usd(amount) == text
+
+
+def test_a_strict_budget_refuses_what_has_no_upper_bound(ledger: Ledger) -> None:
+    about = dataclasses.replace(call(0.04), is_bound=False)
+    with pytest.raises(BudgetError, match=r"about \$0.04"):
+        ledger.open(about, Budget(strict=True))
+    assert ledger.open(about, Budget(day=1.0))
+    assert ledger.open(call(0.04), Budget(day=1.0, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "billed", "spent", "doubtful"),
+    [
+        (PERHAPS, True, Sum(0.04, 1), Sum()),
+        (PERHAPS, False, Sum(), Sum()),
+        (BLOCKED, True, Sum(0.04, 1), Sum()),
+        (NOT_KEPT, False, Sum(), Sum()),
+    ],
+)
+def test_a_doubtful_call_is_settled_by_hand(
+    ledger: Ledger, outcome: Outcome, billed: bool, spent: Sum, doubtful: Sum
+) -> None:
+    ledger.close(ledger.open(call(), FREE), outcome)
+    (found,) = ledger.doubtful()
+    assert ledger.settle(found.row, billed).row == found.row
+    spend = ledger.spend()
+    assert spend.total == spend.spent.total == spent
+    assert spend.blocked.total == spend.lost.total == doubtful
+    assert ledger.doubtful() == []
+    with pytest.raises(InputError, match="--doubtful"):
+        ledger.settle(found.row, billed)
+
+
+def test_an_image_that_the_disk_takes_later_is_delivered(ledger: Ledger) -> None:
+    row = ledger.open(call(), FREE)
+    ledger.close(row, NOT_KEPT, cost_usd=0.03)
+    assert ledger.spend().lost.total == Sum(0.03, 1)
+    ledger.close(row, DELIVERED, cost_usd=0.03)
+    assert ledger.spend().total == ledger.spend().spent.total == Sum(0.03, 1)
+
+
+def test_how_a_call_ended_is_told_to_whoever_waited_for_it(ledger: Ledger) -> None:
+    row = ledger.open(call(), FREE)
+    assert ledger.ended(row) is None
+    ledger.close(row, PERHAPS, status=502, code="bad", request_id="r")
+    assert ledger.ended(row) == EndedCall(PERHAPS, 502, "bad", "r")
+    assert ledger.ended("unknown") is None
 
 
 class LedgerMachine(RuleBasedStateMachine):

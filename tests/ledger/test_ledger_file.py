@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import sqlite3
 import stat
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ from mai_image.mai.errors import StoreError
 from mai_image.mai.ledger import Ledger, Outcome, Sum
 from mai_image.mai.ledger.tables import SCHEMA, LedgerFile
 from mai_image.mai.types import Budget
+
+VERSION_1 = Path(__file__).parent.parent / "data" / "version_0_1" / "ledger.sqlite"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
@@ -182,3 +186,25 @@ def test_a_budget_is_checked_without_reading_the_calls(tmp_path: Path, ledger: L
         ]
     assert len(plans) == 3
     assert all("SCAN calls'" not in plan and "SCAN sums" not in plan for plan in plans)
+
+
+def test_a_call_that_version_1_left_in_flight_goes_on_and_is_counted_once(tmp_path: Path) -> None:
+    """Its trigger is gone: what it summed is what the ledger sums now."""
+    path = tmp_path / "ledger.sqlite"
+    shutil.copy(VERSION_1, path)
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
+        before = sql.execute("SELECT sum(nano), sum(calls) FROM days").fetchone()
+        sql.execute(
+            "UPDATE calls SET outcome = NULL, closed_at = NULL, counted_nano = 0,"
+            " counted_calls = 0, pid = 1, machine = 'another', out = 1 WHERE id = 1"
+        )
+        first = sql.execute("SELECT sum(nano), sum(calls) FROM days").fetchone()
+    ledger = Ledger(path, dead_after=0.05)
+    assert (ledger.spend().total.usd, ledger.spend().total.calls) == (first[0] / 1e9, first[1])
+    assert ledger.recover() == 0, "nobody has seen its owner dead yet"
+    until = time.monotonic() + 10
+    while not ledger.recover() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert ledger.spend().total.calls == before[1]
+    assert ledger.open(call(), FREE)
+    ledger.close_file()
