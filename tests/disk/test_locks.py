@@ -81,10 +81,9 @@ def test_the_error_names_the_stopped_process_that_holds_the_file(
     with pytest.raises(BusyError, match=rf"process {child.pid} \(") as raised, database.write():
         pass
     assert raised.value.holder.startswith(f"process {child.pid} (python")
-    # A first connection of a process meets the same.
-    with pytest.raises(BusyError, match=f"process {child.pid}"):
-        with Database(database.path, IMPATIENT).write():
-            pass
+    another = Database(database.path, IMPATIENT)
+    with pytest.raises(BusyError, match=f"process {child.pid}"), another.write():
+        pass
     os.kill(child.pid, signal.SIGCONT)
     assert child.stdin is not None
     child.stdin.write("\n")
