@@ -57,8 +57,8 @@ ROOM_PER_CALL = 16 * 1024 * 1024
 pixels of noise, has 12.6 MB (3 bytes a pixel), and its sidecar a few KB."""
 
 SENSIBLE_LIMIT = 160_000_000
-"""Bytes of a batch of 64 images (what ComfyUI's queue is often given at once) of 2.5 MB, which a
-PNG of 1024 x 1024 pixels has on average."""
+"""Bytes of 64 images, the largest batch of a node, of 2.5 MB each: a detailed PNG of 1024 x 1024
+pixels, whose colours alone are 3.1 MB."""
 
 EVICT_TO = 0.9
 """The part of its limit to which eviction brings the store, so that it isn't due at every image."""
@@ -437,15 +437,14 @@ class Store:
         The image `but` stays, and those that are held. Never raises: a store that can't be made
         smaller still keeps what was paid for.
         """
-        with self._held_lock:
-            staying = {but, *self._held}
+        staying = {but}
         try:
             while (over := self._index.total() - int(self.limit_bytes * EVICT_TO)) > 0:
                 with self._index.lock():
                     if not self._evict_some(over, staying):
                         break
             if self._index.total() > self.limit_bytes:
-                self._warn_of_held(len(staying))
+                self._warn_of_held(len(staying | self._held_keys()))
         except (OSError, StoreError) as error:
             logger.warning("The store is over its limit and can't be made smaller: %s", error)
 
@@ -454,8 +453,9 @@ class Store:
 
         What can't be removed now is added to `staying`.
         """
-        oldest = self._index.oldest(_EVICT_AT_ONCE + len(staying))
-        removable = [(key, size) for key, size in oldest if key not in staying]
+        kept = staying | self._held_keys()
+        oldest = self._index.oldest(_EVICT_AT_ONCE + len(kept))
+        removable = [(key, size) for key, size in oldest if key not in kept]
         for key, size in removable:
             if over <= 0:
                 break
@@ -475,13 +475,17 @@ class Store:
             remove(sidecar.with_suffix(ending))
         self._index.delete(key)
 
+    def _held_keys(self) -> set[str]:
+        with self._held_lock:
+            return set(self._held)
+
     def _warn_of_held(self, count: int) -> None:
         if "limit" not in self._warned:
             self._warned.add("limit")
             logger.warning(
-                "limit_gb is smaller than one batch: the %d images that are in use now take more "
-                "than %g GB, and the store stays over its limit. Raise limit_gb, or the images of "
-                "such a batch are bought again on each run.",
+                "limit_gb is smaller than one batch: the %d images in use now take more than %g "
+                "GB, so the store stays over its limit. Raise limit_gb, or images of such a batch "
+                "are bought again on each run.",
                 count,
                 self.limit_bytes / 1e9,
             )
