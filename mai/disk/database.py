@@ -32,12 +32,16 @@ _NOT_ITS_CONTENTS = ("locked", "busy", "full", "readonly", "unable to open", "I/
 
 
 class DamagedError(StoreError):
-    """The file is no SQLite database, or one that doesn't hold together.
+    """The file `path` is no SQLite database, or one that doesn't hold together.
 
     `begun_anew`: it was disposable and is a new one now, so the transaction may be repeated.
     """
 
     begun_anew = False
+
+    def __init__(self, what: str, hint: str, path: Path) -> None:
+        super().__init__(what, hint)
+        self.path = path
 
 
 class BusyError(StoreError):
@@ -140,9 +144,9 @@ class Database:
             yield self._open()
         except (sqlite3.Error, DamagedError) as error:
             explained = self._explain(error) if isinstance(error, sqlite3.Error) else error
-            if isinstance(explained, DamagedError) and self._schema.disposable:
-                # Not inside an outer transaction, which is still to be rolled back.
-                explained.begun_anew = self._depth == 1 and self._begin_anew(explained)
+            # Inside an outer transaction it has to wait until that one is rolled back.
+            if isinstance(explained, DamagedError) and self._depth == 1:
+                explained.begun_anew = self._begin_anew(explained)
             if explained is error:
                 raise
             raise explained from error
@@ -174,6 +178,8 @@ class Database:
         Of several processes that find the damage the first one renames the file. The others see
         that another one lies there, which they may not touch.
         """
+        if not self._schema.disposable or damage.path != self.path:
+            return damage.begun_anew
         if self._identity is None:  # also the new one is damaged
             return False
         try:
@@ -337,7 +343,7 @@ class Database:
             )
         damaged = "malformed" in text or "not a database" in text
         if damaged or (self._schema.disposable and _is_damage(error)):
-            return DamagedError(f"{name} is damaged ({text}).", self._schema.if_damaged)
+            return DamagedError(f"{name} is damaged ({text}).", self._schema.if_damaged, self.path)
         return StoreError(f"{name} can't be used ({text}).", self._schema.if_damaged)
 
 

@@ -159,12 +159,25 @@ def test_the_transaction_that_meets_the_damage_says_that_it_may_be_repeated(
         insert_twice()
     assert raised.value.begun_anew
     assert database.path.with_name("list.sqlite.damaged").exists()
-    insert_twice_error = None
-    try:
-        insert_twice()
-    except DamagedError as error:
-        insert_twice_error = error
-    assert insert_twice_error is None or not insert_twice_error.begun_anew
+    insert_twice()
+    database.verify()
+
+
+def test_the_damage_of_another_file_is_no_reason_to_put_this_one_aside(
+    database: Database, tmp_path: Path
+) -> None:
+    other = Database(tmp_path / "other.sqlite", DISPOSABLE)
+    fill(other)
+    checkpoint(other.path)
+    other.close_file()
+    for number in range(1, other.path.stat().st_size // PAGE):
+        damage_page(other.path, number)
+    with pytest.raises(DamagedError), database.write(), other.write() as sql:
+        sql.execute("INSERT INTO numbers (name) VALUES ('one')")
+    assert other.path.with_name("other.sqlite.damaged").exists()
+    assert not database.path.with_name("list.sqlite.damaged").exists()
+    assert replace_all(database) == 30
+    other.close_file()
 
 
 PROCESS = """
