@@ -108,7 +108,15 @@ class BudgetError(MaiError):
 
 
 class RunningElsewhere(MaiError):
-    """Another process of this machine has the same request in flight; nothing was sent."""
+    """Another process has the same request in flight; nothing was sent.
+
+    `owner` says which, and since when; `row` is the token of that call's row in the ledger.
+    """
+
+    def __init__(self, owner: str, row: str) -> None:
+        self.owner = owner
+        self.row = row
+        super().__init__(f"The same request is in flight: {owner}.")
 
 
 class StoreError(MaiError):

@@ -126,10 +126,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most that may be spent, in USD, in a calendar day and month; None is no limit."""
+    """The most that may be spent, in USD, in a calendar day and month; None is no limit.
+
+    A `strict` budget refuses calls of which nobody knows what they cost at most.
+    """
 
     day: float | None = None
     month: float | None = None
+    strict: bool = False
 
 
 def request_key(request: Request, service: str) -> str:

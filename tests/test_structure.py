@@ -222,7 +222,7 @@ ALLOWED = {
 }
 
 OUTSIDE = {
-    "mai": {"httpx", "azure", "pydantic"},
+    "mai": {"httpx", "azure", "pydantic", "sqlalchemy"},
     "page": {"aiohttp", "PIL"},
     "nodes": {"torch", "numpy", "PIL", "comfy", "comfy_api", "comfy_execution", "folder_paths",
               "server", "typing_extensions", "kornia_rs"},

@@ -233,12 +233,12 @@ class Database:
             self.close_file()
         with self._locked_folder():
             try:
-                self._connection = self._connect()
+                self._connection = self.connect()
             except sqlite3.Error as error:
                 if not self._schema.disposable or not _is_damage(error):
                     raise
                 self._put_aside(error)
-                self._connection = self._connect()
+                self._connection = self.connect()
             self._identity = self._identity_now()
         self._timeout = self._patience
         return self._connection
@@ -248,7 +248,8 @@ class Database:
             connection.execute(f"PRAGMA busy_timeout={self._patience * 1000:.0f}")
             self._timeout = self._patience
 
-    def _connect(self) -> sqlite3.Connection:
+    def connect(self) -> sqlite3.Connection:
+        """A connection to the file, which is made, filled or upgraded first."""
         try:
             make_folder(self.path.parent)
             create_private(self.path)

@@ -79,6 +79,10 @@ class Transport:
             _, client = self._clients.popitem()
             await client.aclose()
 
+    def prepare(self, target: Target) -> None:
+        """Make the client for a target."""
+        self._client_for(target)
+
     async def exchange(self, request: HttpRequest, headers: Headers, target: Target) -> HttpAnswer:
         """Send a request once, with the credential's headers, and read its whole answer.
 

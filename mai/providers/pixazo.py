@@ -129,7 +129,7 @@ class Pixazo:
 
     def read(self, request: Request, answer: HttpAnswer) -> Job:
         """The job that was begun. ServiceError: none was."""
-        if answer.status not in (200, 202):
+        if not 200 <= answer.status < 300:
             raise self.error_for(answer)
         job = self.read_job(answer)
         if job.job_id is None and not job.media:

@@ -179,7 +179,7 @@ def test_a_failure_of_the_service_is_code_1_and_keeps_what_came(run, client, cap
     assert "content filter" in captured.err
     assert "run it again to fetch only the rest" in captured.err
     assert run("generate", "a red fox", "--count", "2") == 0
-    assert client.log.billed == 2
+    assert client.log.billed == 3
 
 
 def test_an_unknown_profile_is_code_1(run, capsys) -> None:
@@ -259,7 +259,7 @@ def test_doctor_buys_one_image_where_it_is_told_to(run, client, capsys) -> None:
         code, said = doctor_lines(run, capsys, "--profile", profile, "--spend")
         assert code == 0
         assert "image: " in said
-    assert client.log.billed == 2
+    assert client.log.billed == 3
 
 
 @pytest.mark.parametrize(

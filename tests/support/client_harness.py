@@ -16,7 +16,7 @@ from mai_image.mai import pipeline
 from mai_image.mai.auth import KeyCredential, Secret
 from mai_image.mai.client import Client
 from mai_image.mai.errors import MaiError
-from mai_image.mai.ledger import Ledger
+from mai_image.mai.ledger import DOUBTFUL, Ledger
 from mai_image.mai.models import BY_NAME
 from mai_image.mai.profiles import Profile, Profiles
 from mai_image.mai.rate_limit import Pacing, RateLimiter, Timings
@@ -219,7 +219,7 @@ class Harness:
         know that; `lost` images were paid for and are no longer in the store.
         """
         kept = self.kept(requests)
-        perhaps = [row["key"] for row in self.rows("perhaps billed")]
+        perhaps = [row["key"] for row in self.rows() if row["outcome"] in DOUBTFUL]
         assert len(self.server.billed) + phantom == len(kept) + len(perhaps) + lost
         for request in requests:
             known = (request in kept) + perhaps.count(self.key(request))
