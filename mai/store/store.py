@@ -35,7 +35,7 @@ from ..disk import (
     sync_folder,
     write_temporary,
 )
-from ..errors import StoreError, UnreadableError
+from ..errors import InputError, StoreError, UnreadableError
 from ..types import Result, Usage
 from .index import StoreIndex
 from .sidecar import (
@@ -216,10 +216,13 @@ class Store:
     def find(self, prefix: str) -> list[str]:
         """The keys that begin so, of images and of what can't be read.
 
-        `prefix` is 8 to 64 lower-case hex digits, else ValueError. Raises StoreError.
+        `prefix` is 8 to 64 lower-case hex digits, else InputError. Raises StoreError.
         """
         if not _PREFIX.fullmatch(prefix):
-            raise ValueError("a key's beginning must be 8 to 64 lower-case hex digits")
+            raise InputError(
+                "A key of the store, or its beginning, is 8 to 64 lower-case hex digits.",
+                "Give it as the error of the node, or the image's sidecar, names it.",
+            )
         try:
             names = {path.stem for path in (self.folder / prefix[:2]).glob(f"{prefix}*.*")}
             found = names | self._unreadable.keys(prefix)
@@ -230,12 +233,12 @@ class Store:
     def forget(self, key: str) -> bool:
         """Removes everything that came for a request, so that it is bought again when asked for.
 
-        Whether there was anything. The beginning of a key will do, see `find`; ValueError where
+        Whether there was anything. The beginning of a key will do, see `find`; InputError where
         several keys begin so. Raises StoreError.
         """
         keys = self.find(key)
         if len(keys) > 1:
-            raise ValueError(f"{len(keys)} keys begin with {key}: {', '.join(keys)}")
+            raise InputError(f"{len(keys)} keys begin with {key}.", f"Give one: {', '.join(keys)}.")
         try:
             for found in keys:
                 self._unreadable.forget(found)
