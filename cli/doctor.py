@@ -50,7 +50,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     folder, reason = locate_folder(arguments)
     print(f"folder: {folder} ({reason})")
     with open_client(arguments) as client:
-        for warning in client.profiles.warnings():
+        for warning in [*client.profiles.warnings(), *client.store.warnings()]:
             print(f"  ! {warning}")
         names = [name for name in client.profiles.names() if name != EMULATOR] or ["default"]
         if arguments.profile:

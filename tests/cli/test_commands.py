@@ -298,6 +298,15 @@ def test_doctor_names_a_service_that_doesnt_listen(run, folder, capsys) -> None:
         assert "perhaps billed" not in said
 
 
+def test_doctor_warns_of_a_store_that_is_smaller_than_a_batch(run, folder, capsys) -> None:
+    assert "limit_gb" not in doctor_lines(run, capsys, "--profile", "work")[1]
+    path = folder / "profiles.toml"
+    path.write_text(path.read_text("utf-8") + "\n[store]\nlimit_gb = 0.1\n", encoding="utf-8")
+    code, said = doctor_lines(run, capsys, "--profile", "work")
+    assert code == 0
+    assert "! limit_gb of [store] is 0.1" in said
+
+
 def test_doctor_without_a_profile_says_how_to_make_one(run, folder, monkeypatch, capsys) -> None:
     for name in list(os.environ):
         if name.startswith(("AZURE", "MAI_")):
