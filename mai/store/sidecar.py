@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
+from ..safe_json import parse_json
 from ..types import Result, Usage
 
 VERSION = 1
@@ -68,8 +69,8 @@ def parse_sidecar(data: bytes, key: str) -> dict[str, Any]:
     The image's bytes are still to be compared: see `restore`.
     """
     try:
-        facts = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        facts = parse_json(data, read_whole_number=int)
+    except ValueError as error:
         raise DamagedImage("its sidecar is not JSON") from error
     if not isinstance(facts, dict) or facts.get("key") != key:
         raise DamagedImage("its sidecar belongs to another image")
