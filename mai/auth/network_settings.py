@@ -6,6 +6,7 @@ which variable it was nor what to do. No value is ever shown: a proxy's address 
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import ssl
@@ -103,12 +104,19 @@ def _proxy_mistake(value: str, socks: bool) -> str:
 
 
 def _is_odd_list(value: str) -> bool:
-    """Whether a host of NO_PROXY has a bracket or a port that can't be read."""
-    for host in value.split(","):
+    """Whether a host of NO_PROXY can't be read: brackets (httpx wants ::1 bare) or an odd port."""
+    return any(_is_odd_host(host.strip()) for host in value.split(","))
+
+
+def _is_odd_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.split("/")[0])
+    except ValueError:
         try:
-            _ = urlsplit(host.strip() if "://" in host else f"all://{host.strip()}").port
+            _ = urlsplit(host if "://" in host else f"all://*{host}").port
         except ValueError:
             return True
+        return "[" in host and "://" not in host
     return False
 
 

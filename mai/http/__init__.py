@@ -1,7 +1,8 @@
 """HTTP: plain requests and answers, and the transport that exchanges one for the other.
 
 Others use `Transport.exchange`, which opens all connections and sends each request once, after
-`Transport.prepare`, which finds out whether this machine's settings let it; the plain data `HttpRequest` and `HttpAnswer`; and what reads them. Secrets of a request are taken out of its
+`Transport.prepare`, which finds out whether this machine's settings let it; the plain data
+`HttpRequest` and `HttpAnswer`; and what reads them. Secrets of a request are taken out of its
 answer and of the logs here (redaction.py), before anybody else sees them.
 """
 
