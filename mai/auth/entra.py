@@ -186,7 +186,7 @@ class EntraCredential(Sealed):
         self._build = build
         self._wait = wait or (DEVICE_WAIT if entra.method == "device_code" else WAIT)
         self._clock = clock
-        self._redact = redact
+        self._redact: Redact = lambda text: hide_passwords(redact(text))
         self._lock = threading.Lock()
         self._provider: Any = None
         self._request: Future[_Outcome] | None = None
@@ -325,7 +325,7 @@ def _tried(provider: Any, entra: Entra) -> str:
 def _explain(error: Exception, entra: Entra, redact: Redact) -> str:
     """azure-identity's text cut down to a line for each credential that it tried; before it what is
     wrong with the environment's proxies and certificate files."""
-    text = hide_passwords(redact(str(error)))
+    text = redact(str(error))
     mistakes = "; ".join(setting_mistakes(socks="socks" in text.lower()))
     if mistakes:
         return f"{mistakes} (where ComfyUI is started). {_reasons(text, error, entra)}"

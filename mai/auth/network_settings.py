@@ -11,7 +11,7 @@ import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigurationError
 
@@ -27,6 +27,8 @@ KEY_LOG = "SSLKEYLOGFILE"
 _SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 _TAKEN_BY_HTTPX = ("http", "https", "socks5", "socks5h")
 
+_HIDDEN = "[hidden]"
+
 HINT = (
     "Correct or unset it where ComfyUI is started, then start it again. Nothing was sent, so "
     "nothing was billed."
@@ -34,8 +36,15 @@ HINT = (
 
 
 def hide_passwords(text: str) -> str:
-    """A library's text without the name and the password of an address in it."""
-    return re.sub(r"//\S*@", "//[hidden]@", text)
+    """A library's text without the password of an address in it, or any part of a proxy's."""
+    text = re.sub(r"//\S*@", f"//{_HIDDEN}@", text)
+    for name, value in _set_variables().items():
+        if name.upper() in PROXIES:
+            _, _, password = value.split("://", 1)[-1].rpartition("@")[0].partition(":")
+            for part in re.split(r"[:/?#@]", password):
+                for spelled in {part, unquote(part)}:
+                    text = text.replace(spelled, _HIDDEN) if len(spelled) > 2 else text
+    return text
 
 
 def unusable_settings(error: Exception) -> ConfigurationError:

@@ -278,11 +278,13 @@ def _media(body: Mapping[str, object]) -> tuple[str, ...]:
 
 def _reason(body: Mapping[str, object]) -> str:
     """The text of `error`, which is a text or an object, with the `message` beside it."""
-    error, message = body.get("error"), body.get("message")
-    if isinstance(error, dict):
-        error, message = find_error(body).code, find_error(body).message
-    parts = [part for part in (error, message) if isinstance(part, str) and part]
-    return one_line(": ".join(parts), _LONGEST_REASON) if error or message else ""
+    error = body.get("error")
+    if not isinstance(error, (str, dict)) or not error:
+        return ""
+    found = find_error(body)
+    return one_line(
+        ": ".join(part for part in (found.code, found.message) if part), _LONGEST_REASON
+    )
 
 
 def _failure(job: Job) -> tuple[type[ServiceError], str, str]:
