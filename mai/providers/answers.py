@@ -226,7 +226,7 @@ _BY_STATUS: dict[int, tuple[type[ServiceError], str, str]] = {
     ),
     408: (
         CallTimeoutError,
-        "The service gave up on the request: it took too long.",
+        "The service gave up on the request.",
         "web_grounding often runs into this: try without it.",
     ),
     413: (
