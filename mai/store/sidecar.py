@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
+from ..safe_json import parse_json
 from ..types import Result, Usage
 
 VERSION = 1
@@ -157,8 +158,8 @@ def restore(facts: dict[str, Any], image: bytes) -> Result:
 def _parse_object(data: bytes, key: str) -> dict[str, Any]:
     """The JSON object of a sidecar; raises DamagedImage where it is none, or of another key."""
     try:
-        facts = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        facts = parse_json(data, read_whole_number=int)
+    except ValueError as error:
         raise DamagedImage("its sidecar is not JSON") from error
     if not isinstance(facts, dict) or facts.get("key") != key:
         raise DamagedImage("its sidecar belongs to another image")

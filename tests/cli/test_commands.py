@@ -307,6 +307,21 @@ def test_doctor_warns_of_a_store_that_is_smaller_than_a_batch(run, folder, capsy
     assert "! limit_gb of [store] is 0.1" in said
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("SSL_CERT_FILE", "/nowhere/x.pem"), ("HTTPS_PROXY", "http://h:port")]
+)
+def test_doctor_names_a_network_setting_that_cant_be_used(
+    run, folder, monkeypatch, capsys, name, value
+) -> None:
+    monkeypatch.setenv(name, value)
+    text = PROFILES.format(url="https://r.services.ai.azure.com", key="x")
+    (folder / "profiles.toml").write_text(text, encoding="utf-8")
+    code, said = doctor_lines(run, capsys, "--profile", "work")
+    assert code == EXIT_CODES["connection"]
+    assert f"{name} " in said
+    assert "unset it" in said
+
+
 def test_doctor_without_a_profile_says_how_to_make_one(run, folder, monkeypatch, capsys) -> None:
     for name in list(os.environ):
         if name.startswith(("AZURE", "MAI_")):

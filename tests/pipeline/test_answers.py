@@ -74,7 +74,7 @@ def test_one_faulty_call_of_a_batch(harness: Harness, fault: Fault):
 LASTING = [
     fault
     for fault in TABLE
-    if fault.name in ("408", "429 with Retry-After", "499 closed", "503 with Retry-After", "401")
+    if fault.name in ("429 with Retry-After", "499 closed", "503 with Retry-After", "401")
 ]
 
 
