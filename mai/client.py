@@ -73,6 +73,7 @@ class Client:
         self._emulator_url = ""
         self._emulator_lock = threading.Lock()
         self._calls: dict[str, InFlightCall] = {}
+        self._held: list[str] = []
         self._upkeep: asyncio.Task[None] | None = None
         self._process = os.getpid()
         self._closing: Future[None] | None = None
@@ -145,6 +146,8 @@ class Client:
             return
         call = InFlightCall(key, request, profile, {future: waiter})
         self._calls[key] = call
+        self.store.hold(key)
+        self._held.append(key)
         call.task = self._loop.create_task(self._run(call, request, name))
         self._look_after_calls()
 
@@ -159,7 +162,7 @@ class Client:
             del call.waiting[future]
             if not call.waiting and not call.sent and call.task is not None:
                 call.task.cancel()
-                del self._calls[call.key]
+                self._forget(call)
 
     def _look_after_calls(self) -> None:
         """Begin to look after calls in flight, if nobody does yet; in the client's thread."""
@@ -231,8 +234,12 @@ class Client:
         call.waiting.clear()
 
     def _forget(self, call: InFlightCall) -> None:
+        """The call has ended. With the last one, eviction may have all images again."""
         if self._calls.get(call.key) is call:
             del self._calls[call.key]
+        if not self._calls:
+            while self._held:
+                self.store.release(self._held.pop())
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine in the client's loop: for checks that share its connections."""
@@ -300,7 +307,7 @@ def _withdrawn(call: InFlightCall) -> CancelledCall:
     if call.sent:
         return CancelledCall(
             "The program ended before the image came.",
-            "Queue again if you accept that it may be paid for twice.",
+            "Start it and queue again.",
             billed=Billed.PERHAPS,
         )
     return CancelledCall("The call was withdrawn before it was sent.", "Queue again.")

@@ -204,9 +204,13 @@ class AnswerError(ServiceError):
 
 
 class UnreadableError(AnswerError):
-    """An image arrived and was paid for, but can't be read: the store keeps its bytes."""
+    """An image arrived and was paid for, but can't be read: the store keeps its bytes.
+
+    `received` are those bytes, as long as the store doesn't have them.
+    """
 
     billed = Billed.YES
+    received = b""
 
 
 class CancelledCall(MaiError):

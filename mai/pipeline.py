@@ -21,6 +21,7 @@ from uuid import UUID
 
 from .auth import Headers
 from .errors import (
+    AnswerError,
     Billed,
     BlockedError,
     ConnectError,
@@ -113,7 +114,7 @@ class Pipeline:
 
     def recover(self) -> None:
         """Calls of dead processes become "perhaps billed", unless the store has them. Blocks."""
-        self._ledger.recover(self._is_kept)
+        self._ledger.recover(self._store.has_arrived)
 
     def save_unsaved(self) -> None:
         """Try again to save the images that the disk refused. Blocks."""
@@ -150,12 +151,6 @@ class Pipeline:
         unsaved = self._unsaved.get(call.key)
         kept = self._store.get(call.key) if unsaved is None else self._save(call.key)
         return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
-
-    def _is_kept(self, key: str) -> bool:
-        try:
-            return self._store.get(key) is not None
-        except UnreadableError:
-            return True
 
     def _require_not_lost(self, call: InFlightCall) -> None:
         """Raise the error of the call that was joined, if it was perhaps billed: whoever waited for
@@ -270,7 +265,10 @@ class Pipeline:
 
     def _keep_answer(self, call: InFlightCall, answer: HttpAnswer) -> Result | Job:
         """Read an answer, and keep its image or the id of its job. Blocks."""
-        found = PROVIDERS[call.profile.service].read(call.request, answer)
+        try:
+            found = PROVIDERS[call.profile.service].read(call.request, answer)
+        except UnreadableError as error:
+            raise self._keep_unreadable(call, error) from error
         if isinstance(found, Job):
             self._jobs.begin(call, found)
             return found
@@ -285,6 +283,30 @@ class Pipeline:
         # A call without a row was joined by its result alone: `_save` closes the rest.
         call.row = None
         return kept
+
+    def _keep_unreadable(self, call: InFlightCall, error: UnreadableError) -> MaiError:
+        """Put what was paid for and is no image into the store; gives the error that names it."""
+        profile = call.profile
+        try:
+            return self._store.keep_unreadable(
+                call.key,
+                error.received,
+                reason=error.what,
+                request_id=error.request_id,
+                cost_usd=error.cost_usd,
+                model=call.request.model,
+                prompt=call.request.prompt,
+                keep_prompt=profile.keep_prompts,
+                service=profile.store_service,
+                profile=profile.name,
+            )
+        except StoreError as problem:
+            return AnswerError(
+                f"{error.what} {problem.what}",
+                problem.hint,
+                request_id=error.request_id,
+                cost_usd=error.cost_usd,
+            )
 
     def _save(self, key: str) -> Result:
         """Put an image into the store before anything decodes it; a full disk loses nothing."""
@@ -314,7 +336,8 @@ class Pipeline:
             return
         row, call.row = call.row, None
         if isinstance(error, MaiError):
-            self._close(row, _outcome(error), error=error)
+            cost_usd = None if call.profile.emulated else error.cost_usd
+            self._close(row, _outcome(error), error=error, cost_usd=cost_usd)
         elif call.sent:
             self._close(row, Outcome.PERHAPS_BILLED)
         else:
@@ -328,6 +351,7 @@ class Pipeline:
         *,
         result: Result | None = None,
         error: MaiError | None = None,
+        cost_usd: float | None = None,
     ) -> None:
         """Write down how a call ended; one without a row has nothing to close. Blocks."""
         if row is None:
@@ -336,7 +360,7 @@ class Pipeline:
             self._ledger.close(
                 row,
                 outcome,
-                cost_usd=result.cost_usd if result else None,
+                cost_usd=result.cost_usd if result else cost_usd,
                 usage=result.usage if result else None,
                 request_id=result.request_id if result else error.request_id if error else None,
                 status=200 if result else error.status if error else None,
@@ -464,7 +488,7 @@ def _error_of_joined(ended: EndedCall) -> ServiceError:
     else:
         kind = ConnectionLostError
         what = "The same request was in flight in another process, and its image was lost."
-        hint = "Queue again if you accept that this image may be paid for twice."
+        hint = "Queue again to buy it."
     return kind(
         what,
         hint,
@@ -477,7 +501,8 @@ def _error_of_joined(ended: EndedCall) -> ServiceError:
 
 def _unreachable(profile: Profile, error: NotSentError) -> ConnectError:
     return ConnectError(
-        f"No connection to {profile.endpoint} after {MAX_REPEATS + 1} attempts ({error}).",
+        f"No connection to the endpoint of profile {profile.name!r} after {MAX_REPEATS + 1} "
+        f"attempts ({error}).",
         "Check the endpoint's spelling, the network and the proxy settings; `mai-image doctor` "
         "names the first thing that is wrong. Nothing was billed.",
     )

@@ -105,7 +105,7 @@ class Ledger:
         In one transaction with its checks. Another living process that has the same request in
         flight is RunningElsewhere. What was spent + what is in flight + this estimate must be
         within the budget's day and month, else BudgetError with the sums. `check_room` hears how
-        many calls are in flight and may raise.
+        many calls are in flight with this one, and may raise.
         """
         estimate, now, me = nano(call.estimate_usd), self._now(), this_owner()
         row = {
@@ -128,7 +128,7 @@ class Ledger:
             if other is not None:
                 raise RunningElsewhere(_describe(other), other.token)
             check_budget(sql, call.profile, budget, day_of(now), estimate, call.is_bound)
-            check_room(_in_flight(sql))
+            check_room(_in_flight(sql) + 1)
             self._show_life(sql)
             sql.execute(insert(CALLS).values(**row))
         with self._lock:

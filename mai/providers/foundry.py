@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from ..errors import BlockedError, ServiceError
+from ..errors import AnswerError, BlockedError, ServiceError, UnreadableError
 from ..http import FormFile, HttpAnswer, HttpRequest
 from ..image_formats import inspect
 from ..models import DEFAULT_MODEL
@@ -76,7 +76,11 @@ class Foundry:
         json, encoded = cut_out_image(answer.body)
         body = json_object(answer, SERVICE, json)
         data = _first_image(request, body, encoded, answer)
-        header, charge = inspect(data), charge_of(request, body)
+        charge = charge_of(request, body)
+        try:
+            header = inspect(data)
+        except AnswerError as error:
+            raise _unreadable(answer, error.what, data, charge.cost_usd) from error
         return Result(
             image=data,
             media_type=header.media_type,
@@ -143,14 +147,29 @@ def _first_image(
     item = first if isinstance(first, dict) else {}
     text = item.get("b64_json")
     cost_usd = counted_cost(request, body)
-    if not isinstance(text, str) or not text:
+    cut_out = text == PLACEHOLDER
+    if not isinstance(text, str) or not text or (cut_out and not encoded):
         raise _without_image(body, item, answer, cost_usd)
     try:
-        cut_out = encoded and text == PLACEHOLDER
         return decode_base64(encoded if cut_out else text.encode("ascii"))
     except ValueError:
-        what = "holds an image whose base64 is cut or damaged"
-        raise unusable(answer, what, SERVICE, cost_usd) from None
+        received = bytes(encoded) if cut_out else text.encode("utf-8", "replace")
+        what = "The image's base64 is cut or damaged."
+        raise _unreadable(answer, what, received, cost_usd) from None
+
+
+def _unreadable(
+    answer: HttpAnswer, what: str, received: bytes, cost_usd: float | None
+) -> UnreadableError:
+    error = UnreadableError(
+        what,
+        "Another seed buys another image.",
+        status=answer.status,
+        request_id=answer.request_id,
+        cost_usd=cost_usd,
+    )
+    error.received = received
+    return error
 
 
 def _without_image(

@@ -36,7 +36,7 @@ from ..disk import (
     write_temporary,
 )
 from ..errors import InputError, StoreError, UnreadableError
-from ..types import Result, Usage
+from ..types import Result
 from .index import StoreIndex
 from .sidecar import (
     DamagedImage,
@@ -170,11 +170,9 @@ class Store:
         key: str,
         data: bytes,
         *,
-        media_type: str,
         reason: str,
         request_id: str | None,
         cost_usd: float | None,
-        usage: Usage | None,
         model: str,
         prompt: str,
         keep_prompt: bool,
@@ -192,11 +190,9 @@ class Store:
         facts = build_unreadable_sidecar(
             key,
             data,
-            media_type=media_type,
             reason=reason,
             request_id=request_id,
             cost_usd=cost_usd,
-            usage=usage,
             model=model,
             prompt=prompt,
             keep_prompt=keep_prompt,

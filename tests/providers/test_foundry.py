@@ -22,6 +22,7 @@ from mai_image.mai.errors import (
     RateLimitError,
     ServiceError,
     UnavailableError,
+    UnreadableError,
 )
 from mai_image.mai.http import HttpAnswer, HttpRequest
 from mai_image.mai.models import CATALOGUE
@@ -148,10 +149,6 @@ ODD_BODIES = {
     "image is a number": b'{"data": [{"b64_json": 5}]}',
     "empty image": b'{"data": [{"b64_json": ""}]}',
     "url instead": b'{"data": [{"url": "https://x/y.png"}]}',
-    "not base64": b'{"data": [{"b64_json": "!!!!"}]}',
-    "cut base64": json.dumps({"data": [{"b64_json": b64(png(16, 16))[:-3]}]}).encode(),
-    "cut image": json.dumps({"data": [{"b64_json": b64(png(16, 16)[:-9])}]}).encode(),
-    "gif": json.dumps({"data": [{"b64_json": b64(b"GIF89a" + bytes(99))}]}).encode(),
     "cut json": image_body(png(16, 16))[:-10],
     "deep json": b"[" * 100_000,
     "wrong encoding": b'{"data": "\xff\xfe"}',
@@ -162,8 +159,30 @@ ODD_BODIES = {
 def test_odd_answer_is_an_answer_error_that_may_be_billed(body: bytes):
     with pytest.raises(AnswerError) as caught:
         read(answer(body=body, content_type="text/html; charset=x"), GENERATE)
+    assert type(caught.value) is AnswerError
     assert caught.value.billed is Billed.PERHAPS
     assert caught.value.hint
+
+
+UNREADABLE = {
+    "not base64": b"!!!!",
+    "cut base64": b64(png(16, 16))[:-3].encode(),
+    "cut image": png(16, 16)[:-9],
+    "wrong checksum": png(16, 16)[:-20] + b"x" + png(16, 16)[-19:],
+    "gif": b"GIF89a" + bytes(99),
+    "webp": b"RIFF\x10\0\0\0WEBPVP8L" + bytes(9),
+}
+
+
+@pytest.mark.parametrize("received", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_an_image_that_cant_be_read_is_paid_for_and_handed_over(received: bytes):
+    is_image = received[:1] in (b"\x89", b"G", b"R")
+    text = b64(received) if is_image else received.decode()
+    body = json.dumps({"data": [{"b64_json": text}]}).encode()
+    with pytest.raises(UnreadableError) as caught:
+        read(answer(body=body), GENERATE)
+    assert caught.value.billed is Billed.YES
+    assert caught.value.received == received
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists))

@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mai_image.mai.errors import Billed, StoreError, UnreadableError
 from mai_image.mai.store import Store
-from mai_image.mai.types import Usage
 from store_helpers import POSIX, SECRET_PROMPT, image, image_of, indexed_bytes, key, put, set_aside
 
 PNG = b"\x89PNG\r\n\x1a\n and a wrong checksum"
@@ -36,11 +35,9 @@ def keep(store: Store, name: object, data: bytes = PNG, *, prompt: bool = True) 
     return store.keep_unreadable(
         key(name),
         data,
-        media_type="image/png",
         reason=REASON,
         request_id="rid-9",
         cost_usd=0.0292,
-        usage=Usage(10, 0, 768),
         model="MAI-Image-2.6",
         prompt=SECRET_PROMPT,
         keep_prompt=prompt,
@@ -107,7 +104,6 @@ def test_the_sidecar_says_what_it_cost_and_holds_the_prompt_only_where_it_may(st
     facts = json.loads(files(store)[f"{key(1)}.json"])
     assert (facts["key"], facts["reason"], facts["bytes"]) == (key(1), REASON, len(PNG))
     assert (facts["cost_usd"], facts["request_id"]) == (0.0292, "rid-9")
-    assert facts["usage"] == {"text_in": 10, "image_in": 0, "image_out": 768}
     assert (facts["model"], facts["service"]) == ("MAI-Image-2.6", "foundry")
     assert facts["prompt"] == SECRET_PROMPT
     assert SECRET_PROMPT.encode() not in files(store)[f"{key(2)}.json"]
@@ -277,8 +273,8 @@ def test_a_process_killed_while_it_keeps_them_leaves_whole_bytes_only(tmp_path: 
         for number in range(100_000):
             key = hashlib.sha256(str(number).encode()).hexdigest()
             store.keep_unreadable(
-                key, key.encode() * 4000, media_type="x/y", reason="it is none", request_id=None,
-                cost_usd=None, usage=None, model="m", prompt="", keep_prompt=False, service="s",
+                key, key.encode() * 4000, reason="it is none", request_id=None,
+                cost_usd=None, model="m", prompt="", keep_prompt=False, service="s",
                 profile="p",
             )
             print(number, flush=True)

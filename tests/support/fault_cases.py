@@ -21,8 +21,17 @@ from mai_image.mai.errors import (
     PaymentError,
     ServiceError,
     UnavailableError,
+    UnreadableError,
 )
-from scripted_server import Behaviour, Connection, ReceivedRequest, error_body, refuse, response
+from scripted_server import (
+    Behaviour,
+    Connection,
+    ReceivedRequest,
+    error_body,
+    image_body,
+    refuse,
+    response,
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,8 @@ class Fault:
 
     `ends` is the error that its user sees, None where the call is repeated and succeeds. `perhaps`
     says that the ledger must call it perhaps billed; `phantom` that the server billed nothing all
-    the same: from this side the two look alike, so the ledger takes the worse.
+    the same: from this side the two look alike, so the ledger takes the worse. `unreadable` is an
+    image that was paid for and can't be read: its bytes are kept, and nothing is sent again.
     """
 
     name: str
@@ -41,6 +51,7 @@ class Fault:
     phantom: bool = False
     edits: bool = False
     timeout: float = 10.0
+    unreadable: bool = False
 
 
 def value_error(text: str) -> Behaviour:
@@ -132,6 +143,7 @@ INPUT_BLOCK = "Input content violated mainline safety policies."
 RESULT_BLOCK = "Response content blocked by label 'MultiSeverity_ViolenceScore'."
 WORD_BLOCK = "Response content blocked by label 'DallEBlockList'."
 TOO_LONG = error_body("BadRequest", "The input exceeds the context length of the model.")
+WEBP = b"RIFF\x10\0\0\0WEBPVP8L" + bytes(99)
 HTML = b"<html><body>Bad gateway</body></html>"
 
 TABLE = [
@@ -221,6 +233,7 @@ TABLE = [
     Fault("JSON of another shape", body(lambda _: b'{"data":{"0":1}}'), AnswerError, True),
     Fault("JSON too deep", body(lambda _: b"[" * 100_000), AnswerError, True),
     Fault("address for an image", body(without_image), AnswerError, True),
-    Fault("half an image", body(half_an_image), AnswerError, True),
-    Fault("half a base64 group", body(half_a_code), AnswerError, True),
+    Fault("half an image", body(half_an_image), UnreadableError, unreadable=True),
+    Fault("half a base64 group", body(half_a_code), UnreadableError, unreadable=True),
+    Fault("WebP", body(lambda _: image_body(WEBP)), UnreadableError, unreadable=True),
 ]  # fmt: skip
