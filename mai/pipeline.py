@@ -164,10 +164,14 @@ class Pipeline:
         def report(seconds: float, rpm: float | None) -> None:
             call.report(Progress("waiting", time.monotonic() + seconds, rpm))
 
+        def report_locked(holder: str) -> None:
+            call.report(Progress("waiting", reason=f"{holder} holds the quota file"))
+
         try:
             return await self._limiter.acquire(
                 [Deployment(name, rpm) for name in names],
                 report,
+                on_locked=report_locked,
                 first=first,
                 max_cooldown=LONGEST_PAUSE,
             )

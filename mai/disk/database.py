@@ -38,7 +38,8 @@ class Schema:
     against a power cut); with less, a commit survives the death of the process, not of the machine.
     `if_damaged` is what the user can do about a damaged file. `busy_seconds` is how long a
     transaction waits for another process's; ours last milliseconds. A `disposable` file that is
-    damaged, or of another version, is put aside and begun anew.
+    damaged, or of another version, is put aside and begun anew: where damage is met in the middle
+    of use, the transaction raises DamagedError, and the next one has a new file.
     """
 
     name: str
@@ -89,7 +90,7 @@ class Database:
                 with connection:
                     yield connection
             except sqlite3.Error as error:
-                raise self._explain(error) from error
+                raise self._begin_anew(error) or self._explain(error) from error
 
     def verify(self) -> None:
         """Raises DamagedError where the file's pages don't hold together (reads all of them)."""
@@ -125,10 +126,8 @@ class Database:
         try:
             self._connection = self._connect()
         except sqlite3.DatabaseError as error:
-            if not self._schema.disposable or isinstance(error, sqlite3.OperationalError):
+            if self._begin_anew(error) is None:
                 raise
-            logger.warning("%s is put aside as %s.damaged: %s", self.path, self.path.name, error)
-            self.put_aside()
             self._connection = self._connect()
         self._identity = self._identity_now()
         return self._connection
@@ -186,6 +185,29 @@ class Database:
                 f"one knows {self._schema.version}).",
                 "Update MAI Image everywhere that uses this folder.",
             )
+
+    def _begin_anew(self, error: sqlite3.Error) -> DamagedError | None:
+        """Puts a disposable file aside that is open, on any error but a lock or a full
+        disk; None: it stays.
+
+        Damage has many names: one wrong byte in the header makes a file "readonly" or of an
+        "unsupported" format, others break a constraint.
+        """
+        text = str(error)
+        passing = any(word in text for word in ("locked", "busy", "full", "unable to open"))
+        if not self._schema.disposable or passing:
+            return None
+        found = self._identity_now()
+        if self._identity in (None, found):  # else another process has begun it anew already
+            self.put_aside()
+            if self._identity_now() == found:
+                return None
+            logger.warning("%s is put aside as %s.damaged: %s", self.path, self.path.name, text)
+        self.close_file()
+        return DamagedError(
+            f"{self._schema.name} {self.path} was damaged ({text}) and is begun anew.",
+            self._schema.if_damaged,
+        )
 
     def _explain(self, error: sqlite3.Error) -> StoreError:
         """What SQLite's error means to the user."""
