@@ -6,12 +6,14 @@ import argparse
 import json
 import sys
 import time
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..mai.errors import InputError, MaiError
 from ..mai.models import DEFAULT_MODEL
+from ..mai.siblings import Siblings
 from ..mai.types import Edit, Generate, Progress, Request
 from .command import EXIT_FAILED, EXIT_INPUT, open_client
 from .image_files import describe_image, read_reference, save_image
@@ -61,7 +63,10 @@ def _add_buying_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _buy(request: Request, arguments: argparse.Namespace) -> int:
-    """Buy all images side by side; those that came are saved even if others failed."""
+    """Buy all images side by side; those that came are saved even if others failed.
+
+    A refusal that all would get withdraws those that wait for a slot.
+    """
     if arguments.count < 1:
         raise InputError("--count must be at least 1.", "Ask for one image or more.")
     requests = [
@@ -76,8 +81,9 @@ def _buy(request: Request, arguments: argparse.Namespace) -> int:
     failures: list[MaiError] = []
     saved: list[dict[str, Any]] = []
     listener = _show_progress if sys.stderr.isatty() else None
+    siblings, withdrawn = Siblings(), 0
     with open_client(arguments) as client:
-        futures = [client.submit(each, arguments.profile, listener) for each in requests]
+        futures = [siblings.submit(client, each, arguments.profile, listener) for each in requests]
         for number, (each, future) in enumerate(zip(requests, futures, strict=True), start=1):
             try:
                 facts = save_image(future.result(), each, arguments.out, number, len(requests))
@@ -85,9 +91,14 @@ def _buy(request: Request, arguments: argparse.Namespace) -> int:
                 failures.append(error)
                 print(f"mai-image: image {number}: {error}", file=sys.stderr)
                 continue
+            except CancelledError:
+                withdrawn += 1
+                continue
             saved.append(facts)
             if not arguments.json:
                 print(describe_image(facts))
+    if siblings.refusal is not None and withdrawn:
+        print(f"mai-image: {withdrawn} more not sent: {siblings.refusal.what}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(saved, indent=1))
     if failures and saved:

@@ -402,6 +402,7 @@ def _unreachable(profile: Profile, error: NotSentError) -> ConnectError:
 def _cooling_down(
     call: InFlightCall, seconds: float, answer: HttpAnswer | None = None
 ) -> RateLimitError:
+    seconds = min(seconds, 1e9)  # 30 years: a date that a server makes up need not exist
     ends = datetime.now() + timedelta(seconds=seconds)
     return RateLimitError(
         f"The deployment of {call.request.model} takes no requests until {ends:%Y-%m-%d %H:%M}, "

@@ -187,11 +187,10 @@ class Database:
             )
 
     def _begin_anew(self, error: sqlite3.Error) -> DamagedError | None:
-        """Puts a disposable file aside that is open, on any error but a lock or a full
-        disk; None: it stays.
+        """Puts a disposable file aside, unless a lock, a full disk or its path explains the error.
 
-        Damage has many names: one wrong byte in the header makes a file "readonly" or of an
-        "unsupported" format, others break a constraint.
+        None: it stays. Damage has many names: one wrong byte in the header makes a file "readonly"
+        or of an "unsupported" format, others break a constraint.
         """
         text = str(error)
         passing = any(word in text for word in ("locked", "busy", "full", "unable to open"))
