@@ -6,13 +6,16 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..mai.errors import InputError, MaiError
 from ..mai.models import DEFAULT_MODEL
-from ..mai.types import Edit, Generate, Progress, Request
+from ..mai.siblings import Siblings
+from ..mai.types import Edit, Generate, Progress, Request, Result
 from .command import EXIT_FAILED, EXIT_INPUT, open_client
 from .image_files import describe_image, read_reference, save_image
 from .size import parse_size
@@ -61,7 +64,10 @@ def _add_buying_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _buy(request: Request, arguments: argparse.Namespace) -> int:
-    """Buy all images side by side; those that came are saved even if others failed."""
+    """Buy all images side by side; those that came are saved even if others failed.
+
+    A refusal that all would get withdraws those that wait for a slot.
+    """
     if arguments.count < 1:
         raise InputError("--count must be at least 1.", "Ask for one image or more.")
     requests = [
@@ -73,21 +79,11 @@ def _buy(request: Request, arguments: argparse.Namespace) -> int:
         )
         for i in range(arguments.count)
     ]
-    failures: list[MaiError] = []
-    saved: list[dict[str, Any]] = []
     listener = _show_progress if sys.stderr.isatty() else None
+    siblings = Siblings()
     with open_client(arguments) as client:
-        futures = [client.submit(each, arguments.profile, listener) for each in requests]
-        for number, (each, future) in enumerate(zip(requests, futures, strict=True), start=1):
-            try:
-                facts = save_image(future.result(), each, arguments.out, number, len(requests))
-            except MaiError as error:
-                failures.append(error)
-                print(f"mai-image: image {number}: {error}", file=sys.stderr)
-                continue
-            saved.append(facts)
-            if not arguments.json:
-                print(describe_image(facts))
+        futures = [siblings.submit(client, each, arguments.profile, listener) for each in requests]
+        saved, failures = _save_all(requests, futures, siblings, arguments)
     if arguments.json:
         print(json.dumps(saved, indent=1))
     if failures and saved:
@@ -96,6 +92,38 @@ def _buy(request: Request, arguments: argparse.Namespace) -> int:
         return 0
     bad_input = all(isinstance(error, InputError) for error in failures)
     return EXIT_INPUT if bad_input else EXIT_FAILED
+
+
+def _save_all(
+    requests: Sequence[Request],
+    futures: Sequence[Future[Result]],
+    siblings: Siblings,
+    arguments: argparse.Namespace,
+) -> tuple[list[dict[str, Any]], list[MaiError]]:
+    """Save what comes and print what doesn't; the facts of what was saved, and other reasons."""
+    saved: list[dict[str, Any]] = []
+    failures: list[MaiError] = []
+    untold = 0
+    for number, (request, future) in enumerate(zip(requests, futures, strict=True), start=1):
+        try:
+            facts = save_image(future.result(), request, arguments.out, number, len(requests))
+        except CancelledError:  # withdrawn, because the refusal of another one is its own too
+            untold += 1
+        except MaiError as error:
+            refused = siblings.refusal is not None and error.what == siblings.refusal.what
+            if refused and any(told.what == error.what for told in failures):
+                untold += 1
+                continue
+            failures.append(error)
+            print(f"mai-image: image {number}: {error}", file=sys.stderr)
+        else:
+            saved.append(facts)
+            if not arguments.json:
+                print(describe_image(facts))
+    if untold:
+        text = f"mai-image: {untold} more did not come for the same reason."
+        print(text, file=sys.stderr)
+    return saved, failures
 
 
 def _show_progress(progress: Progress) -> None:

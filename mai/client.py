@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+WITHDRAWAL = 10.0
+"""Seconds, at most, that the end waits for withdrawn calls to close their rows."""
+
 
 class Client:
     """Safe to call from any thread; make one where it is first needed.
@@ -73,6 +76,8 @@ class Client:
         self._emulator_url = ""
         self._emulator_lock = threading.Lock()
         self._calls: dict[str, InFlightCall] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        """Of all calls, also of those that nobody waits for and that only close their row."""
         self._held: list[str] = []
         self._upkeep: asyncio.Task[None] | None = None
         self._process = os.getpid()
@@ -149,6 +154,8 @@ class Client:
         self.store.hold(key)
         self._held.append(key)
         call.task = self._loop.create_task(self._run(call, request, name))
+        self._tasks.add(call.task)
+        call.task.add_done_callback(self._tasks.discard)
         self._look_after_calls()
 
     def _leave_if_cancelled(self, future: Future[Result]) -> None:
@@ -268,9 +275,10 @@ class Client:
         for call in calls:
             if (call.job_id or not call.sent) and call.task is not None:
                 call.task.cancel()
-        tasks = [call.task for call in calls if call.task is not None]
+        tasks = list(self._tasks)
         if tasks:
-            longest = max(c.profile.shutdown_grace for c in calls) if grace is None else grace
+            longest = max((c.profile.shutdown_grace for c in calls), default=WITHDRAWAL)
+            longest = longest if grace is None else grace
             sent = sum(call.sent and not call.job_id for call in calls)
             if sent:
                 logger.warning("waiting up to %.0f s for %d paid calls to arrive", longest, sent)

@@ -205,10 +205,14 @@ class Pipeline:
         def report(seconds: float, rpm: float | None) -> None:
             call.report(Progress("waiting", time.monotonic() + seconds, rpm))
 
+        def report_locked(holder: str) -> None:
+            call.report(Progress("waiting", reason=f"{holder} holds the quota file"))
+
         try:
             return await self._limiter.acquire(
                 [Deployment(name, rpm) for name in names],
                 report,
+                on_locked=report_locked,
                 first=first,
                 max_cooldown=LONGEST_PAUSE,
             )
@@ -511,6 +515,7 @@ def _unreachable(profile: Profile, error: NotSentError) -> ConnectError:
 def _cooling_down(
     call: InFlightCall, seconds: float, answer: HttpAnswer | None = None
 ) -> RateLimitError:
+    seconds = min(seconds, 1e9)  # 30 years: a date that a server makes up need not exist
     ends = datetime.now() + timedelta(seconds=seconds)
     return RateLimitError(
         f"The deployment of {call.request.model} takes no requests until {ends:%Y-%m-%d %H:%M}, "

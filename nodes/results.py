@@ -15,11 +15,15 @@ from .inputs import SKIP
 
 @dataclass
 class Batch:
-    """A node's requests, in the same order their results (None: failed), and errors by index."""
+    """A node's requests, in the same order their results (None: failed), and errors by index.
+
+    `sent` calls go on without the node.
+    """
 
     requests: Sequence[Request]
     results: list[Result | None] = field(default_factory=list)
     errors: dict[int, MaiError] = field(default_factory=dict)
+    sent: int = 0
 
     @property
     def images(self) -> list[Result]:
@@ -30,6 +34,11 @@ class Batch:
     def cost_usd(self) -> float:
         """What the images cost, as far as it is known."""
         return sum(result.cost_usd or 0.0 for result in self.images)
+
+    def put_first(self, reason: MaiError) -> None:
+        """Let the error that ended the batch stand before all others."""
+        others = sorted(self.errors.items(), key=lambda item: item[1] is not reason)
+        self.errors = dict(others)
 
     def take_files(self) -> list[bytes]:
         """The files of `images`, which keep their facts only: a batch's can be 100 MB."""
@@ -53,7 +62,7 @@ def raise_failures(batch: Batch, if_blocked: str) -> None:
     perhaps_billed = any(error.billed is Billed.PERHAPS for error in failed.values())
     raise type(first)(
         _what_failed(batch, failed),
-        _what_is_kept(len(batch.images), len(batch.requests)),
+        _what_is_kept(len(batch.images), len(batch.requests), batch.sent),
         status=first.status,
         code=first.code,
         request_id=first.request_id,
@@ -72,7 +81,12 @@ def _what_failed(batch: Batch, failed: dict[int, MaiError]) -> str:
     return "\n".join(lines)
 
 
-def _what_is_kept(kept: int, count: int) -> str:
+def _what_is_kept(kept: int, count: int, sent: int) -> str:
+    if sent:
+        return (
+            f"{kept} of {count} images are kept, and {sent} more may come: they were sent before. "
+            "Queue again when the reason is mended to fetch only what is missing."
+        )
     if not kept:
         return "No image came, so none is kept; queue again when the reason is mended."
     missing = "the missing one" if count - kept == 1 else f"the {count - kept} missing ones"

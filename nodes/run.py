@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import folder_paths
 from comfy import model_management
@@ -23,6 +24,7 @@ from comfy_api.latest import ComfyAPI
 from server import PromptServer
 
 from ..mai.errors import BlockedError, MaiError
+from ..mai.siblings import SENT, Siblings
 from ..mai.types import Progress, Request, Result
 from .results import Batch, raise_failures
 
@@ -119,48 +121,86 @@ async def run_requests(
     """Submit all requests at once and wait until each has its image or its error.
 
     Raises InterruptProcessingException within SLOWEST seconds of a cancel, and one MaiError for all
-    that failed; `if_blocked` "skip" leaves blocked images out. Calls that were sent go on without
-    the node, and their images are stored.
+    that failed; `if_blocked` "skip" leaves blocked images out. A refusal that all calls of the
+    prompt to that profile would get ends the wait of all of them. Calls that were sent go on
+    without the node, and their images are stored.
     """
     display = _ProgressDisplay(len(requests), node_id)
     client = shared_client.get()
+    siblings = _siblings_in_prompt(profile)
     futures = [
-        client.submit(request, profile, partial(operator.setitem, display.states, i))
+        siblings.submit(client, request, profile, partial(operator.setitem, display.states, i))
         for i, request in enumerate(requests)
     ]
     batch = Batch(requests)
-    for i, outcome in enumerate(await _wait(futures, display)):
+    for i, outcome in enumerate(await _wait(futures, display, siblings)):
         if isinstance(outcome, MaiError):
             batch.errors[i] = outcome
         elif isinstance(outcome, BaseException):
             raise outcome
         batch.results.append(None if isinstance(outcome, MaiError) else outcome)
+    if siblings.refusal is not None:
+        batch.put_first(siblings.refusal)
+        batch.sent = display.sent_of(futures)
     display.finish(batch)
     raise_failures(batch, if_blocked)
     return batch
+
+
+_siblings_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Siblings]] = (
+    WeakKeyDictionary()
+)
+"""By event loop, prompt id and profile. ComfyUI runs each prompt in a loop of its own: what a
+refusal ended stays so for the nodes and list items that begin later, and no longer than the run."""
+
+
+def _siblings_in_prompt(profile: str) -> Siblings:
+    """All calls to a profile of the prompt that runs now; a batch of its own outside of one."""
+    prompt_id = _prompt_id()
+    if prompt_id is None:
+        return Siblings()
+    of_loop = _siblings_by_loop.setdefault(asyncio.get_running_loop(), {})
+    return of_loop.setdefault((prompt_id, profile), Siblings())
+
+
+def _prompt_id() -> str | None:
+    """The id of the prompt whose node runs in this task; None where ComfyUI doesn't say."""
+    try:
+        from comfy_execution.utils import get_executing_context
+    except ImportError:
+        return None
+    context = get_executing_context()
+    return None if context is None else context.prompt_id
 
 
 _waiting_nodes = 0
 
 
 async def _wait(
-    futures: Sequence[Future[Result]], display: _ProgressDisplay
+    futures: Sequence[Future[Result]], display: _ProgressDisplay, siblings: Siblings
 ) -> list[Result | BaseException]:
     global _waiting_nodes
     finished = asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
     _waiting_nodes += 1  # only ever in the thread that runs prompts
     try:
-        while not finished.done():
+        while not finished.done() and siblings.refusal is None:
             pause = min(POLL * max(1.0, _waiting_nodes / MANY), SLOWEST)
             await asyncio.wait([finished], timeout=pause)
             if model_management.processing_interrupted():
                 raise model_management.InterruptProcessingException()
             await display.show(sum(future.done() for future in futures))
-        return finished.result()
+        return [_outcome(future, siblings.refusal) for future in futures]
     finally:
         _waiting_nodes -= 1
         for future in futures:
             future.cancel()
+
+
+def _outcome(future: Future[Result], refusal: MaiError | None) -> Result | BaseException:
+    """What a call gave; the refusal where that ended the wait for it."""
+    if refusal is not None and (future.cancelled() or not future.done()):
+        return refusal
+    return future.exception() or future.result()
 
 
 class _ProgressDisplay:
@@ -171,6 +211,13 @@ class _ProgressDisplay:
         self.states: list[Progress | None] = [None] * count
         self._started = time.monotonic()
         self._shown: tuple[str, int] = ("", -1)
+
+    def sent_of(self, futures: Sequence[Future[Result]]) -> int:
+        """How many calls go on without the node: the service has them."""
+        sent = (state is not None and state.phase in SENT for state in self.states)
+        return sum(
+            of_call and future.cancelled() for of_call, future in zip(sent, futures, strict=True)
+        )
 
     async def show(self, done: int) -> None:
         """Send what changed to the page: at most one text a second, the bar per image."""
@@ -214,6 +261,8 @@ def _describe(states: Sequence[Progress | None], done: int, seconds: float) -> s
     parts = [f"sent {sent} of {count}"]
     if done and count > 1:
         parts.append(f"{done} done")
+    held_up = [state.reason for state in known if state.phase == "waiting" and state.reason]
+    parts += [f"waiting: {reason}" for reason in held_up][:1]
     waits = [state for state in known if state.phase == "waiting" and state.until]
     if waits:
         first = min(waits, key=lambda state: state.until or now)

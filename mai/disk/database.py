@@ -27,7 +27,7 @@ _INHERITED: list[sqlite3.Connection] = []
 """Connections of a parent process: a child must neither use nor close them."""
 
 
-_NOT_ITS_CONTENTS = ("locked", "busy", "full", "readonly", "unable to open", "I/O", "interrupted")
+_NOT_ITS_CONTENTS = ("locked", "busy", "full", "unable to open", "I/O", "interrupted")
 """Words in SQLite's errors that blame other processes or the disk, not what the file holds."""
 
 

@@ -13,6 +13,7 @@ begins anew with a reboot: a stored time that lies ahead of the clock shows that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -22,9 +23,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..disk import BusyError
+from ..disk import BusyError, DamagedError
 from ..errors import StoreError
-from .pacing import Pacing
+from .pacing import LIMIT_MAX, LIMIT_MIN, Pacing
 from .queue_file import QueueFile
 
 logger = logging.getLogger(__name__)
@@ -40,8 +41,15 @@ REPORT_CHANGE = 0.5
 """Seconds by which an expected slot must move to be reported before the next tick."""
 LOOK_AGAIN = 0.25
 """Seconds until a process looks again while another one's ticket comes before its own."""
-RETRY_BUSY = 0.02
-"""Seconds until the next try, while another process holds the file."""
+RETRY_BUSY, RETRY_LOCKED = 0.02, 0.25
+"""Seconds until the next try while another process holds the file: at first, when a transaction's
+milliseconds are all that is likely, and once it holds it for longer than any transaction takes."""
+SAY_LOCKED_AFTER, FAIL_LOCKED_AFTER = 2.0, 10.0
+"""Seconds of being locked out after which a call that waits hears of it, and after which it fails.
+A transaction takes milliseconds: who holds the file for 2 s was stopped in the middle of one."""
+CONFIRM_AFTER = 3600.0
+"""Seconds after which a server's limit that stayed the same is written down again, long before it
+expires."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,10 @@ class _Waiter:
     cooldown: float = 0.0
     granted: Deployment | None = None
     granted_at: float = 0.0
+    locked_seconds: float = 0.0
+    """How long other processes have kept the file from it."""
+    held_by: str = ""
+    """Who does, to be reported; "" where there is nothing to report."""
     error: Exception | None = None
 
 
@@ -84,28 +96,43 @@ class RateLimiter:
     """The queue for all deployments. To be used from one event loop at a time.
 
     `path` is quota.sqlite. `clock` gives seconds and must be the same for all who share the file;
-    `tick` is the number of seconds between two reports to `on_wait`.
+    `tick` is the number of seconds between two reports to `on_wait`. After `say_locked_after`
+    seconds of another process holding the file a call that waits hears of it, after
+    `fail_locked_after` it fails.
     """
 
     def __init__(
-        self, path: Path, *, clock: Callable[[], float] = time.perf_counter, tick: float = TICK
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        tick: float = TICK,
+        say_locked_after: float = SAY_LOCKED_AFTER,
+        fail_locked_after: float = FAIL_LOCKED_AFTER,
     ) -> None:
+        self._path = path
         self._file = QueueFile(path)
         self._clock = clock
         self._tick = tick
+        self._say_locked_after = say_locked_after
+        self._fail_locked_after = fail_locked_after
+        self._locked = False
+        self._tried_at = 0.0
         self._owner = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._waiters: list[_Waiter] = []
         self._postponed: list[Callable[[float], None]] = []
         self._server: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._reported_at = -math.inf
-        self._server_limits: dict[str, float] = {}
+        self._server_limits: dict[str, tuple[float, float]] = {}
+        """By deployment: the requests a minute that were written down last, and when."""
 
     async def acquire(
         self,
         deployments: Sequence[Deployment],
         on_wait: Callable[[float, float | None], None] | None = None,
         *,
+        on_locked: Callable[[str], None] | None = None,
         first: bool = False,
         max_cooldown: float = math.inf,
     ) -> Deployment:
@@ -113,27 +140,27 @@ class RateLimiter:
 
         First come, first served, in all processes; `first` is for a call that had a slot and was
         refused: it goes before those that had none yet. `on_wait(seconds, rpm)` hears once a second
-        how long it will be, and at how many requests a minute (None: unknown). Cancelling withdraws
-        the ticket. CooldownTooLong as soon as no deployment takes calls for more than
-        `max_cooldown` seconds; the length of the queue doesn't matter. StoreError where the quota
-        file can't be used.
+        how long it will be, and at how many requests a minute (None: unknown). `on_locked(holder)`
+        hears instead that another process keeps all others from the quota file ("process 1234").
+        Cancelling withdraws the ticket. CooldownTooLong as soon as no deployment takes calls for
+        more than `max_cooldown` seconds; the length of the queue doesn't matter. StoreError where
+        the quota file can't be used, or is kept from this process for too long.
         """
         if not deployments:
             raise ValueError("acquire needs at least one deployment")
         waiter = _Waiter(tuple(deployments), first)
         self._waiters.append(waiter)
-        loop = asyncio.get_running_loop()
-        if self._server is None or self._server.done() or self._server.get_loop() is not loop:
-            self._wake = asyncio.Event()
-            self._server = loop.create_task(self._serve())
-        self._wake.set()
+        self._start_server(asyncio.get_running_loop())
         try:
             while waiter.granted is None:
                 await waiter.changed.wait()
                 waiter.changed.clear()
                 if waiter.error is not None:
                     raise waiter.error
-                if waiter.granted is None and waiter.expected is not None:
+                if waiter.granted is None and waiter.held_by:
+                    if on_locked is not None:
+                        on_locked(waiter.held_by)
+                elif waiter.granted is None and waiter.expected is not None:
                     if waiter.cooldown > max_cooldown:
                         raise CooldownTooLong(waiter.cooldown, waiter.expected)
                     if on_wait is not None:
@@ -154,31 +181,39 @@ class RateLimiter:
     def learn(self, deployment: Deployment, limit: float | None) -> None:
         """Take over an answer's x-ratelimit-limit-requests, requests a minute.
 
-        A smaller limit of the profile stays.
+        Only where the profile names no limit of its own: that one wins, whichever is less.
         """
-        if limit is None or not 0 < limit < math.inf:
+        if limit is None or not LIMIT_MIN <= limit <= LIMIT_MAX or deployment.rpm is not None:
             return
-        if self._server_limits.get(deployment.name) != limit:
-            self._server_limits[deployment.name] = limit
-            self._change_pacing(
-                deployment, lambda pacing, now: setattr(pacing, "server_limit", float(limit))
-            )
+        now = self._clock()
+        known, written_at = self._server_limits.get(deployment.name, (None, -math.inf))
+        if known != limit or not 0 <= now - written_at < CONFIRM_AFTER:
+            self._server_limits[deployment.name] = (limit, now)
+            self._change_pacing(deployment, lambda pacing, now: pacing.learn_limit(now, limit))
+
+    def _start_server(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have a task of this loop serve what waits."""
+        if self._server is None or self._server.done() or self._server.get_loop() is not loop:
+            self._wake = asyncio.Event()
+            self._server = loop.create_task(self._serve())
+        self._wake.set()
 
     async def _serve(self) -> None:
-        """Serve this process's tickets as long as there are any."""
+        """Serve this process's tickets and postponed changes as long as there are any."""
         loop = asyncio.get_running_loop()
-        while self._waiters:
+        self._locked = False
+        while self._waiters or self._postponed:
             self._wake.clear()
             try:
                 delay = self._grant_slots()
-            except BusyError:
-                delay = RETRY_BUSY
+            except BusyError as error:
+                delay = self._locked_out(error)
             except StoreError as error:
                 self._fail(StoreError(f"{error.what} Nothing was sent.", error.hint))
             except Exception as error:
                 self._fail(error)
                 raise
-            if self._waiters:
+            if self._waiters or self._postponed:
                 timer = loop.call_later(delay, self._wake.set)
                 try:
                     await self._wake.wait()
@@ -191,12 +226,60 @@ class RateLimiter:
             waiter.error = error
             waiter.changed.set()
         self._waiters.clear()
+        self._postponed.clear()
+
+    def _locked_out(self, error: BusyError) -> float:
+        """Tell those who wait who holds the file, once a tick, and end those who wait too long.
+
+        Gives the seconds until the next try.
+        """
+        now = self._clock()
+        # A process that was itself stopped meanwhile has not waited so long.
+        passed = min(max(0.0, now - self._tried_at), self._tick) if self._locked else 0.0
+        self._tried_at, self._locked = now, True
+        report = not 0 <= now - self._reported_at < self._tick
+        self._reported_at = now if report else self._reported_at
+        holder = getattr(error, "holder", "") or "another process"
+        delay = RETRY_LOCKED
+        for waiter in list(self._waiters):
+            waiter.locked_seconds += passed
+            if waiter.locked_seconds >= self._fail_locked_after:
+                self._fail_locked(waiter, holder)
+            elif waiter.locked_seconds < self._say_locked_after:
+                delay = RETRY_BUSY
+            elif report or not waiter.held_by:
+                waiter.held_by = holder
+                waiter.changed.set()
+        return delay
+
+    def _fail_locked(self, waiter: _Waiter, holder: str) -> None:
+        """End a wait for the file, and take its ticket back when the file is free."""
+        self._waiters.remove(waiter)
+        waiter.error = StoreError(
+            f"{holder} has held the quota file {self._path} for {self._fail_locked_after:g} s: no "
+            "other process can take a slot. Nothing was sent.",
+            "End or continue that process, then queue again.",
+        )
+        waiter.changed.set()
+        if (ticket := waiter.ticket) is not None:
+            self._postponed.append(lambda now: self._file.remove(ticket))
 
     def _grant_slots(self) -> float:
         """Make the postponed changes, then grant every slot that is due.
 
-        Gives the seconds until the next look.
+        Gives the seconds until the next look. Once more, on a new file, where it is damaged.
         """
+        try:
+            delay = self._grant_slots_once()
+        except DamagedError:
+            self._server_limits.clear()
+            delay = self._grant_slots_once()
+        self._locked = False
+        for waiter in self._waiters:
+            waiter.locked_seconds, waiter.held_by = 0.0, ""
+        return delay
+
+    def _grant_slots_once(self) -> float:
         with self._file.transaction():
             now = self._clock()
             for change in self._postponed:
@@ -293,14 +376,18 @@ class RateLimiter:
         self._change(apply)
 
     def _change(self, change: Callable[[float], None]) -> None:
-        """Change the file at once, or with the next transaction if another process holds it."""
+        """Change the file at once, or as soon as the process that holds it lets go."""
         self._postponed.append(change)
         self._reported_at = -math.inf
         try:
-            self._grant_slots()
+            if not self._locked:  # else each try would keep the event loop for nothing
+                self._grant_slots()
         except BusyError:
             logger.debug("The quota file is held by another process; the change is made later")
         except StoreError as error:
             self._postponed.clear()
             logger.warning("%s", error)
         self._wake.set()
+        if self._postponed:
+            with contextlib.suppress(RuntimeError):  # outside a loop the next acquire makes it
+                self._start_server(asyncio.get_running_loop())

@@ -37,7 +37,17 @@ MINUTE = 60.0
 MARGIN, MARGIN_MIN, MARGIN_MAX = 0.02, 0.02, 0.5
 """What a window's seconds are lengthened by (share, least, most): calls travel unevenly fast."""
 COOLDOWN_MAX, RETRY_AFTER_MAX = 60.0, 3600.0
-"""Seconds: the longest cooldown without a Retry-After, and the longest Retry-After believed."""
+"""Seconds: the longest cooldown without a Retry-After, and the longest Retry-After believed: who is
+asked to wait for a day asks again every hour, and one wrong answer locks nobody out for longer."""
+LIMIT_MIN, LIMIT_MAX = 1.0, 10_000.0
+"""Requests a minute that are believed where a server names its limit. Microsoft's tiers give 2 to
+90; less than one a minute or more than 10,000 is a mistake or malice."""
+WINDOW_MAX = 3600.0
+"""Seconds of the longest window that refusals can teach, unless the known limit makes it longer: a
+server that refuses everything is still asked every hour."""
+EXPIRE_AFTER = 86_400.0
+"""Seconds after which a server's limit that no answer confirmed, or a window that no refusal
+confirmed, is forgotten: quotas are raised from one day to the next."""
 TRIAL_CALLS = 5
 """Calls in a window before a faster one is tried, and calls of a trial before it is kept."""
 FORGET_AFTER = 3600.0
@@ -72,9 +82,11 @@ class Pacing:
     """
 
     limit: float | None = None
-    """Requests a minute: the profile's or the server's, whichever is less. None: unknown."""
+    """Requests a minute: the profile's, or else the server's. None: unknown."""
     server_limit: float | None = None
-    """Requests a minute, as the server's headers say. None: they said nothing."""
+    """Requests a minute, as the server's headers say. None: they said nothing to believe."""
+    server_limit_at: float = -math.inf
+    """When a header last said so."""
     updated_at: float = 0.0
     """When `update` was last called. A clock that shows less was set back by a reboot."""
     sent: list[float] = field(default_factory=list)
@@ -87,6 +99,8 @@ class Pacing:
     """When the last cooldown is over, or was. The burst after it begins here."""
     refused_at: float = -math.inf
     """When the last refusal came."""
+    tested_at: float = -math.inf
+    """When what was learned was last put to the test for want of refusals."""
     cooldowns_in_a_row: int = 0
     """Cooldowns since a call was last let through; each one without a Retry-After is doubled."""
     burst: list[float] = field(default_factory=list)
@@ -126,27 +140,45 @@ class Pacing:
         and no burst is sent early.
         """
         set_back = now < self.updated_at
-        old = self.window_calls > 0 and now - self.refused_at > FORGET_AFTER
         if set_back:
             self._shift(now - self.updated_at)
-        elif old:
-            self.refused_at = now
-            self.refused_seconds = self.trial_seconds = 0.0
-            self.calls_kept = 0
-            if self.limit is not None:
-                self.window_calls = 0
         self.updated_at = now
-        return set_back or old
+        changes = (self._keep_bounds(now), self._forget_old(now))
+        return set_back or any(changes)
+
+    def learn_limit(self, now: float, limit: float) -> None:
+        """Take over the requests a minute that an answer of `now` names, if they can be true."""
+        if LIMIT_MIN <= limit <= LIMIT_MAX:
+            self.server_limit, self.server_limit_at = float(limit), now
 
     def set_limit(self, profile_limit: float | None) -> None:
-        """Use the profile's requests a minute (> 0), or the server's where that is less."""
-        known = [each for each in (profile_limit, self.server_limit) if each]
-        limit = min(known, default=None)
+        """Use the profile's requests a minute (> 0), or the server's where it names none."""
+        limit = profile_limit or self.server_limit
         if limit != self.limit:
             self.limit, self.bucket_full_at = limit, -math.inf
             for at in self.sent:
                 self.bucket_full_at = max(self.bucket_full_at, at) + self._refill_seconds
+                # No more than empty: what was let through before is no debt.
+                empty_now = at + self._bucket_size * self._refill_seconds
+                self.bucket_full_at = min(self.bucket_full_at, empty_now)
             self.window_seconds = max(self.window_seconds, self._quota_seconds(self.window_calls))
+        self.window_seconds = min(self.window_seconds, self._longest_window(self.window_calls))
+        self.trial_seconds = min(self.trial_seconds, self.window_seconds)
+
+    def is_sound(self) -> bool:
+        """False for stored numbers that can't be: of another type, or beyond all use."""
+        counts = (self.window_calls, self.calls_kept, self.cooldowns_in_a_row)
+        seconds = (self.window_seconds, self.refused_seconds, self.trial_seconds)
+        limits = [each for each in (self.limit, self.server_limit) if each is not None]
+        times = [self.not_before, self.bucket_full_at, self.cooldown_until, self.refused_at]
+        times += [self.server_limit_at, self.tested_at, self.updated_at, *self.sent, *self.burst]
+        return (
+            all(type(each) is int and 0 <= each < 10**9 for each in counts)
+            and all(_is_number(each) and 0 <= each < math.inf for each in seconds)
+            and all(_is_number(each) and 0 < each < math.inf for each in limits)
+            and all(_is_number(each) and each < math.inf for each in times)
+            and self.updated_at > -math.inf
+        )
 
     def next_at(self) -> float:
         """The earliest time for the next call; it may lie in the past."""
@@ -173,7 +205,7 @@ class Pacing:
 
     def cool_down(self, now: float, retry_after: float | None) -> None:
         """Count a refusal that came at `now`. `retry_after` in seconds; None: it names no time."""
-        wait = min(float(retry_after), RETRY_AFTER_MAX) if retry_after and retry_after > 0 else None
+        wait = float(min(retry_after, RETRY_AFTER_MAX)) if retry_after and retry_after > 0 else None
         self.refused_at = now
         self._judge_refusal(now, wait)
         if wait is None:
@@ -252,6 +284,7 @@ class Pacing:
         if wait and len(self.sent) > calls:
             until_room = now + wait - self.sent[-calls - 1]
             longer = max(min(longer, until_room), until_room - 1.0, seconds * 1.01)
+        longer = min(longer, self._longest_window(calls))
         self.refused_seconds, self.window_seconds, self.calls_kept = seconds, longer, 0
 
     def _count_kept_call(self) -> None:
@@ -306,6 +339,40 @@ class Pacing:
         """The calls since the last cooldown, of the last minute at most: what a server counts."""
         return [at for at in self.sent if at >= self.cooldown_until and at > now - MINUTE]
 
+    def _forget_old(self, now: float) -> bool:
+        """Forget what nothing confirmed for long, or test it again; True: something changed."""
+        if self.server_limit is not None and now - self.server_limit_at > EXPIRE_AFTER:
+            self.server_limit = None
+            return True
+        if not self.window_calls:
+            return False
+        expired = now - self.refused_at > EXPIRE_AFTER
+        old = now - max(self.refused_at, self.tested_at) > FORGET_AFTER
+        if old or expired:
+            self.tested_at = now
+            self.refused_seconds = self.trial_seconds = 0.0
+            self.calls_kept = 0
+            if self.limit is not None or expired:
+                self.window_calls = 0
+        return old or expired
+
+    def _keep_bounds(self, now: float) -> bool:
+        """Cut what an older version believed to what is believed today; True: something changed."""
+        before = dict(vars(self))
+        if self.server_limit is not None and not LIMIT_MIN <= self.server_limit <= LIMIT_MAX:
+            self.server_limit = None
+        latest = now + RETRY_AFTER_MAX
+        self.not_before = min(self.not_before, latest)
+        self.cooldown_until = min(self.cooldown_until, latest)
+        bucket_seconds = self._bucket_size * self._refill_seconds
+        self.bucket_full_at = min(self.bucket_full_at, latest + 2 * bucket_seconds)
+        self.refused_at = min(self.refused_at, now)
+        self.tested_at = min(self.tested_at, now)
+        self.server_limit_at = min(self.server_limit_at, now)
+        if any(at > now for at in self.sent):
+            self.sent = [min(at, now) for at in self.sent]
+        return vars(self) != before
+
     def _shift(self, seconds: float) -> None:
         """Move every time."""
         self.sent = [at + seconds for at in self.sent]
@@ -314,10 +381,16 @@ class Pacing:
         self.bucket_full_at += seconds
         self.cooldown_until += seconds
         self.refused_at += seconds
+        self.tested_at += seconds
+        self.server_limit_at += seconds
 
     def _quota_seconds(self, calls: int) -> float:
         """The fewest seconds for so many calls that the limit allows; 0.0: it isn't known."""
         return calls * MINUTE / self.limit if self.limit else 0.0
+
+    def _longest_window(self, calls: int) -> float:
+        """Seconds beyond which no window of so many calls is believed."""
+        return max(WINDOW_MAX, 2 * self._quota_seconds(calls))
 
     @property
     def _bucket_size(self) -> int:
@@ -327,3 +400,7 @@ class Pacing:
     def _refill_seconds(self) -> float:
         """Seconds for one call at an even rate, with the margin; 0.0: the limit isn't known."""
         return self._quota_seconds(1) * (1 + MARGIN)
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and value == value

@@ -28,7 +28,8 @@ SCHEMA = Schema(
         " owner TEXT NOT NULL, deployments TEXT NOT NULL)",
     ),
     synchronous="OFF",
-    if_damaged="Check that the data folder can be written and has room, or remove the file.",
+    if_damaged="It is begun anew by itself; if this comes again, the disk may be failing. Remove "
+    "the file and queue again.",
     busy_seconds=0.02,
     disposable=True,
 )
@@ -44,21 +45,27 @@ class QueueFile:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """An immediate transaction; BusyError while another process has one, or StoreError."""
+        """An immediate transaction; BusyError while another process has one, or StoreError.
+
+        DamagedError where the file was damaged, which is begun anew by the next transaction.
+        """
         with self._database.write() as self._sql:
             yield
 
     def load(self, name: str) -> Pacing:
-        """The pacing of a deployment; a new one if there is none, or one of another form."""
+        """The pacing of a deployment; a new one if there is none, or one that can't be true."""
         query = "SELECT pacing FROM deployments WHERE name = ?"
         row = self._sql.execute(query, (name,)).fetchone()
         if row is None:
             return Pacing()
         try:
-            return Pacing(**json.loads(row[0]))
+            pacing = Pacing(**json.loads(row[0]))
+            if not pacing.is_sound():
+                raise ValueError("its numbers can't be true")
         except (TypeError, ValueError) as error:
             logger.info("The limit of a deployment is learned anew: %s", error)
             return Pacing()
+        return pacing
 
     def save(self, name: str, pacing: Pacing) -> None:
         """Write a deployment's pacing."""
@@ -101,4 +108,15 @@ class QueueFile:
     def tickets(self) -> dict[int, list[str]]:
         """The queue, the next ticket first: the deployments that each may be sent to, by number."""
         query = "SELECT id, deployments FROM tickets ORDER BY first DESC, id"
-        return {ticket: json.loads(names) for ticket, names in self._sql.execute(query)}
+        return {ticket: _names(text) for ticket, text in self._sql.execute(query)}
+
+
+def _names(text: object) -> list[str]:
+    """The deployments of a ticket; DatabaseError for what only damage can have put there."""
+    try:
+        names = json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        names = None
+    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+        raise sqlite3.DatabaseError("malformed ticket")
+    return names

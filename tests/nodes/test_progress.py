@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from mai_image.mai.errors import MaiError
-from mai_image.mai.types import Generate
+from mai_image.mai.types import Generate, Progress
 from mai_image.nodes import run as waiting
 from mai_image.nodes.run import SharedClient, run_requests
 
@@ -54,6 +54,21 @@ def test_images_from_the_store_are_counted(emulator: Any, said: list[str]) -> No
     run("a fox")
     run("a fox")
     assert re.fullmatch(r"\$0\.000 · \d+ s · 1 from the store", said[-1])
+
+
+def test_a_node_that_is_locked_out_says_who_holds_the_file(
+    emulator: Any, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = waiting.shared_client.get()
+    real = client.submit
+
+    def submit(request: Any, profile: str, on_progress: Any) -> Any:
+        on_progress(Progress("waiting", reason="process 12 holds the quota file"))
+        return real(request, profile)
+
+    monkeypatch.setattr(client, "submit", submit)
+    run("a fox [[latency 1]]")
+    assert any("waiting: process 12 holds the quota file" in text for text in said)
 
 
 def test_a_skipped_image_is_counted_as_blocked(emulator: Any, said: list[str]) -> None:

@@ -366,15 +366,81 @@ def test_what_headers_and_refusals_taught_outlives_the_process(shared: SharedQue
     assert shared.slots[-1][2] > 35
 
 
-@pytest.mark.parametrize("limit", [None, 0.0, -1.0, float("nan"), float("inf")])
+USELESS = [None, 0.0, -1.0, float("nan"), float("inf"), 0.001, 1e9, 10**400]
+
+
+@pytest.mark.parametrize("limit", USELESS)
 def test_headers_without_a_usable_limit_change_nothing(shared: SharedQueue, limit: float | None):
+    unknown = Deployment("unknown")
+
+    async def body() -> None:
+        limiter = shared.limiter()
+        limiter.learn(unknown, limit)
+        await asyncio.gather(*(shared.ask(limiter, str(number), unknown) for number in range(5)))
+
+    shared.run(body())
+    assert shared.slots[-1][2] < 2.0
+
+
+@pytest.mark.parametrize("limit", [1.0, 60.0])
+def test_a_header_neither_lowers_nor_raises_the_profiles_own_number(
+    shared: SharedQueue, limit: float
+):
     async def body() -> None:
         limiter = shared.limiter()
         limiter.learn(SLOW, limit)
+        limiter.learn(Deployment(SLOW.name), limit)
         await asyncio.gather(*(shared.ask(limiter, name, SLOW) for name in "abc"))
 
     shared.run(body())
-    assert shared.slots[-1][2] == pytest.approx(STEP, abs=0.5)
+    assert shared.slots[1][2] < 1.0
+    assert shared.slots[2][2] == pytest.approx(STEP, abs=0.5)
+
+
+def test_a_limit_that_answers_go_on_confirming_does_not_expire(shared: SharedQueue):
+    unknown = Deployment("unknown")
+
+    async def body() -> None:
+        limiter = shared.limiter()
+        for _ in range(40):
+            limiter.learn(unknown, 3.0)
+            await asyncio.sleep(3601)
+        await asyncio.gather(*(shared.ask(limiter, "confirmed", unknown) for _ in range(5)))
+        await asyncio.sleep(90_000)
+        start = shared.loop.time()
+        await asyncio.gather(*(shared.ask(limiter, "expired", unknown) for _ in range(5)))
+        assert shared.loop.time() - start < 2.0
+
+    shared.run(body())
+    confirmed = [at for name, _, at in shared.slots if name == "confirmed"]
+    assert confirmed[-1] - confirmed[0] > 35
+
+
+def test_a_refusal_for_years_holds_nobody_longer_than_an_hour(shared: SharedQueue):
+    async def body() -> None:
+        one, other = shared.limiter(), shared.limiter()
+        await shared.ask(one, "refused", SLOW)
+        one.cool_down(SLOW, 1e12)
+        await shared.ask(other, "later", SLOW)
+
+    shared.run(body())
+    assert shared.slots[-1][2] == pytest.approx(3600, abs=1.0)
+
+
+def test_a_pause_of_years_in_an_older_file_ends_within_the_hour(shared: SharedQueue):
+    async def body() -> None:
+        limiter = shared.limiter()
+        await shared.ask(limiter, "before", SLOW)
+        with sqlite3.connect(shared.path) as file:
+            (text,) = file.execute("SELECT pacing FROM deployments").fetchone()
+            pacing = {**json.loads(text), "cooldown_until": 3e8, "not_before": 3e8}
+            pacing |= {"server_limit": 0.001, "limit": 0.001, "bucket_full_at": 6e4}
+            file.execute("UPDATE deployments SET pacing = ?", (json.dumps(pacing),))
+        file.close()
+        await shared.ask(shared.limiter(), "after", SLOW)
+
+    shared.run(body())
+    assert shared.slots[-1][2] == pytest.approx(3600, abs=1.0)
 
 
 def test_a_clock_that_begins_anew_neither_blocks_nor_lets_loose(shared: SharedQueue):

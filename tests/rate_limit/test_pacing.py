@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mai_image.mai.rate_limit import Pacing, Timings
-from mai_image.mai.rate_limit.pacing import COOLDOWN_MAX, FORGET_AFTER, RETRY_AFTER_MAX
+from mai_image.mai.rate_limit.pacing import (
+    COOLDOWN_MAX,
+    EXPIRE_AFTER,
+    FORGET_AFTER,
+    RETRY_AFTER_MAX,
+    WINDOW_MAX,
+)
 
 PROBE_WAIT = Timings().probe_wait
 
@@ -179,19 +185,118 @@ def test_a_window_grown_old_is_put_to_the_test_again():
     assert unknown.state(now) == "trial"
 
 
-def test_a_lowered_limit_slows_a_learned_window_and_the_servers_limit_beats_a_larger_one():
+@pytest.mark.parametrize("profile_limit", [1.0, None])
+def test_a_lowered_limit_slows_a_learned_window(profile_limit: float | None):
     pacing = pacing_with_window(None)
-    pacing.server_limit = 1.0
-    pacing.set_limit(60)
+    pacing.learn_limit(2.0, 1.0)
+    pacing.set_limit(profile_limit)
     assert pacing.rpm == pytest.approx(1.0)
     first = send(pacing, 1, 0.0)
     assert send(pacing, 2, 0.0) >= first + 120
 
 
+@pytest.mark.parametrize("server_limit", [1.0, 10_000.0])
+def test_the_profiles_own_number_wins_over_the_servers(server_limit: float):
+    pacing = Pacing()
+    pacing.learn_limit(0.0, server_limit)
+    pacing.set_limit(60)
+    assert pacing.rpm == 60
+
+
+@pytest.mark.parametrize("limit", [1e-300, 0.001, 0.999, 10_000.5, 1e9, 1e300])
+def test_a_limit_that_no_service_has_is_not_believed(limit: float):
+    pacing = Pacing()
+    pacing.learn_limit(0.0, 12.0)
+    pacing.learn_limit(1.0, limit)
+    pacing.set_limit(None)
+    assert pacing.rpm == 12
+
+
+def test_a_servers_limit_expires_unless_an_answer_confirms_it():
+    pacing = Pacing()
+    pacing.learn_limit(0.0, 12.0)
+    pacing.learn_limit(EXPIRE_AFTER / 2, 12.0)
+    pacing.update(EXPIRE_AFTER * 1.4)
+    pacing.set_limit(None)
+    assert pacing.rpm == 12
+    assert pacing.update(EXPIRE_AFTER * 1.6)
+    pacing.set_limit(None)
+    assert pacing.rpm is None
+
+
+def test_a_servers_limit_expires_over_a_reboot_too():
+    pacing = Pacing()
+    pacing.update(5e6)
+    pacing.learn_limit(5e6, 12.0)
+    pacing.update(10.0)
+    assert pacing.server_limit == 12
+    assert pacing.update(10.0 + EXPIRE_AFTER + 1)
+    assert pacing.server_limit is None
+
+
+def test_a_window_expires_unless_a_refusal_confirms_it():
+    pacing = pacing_with_window(None)
+    for hour in range(1, 24):
+        pacing.update(hour * 3600.0)
+        assert pacing.window_calls == 2
+    assert pacing.update(2.0 + EXPIRE_AFTER + 1)
+    assert pacing.state(EXPIRE_AFTER + 4) == "open"
+
+
+@pytest.mark.parametrize("retry_after", [None, 30.0, 3000.0, 1e300, 10**400])
+@pytest.mark.parametrize("limit", [None, 2.0])
+def test_a_server_that_refuses_everything_is_still_asked_every_hour(
+    retry_after: float | None, limit: float | None
+):
+    pacing, now = Pacing(limit=limit), 0.0
+    for _ in range(300):
+        before = now
+        for _ in range(3):
+            now = send(pacing, 1, now)
+        pacing.cool_down(now, retry_after)
+        pacing.update(now)
+        pacing.set_limit(limit)
+        assert pacing.next_at() - now <= WINDOW_MAX + 1
+        assert now - before <= 3 * (WINDOW_MAX + 1)
+
+
+@pytest.mark.parametrize("years", [1e9, 1e300])
+@pytest.mark.parametrize("name", ["not_before", "bucket_full_at", "cooldown_until", "refused_at"])
+def test_a_time_that_an_older_version_stored_for_years_is_cut_once(name: str, years: float):
+    pacing = Pacing(limit=2.0, updated_at=100.0)
+    setattr(pacing, name, years)
+    assert pacing.update(100.0), "it must be stored, or it moves along for ever"
+    end = pacing.next_at()
+    assert end <= 100.0 + RETRY_AFTER_MAX + 120
+    assert not pacing.update(200.0)
+    assert pacing.next_at() == end
+
+
+def test_what_an_older_version_believed_of_a_server_does_not_slow_it_any_more():
+    pacing = Pacing(limit=0.001, server_limit=0.001, updated_at=100.0, sent=[99.0])
+    pacing.bucket_full_at = 99.0 + 61_200
+    pacing.update(101.0)
+    pacing.set_limit(None)
+    assert pacing.next_at() <= 101.0
+    older = Pacing(window_calls=1, window_seconds=1e9, updated_at=100.0, sent=[99.0])
+    older.refused_at = 90.0
+    older.update(101.0)
+    older.set_limit(None)
+    assert older.next_at() <= 101.0 + WINDOW_MAX + 1
+
+
+def test_a_small_limit_that_becomes_known_late_counts_no_more_than_an_empty_bucket():
+    pacing = Pacing()
+    end = send(pacing, 100, 0.0)
+    pacing.learn_limit(end, 1.0)
+    pacing.set_limit(None)
+    assert end + 60 <= pacing.next_at() <= end + 62
+
+
 def test_a_limit_that_becomes_known_counts_the_calls_that_went_before():
     pacing = Pacing()
     end = send(pacing, 12, 0.0)
-    pacing.server_limit = 12.0
+    pacing.learn_limit(end, 12.0)
     pacing.set_limit(None)
     assert pacing.next_at() == pytest.approx(5.0, abs=0.3)
     assert end < 4.0
