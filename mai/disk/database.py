@@ -337,7 +337,9 @@ class Database:
             return StoreError(
                 f"{name} can't be written: the disk is full.", "Free some space and queue again."
             )
-        if "readonly" in text or "unable to open" in text:
+        # A damaged header can say that the file is read-only.
+        is_readonly = "readonly" in text and not self._schema.disposable
+        if is_readonly or "unable to open" in text:
             return StoreError(
                 f"{name} can't be written ({text}).",
                 "Check that you own the file and its folder and may write there.",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from mai_image.mai.errors import AnswerError, MaiError
+from mai_image.mai.errors import AnswerError, MaiError, UnreadableError
 from mai_image.nodes.generate import MAIGenerate
 
 
@@ -24,13 +24,26 @@ def test_every_kind_of_image_is_an_image_of_three_channels(emulator: Any, kind: 
     assert 0.0 <= image.min() < image.max() <= 1.0
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["bomb", "not-a-picture", "truncated-picture", "bad-base64", "garbage", "html", "list", "url"],
-)
+@pytest.mark.parametrize("kind", ["garbage", "html", "list", "url"])
 def test_what_is_no_image_is_an_answer_error_that_may_be_billed(emulator: Any, kind: str):
     with pytest.raises(AnswerError, match="perhaps billed"):
         generate(f"a fox [[fault answer={kind}]]")
+
+
+@pytest.mark.parametrize(
+    "kind", ["bomb", "not-a-picture", "truncated-picture", "bad-base64", "webp", "wrong-crc"]
+)
+def test_an_image_that_cant_be_read_is_kept_and_never_bought_again_by_itself(
+    emulator: Any, kind: str
+):
+    prompt = f"a fox [[fault answer={kind}]]"
+    with pytest.raises(UnreadableError, match="store/unreadable/") as first:
+        generate(prompt)
+    sent = len(emulator.log.entries)
+    with pytest.raises(UnreadableError) as second:
+        generate(prompt)
+    assert str(second.value) == str(first.value)
+    assert len(emulator.log.entries) == sent
 
 
 def test_an_answer_that_is_too_large_ends_the_call_and_the_next_one_works(emulator: Any):
