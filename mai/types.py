@@ -126,10 +126,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most that may be spent, in USD, in a calendar day and month; None is no limit."""
+    """The most that may be spent, in USD, in a calendar day and month; None is no limit.
+
+    `strict` refuses every call whose estimate is no upper bound.
+    """
 
     day: float | None = None
     month: float | None = None
+    strict: bool = False
 
 
 def request_key(request: Request, service: str) -> str:

@@ -6,6 +6,8 @@ arithmetic, none of it in JavaScript.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..mai import sizes
 from ..mai.errors import InputError, OptionError
 from ..mai.models import Model, estimate_usage
@@ -29,8 +31,9 @@ def quote(
     `kind` is "generate" or "edit". A side in pixels is None where it comes from another node and
     isn't known before the run.
 
-    `bound` is "exact", "at least" (a size that isn't known counts as the smallest one, and an
-    edit's references aren't counted), "at most" (the model chooses the size) or "about" (both).
+    `bound` is "exact", "at least" (a size that isn't known counts as the smallest one), "at most"
+    (the model chooses the size) or "about" (an edit counts as its largest image, its references
+    aren't counted; or the price isn't published, or the estimate has no upper bound).
     `problems` are sentences; `nearest` is the [width, height] that mends a wrong size, else None.
     The prompt's tokens, a hundredth of a cent or two, are left out.
     """
@@ -44,10 +47,13 @@ def quote(
     except OptionError as error:
         problems.append(_sentences(error))
     request, bound = _request(kind, model, width, height, auto_aspect_ratio)
+    request = replace(request, web_grounding=web_grounding)
     size, nearest = request.requested_size, None
     if size and (wrong := sizes.size_problems(model, *size)):
         problems.append(f"{model.name} can't make {Size(*size)}: {'; '.join(wrong)}.")
         nearest = sizes.nearest_legal(model, *size)
+    if not model.is_bound(request):
+        bound = "about"
     usage = Usage(image_out=estimate_usage(model, request).image_out)
     return {
         "usd": None if nearest else round(model.cost(usage), 6),
@@ -82,7 +88,7 @@ def _request(
     """A request that costs what the node's does, as far as it is known, and how far that is."""
     if kind == "edit":
         request = Edit(model.name, "", (), auto_aspect_ratio=auto)
-        return request, "about" if auto else "at least"
+        return request, "about"
     if auto:
         return Generate(model.name, "", 0, 0, auto_aspect_ratio=True), "at most"
     if width is None or height is None:

@@ -152,10 +152,11 @@ class EntraSettings(TomlTable):
 
 
 class BudgetSettings(TomlTable):
-    """The most that may be spent, in USD."""
+    """The most that may be spent, in USD; `strict` refuses calls whose cost has no upper bound."""
 
     day: float | None = _number(0, 100_000)
     month: float | None = _number(0, 100_000)
+    strict: bool = _flag(False)
 
 
 class ProfileSettings(TomlTable):
@@ -180,7 +181,9 @@ class ProfileSettings(TomlTable):
         None, ge=1, le=MAX_TIER, description=f"a whole number from 1 to {MAX_TIER}"
     )
     requests_a_minute: float | None = _number(0.01, 100_000)
-    budget: BudgetSettings = Field(BudgetSettings(), description="a table with day or month in USD")
+    budget: BudgetSettings = Field(
+        BudgetSettings(), description="a table with day or month in USD, or strict"
+    )
     connect_timeout: float = _number(0.1, 120, CONNECT_TIMEOUT)
     timeout: float | None = _number(1, 3600)
     shutdown_grace: float = _number(0, 600, SHUTDOWN_GRACE)

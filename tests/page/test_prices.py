@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 from mai_image.mai import sizes
-from mai_image.mai.models import BY_NAME, EDIT_MODEL_NAMES, EDIT_PIXELS, MODEL_NAMES
+from mai_image.mai.models import BY_NAME, EDIT_MODEL_NAMES, MODEL_NAMES
 from mai_image.mai.size_plan import plan_size
 from mai_image.mai.types import Usage
 from mai_image.page.prices import quote, size_plan
@@ -39,10 +39,16 @@ def test_an_automatic_aspect_ratio_costs_at_most_the_largest_image() -> None:
 
 
 @pytest.mark.parametrize("model", EDIT_MODEL_NAMES)
-def test_an_edit_costs_at_least_its_image_of_a_megapixel(model: str) -> None:
+def test_an_edit_costs_about_the_largest_image_that_may_come_back(model: str) -> None:
     answer = quote("edit", model)
-    assert answer["bound"] == "at least"
-    assert answer["usd"] == round(BY_NAME[model].cost(Usage(image_out=EDIT_PIXELS // 1024)), 6)
+    largest = -(-BY_NAME[model].edit_pixels // 1024)
+    assert answer["bound"] == "about"
+    assert answer["usd"] == round(BY_NAME[model].cost(Usage(image_out=largest)), 6)
+
+
+def test_what_web_grounding_costs_is_about() -> None:
+    answer = quote("generate", "MAI-Image-2.6", 1024, 1024, web_grounding=True)
+    assert (answer["bound"], answer["problems"]) == ("about", [])
 
 
 def test_a_size_that_cannot_be_made_has_no_price_and_names_the_nearest() -> None:

@@ -18,6 +18,7 @@ from mai_image.mai.errors import CredentialError, ProfileError
 from mai_image.mai.models import BY_NAME
 from mai_image.mai.profiles import Profile, Profiles, mistakes_in
 from mai_image.mai.profiles.toml_file import read_profiles
+from mai_image.mai.types import Budget
 
 SECRET = "canary4f2b9c8d7e6a5f4b3c2d1e0f9a8b7c6d"
 
@@ -125,6 +126,12 @@ budget = { day = 0, month = 12.5 }
     assert profile.rpm(BY_NAME["MAI-Image-2.6"]) == 6
     assert profile.rpm(BY_NAME["MAI-Image-2e"]) == 60
     assert profile.rpm(BY_NAME["MAI-Image-2.7"]) is None
+
+
+def test_a_budget_is_strict_only_where_the_file_says_so() -> None:
+    assert read(GOOD + "budget = { strict = true }\n").get("work").budget == Budget(strict=True)
+    assert not read(GOOD + "budget = { day = 5 }\n").get("work").budget.strict
+    assert not read(GOOD).get("work").budget.strict
 
 
 def test_requests_a_minute_win_over_the_tier() -> None:
@@ -242,6 +249,8 @@ MISTAKES = [
     ("keep_prompts = 1", "line 4: keep_prompts must be true or false"),
     ("budget = 5", "line 4: budget must be a table"),
     ("[profiles.work.budget]\nday = -1", "line 5: day must be a number from 0 to 100000."),
+    ("[profiles.work.budget]\nstrict = 1", "line 5: strict must be true or false, without quotes."),
+    ('[profiles.work.budget]\nstrict = "yes"', "line 5: strict must be true or false"),
     ("[profiles.work.budget]\nmonth = nan", "line 5: month must be a number from 0 to 100000."),
     ("[profiles.work.budget]\ndya = 1", "line 5: [profiles.work.budget] has an unknown key 'dya'"),
     ('service = "fondry"', "line 4: service must be foundry or pixazo."),
