@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
-from ..mai.models import BY_NAME, PIXELS_2X, PROMPT_TOKENS, Model
+from ..mai.models import CATALOGUE, PIXELS_2X, PROMPT_TOKENS, Model
 from .answers import Answer, json_answer
 from .directives import Fault
 from .images import image_file
@@ -175,7 +175,7 @@ def _deployment(fields: Mapping[str, object], options: Options) -> tuple[str, Mo
             f"The API deployment {name[:200]!r} does not exist on this resource. A deployment made "
             "within the last minutes may not be known yet.",
         )
-    return name, BY_NAME[known]
+    return name, CATALOGUE[known]
 
 
 def _parse_generation(fields: Mapping[str, object], model: Model) -> ImageRequest:
@@ -238,7 +238,7 @@ def _prompt(fields: Mapping[str, object]) -> str:
 
 def _check_names(fields: Mapping[str, object], known: set[str], model: Model) -> None:
     """Raise the 400 for parameters that this model, or any image API, doesn't know."""
-    known = known | (set(SWITCHES) if model.options else set())
+    known = known | (set(SWITCHES) & model.options)
     others = [name for name in fields if name not in known]
     foreign = FOREIGN_PARAMETERS | set(SWITCHES) | {"width", "height"}
     unsupported = [name for name in others if name in foreign]

@@ -7,12 +7,12 @@ import dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mai_image.mai.models import CATALOGUE, EDIT_MODEL_NAMES, Model
+from mai_image.mai.models import CATALOGUE, DEFAULT_MODEL, Model
 from mai_image.mai.sizes import size_problems
 from mai_image.mai.types import Edit, Generate, Reference, Request, Usage
 
-MODELS = st.sampled_from(CATALOGUE)
-EDITORS = st.sampled_from([model for model in CATALOGUE if model.can_edit])
+MODELS = st.sampled_from(tuple(CATALOGUE.values()))
+EDITORS = st.sampled_from([model for model in CATALOGUE.values() if model.can_edit])
 PROMPTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=200)
 SIDES = st.integers(1, 16384)
 REFERENCES = st.lists(
@@ -77,20 +77,20 @@ def test_what_web_grounding_reads_is_counted_up_to_the_models_context(
 
 @pytest.mark.parametrize("text", ["𒀀" * 300, "😀" * 300, "ꓮ" * 300, "a" * 300])
 def test_a_script_that_the_tokenizer_hardly_knows_costs_no_more_than_estimated(text: str) -> None:
-    for model in CATALOGUE:
+    for model in CATALOGUE.values():
         request = Generate(model.name, text, 1024, 1024)
         usage = Usage(text_in=len(text.encode()), image_out=1024)
         assert model.cost(usage) <= model.estimate(request)
 
 
 def test_a_long_prompt_hardly_changes_the_estimate_of_an_image() -> None:
-    for model in CATALOGUE:
+    for model in CATALOGUE.values():
         short, long = (Generate(model.name, "x" * count, 1024, 1024) for count in (1, 1000))
         assert model.estimate(long) - model.estimate(short) < 0.006
 
 
 def test_an_estimate_is_a_bound_unless_something_about_it_is_not_documented() -> None:
-    for model in CATALOGUE:
+    for model in CATALOGUE.values():
         plain = Generate(model.name, "a cup", 1024, 1024)
         grounded = dataclasses.replace(plain, web_grounding=True)
         assert model.is_bound(plain) is model.price_known
@@ -99,13 +99,13 @@ def test_an_estimate_is_a_bound_unless_something_about_it_is_not_documented() ->
 
 
 def test_a_price_that_nobody_published_is_no_bound_and_the_reason_names_the_model() -> None:
-    model = dataclasses.replace(CATALOGUE[0], name="MAI-Image-9", price_known=False)
+    model = dataclasses.replace(CATALOGUE[DEFAULT_MODEL], name="MAI-Image-9", price_known=False)
     request = Generate(model.name, "a cup", 1024, 1024)
     assert not model.is_bound(request)
     assert "MAI-Image-9" in model.why_unbounded(request)
 
 
 def test_an_edit_comes_back_no_larger_than_the_model_can_make() -> None:
-    for model in CATALOGUE:
+    for model in CATALOGUE.values():
         assert model.edit_pixels <= model.max_pixels
-        assert (model.edit_pixels > 0) is (model.name in EDIT_MODEL_NAMES)
+        assert (model.edit_pixels > 0) is (model.name in CATALOGUE.edit_names)

@@ -59,7 +59,9 @@ def test_the_table_of_models_is_the_catalogue() -> None:
     rows = [
         line for line in section("Models, limits and prices").splitlines() if "MAI-Image" in line
     ]
-    assert [row for row in rows if row.startswith("|")] == [table_row(model) for model in CATALOGUE]
+    assert [row for row in rows if row.startswith("|")] == [
+        table_row(model) for model in CATALOGUE.values()
+    ]
 
 
 def test_its_profiles_toml_has_no_mistake() -> None:

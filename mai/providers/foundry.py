@@ -14,8 +14,8 @@ from typing import ClassVar
 from ..errors import BlockedError, ServiceError
 from ..http import FormFile, HttpAnswer, HttpRequest
 from ..image_formats import inspect
-from ..models import BY_NAME, DEFAULT_MODEL
-from ..types import Edit, Generate, Request, Result, Usage
+from ..models import CATALOGUE, DEFAULT_MODEL
+from ..types import OPAQUE, Edit, Generate, Request, Result, Usage
 from .answers import json_object, refusal, refuses_field, unusable
 from .base64_field import PLACEHOLDER, cut_out_image, decode_base64
 
@@ -76,7 +76,7 @@ class Foundry:
         data = _first_image(body, encoded, answer)
         header = inspect(data)
         usage = _usage(body)
-        model = BY_NAME[request.model]
+        model = CATALOGUE[request.model]
         return Result(
             image=data,
             media_type=header.media_type,
@@ -111,13 +111,14 @@ class Foundry:
         return HttpRequest("POST", endpoint + GENERATIONS, json=body)
 
 
-def _options(request: Request) -> dict[str, bool]:
-    """The options of 2.6 and later, only where they are on: earlier models refuse the names."""
+def _options(request: Request) -> dict[str, bool | str]:
+    """The options of 2.6 and later, only where they are on: other models refuse them."""
     options = {
         "auto_aspect_ratio": request.auto_aspect_ratio,
         "web_grounding": request.web_grounding,
+        "background": request.background != OPAQUE and request.background,
     }
-    return {name: True for name, on in options.items() if on}
+    return {name: value for name, value in options.items() if value}
 
 
 def _generation(request: Generate, deployment: str) -> dict[str, object]:
@@ -131,7 +132,8 @@ def _edit_fields(request: Edit, deployment: str) -> dict[str, str]:
     fields = {"model": deployment, "prompt": request.prompt}
     if request.size is not None:
         fields["size"] = f"{request.size[0]}x{request.size[1]}"
-    return {**fields, **dict.fromkeys(_options(request), "true")}
+    # A form has texts only: "true" is how it says yes.
+    return {**fields, **{name: str(value).lower() for name, value in _options(request).items()}}
 
 
 def _first_image(body: Mapping[str, object], encoded: memoryview, answer: HttpAnswer) -> bytes:
@@ -189,7 +191,7 @@ def _notes(
     if asked and asked != size:
         notes.append(f"asked for {asked[0]}x{asked[1]}, the service sent {size[0]}x{size[1]}")
     answered = body.get("model")
-    if isinstance(answered, str) and answered in BY_NAME and answered != request.model:
+    if isinstance(answered, str) and answered in CATALOGUE and answered != request.model:
         notes.append(f"the deployment answers as {answered}, the node asked for {request.model}")
     if usage is None:
         notes.append("the service counted no tokens: the cost is an estimate")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mai_image.mai.auth import Entra
 from mai_image.mai.errors import CredentialError, ProfileError
-from mai_image.mai.models import BY_NAME
+from mai_image.mai.models import CATALOGUE
 from mai_image.mai.profiles import Profile, Profiles, mistakes_in
 from mai_image.mai.profiles.toml_file import read_profiles
 from mai_image.mai.types import Budget
@@ -123,9 +123,9 @@ budget = { day = 0, month = 12.5 }
     assert (profile.timeout, profile.connect_timeout, profile.shutdown_grace) == (60, 2.5, 0)
     assert not profile.keep_prompts
     assert (profile.budget.day, profile.budget.month) == (0, 12.5)
-    assert profile.rpm(BY_NAME["MAI-Image-2.6"]) == 6
-    assert profile.rpm(BY_NAME["MAI-Image-2e"]) == 60
-    assert profile.rpm(BY_NAME["MAI-Image-2.7"]) is None
+    assert profile.rpm(CATALOGUE["MAI-Image-2.6"]) == 6
+    assert profile.rpm(CATALOGUE["MAI-Image-2e"]) == 60
+    assert profile.rpm(CATALOGUE["MAI-Image-2.7"]) is None
 
 
 def test_a_budget_is_strict_only_where_the_file_says_so() -> None:
@@ -136,13 +136,13 @@ def test_a_budget_is_strict_only_where_the_file_says_so() -> None:
 
 def test_requests_a_minute_win_over_the_tier() -> None:
     profile = read(GOOD + "tier = 1\nrequests_a_minute = 2.5\n").get("work")
-    assert profile.rpm(BY_NAME["MAI-Image-2e"]) == 2.5
+    assert profile.rpm(CATALOGUE["MAI-Image-2e"]) == 2.5
 
 
 def test_without_deployments_the_models_name_is_the_deployments() -> None:
     profile = read(GOOD).get("work")
     assert profile.deployments_for("MAI-Image-2.6") == ("MAI-Image-2.6",)
-    assert profile.rpm(BY_NAME["MAI-Image-2.6"]) is None
+    assert profile.rpm(CATALOGUE["MAI-Image-2.6"]) is None
 
 
 def test_one_deployment_can_serve_every_model() -> None:

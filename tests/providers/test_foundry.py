@@ -317,7 +317,7 @@ def test_a_long_or_odd_message_is_cut_and_made_printable():
 
 
 def test_the_estimate_of_a_model_is_the_price_that_its_list_gives():
-    prices = {m.name: m.estimate(Generate(m.name, "", 1024, 1024)) for m in CATALOGUE}
+    prices = {m.name: m.estimate(Generate(m.name, "", 1024, 1024)) for m in CATALOGUE.values()}
     for name, usd in (
         ("MAI-Image-2.6", 0.039),
         ("MAI-Image-2.6-Flash", 0.0195),
@@ -328,5 +328,5 @@ def test_the_estimate_of_a_model_is_the_price_that_its_list_gives():
         ("MAI-Image-2", 0.034),
     ):
         assert prices[name] == pytest.approx(usd, abs=0.0006)
-    large = next(m for m in CATALOGUE if m.name == "MAI-Image-2.6")
+    large = next(m for m in CATALOGUE.values() if m.name == "MAI-Image-2.6")
     assert large.estimate(Generate(large.name, "", 1536, 1536)) == pytest.approx(0.088, abs=0.0006)
