@@ -41,15 +41,16 @@ def section(title: str) -> str:
 
 def table_row(model: Model) -> str:
     references = f"1–{model.max_references}" if model.max_references > 1 else "1"
-    price = model.price
+    price, about = model.price, "" if model.price_known else "≈ "
     columns = (
         model.name,
+        f"retired {model.retired}" if model.is_retired else model.state,
         "yes" if model.can_edit else "no",
         references if model.can_edit else "—",
         f"{model.max_pixels:,}",
-        "yes" if model.options else "no",
-        f"{price.text_in:g} / {price.image_in:g} / {price.image_out:g}",
-        f"${model.cost(Usage(image_out=1024)):.3f}",
+        ", ".join(sorted(model.options)) or "—",
+        f"{about}{price.text_in:g} / {price.image_in:g} / {price.image_out:g}",
+        f"{about}${model.cost(Usage(image_out=1024)):.3f}",
         " ".join(map(str, model.rpm_by_tier)) or "unknown",
     )
     return f"| {' | '.join(columns)} |"
