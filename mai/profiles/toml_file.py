@@ -90,7 +90,7 @@ def _media_host(name: str) -> str:
 
 def _known_model(name: str, info: ValidationInfo) -> str:
     """A model of the catalogue or of the same file, whose names are the validation's context."""
-    if name in info.context:
+    if name in (info.context or ()):
         return name
     raise ValueError
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -91,6 +92,15 @@ def test_edit_sends_size_and_options_only_when_asked():
     fields = dict(build(request, ENDPOINT, "d").fields)
     assert fields["size"] == "1024x768"
     assert fields["auto_aspect_ratio"] == fields["web_grounding"] == "true"
+
+
+def test_a_background_is_sent_only_where_it_is_transparent():
+    opaque = Generate("MAI-Image-2.7", "x", 1024, 768)
+    assert "background" not in build(opaque, ENDPOINT, "d").json
+    clear = replace(opaque, background="transparent")
+    assert build(clear, ENDPOINT, "d").json["background"] == "transparent"
+    edit = Edit("MAI-Image-2.7", "x", REFERENCES, background="transparent")
+    assert dict(build(edit, ENDPOINT, "d").fields)["background"] == "transparent"
 
 
 def test_image_comes_back_as_the_bytes_that_were_sent():

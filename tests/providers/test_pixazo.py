@@ -111,6 +111,7 @@ def test_an_edits_size_becomes_a_ratio_of_the_shorter_list() -> None:
         (replace(FOX, model="MAI-Image-2.6"), OptionError, "no MAI-Image-2.6, only MAI-Image-2.5"),
         (replace(FOX, auto_aspect_ratio=True), OptionError, "auto_aspect_ratio"),
         (replace(FOX, web_grounding=True), OptionError, "web_grounding"),
+        (replace(FOX, background="transparent"), OptionError, "transparent background"),
         (replace(FOX, prompt="ox"), PromptError, "3 to 5,000 characters"),
         (replace(FOX, prompt="  ox  "), PromptError, "3 to 5,000 characters"),
         (replace(FOX, prompt="x" * 5001), PromptError, "has 5,001"),
