@@ -14,7 +14,7 @@ from ..mai.models import Model, estimate_usage
 from ..mai.size_plan import asked_ratio, plan_size
 from ..mai.sizes import Size
 from ..mai.types import Edit, Generate, Request, Usage
-from ..mai.validation import model_named, validate_options
+from ..mai.validation import model_named, snap_request, validate_options
 
 
 def quote(
@@ -35,12 +35,14 @@ def quote(
     (the model chooses the size) or "about" (an edit counts as its largest image, its references
     aren't counted; or the price isn't published, or the estimate has no upper bound).
     `problems` are sentences; `nearest` is the [width, height] that mends a wrong size, else None.
+    `notes` say what comes back where it isn't what was asked for.
     The prompt's tokens, a hundredth of a cent or two, are left out.
     """
     try:
         model = model_named(model_name)
     except OptionError as error:
-        return {"usd": None, "bound": "exact", "problems": [_sentences(error)], "nearest": None}
+        problem = _sentences(error)
+        return {"usd": None, "bound": "exact", "problems": [problem], "nearest": None, "notes": []}
     problems = []
     try:
         validate_options(model, auto_aspect_ratio, web_grounding)
@@ -54,12 +56,14 @@ def quote(
         nearest = sizes.nearest_legal(model, *size)
     if not model.is_bound(request):
         bound = "about"
-    usage = Usage(image_out=estimate_usage(model, request).image_out)
+    sent, notes = snap_request(request)
+    usage = Usage(image_out=estimate_usage(model, sent).image_out)
     return {
         "usd": None if nearest else round(model.cost(usage), 6),
         "bound": bound,
         "problems": problems,
         "nearest": nearest,
+        "notes": [] if nearest else list(notes),
     }
 
 

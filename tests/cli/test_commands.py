@@ -145,6 +145,10 @@ def test_several_images_of_another_type_keep_their_numbers(run, tmp_path, capsys
         (["generate", "a fox", "--model", "MAI-Image-9"], "no model"),
         (["generate", "a fox", "--count", "0"], "--count must be at least 1"),
         (["generate", "a fox", "--model", "MAI-Image-2", "--web-grounding"], "web_grounding"),
+        (
+            ["generate", "a fox", "--model", "MAI-Image-2.6", "--background", "transparent"],
+            "no transparent background",
+        ),
         (["generate", "a fox", "--profile", "pix"], "Pixazo has no MAI-Image-2.7"),
         (["edit", "night", "none.png"], "can't be read"),
         (["edit", "night", "text.png"], "no whole PNG or JPEG"),

@@ -60,6 +60,14 @@ def test_a_size_that_cannot_be_made_has_no_price_and_names_the_nearest() -> None
     assert "1,056,768" in problem
 
 
+def test_a_size_that_is_rounded_down_costs_what_comes_back_and_is_noted() -> None:
+    answer = quote("generate", "MAI-Image-2.6", 768, 1365)
+    assert answer["usd"] == quote("generate", "MAI-Image-2.6", 768, 1360)["usd"]
+    assert (answer["problems"], answer["nearest"]) == ([], None)
+    (note,) = answer["notes"]  # type: ignore[misc]
+    assert "768 x 1365 comes back as 768 x 1360" in note
+
+
 def test_an_option_that_the_model_lacks_is_a_problem_with_the_way_out() -> None:
     answer = quote("generate", "MAI-Image-2", 1024, 1024, web_grounding=True)
     (problem,) = answer["problems"]  # type: ignore[misc]

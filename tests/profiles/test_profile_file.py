@@ -387,6 +387,8 @@ SNIPPETS = st.sampled_from(
         *("endpoint = ", '"r.services.ai.azure.com"\n', "credential = ", "{ kind = 'key', value="),
         *("'x' }\n", '{ kind = "entra" }\n', "deployments = ", "budget = ", "[1, 'x']\n", "= {}\n"),
         *("tier = ", "1\n", "1e999\n", "-0\n", "'''", '"""', "\\", "\n", "{", "}", "nan\n", "0x"),
+        *('[models."X"]\n', "[models]\n", "max_pixels = ", "1048576\n", "price = ", "options = "),
+        *("retired = ", "1979-05-27\n", "references = ", "requests_a_minute = ", "successor = "),
         *("1979-05-27T07:32:00Z\n", "timeout", " = ", "true\n", "[profiles.a.deployments]\n"),
     ]
 )
@@ -397,6 +399,7 @@ SNIPPETS = st.sampled_from(
 def test_no_text_of_a_file_raises(text: str) -> None:
     contents = read_profiles(text, interactive=True)
     assert set(contents.profiles).isdisjoint(contents.profile_mistakes)
+    assert all(model.max_pixels > 0 for model in models_in(text)[0])
     for sentence in mistakes_in(text):
         assert 0 < len(sentence) < 1000
 
