@@ -18,7 +18,7 @@ from mai_image.mai.errors import CredentialError, ProfileError
 from mai_image.mai.models import CATALOGUE
 from mai_image.mai.profiles import Profile, Profiles, mistakes_in, models_in
 from mai_image.mai.profiles.toml_file import read_profiles
-from mai_image.mai.types import Budget
+from mai_image.mai.types import Budget, Generate
 
 SECRET = "canary4f2b9c8d7e6a5f4b3c2d1e0f9a8b7c6d"
 
@@ -132,6 +132,17 @@ def test_a_budget_is_strict_only_where_the_file_says_so() -> None:
     assert read(GOOD + "budget = { strict = true }\n").get("work").budget == Budget(strict=True)
     assert not read(GOOD + "budget = { day = 5 }\n").get("work").budget.strict
     assert not read(GOOD).get("work").budget.strict
+
+
+def test_a_call_has_a_bound_unless_its_service_or_model_has_none() -> None:
+    plain = Generate("MAI-Image-2.6", "a hat", 1024, 1024)
+    grounded = Generate("MAI-Image-2.6", "a hat", 1024, 1024, web_grounding=True)
+    foundry = read(GOOD).get("work")
+    assert foundry.why_unbounded(plain) == ""
+    assert "web_grounding" in foundry.why_unbounded(grounded)
+    pixazo = '[profiles.p]\nservice = "pixazo"\ncredential = { kind = "key", value = "k" }\n'
+    assert "prices of its own" in read(pixazo).get("p").why_unbounded(plain)
+    assert read(GOOD).get("emulator").why_unbounded(grounded) == ""
 
 
 def test_requests_a_minute_win_over_the_tier() -> None:
