@@ -41,8 +41,9 @@ def quote(
     try:
         model = model_named(model_name)
     except OptionError as error:
-        problem = _sentences(error)
-        return {"usd": None, "bound": "exact", "problems": [problem], "nearest": None, "notes": []}
+        # Not its hint, which is about this server's files.
+        problems = [error.what]
+        return {"usd": None, "bound": "exact", "problems": problems, "nearest": None, "notes": []}
     problems = []
     try:
         validate_options(model, auto_aspect_ratio, web_grounding)
@@ -79,8 +80,12 @@ def size_plan(
     `problems` are sentences: with any, there is nothing else, as the node would fail with them.
     """
     try:
+        chosen = model_named(model)
+    except OptionError as error:
+        return {"problems": [error.what]}
+    try:
         ratio = asked_ratio(aspect_ratio, target_width, target_height, image)
-        facts = plan_size(model_named(model), ratio, target_width, target_height).facts()
+        facts = plan_size(chosen, ratio, target_width, target_height).facts()
     except InputError as error:
         return {"problems": [_sentences(error)]}
     return {**facts, "problems": []}
