@@ -25,7 +25,7 @@ from . import pack
 pack.ready()
 
 from ..mai.ledger import Ledger, NewCall, Outcome
-from ..mai.ledger import ledger as ledger_module
+from ..mai.ledger.tables import SCHEMA
 from ..mai.rate_limit import Deployment, RateLimiter
 from ..mai.store import Store
 from ..mai.store.sidecar import build_sidecar
@@ -175,9 +175,8 @@ def one_call(folder: Path, rows: int) -> str:
     synced = [middle(write_down), asyncio.run(turns()), middle(keep_it)]
     lines.append(f"  {'with the disk':24}" + "".join(f"{ms:9.2f}" for ms in [*synced, sum(synced)]))
     ledger.close_file()
-    unsynced = dataclasses.replace(ledger_module.SCHEMA, synchronous="NORMAL")
-    with mock.patch.object(ledger_module, "SCHEMA", unsynced):
-        ledger = Ledger(path)
+    unsynced = dataclasses.replace(SCHEMA, synchronous="NORMAL")
+    ledger = Ledger(path, schema=unsynced)
     with mock.patch.object(os, "fsync"):
         offset = CALLS
         bare = [

@@ -1,7 +1,8 @@
 """The client from a shell: the command `mai-image`.
 
-One module a command: `generate_and_edit`, `size`, `spend`, `init` and `doctor`. `command_line`
-reads a command line and runs the command that it names; `command` is what all commands share.
+One module a command: `generate_and_edit`, `size`, `spend`, `store`, `init` and `doctor`.
+`command_line` reads a command line and runs the command that it names; `command` is what all
+commands share.
 `questions` and `image_files` are what only a terminal needs. Others use `main` alone.
 """
 

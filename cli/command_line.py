@@ -17,6 +17,7 @@ from .init import add_init_options, run_init
 from .model_list import add_model_list_options, run_model_list
 from .size import add_size_options, run_size
 from .spend import add_spend_options, run_spend
+from .store import add_store_options, run_store
 
 
 def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> int:
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     about = "what each model can do and costs, and which of them the profile has"
     add_model_list_options(add("models", about, run_model_list))
     add_spend_options(add("spend", "what was spent, and what is perhaps billed", run_spend))
+    add_store_options(add("store", "forget an image that can't be read", run_store))
     about = "write a first profiles.toml; asks where no option says it"
     add_init_options(add("init", about, run_init))
     about = "find the first thing that is wrong with a profile, without buying an image"

@@ -50,7 +50,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     folder, reason = locate_folder(arguments)
     print(f"folder: {folder} ({reason})")
     with open_client(arguments) as client:
-        for warning in client.profiles.warnings():
+        for warning in [*client.profiles.warnings(), *client.store.warnings()]:
             print(f"  ! {warning}")
         names = [name for name in client.profiles.names() if name != EMULATOR] or ["default"]
         if arguments.profile:
@@ -89,6 +89,7 @@ class _Examination:
         """A generator, because later steps depend on the profile that the first one reads."""
         yield Step.PROFILE, self._read_profile
         yield Step.CREDENTIAL, self._get_credential
+        yield Step.CONNECTION, self._read_network_settings
         yield Step.NAME, self._resolve_name
         yield Step.CONNECTION, self._connect
         yield Step.AUTHENTICATION, self._authenticate
@@ -108,6 +109,13 @@ class _Examination:
     def _get_credential(self) -> str:
         self._client.run(self._profile.credential.headers()).result()
         return self._profile.credential.describe()
+
+    def _read_network_settings(self) -> str:
+        async def prepare() -> None:
+            self._client.transport.prepare(self._profile)
+
+        self._client.run(prepare()).result()
+        return "this machine's proxy and certificate settings can be used"
 
     def _resolve_name(self) -> str:
         host = urlsplit(self._profile.endpoint).hostname or ""

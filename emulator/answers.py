@@ -123,6 +123,8 @@ def _headers(answer: Answer, fault: Fault) -> dict[str, str]:
     if fault.retry_after_date is not None:
         date = math.ceil(time.time() + fault.retry_after_date)
         headers["retry-after"] = formatdate(date, usegmt=True)
+    if fault.limit_requests is not None:
+        headers["x-ratelimit-limit-requests"] = f"{fault.limit_requests:g}"
     if fault.location is not None:
         headers["location"] = fault.location
     return headers

@@ -27,7 +27,7 @@ A directive asks for faults and changed edits: status=500, answer=truncated-base
 reset=answer, drip=20000, first=2, … It works server-wide (--fault, --edit), in the header
 x-emulator-fault, and inside a prompt: [[fault status=429 retry-after=3 first=1]], [[latency 2]],
 [[edit shift=4,-3]]. The prompt words blockprompt, blockresult and emptyresult play the content
-filter. emulator/directives.py has the whole list.
+filter; what the service did work for is billed. emulator/directives.py has the whole list.
 """
 
 

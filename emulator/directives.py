@@ -16,24 +16,35 @@ Where several say different things the nearest to the request wins: header, prom
     status=N                answer with this status (200 to 599) instead of an image
     body=envelope|html|empty|garbage    what stands in that answer (default envelope)
     code=WORD               the envelope's error code
+    message=WORDS           its message; underscores become spaces
     retry-after=S, retry-after-date=S   that header, in seconds or as a HTTP date S seconds ahead
     location=URL            that header, for a redirect
     answer=TYPE             a 200 that isn't as it should be: see ANSWERS
     size=WxH                an image of this size, whatever was requested
+    model=NAME              the answer names this model; one of the catalogue is billed at its price
+    usage=PLACE             where the token counts are: usage, top-level or absent
+    tokens=N                how many output tokens the answer counts, such as 9e15
+    credentials=yes|no      whether the PNG has a chunk of content credentials (a placeholder)
+    limit-requests=N        the header x-ratelimit-limit-requests, such as 0.001
     reset=WHEN              reset the connection: see RESETS
     cut=N or cut=P%         close the connection after that much of the answer's body
     drip=N                  send the body at N bytes a second
     latency=S               wait this long as well
     first=K                 only the first K requests: those with the same prompt for a directive in
                             a prompt, with the same header for one in a header, otherwise all
-    billed=yes|no           whether the request is billed; by default a request is billed unless
-                            it gets another status than 200, or a block, or no data
+    billed=yes|no           whether the request is billed; by default it is where the service did
+                            work: any 200, a content block, a prompt that is too long, 408, 499
+                            unless its message says "before request was sent", and 5xx but a 503
+                            with retry-after; not for any other status
 
 `edit` takes
     shift=DX,DY             move the image by so many pixels, right and down (fractions too)
     recolour=R,G,B          multiply each channel
     rescale=F               enlarge the content by F around the centre; the size stays
-    aspect=W:H              return about 1 megapixel in this aspect
+    aspect=W:H              return an image in this aspect
+    output=1mp|input|largest    its size: about 1 megapixel, the first reference's within the
+                            model's limits, or as many pixels as the model can do (default: the
+                            server's --edit-output)
     tint=F                  0 to 1: how much of one colour is mixed in (default 0.18)
     mark=panel|none         whether the panel of text is painted (default panel)
 
@@ -67,13 +78,25 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 ANSWERS = (
-    "block-prompt", "block-result", "block-list", "empty-data", "no-picture", "wrong-shape", "list",
-    "garbage", "html", "empty-body", "cut-json", "truncated-base64", "bad-base64", "not-a-picture",
-    "truncated-picture", "url", "jpeg", "alpha", "grey", "palette", "16-bit", "bomb", "huge",
+    "block-prompt", "block-result", "block-list", "prompt-too-long", "empty-data", "error-body",
+    "no-picture", "wrong-shape", "list", "garbage", "html", "empty-body", "cut-json",
+    "truncated-base64", "bad-base64", "not-a-picture", "truncated-picture", "wrong-crc", "url",
+    "jpeg", "webp", "alpha", "grey", "palette", "16-bit", "bomb", "huge",
 )  # fmt: skip
-"""The types of `answer=`: errors of the content filter, other JSON, other base64, other files."""
+"""The types of `answer=`: a 400 after work (the first four), other JSON, other base64, other
+files."""
 
-FREE_ANSWERS = ("block-prompt", "block-result", "block-list", "empty-data")
+OUTPUTS = ("1mp", "input", "largest")
+"""How large an edit comes back."""
+
+NOT_SENT = "before request was sent"
+"""What a 499 says that did no work."""
+
+_WORK_CODES = (
+    "content_safety_violation", "content_filter", "contentfilter", "content_policy_violation",
+    "moderation_blocked", "responsibleaipolicyviolation", "context_length_exceeded",
+)  # fmt: skip
+"""Codes of a 400 for what the service found at work: a content block, a prompt's length."""
 
 EARLY_RESETS = ("headers", "body")
 """When `reset=` happens: headers in, body begun (both unbilled, and not from a prompt)."""
@@ -149,6 +172,10 @@ def _choice(*allowed: str) -> Callable[[str], str]:
     return parse_choice
 
 
+def _words(text: str) -> str:
+    return text.replace("_", " ")
+
+
 def _yes_or_no(text: str) -> bool:
     return _choice("yes", "no")(text) == "yes"
 
@@ -194,11 +221,17 @@ class Fault:
     status: int | None = _word(_integer(200, 599))
     body: str = _word(_choice("envelope", "html", "empty", "garbage"), "envelope")
     code: str | None = _word(str)
+    message: str | None = _word(_words)
     retry_after: float | None = _word(_seconds)
     retry_after_date: float | None = _word(_seconds)
     location: str | None = _word(str)
     answer: str | None = _word(_choice(*ANSWERS))
     size: tuple[int, int] | None = _word(_size)
+    model: str | None = _word(str)
+    usage: str | None = _word(_choice("usage", "top-level", "absent"))
+    tokens: int | None = _word(lambda text: int(_number(text, 0.0, 1e18)))
+    credentials: bool | None = _word(_yes_or_no)
+    limit_requests: float | None = _word(_between(0.0, 1e9))
     reset: str | None = _word(_choice(*RESETS))
     cut: BodyCut | None = _word(_cut)  # noqa: RUF009 - a field, as all of them
     drip: float | None = _word(_between(1.0, 1e9))
@@ -211,8 +244,9 @@ class Fault:
             raise DirectiveError("status= and answer= exclude each other.")
         if self.cut is not None and self.reset is not None:
             raise DirectiveError("cut= and reset= exclude each other.")
-        if self.status is None and (self.body != "envelope" or self.code is not None):
-            raise DirectiveError("body= and code= need a status=.")
+        texts = (self.code, self.message)
+        if self.status is None and (self.body != "envelope" or texts != (None, None)):
+            raise DirectiveError("body=, code= and message= need a status=.")
 
     @property
     def early(self) -> bool:
@@ -229,8 +263,19 @@ class Fault:
         """Whether a good request that meets this fault is billed."""
         if self.billed is not None:
             return self.billed
-        free = (self.status or 200) != 200 or self.answer in FREE_ANSWERS
-        return not free and not self.early
+        return not self.early and self._did_work
+
+    @property
+    def _did_work(self) -> bool:
+        """Whether a service that answers so has done any (Microsoft's page on costs)."""
+        status = 200 if self.status is None else self.status
+        if status == 400:
+            return (self.code or "").lower() in _WORK_CODES
+        if status == 499:
+            return self.body != "envelope" or NOT_SENT not in (self.message or NOT_SENT)
+        if status == 503:
+            return self.retry_after is None and self.retry_after_date is None
+        return status < 300 or status == 408 or status >= 500
 
 
 @dataclass(frozen=True)
@@ -243,6 +288,7 @@ class EditChanges:
     aspect: float | None = _word(_aspect)
     tint: float = _word(_between(0.0, 1.0), 0.18)
     mark: str = _word(_choice("panel", "none"), "panel")
+    output: str | None = _word(_choice(*OUTPUTS))
 
 
 @dataclass(frozen=True)
@@ -252,7 +298,7 @@ class JobDirective:
     queued: float | None = _word(_seconds)
     processing: float | None = _word(_seconds)
     end: str = _word(_choice("completed", "failed", "error"), "completed")
-    reason: str = _word(lambda text: text.replace("_", " "), "")
+    reason: str = _word(_words, "")
     media: str = _word(_choice("url", "list", "data", "foreign", "none"), "list")
     forget: int | None = _word(_integer(1, MAX_COUNT))
     id: bool = _word(_yes_or_no, True)

@@ -10,15 +10,16 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from PIL import Image
 
 from ..mai.models import CATALOGUE, PIXELS_2X, PROMPT_TOKENS, Model
 from .answers import Answer, json_answer
 from .directives import Fault
-from .images import image_file
+from .images import image_file, with_credentials
 from .options import Options
-from .refusals import Refusal, bad_request
+from .refusals import Refusal, bad_request, bad_value, prompt_too_long, refusal_of_status
 from .requests import (
     Form,
     ImageRequest,
@@ -26,6 +27,7 @@ from .requests import (
     aspect_for,
     aspect_of,
     measured,
+    output_pixels,
     read_form,
     read_json,
     round_down,
@@ -39,8 +41,17 @@ MAX_DIGITS_SIDE = 100_000
 """Far over any model's limit: keeps the product in an error text short."""
 
 AUTO = "auto aspect"
+CREDENTIALS_MODELS = frozenset(
+    {"MAI-Image-2e", "MAI-Image-2.5", "MAI-Image-2.5-Flash", "MAI-Image-2.5-Pro"}
+)
+"""Models whose images carry content credentials, says Microsoft's page."""
+
 SWITCHES = {"auto_aspect_ratio": AUTO, "web_grounding": "web grounding"}
-"""The options of 2.6 and later, and how the panel of an image names them."""
+"""The options of 2.6, and how the panel of an image names them."""
+
+BACKGROUND = "background"
+TRANSPARENT, OPAQUE = "transparent", "opaque"
+"""The option of 2.7 and its values."""
 
 FOREIGN_PARAMETERS = frozenset(
     "size seed response_format negative_prompt quality background output_format mask stream user "
@@ -73,7 +84,7 @@ async def answer_edit(request: ServedRequest) -> Answer:
     await request.reset_early()
     form = await read_form(request.http, state.options.max_body)
     model = _admit(request, form)
-    order = await state.work(lambda: _parse_edit(form, model, state.options.edit_size))
+    order = await state.work(lambda: _parse_edit(form, model, state.options))
     request.log_files(order.references)
     return await _answer(request, order)
 
@@ -101,9 +112,12 @@ async def _answer(request: ServedRequest, order: ImageRequest) -> Answer:
     """Bill, wait, paint, and answer."""
     directives = request.directives(order.prompt)
     fault = directives.fault
-    order = resized(order, directives)
+    order = resized(order, directives, request.state.options.edit_output)
+    if text_tokens(order.prompt) > PROMPT_TOKENS:
+        request.bill(replace(order.tokens(), image_out=0), order.model)
+        raise prompt_too_long()
     if fault is None or fault.bills:
-        request.bill(order)
+        request.bill(order.tokens(), CATALOGUE.get(_named(order, fault), order.model))
     await request.apply_fault(fault, directives.latency)
     image = await request.paint(order, directives)
     return await request.state.work(lambda: _image_answer(request, order, image, fault))
@@ -114,7 +128,12 @@ def _image_answer(
 ) -> Answer:
     """The 200, or what the fault's `answer=` makes of it."""
     broken = fault.answer if fault else None
+    if broken == "error-body":
+        return json_answer(200, foundry_envelope(refusal_of_status(500)), fault)
+    options = request.state.options
     file = image_file(image, broken)
+    if _has_credentials(order.model, fault, options):
+        file = with_credentials(file)
     if broken == "wrong-shape":
         return json_answer(200, {"result": {"images": [_base64(file)]}}, fault)
     data = [{"b64_json": _base64(file, broken)}]
@@ -128,9 +147,9 @@ def _image_answer(
         data = [{"url": f"{request.origin}/emulator/images/{name}"}]
     body = {
         "created": int(time.time()),
-        "model": order.model.name,
+        "model": _named(order, fault),
         "size": f"{image.width}x{image.height}",
-        **_usage(order, request.state.options.usage),
+        **_usage(order, fault, options),
         "data": data,
     }
     return json_answer(200, body, fault)
@@ -145,12 +164,26 @@ def _base64(file: bytes, broken: str | None = None) -> str:
     return encoded
 
 
-def _usage(order: ImageRequest, place: str) -> dict[str, object]:
-    """The token counts, where Options.usage wants them."""
+def _named(order: ImageRequest, fault: Fault | None) -> str:
+    """The model that the answer names."""
+    return order.model.name if fault is None or fault.model is None else fault.model
+
+
+def _has_credentials(model: Model, fault: Fault | None, options: Options) -> bool:
+    if fault is not None and fault.credentials is not None:
+        return fault.credentials
+    return options.content_credentials and model.name in CREDENTIALS_MODELS
+
+
+def _usage(order: ImageRequest, fault: Fault | None, options: Options) -> dict[str, object]:
+    """The token counts, where the fault or Options.usage want them."""
     tokens = order.tokens()
+    place = options.usage if fault is None or fault.usage is None else fault.usage
+    if fault is not None and fault.tokens is not None:
+        tokens = replace(tokens, image_out=fault.tokens)
     if place == "absent":
         return {}
-    if place == "top level":
+    if place in ("top level", "top-level"):
         return {"num_output_tokens": tokens.image_out}
     return {
         "usage": {
@@ -168,7 +201,10 @@ def _deployment(fields: Mapping[str, object], options: Options) -> tuple[str, Mo
     """The deployment that a request names, and its model."""
     name = _required(fields, "model")
     known = options.deployments.get(name)
-    if known is None:
+    retired = known is not None and options.retired != "answer" and CATALOGUE[known].is_retired
+    if retired and options.retired == "410":
+        raise refusal_of_status(410)
+    if known is None or retired:
         raise Refusal(
             404,
             "DeploymentNotFound",
@@ -182,30 +218,33 @@ def _parse_generation(fields: Mapping[str, object], model: Model) -> ImageReques
     """A text-to-image request. `n` is ignored, whatever it says."""
     prompt = _prompt(fields)
     _check_names(fields, {"model", "prompt", "width", "height", "n"}, model)
+    transparent = _wants_transparent(fields)
     for name in SWITCHES:
         if not isinstance(fields.get(name, False), bool):
-            raise _bad_value(f"'{name}' must be a boolean.")
+            raise bad_value(f"'{name}' must be a boolean.")
     switches = _switches(fields, True)
     size = _size(_side(fields, "width"), _side(fields, "height"), model)
     if AUTO in switches:
         size = size_for(aspect_for(prompt), model)
-    return ImageRequest(model, prompt, size, switches)
+    return ImageRequest(model, prompt, size, switches, transparent=transparent)
 
 
-def _parse_edit(form: Form, model: Model, size_rule: str) -> ImageRequest:
-    """An edit, with its references measured. `size_rule` is Options.edit_size."""
+def _parse_edit(form: Form, model: Model, options: Options) -> ImageRequest:
+    """An edit, with its references measured."""
     fields = form.fields
     if not model.can_edit:
         message = f"The model {model.name} has no image edits: choose another model."
         raise Refusal(400, "OperationNotSupported", message)
     prompt = _prompt(fields)
+    size_rule = options.edit_size
     if size_rule == "by model":
         size_rule = "accepted" if model.max_pixels > PIXELS_2X else "ignored"
     known = {"model", "prompt", "n"} | ({"size"} if size_rule != "refused" else set())
     _check_names(fields, known, model)
+    transparent = _wants_transparent(fields)
     for name in SWITCHES:
         if fields.get(name, "false") not in ("true", "false"):
-            raise _bad_value(f"'{name}' must be 'true' or 'false'.")
+            raise bad_value(f"'{name}' must be 'true' or 'false'.")
     switches = _switches(fields, "true")
     size = None
     if size_rule == "accepted" and "size" in fields:
@@ -213,8 +252,9 @@ def _parse_edit(form: Form, model: Model, size_rule: str) -> ImageRequest:
     _check_files(form.files, model)
     references = tuple(measured(upload) for upload in form.files)
     if size is None or AUTO in switches:
-        size = size_for(aspect_of(references[0]), model)
-    return ImageRequest(model, prompt, size, switches, references)
+        pixels = output_pixels(options.edit_output, references[0], model)
+        size = size_for(aspect_of(references[0]), model, pixels)
+    return ImageRequest(model, prompt, size, switches, references, transparent)
 
 
 def _required(fields: Mapping[str, object], name: str) -> str:
@@ -222,36 +262,36 @@ def _required(fields: Mapping[str, object], name: str) -> str:
     if value is None or value == "":
         raise _missing(name)
     if not isinstance(value, str):
-        raise _bad_value(f"'{name}' must be a string.")
+        raise bad_value(f"'{name}' must be a string.")
     return value
 
 
 def _prompt(fields: Mapping[str, object]) -> str:
-    """The prompt: a string with something in it, within the model's context."""
+    """The prompt: a string with something in it."""
     prompt = _required(fields, "prompt")
     if not prompt.strip():
         raise _missing("prompt")
-    if text_tokens(prompt) > PROMPT_TOKENS:
-        raise _bad_value(f"'prompt' must be at most {PROMPT_TOKENS} tokens.")
     return prompt
 
 
 def _check_names(fields: Mapping[str, object], known: set[str], model: Model) -> None:
     """Raise the 400 for parameters that this model, or any image API, doesn't know."""
-    known = known | (set(SWITCHES) & model.options)
+    known = known | model.options
     others = [name for name in fields if name not in known]
     foreign = FOREIGN_PARAMETERS | set(SWITCHES) | {"width", "height"}
     unsupported = [name for name in others if name in foreign]
     if unsupported:
-        raise Refusal(
-            400,
-            "unsupported_request_argument",
-            "Model does not support request argument supplied: "
-            f"Invalid parameters: {', '.join(unsupported)}",
-        )
+        raise _unsupported(*unsupported)
     if others:
         message = f"Unrecognized request argument supplied: {', '.join(others)}"
         raise Refusal(400, "unrecognized_request_argument", message)
+
+
+def _wants_transparent(fields: Mapping[str, object]) -> bool:
+    """Whether the image is to have alpha. Raises the 400 for any other value than the two."""
+    if fields.get(BACKGROUND, OPAQUE) not in (TRANSPARENT, OPAQUE):
+        raise _unsupported(BACKGROUND)
+    return fields.get(BACKGROUND) == TRANSPARENT
 
 
 def _switches(fields: Mapping[str, object], on: object) -> list[str]:
@@ -261,7 +301,7 @@ def _switches(fields: Mapping[str, object], on: object) -> list[str]:
 def _side(fields: Mapping[str, object], name: str) -> int:
     value = fields.get(name, DEFAULT_SIDE)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _bad_value(f"'{name}' must be an integer.")
+        raise bad_value(f"'{name}' must be an integer.")
     return value
 
 
@@ -270,7 +310,7 @@ def _sides(size: object) -> tuple[int, int]:
     width, times, height = str(size).partition("x")
     digits = all(side.isascii() and side.isdigit() and len(side) < 10 for side in (width, height))
     if not times or not digits:
-        raise _bad_value("'size' must be WIDTHxHEIGHT.")
+        raise bad_value("'size' must be WIDTHxHEIGHT.")
     return int(width), int(height)
 
 
@@ -278,9 +318,9 @@ def _size(width: int, height: int, model: Model) -> tuple[int, int]:
     """The size of the image for the requested one: the limits are checked before rounding."""
     for name, side in (("width", width), ("height", height)):
         if side < model.min_side:
-            raise _bad_value(f"'{name}' must be at least {model.min_side} pixels.")
+            raise bad_value(f"'{name}' must be at least {model.min_side} pixels.")
         if side > MAX_DIGITS_SIDE:
-            raise _bad_value(f"'{name}' must be at most {MAX_DIGITS_SIDE} pixels.")
+            raise bad_value(f"'{name}' must be at most {MAX_DIGITS_SIDE} pixels.")
     if width * height > model.max_pixels:
         raise Refusal(
             400,
@@ -310,6 +350,6 @@ def _missing(name: str) -> Refusal:
     return Refusal(400, "missing_required_parameter", f"Missing required parameter: '{name}'.")
 
 
-def _bad_value(reason: str) -> Refusal:
-    message = f"Model does not support request parameter value supplied: {reason}"
-    return Refusal(400, "unsupported_request_value", message)
+def _unsupported(*names: str) -> Refusal:
+    message = "Model does not support request argument supplied: Invalid parameters: "
+    return Refusal(400, "unsupported_request_argument", message + ", ".join(names))

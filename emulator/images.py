@@ -32,11 +32,25 @@ HUGE_BYTES = 65 * 2**20
 BOMB_SIDE = 30_000
 """Pixels a side of the image that a few bytes claim to be."""
 
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+HEADER_END = 33
+"""Where a PNG's first chunk, IHDR, ends."""
+
+CREDENTIALS = struct.pack(">I4sI4s16s", 49, b"jumb", 41, b"jumd", b"c2pa") + b"\x03c2pa\0emulated"
+"""The outer boxes of a manifest store (ISO 19566-5), with nothing that could be verified."""
+
 MAX_CHARACTERS = 2000
 """More would not fit into any panel: a longer prompt is cut before it is measured."""
 
 PANEL_HEIGHT = 0.46
 """The panel's share of the image's height, at most."""
+
+OVAL_END = 178
+"""Where alpha is 0 in the oval of a transparent background, in Pillow's radial gradient: 25 steps
+before that it is opaque, so that the panel of text lies inside."""
+
+_TRANSPARENT = ["transparent background"]
 
 HEADING_COLOUR = (255, 214, 92)
 TEXT_COLOUR = (255, 255, 255)
@@ -59,14 +73,20 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def paint(request: ImageRequest, changes: EditChanges, nonce: str = "") -> Image.Image:
-    """The image of a request, RGB, with its mark; `nonce` tells equal requests apart."""
+    """The image of a request with its mark; `nonce` tells equal requests apart.
+
+    RGB, or RGBA where the request asks for a transparent background.
+    """
     digest = _digest(request, changes, nonce)
     if request.references:
         image = _edited(request, changes, digest)
     else:
         image = landscape(digest, request.size)
     if changes.mark == "panel":
-        _stamp(image, _facts(request, digest), request.prompt, narrow=bool(request.references))
+        narrow = bool(request.references) or request.transparent
+        _stamp(image, _facts(request, digest), request.prompt, narrow)
+    if request.transparent:
+        image.putalpha(_soft_oval(image.size))
     return image
 
 
@@ -79,11 +99,19 @@ def png_file(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def with_credentials(png: bytes) -> bytes:
+    """A PNG with content credentials right after its header: a caBX chunk that holds an empty
+    placeholder in place of a signed manifest (C2PA 2.1, section A.3.3)."""
+    if not png.startswith(PNG_SIGNATURE):
+        return png
+    return png[:HEADER_END] + _chunk(b"caBX", CREDENTIALS) + png[HEADER_END:]
+
+
 def image_file(image: Image.Image, form: str | None = None) -> bytes:
-    """The file of an RGB image: "jpeg", "webp", a form of directives.ANSWERS, otherwise a PNG."""
+    """The image's file: "jpeg", "webp", a form of directives.ANSWERS, otherwise a PNG."""
     if form in ("jpeg", "webp"):
         buffer = io.BytesIO()
-        image.save(buffer, form.upper(), quality=90)
+        image.convert("RGB").save(buffer, form.upper(), quality=90)
         return buffer.getvalue()
     if form in _NO_IMAGES:
         return _NO_IMAGES[form]
@@ -97,6 +125,9 @@ def image_file(image: Image.Image, form: str | None = None) -> bytes:
         grey = image.convert("L").convert("I").point(lambda value: value * 257)
         image = grey.convert("I;16")
     data = png_file(image)
+    if form == "wrong-crc":
+        # The last chunk, IEND, has 12 bytes; before it stands the checksum of the pixels.
+        data = data[:-13] + bytes([data[-13] ^ 1]) + data[-12:]
     return data[: len(data) // 2] if form == "truncated-picture" else data
 
 
@@ -115,20 +146,24 @@ def _bomb() -> bytes:
     header = struct.pack(">IIBBBBB", BOMB_SIDE, BOMB_SIDE, 8, 2, 0, 0, 0)
     row = zlib.compress(bytes(BOMB_SIDE * 3 + 1))
     chunks = ((b"IHDR", header), (b"IDAT", row), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks
-    )
+    return PNG_SIGNATURE + b"".join(_chunk(name, data) for name, data in chunks)
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG: length, name, data, checksum."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def _digest(request: ImageRequest, changes: EditChanges, nonce: str) -> bytes:
     """32 bytes that stand for the request: the same in every version, as are the images."""
-    listed = ", ".join(f"{name}={value!r}" for name, value in vars(changes).items())
+    # What came after 0.1 stands in the size, or only where it is asked for.
+    words = {name: value for name, value in vars(changes).items() if name != "output"}
+    listed = ", ".join(f"{name}={value!r}" for name, value in words.items())
     facts = [
         request.model.name,
         request.prompt,
         request.size,
-        list(request.switches),
+        [*request.switches, *_TRANSPARENT[: request.transparent]],
         [hashlib.sha256(upload.data).hexdigest() for upload in request.references],
         f"Edits({listed})",
         nonce,
@@ -140,7 +175,7 @@ def _facts(request: ImageRequest, digest: bytes) -> list[str]:
     """The lines of the panel above the prompt."""
     width, height = request.size
     first = f"{request.model.name} · {width} x {height} · {digest.hex()[:8]}"
-    lines = [" · ".join([first, *request.switches])]
+    lines = [" · ".join([first, *request.switches, *_TRANSPARENT[: request.transparent]])]
     if request.references:
         numbered = enumerate((upload.size for upload in request.references), 1)
         lines.append("images " + ", ".join(f"{n}: {w} x {h}" for n, (w, h) in numbered))
@@ -209,6 +244,13 @@ def _ridge(image: Image.Image, rng: random.Random, hue: float, depth: int) -> No
         points.append((width * step / 128, base + rise))
     colour = _colour(hue - 0.06 - 0.03 * depth, 0.56 - 0.13 * depth, 0.3)
     ImageDraw.Draw(image).polygon([(0, height), *points, (width, height)], fill=colour)
+
+
+def _soft_oval(size: tuple[int, int]) -> Image.Image:
+    """The alpha of a transparent background: an opaque oval with a soft edge; L of this size."""
+    # Pillow's gradient is 0 in the middle and 180 at the middle of an edge.
+    oval = Image.radial_gradient("L").point(lambda value: min(255, max(0, OVAL_END - value) * 10))
+    return oval.resize(size, Image.Resampling.BICUBIC)
 
 
 # An edit: the first reference, changed

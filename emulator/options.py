@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..mai.models import CATALOGUE
-from .directives import parse_changes, parse_fault, parse_job
+from .directives import OUTPUTS, parse_changes, parse_fault, parse_job
 
 DEFAULT_KEY = "emulator"
 """The API key that is accepted unless another is set: no secret, it opens nothing but this."""
@@ -31,6 +31,7 @@ class Options:
     - A rpm of 60 with a `window` of 6 is "6 in 6 s".
     - `usage`: today's form, early versions' num_output_tokens at the top level, or nothing.
     - `edit_size` "by model" is as measured: accepted on 2.6 and later, ignored on 2.5.
+    - `edit_output`: 1 megapixel is measured on 2.5; what 2.6 and 2.7 do isn't known.
     - `token_expires_in`: the life that a token's answer names, None for the true one.
     - `client_secret`, `identity_header`: what a request for a token must bring.
     """
@@ -65,6 +66,21 @@ class Options:
         "what size does on edits (default: by model)",
         "by model",
         choices=("by model", "accepted", "refused", "ignored"),
+    )
+    edit_output: str = _option(
+        "how large edits come back: about 1 MP, as the first image, or as the model can (1mp)",
+        "1mp",
+        choices=OUTPUTS,
+    )
+    retired: str = _option(
+        "how deployments of retired models answer (default: as if they still lived)",
+        "answer",
+        choices=("answer", "404", "410"),
+    )
+    content_credentials: bool = _option(
+        "images of 2e and the 2.5 family carry content credentials (a placeholder)",
+        False,
+        action="store_true",
     )
     max_body: int = MAX_BODY_BYTES
     queued: float = _option("seconds that a gateway's job is queued (2)", 0.0, type=float)

@@ -141,7 +141,7 @@ def _bill(request: ServedRequest, image: ImageRequest, directives: Directives) -
         raise Refusal(402, "Insufficient Balance", "Please add funds to your account.")
     charged = directives.job is None or directives.job.end != "error"
     if charged and (fault is None or fault.bills):
-        request.bill(image)
+        request.bill(image.tokens(), image.model)
 
 
 def _begin_job(

@@ -4,9 +4,10 @@ pixazo.py, entra.py); what only Foundry says stands in foundry.py."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from .directives import Fault
+from ..mai.models import PROMPT_TOKENS
+from .directives import NOT_SENT, Fault
 
 
 @dataclass(eq=False)
@@ -46,8 +47,9 @@ _BY_STATUS: Mapping[int, tuple[str, str]] = {
     403: ("PermissionDenied", "The principal lacks the data action for this operation."),
     404: ("404", "Resource not found"),
     408: ("Timeout", "The operation was timeout."),
+    410: ("DeploymentRetired", "The model of this deployment is retired."),
     429: ("RateLimitReached", "The requests a minute of this deployment are used up."),
-    499: ("client_connection_closed", "Client has closed connection before request was sent."),
+    499: ("client_connection_closed", f"Client has closed connection {NOT_SENT}."),
     500: ("InternalServerError", "The server had an error while processing the request."),
     502: ("BadGateway", "The upstream service did not answer as it should."),
     503: ("ServiceUnavailable", "The service is temporarily unable to process the request."),
@@ -61,6 +63,17 @@ def refusal_of_status(status: int) -> Refusal:
     return Refusal(status, code, message)
 
 
+def bad_value(reason: str) -> Refusal:
+    """A parameter's value that the model can't do."""
+    message = f"Model does not support request parameter value supplied: {reason}"
+    return Refusal(400, "unsupported_request_value", message)
+
+
+def prompt_too_long() -> Refusal:
+    """More tokens than the model's context; the text is the emulator's own."""
+    return bad_value(f"'prompt' must be at most {PROMPT_TOKENS} tokens.")
+
+
 _BLOCKS: Mapping[str, str] = {
     "block-prompt": "Input content violated mainline safety policies.",
     "block-result": "Response content blocked by label 'MultiSeverity_ViolenceScore'.",
@@ -69,14 +82,17 @@ _BLOCKS: Mapping[str, str] = {
 
 
 def refusal_of_fault(fault: Fault | None) -> Refusal | None:
-    """The error that a fault asks for, None where it asks for none: one of a status, or the
-    content filter's."""
+    """The error that a fault asks for, None where it asks for none: one of a status, of the
+    content filter, or for the prompt's length."""
     if fault is None:
         return None
     if fault.answer is not None and fault.answer in _BLOCKS:
         message = _BLOCKS[fault.answer]
         return Refusal(400, "content_safety_violation", message, fault=fault)
+    if fault.answer == "prompt-too-long":
+        return replace(prompt_too_long(), fault=fault)
     if fault.status is None or not fault.is_error:
         return None
     usual = refusal_of_status(fault.status)
-    return Refusal(usual.status, fault.code or usual.code, usual.message, fault=fault)
+    message = usual.message if fault.message is None else fault.message
+    return Refusal(usual.status, fault.code or usual.code, message, fault=fault)

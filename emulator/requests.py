@@ -73,7 +73,8 @@ class ImageRequest:
     """A request for one image that passed every check, whichever service it came to.
 
     `size` is that of the image, (width, height) in pixels; `switches` names the options that are
-    on; `references` are measured, and there are none for a generation.
+    on; `references` are measured, and there are none for a generation. `transparent` asks for an
+    image with alpha.
     """
 
     model: Model
@@ -81,6 +82,7 @@ class ImageRequest:
     size: tuple[int, int]
     switches: Sequence[str] = ()
     references: tuple[Upload, ...] = ()
+    transparent: bool = False
 
     def tokens(self) -> Tokens:
         """An image has width * height / 1024 tokens (documented for the output, measured for
@@ -182,12 +184,24 @@ def aspect_of(upload: Upload) -> float:
     return upload.size[0] / upload.size[1]
 
 
-def size_for(aspect: float, model: Model) -> tuple[int, int]:
-    """About 1 megapixel in an aspect (width / height): 553 / 311 gives (1360, 768), as measured."""
-    longest = EDIT_PIXELS / model.min_side
-    width = min(max(math.sqrt(ONE_MEGAPIXEL * aspect), model.min_side), longest)
-    height = min(max(width / aspect, model.min_side), EDIT_PIXELS / width)
-    width = min(max(height * aspect, model.min_side), EDIT_PIXELS / height, longest)
+def output_pixels(output: str, upload: Upload, model: Model) -> int:
+    """How many pixels an edit of a reference has; `output` is one of directives.OUTPUTS."""
+    if output == "1mp":
+        return ONE_MEGAPIXEL
+    pixels = upload.size[0] * upload.size[1] if output == "input" else model.max_pixels
+    return min(pixels, model.max_pixels)
+
+
+def size_for(aspect: float, model: Model, pixels: int = ONE_MEGAPIXEL) -> tuple[int, int]:
+    """About so many pixels in an aspect (width / height), each side at least the model's shortest.
+
+    1 megapixel in 553 / 311 gives (1360, 768), as measured.
+    """
+    most = max(EDIT_PIXELS, pixels)
+    longest = most / model.min_side
+    width = min(max(math.sqrt(pixels * aspect), model.min_side), longest)
+    height = min(max(width / aspect, model.min_side), most / width)
+    width = min(max(height * aspect, model.min_side), most / height, longest)
     return round_down(int(width + 1e-6)), round_down(int(height + 1e-6))
 
 

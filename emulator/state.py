@@ -16,6 +16,7 @@ from typing import TypeVar
 from aiohttp import web
 from PIL import Image
 
+from ..mai.models import Model
 from .access import Access
 from .answers import reset
 from .directives import (
@@ -36,7 +37,7 @@ from .limits import RateLimits
 from .options import Options
 from .record import LoggedFile, RequestLog
 from .refusals import bad_directive, refusal_of_fault
-from .requests import ImageRequest, Upload, size_for
+from .requests import ImageRequest, Tokens, Upload, aspect_of, output_pixels, size_for
 
 Done = TypeVar("Done")
 Kept = TypeVar("Kept")
@@ -145,9 +146,9 @@ class ServedRequest:
             job=prompted.job or server.job,
         )
 
-    def bill(self, order: ImageRequest) -> None:
-        """Charge for an image."""
-        self.state.log.bill(self.entry, order.tokens().cost(order.model))
+    def bill(self, tokens: Tokens, model: Model) -> None:
+        """Charge for tokens."""
+        self.state.log.bill(self.entry, tokens.cost(model))
 
     async def apply_fault(self, fault: Fault | None, latency: float | None = None) -> None:
         """Let the latency pass. Raises the error that the fault asks for instead of an answer."""
@@ -159,7 +160,7 @@ class ServedRequest:
             raise refused
 
     async def paint(self, order: ImageRequest, directives: Directives) -> Image.Image:
-        """The image, RGB."""
+        """The image: RGB, or RGBA where it is to be transparent."""
         self.entry.size = order.size
         nonce = self.entry.client_request_id or ""
         changes = directives.changes or EditChanges()
@@ -188,11 +189,14 @@ class ServedRequest:
         return self.state.fault_counts.choose(faults, early)
 
 
-def resized(order: ImageRequest, directives: Directives) -> ImageRequest:
-    """The request with the size that a directive asks for: any, or an edit's in another aspect."""
+def resized(order: ImageRequest, directives: Directives, edit_output: str = "1mp") -> ImageRequest:
+    """The request with the size that a directive asks for: any, or an edit's of another kind."""
     fault, changes = directives.fault, directives.changes
     if fault is not None and fault.size is not None:
         return replace(order, size=fault.size)
-    if order.references and changes is not None and changes.aspect is not None:
-        return replace(order, size=size_for(changes.aspect, order.model))
-    return order
+    if not order.references or changes is None or (changes.aspect or changes.output) is None:
+        return order
+    reference, model = order.references[0], order.model
+    pixels = output_pixels(changes.output or edit_output, reference, model)
+    aspect = aspect_of(reference) if changes.aspect is None else changes.aspect
+    return replace(order, size=size_for(aspect, model, pixels))

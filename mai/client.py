@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -21,9 +22,9 @@ from typing import Any, TypeVar
 from .errors import Billed, CancelledCall, MaiError, ProfileError, StoreError
 from .executors import Executors
 from .http import Transport
-from .in_flight import CallStatus, InFlightCall, Listener
+from .in_flight import CallStatus, InFlightCall, Listener, Waiter
 from .jobs import GO_ON, POLL, Jobs
-from .ledger import Ledger
+from .ledger import BEAT_SECONDS, Ledger
 from .pipeline import Pipeline
 from .profiles import Profile, Profiles
 from .providers import PROVIDERS
@@ -72,6 +73,9 @@ class Client:
         self._emulator_url = ""
         self._emulator_lock = threading.Lock()
         self._calls: dict[str, InFlightCall] = {}
+        self._held: list[str] = []
+        self._upkeep: asyncio.Task[None] | None = None
+        self._process = os.getpid()
         self._closing: Future[None] | None = None
         # Reentrant: a signal's handler may close the client while the program closes it.
         self._closing_lock = threading.RLock()
@@ -79,16 +83,18 @@ class Client:
         self._thread = threading.Thread(target=self._live, name="mai-image", daemon=True)
         self._thread.start()
         atexit.register(self.close)
-        self._settle_calls_of_dead_processes()
+        self._recover()
+        self._loop.call_soon_threadsafe(self._look_after_calls)
 
     def _live(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
-    def _settle_calls_of_dead_processes(self) -> None:
-        """What a killed process had sent becomes "perhaps billed", unless the store has it."""
+    def _recover(self) -> None:
+        """Close the calls that dead processes left in flight; `_keep_up` finds later ones."""
         try:
-            self.ledger.recover(lambda key: self.store.get(key) is not None)
+            self.ledger.verify()
+            self._pipeline.recover()
         except StoreError as error:
             logger.warning("%s", error)
 
@@ -104,8 +110,10 @@ class Client:
         future: Future[Result] = Future()
         future.add_done_callback(self._leave_if_cancelled)
         with self._closing_lock:
-            if self._closing is not None:
-                _fail(future, _ending())
+            if self._process != os.getpid():
+                _set_error(future, _forked())
+            elif self._closing is not None:
+                _set_error(future, _ending())
             else:
                 begin = partial(self._begin, request, profile, future, on_progress)
                 self._loop.call_soon_threadsafe(begin)
@@ -129,15 +137,19 @@ class Client:
             PROVIDERS[profile.service].validate(request)
             key = request_key(request, profile.store_service)
         except Exception as error:  # noqa: BLE001  whatever it is, its caller waits for it
-            _fail(future, error)
+            _set_error(future, error)
             return
+        waiter = Waiter(name, listener)
         call = self._calls.get(key)
         if call is not None:
-            call.join(future, listener)
+            call.join(future, waiter)
             return
-        call = InFlightCall(key, request, profile, {future: listener})
+        call = InFlightCall(key, request, profile, {future: waiter})
         self._calls[key] = call
-        call.task = self._loop.create_task(self._run(call))
+        self.store.hold(key)
+        self._held.append(key)
+        call.task = self._loop.create_task(self._run(call, request, name))
+        self._look_after_calls()
 
     def _leave_if_cancelled(self, future: Future[Result]) -> None:
         if future.cancelled() and not self._loop.is_closed():
@@ -150,9 +162,24 @@ class Client:
             del call.waiting[future]
             if not call.waiting and not call.sent and call.task is not None:
                 call.task.cancel()
-                del self._calls[call.key]
+                self._forget(call)
 
-    async def _run(self, call: InFlightCall) -> None:
+    def _look_after_calls(self) -> None:
+        """Begin to look after calls in flight, if nobody does yet; in the client's thread."""
+        if self._upkeep is None or self._upkeep.done():
+            self._upkeep = self._loop.create_task(self._keep_up())
+
+    async def _keep_up(self) -> None:
+        """Look after calls in flight, also other processes', as long as there are any."""
+        busy = True
+        while busy:
+            await asyncio.sleep(BEAT_SECONDS)
+            try:
+                busy = await self._executors.in_parallel(self._pipeline.keep_up)
+            except StoreError as error:
+                logger.warning("%s", error)
+
+    async def _run(self, call: InFlightCall, request: Request, name: str) -> None:
         """Run one call to its end and give everybody who waits its outcome."""
         try:
             if call.profile.emulated:
@@ -160,11 +187,11 @@ class Client:
                 call.profile = await self._executors.in_order(lambda: self.ready(profile))
             result = await self._pipeline.fetch(call)
         except asyncio.CancelledError:
-            self._deliver(call, error=_withdrawn(call))
+            self._fail(call, request, name, _withdrawn(call))
         except Exception as error:
             if not isinstance(error, MaiError):
                 logger.exception("a call failed in an unforeseen way")
-            self._deliver(call, error=error)
+            self._fail(call, request, name, error)
         else:
             self._deliver(call, result)
 
@@ -182,19 +209,37 @@ class Client:
                 self._emulator_url = self._launch_emulator()
             return replace(profile, endpoint=self._emulator_url)
 
-    def _deliver(
-        self, call: InFlightCall, result: Result | None = None, error: Exception | None = None
-    ) -> None:
-        """Give everybody who waits the result or the error; only the first one pays."""
-        if self._calls.get(call.key) is call:
-            del self._calls[call.key]
+    def _deliver(self, call: InFlightCall, result: Result) -> None:
+        """Give everybody who waits the result; only the first one pays."""
+        self._forget(call)
         for future in call.waiting:
-            if error is not None:
-                _fail(future, error)
-            elif result is not None and future.set_running_or_notify_cancel():
+            if future.set_running_or_notify_cancel():
                 future.set_result(result)
                 result = replace(result, cost_usd=0.0)
         call.waiting.clear()
+
+    def _fail(self, call: InFlightCall, request: Request, name: str, error: Exception) -> None:
+        """Give everybody who waits the error.
+
+        One that cost nothing may come of the profile `name` (its budget, its key): who asked with
+        another one begins anew with that.
+        """
+        self._forget(call)
+        is_free = isinstance(error, MaiError) and error.billed is Billed.NO
+        for future, waiter in call.waiting.items():
+            if is_free and waiter.profile != name:
+                self._begin(request, waiter.profile, future, waiter.listener)
+            else:
+                _set_error(future, error)
+        call.waiting.clear()
+
+    def _forget(self, call: InFlightCall) -> None:
+        """The call has ended. With the last one, eviction may have all images again."""
+        if self._calls.get(call.key) is call:
+            del self._calls[call.key]
+        if not self._calls:
+            while self._held:
+                self.store.release(self._held.pop())
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine in the client's loop: for checks that share its connections."""
@@ -204,8 +249,11 @@ class Client:
         """End the client: withdraw what isn't sent, give what is sent `grace` seconds to arrive.
 
         None takes the longest `shutdown_grace` of the calls' profiles. A second call waits for the
-        end that the first one has begun.
+        end that the first one has begun. A forked child has nothing to end: the thread stayed with
+        the parent.
         """
+        if self._process != os.getpid():
+            return
         with self._closing_lock:
             if self._closing is None:
                 self._closing = asyncio.run_coroutine_threadsafe(self._wind_up(grace), self._loop)
@@ -231,10 +279,13 @@ class Client:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=2)
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+        await self._executors.in_order(self._pipeline.save_unsaved)
         await self.transport.close()
 
 
-def _fail(future: Future[Result], error: Exception) -> None:
+def _set_error(future: Future[Result], error: Exception) -> None:
     if future.set_running_or_notify_cancel():
         future.set_exception(error)
 
@@ -243,13 +294,20 @@ def _ending() -> CancelledCall:
     return CancelledCall("The program is ending; nothing more is sent.", "Start it, queue again.")
 
 
+def _forked() -> CancelledCall:
+    return CancelledCall(
+        "This process was forked from the one that made the client.",
+        "Make a client of its own in the child, or start the process anew.",
+    )
+
+
 def _withdrawn(call: InFlightCall) -> CancelledCall:
     if call.job_id:
         return CancelledCall("The program ended before the job did.", GO_ON)
     if call.sent:
         return CancelledCall(
             "The program ended before the image came.",
-            "Queue again if you accept that it may be paid for twice.",
+            "Start it and queue again.",
             billed=Billed.PERHAPS,
         )
     return CancelledCall("The call was withdrawn before it was sent.", "Queue again.")

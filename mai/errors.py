@@ -22,6 +22,8 @@ class MaiError(Exception):
 
     `what` says what happened, `hint` what to do. `status` is the HTTP status, `code` the service's
     own word for it, `request_id` what Microsoft's support asks for; each None where there is none.
+    `cost_usd` is the price of the tokens that the service counted for a call that brought no image;
+    where it is None, a call that is perhaps billed counts at its estimate.
     """
 
     __module__ = SHOWN_AS
@@ -42,6 +44,7 @@ class MaiError(Exception):
         code: str | None = None,
         request_id: str | None = None,
         billed: Billed | None = None,
+        cost_usd: float | None = None,
     ) -> None:
         self.what = what
         if hint is not None:
@@ -51,6 +54,7 @@ class MaiError(Exception):
         self.request_id = request_id
         if billed is not None:
             self.billed = billed
+        self.cost_usd = cost_usd
         super().__init__(self._text())
 
     def _text(self) -> str:
@@ -65,10 +69,17 @@ class MaiError(Exception):
         if self.hint:
             lines.append(self.hint)
         if self.billed is Billed.PERHAPS:
-            lines.append("This call was perhaps billed; it was not repeated. The ledger lists it.")
+            lines.append(self._about_the_bill())
         if facts:
             lines.append(f"({', '.join(facts)})")
         return "\n".join(lines)
+
+    def _about_the_bill(self) -> str:
+        """What a call that is perhaps billed means for its user: the one place that says it."""
+        return (
+            "This call was perhaps billed, so it was not repeated by itself: if you queue again, "
+            "the image may be paid for twice. The ledger lists it."
+        )
 
 
 class InputError(MaiError, ValueError):
@@ -108,7 +119,15 @@ class BudgetError(MaiError):
 
 
 class RunningElsewhere(MaiError):
-    """Another process of this machine has the same request in flight; nothing was sent."""
+    """Another process has the same request in flight; nothing was sent.
+
+    `owner` says which, and since when; `row` is the token of that call's row in the ledger.
+    """
+
+    def __init__(self, owner: str, row: str) -> None:
+        self.owner = owner
+        self.row = row
+        super().__init__(f"The same request is in flight: {owner}.")
 
 
 class StoreError(MaiError):
@@ -125,6 +144,15 @@ class BadRequestError(ServiceError):
 
 class BlockedError(ServiceError):
     """The content filter stopped the prompt, a reference or the result."""
+
+    billed = Billed.PERHAPS
+
+    def _about_the_bill(self) -> str:
+        amount = "its estimate" if self.cost_usd is None else f"${self.cost_usd:.4f}"
+        return (
+            f"The service may charge for a blocked call: it counts in the budget at {amount}. "
+            "The ledger lists it."
+        )
 
 
 class AuthenticationError(ServiceError):
@@ -176,9 +204,13 @@ class AnswerError(ServiceError):
 
 
 class UnreadableError(AnswerError):
-    """An image arrived and was paid for, but can't be read: the store keeps its bytes."""
+    """An image arrived and was paid for, but can't be read: the store keeps its bytes.
+
+    `received` are those bytes, as long as the store doesn't have them.
+    """
 
     billed = Billed.YES
+    received = b""
 
 
 class CancelledCall(MaiError):

@@ -36,11 +36,20 @@ class CallStatus:
     nodes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """Who waits for a call: the name of the profile they asked with, and how they hear of it."""
+
+    profile: str
+    listener: Listener | None = None
+
+
 @dataclass(eq=False)
 class InFlightCall:
     """One request on its way to an image, and everybody who waits for it.
 
-    `row` is its row in the ledger, None before it has one. `sent` is True while the service may be
+    `row` is the token of its row in the ledger, None before it has one; `joined_row` is that of the
+    same request in another process, which it waits for. `sent` is True while the service may be
     working on it: from before the first byte is sent until an answer says that nothing was begun.
     A call that isn't sent can be withdrawn. One with a `job_id` can be left at any time: the job
     stands in the ledger, and the next run takes it up. `job_profile` is the name of the profile
@@ -50,24 +59,25 @@ class InFlightCall:
     key: str
     request: Request
     profile: Profile
-    waiting: dict[Future[Result], Listener | None] = field(default_factory=dict)
+    waiting: dict[Future[Result], Waiter] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
-    row: int | None = None
+    row: str | None = None
+    joined_row: str = ""
     sent: bool = False
     job_id: str = ""
     job_profile: str = ""
     progress: Progress | None = None
 
-    def join(self, future: Future[Result], listener: Listener | None) -> None:
+    def join(self, future: Future[Result], waiter: Waiter) -> None:
         """One more who waits for this call."""
-        self.waiting[future] = listener
-        _inform(listener, self.progress or Progress("joined"))
+        self.waiting[future] = waiter
+        _inform(waiter.listener, self.progress or Progress("joined"))
 
     def report(self, progress: Progress) -> None:
         """Pass on to all who listen what the call is doing."""
         self.progress = progress
-        for listener in list(self.waiting.values()):
-            _inform(listener, progress)
+        for waiter in list(self.waiting.values()):
+            _inform(waiter.listener, progress)
 
     def status(self) -> CallStatus:
         """What the call is doing now; safe to call from any thread."""

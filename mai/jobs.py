@@ -1,8 +1,10 @@
 """A job from its id to its image: the id is written down first, then the job is polled.
 
-A job is never lost: whatever ends the wait (a deadline, a lost network, a restart) leaves its row
-in the ledger in flight with the job's id, and the next run of the same request takes it up again.
-Polls are GETs and cost nothing, so they are repeated over every error that may pass.
+A job is never thrown away: only the service's own FAILED or ERROR ends it. Whatever else ends the
+wait (a deadline, a lost network, a restart, a status that can't be had, an image that its host
+doesn't give or that can't be read) is a PendingError: the job's row stays in flight in the ledger
+with the job's id, and the next run of the same request takes it up again. After ledger.JOB_SECONDS
+it counts as perhaps billed. Polls and downloads are GETs and cost nothing, so they are repeated.
 """
 
 from __future__ import annotations
@@ -17,12 +19,10 @@ from urllib.parse import urlsplit
 from .auth import Headers
 from .errors import (
     AnswerError,
-    Billed,
     CallTimeoutError,
     ConnectError,
     ConnectionLostError,
     MaiError,
-    NotFoundError,
     PendingError,
     ServiceError,
     StoreError,
@@ -44,20 +44,24 @@ SLOWER, SLOWEST, SLOWEST_FAILING = 1.15, 2.0, 6.0
 """Each pause is so much longer than the last, up to so many times the first; and up to so many
 times while polls fail."""
 
-POLL_TIMEOUT = 30.0
-"""Seconds for one poll."""
+POLL_TIMEOUT, LAST_POLL_TIMEOUT = 30.0, 5.0
+"""Seconds for one poll, and for the one at the end of the job's time, which has the last word."""
 
 MISSES = 3
-"""How often in a row a job may be unknown: its status may take a moment to be everywhere."""
+"""How often a job may be unknown (its status may take a moment to be everywhere) before asking
+again is left to the next run."""
 
-DOWNLOADS = 4
-"""How often an image is fetched before that is left to the next run."""
+FETCHES = 4
+"""How often an image is fetched, each time from the address that the service names then, before
+that is left to the next run."""
 
 _UNKNOWN = (400, 404, 410, 422)
 _PASSING = (408, 425, 429, 499)
 _NO_ANSWER = (ConnectError, ConnectionLostError, CallTimeoutError, asyncio.TimeoutError)
 
 GO_ON = "Queue again to go on with the same job: it isn't bought twice."
+
+_ANOTHER = "Another seed orders another image."
 
 
 class Jobs:
@@ -103,11 +107,19 @@ class Jobs:
 
         PendingError: the job goes on without us. Another ServiceError: it came to nothing.
         """
-        return await _Wait(self, call, call.profile, job.job_id or "").image(job)
+        try:
+            return await _Wait(self, call, call.profile, job.job_id).image(job)
+        except PendingError as error:
+            if not call.job_id:
+                await self.executors.in_order(lambda: self.begin(call, job))
+            if not call.job_id:
+                raise _lost(error) from error
+            raise
 
     async def resume(self, call: InFlightCall) -> Result:
         """The image of a job that an earlier run began, asked for by the account that bought it."""
-        result = await _Wait(self, call, self._account(call), call.job_id).image(None)
+        account = self._account(call)
+        result = await _Wait(self, call, account, call.job_id).image(None)
         note = "an earlier run ordered it; this one went on waiting for it"
         return replace(result, notes=(*result.notes, note))
 
@@ -132,14 +144,20 @@ class Jobs:
         return profile if same else call.profile
 
 
-class _Damaged(AnswerError):
-    """What was fetched is no whole image."""
+class _FetchAgain(Exception):
+    """The image didn't come, or not whole: it may the next time. `error` says what was wrong."""
+
+    def __init__(self, what: str, hint: str = "", status: int | None = None) -> None:
+        super().__init__(what)
+        self.error = ServiceError(what, hint, status=status)
 
 
 class _Wait:
-    """The wait for one job, for up to the profile's timeout."""
+    """The wait for one job, for up to the profile's timeout. `job_id` None: it can't be polled."""
 
-    def __init__(self, jobs: Jobs, call: InFlightCall, profile: Profile, job_id: str) -> None:
+    def __init__(
+        self, jobs: Jobs, call: InFlightCall, profile: Profile, job_id: str | None
+    ) -> None:
         provider = PROVIDERS[profile.service]
         assert isinstance(provider, JobProvider)
         self._provider = provider
@@ -147,52 +165,80 @@ class _Wait:
         self._started = time.monotonic()
         self._pause = jobs.poll
         self._phase = "queued"
+        self._trouble = ""
+        """Why there is no status, or no image, at the moment."""
 
     async def image(self, job: Job | None) -> Result:
         """Poll until the job ends, then fetch its image. `job` is what its order's answer said,
-        None where that isn't known."""
-        if job is None:
-            job = await self._ask()
-        while job.phase in ("queued", "processing"):
+        None where that isn't known.
+
+        Its status is asked for again before each further fetch: an address may have run out, and
+        a finished job may be without one for a moment. PendingError: all this is for the next run.
+        """
+        for fetch in range(1, FETCHES + 1):
+            job = await self._ended(job or await self._ask())
+            try:
+                return await self._fetch(job)
+            except _FetchAgain as caught:
+                problem = caught
+                self._trouble = caught.error.what
+            if fetch < FETCHES:
+                self._call.report(Progress("processing", reason="fetching the image again"))
+                await self._sleep(self._jobs.poll * 0.2 * 2.0**fetch)
+                job = job if self._job_id is None else None
+        raise self._pending(problem.error, _ANOTHER)
+
+    async def _ended(self, job: Job) -> Job:
+        """The job when it is completed. ServiceError: the service says that it came to nothing."""
+        while job.phase in ("queued", "processing") and self._job_id is not None:
             self._phase = job.phase
             self._call.report(Progress(job.phase))
             await self._sleep(self._pause)
             self._pause = min(self._pause * SLOWER, self._jobs.poll * SLOWEST)
             job = await self._ask()
-        if job.phase != "completed":
+        if job.phase in ("failed", "error"):
             raise self._provider.job_error(replace(job, job_id=self._job_id))
-        if not job.media:
-            raise self._lost("The job is done, but the gateway names no image.")
         self._phase = "completed"
-        return await self._fetch(job.media[0])
+        return job
 
     async def _ask(self) -> Job:
         """The job's status, asked again for as long as it can't be had."""
         misses = failures = 0
         while True:
             answer, reason = await self._poll()
-            status = 0 if answer is None else answer.status
-            if answer is not None and status == 200:
-                try:
-                    return self._provider.read_job(answer)
-                except AnswerError:
-                    reason = "an answer that can't be read"
-            elif answer is not None and status in _UNKNOWN:
+            if answer is not None and 200 <= answer.status < 300:
+                job = self._read_status(answer)
+                if job is not None:
+                    self._trouble = ""
+                    return job
+                reason = "an answer that can't be read"
+            elif answer is not None and answer.status in _UNKNOWN:
                 misses += 1
                 if misses >= MISSES:
-                    raise self._lost("The gateway doesn't know the job any more.", status)
-            elif answer is not None and status not in _PASSING and status < 500:
+                    unknown = "The gateway doesn't know the job at the moment."
+                    raise self._pending(ServiceError(unknown, status=answer.status), _ANOTHER)
+            elif answer is not None and answer.status not in _PASSING and answer.status < 500:
                 raise self._pending(self._provider.error_for(answer))
             failures += 1
+            self._trouble = f"Its status can't be had: {reason}."
             asked = retry_after(answer.headers) if answer is not None else None
             pause = self._jobs.poll * min(1.5**failures, SLOWEST_FAILING)
             self._call.report(Progress(self._phase, reason=f"{reason}, asking again"))
             await self._sleep(max(pause, asked or 0.0))
 
+    def _read_status(self, answer: HttpAnswer) -> Job | None:
+        """What an answer says of this job; None where it says nothing, or speaks of another."""
+        try:
+            job = self._provider.read_job(answer)
+        except AnswerError:
+            return None
+        return job if job.job_id in (None, self._job_id) else None
+
     async def _poll(self) -> tuple[HttpAnswer | None, str]:
         """One poll's answer, or why there is none, in words for the node."""
+        assert self._job_id is not None
         request = self._provider.build_poll(self._profile.endpoint, self._job_id)
-        limit = min(POLL_TIMEOUT, self._left())
+        limit = min(POLL_TIMEOUT, max(LAST_POLL_TIMEOUT, self._left()))
         try:
             headers = Headers(await self._profile.credential.headers())
             answer = await self._exchange(request, headers, limit)
@@ -202,35 +248,29 @@ class _Wait:
             raise self._pending(error) from error
         return answer, f"HTTP {answer.status}"
 
-    async def _fetch(self, source: str) -> Result:
-        """The image, inline or from its address; fetched again when it comes damaged."""
-        inline = self._provider.read_data_uri(source)
-        if inline is not None:
-            return await self._read(inline)
-        for attempt in range(1, DOWNLOADS + 1):
-            try:
-                return await self._read(await self._download(source))
-            except _NO_ANSWER as error:
-                problem: ServiceError = self._pending(
-                    ServiceError(f"The image can't be fetched: {_first_line(error)}")
-                )
-            except _Damaged as error:
-                problem = self._lost(error.what)
-            if attempt < DOWNLOADS:
-                self._call.report(Progress("processing", reason="fetching the image again"))
-                await self._sleep(self._jobs.poll * 0.2 * 2.0**attempt)
-        raise problem
+    async def _fetch(self, job: Job) -> Result:
+        """The image of a completed job, inline or from its address."""
+        if not job.media:
+            said = f' It said: "{job.reason}"' if job.reason else ""
+            raise _FetchAgain(f"The job is done, but the gateway names no image.{said}")
+        source = job.media[0]
+        try:
+            inline = self._provider.read_data_uri(source)
+        except AnswerError as error:
+            raise _FetchAgain(error.what, error.hint) from error
+        return await self._read(await self._download(source) if inline is None else inline)
 
     async def _read(self, image: bytes) -> Result:
         seconds = time.monotonic() - self._started
-        request, job_id = self._call.request, self._job_id or None
+        request, job_id = self._call.request, self._job_id
         read = self._provider.read_image
         try:
             return await self._jobs.executors.in_parallel(
                 lambda: read(request, image, job_id, seconds)
             )
         except AnswerError as error:
-            raise _Damaged(error.what, error.hint) from error
+            what = f"The job is done, but its image can't be read: {error.what}"
+            raise _FetchAgain(what, error.hint) from error
 
     async def _download(self, url: str) -> bytes:
         """The file at an address that the service named: fetched without any credential."""
@@ -248,13 +288,14 @@ class _Wait:
         try:
             request = HttpRequest("GET", address)
             answer = await self._exchange(request, Headers(), profile.timeout)
-        except AnswerError as error:
-            raise self._lost(error.what) from error
-        if answer.status == 200:
-            return answer.body
-        if answer.status in _PASSING or answer.status >= 500:
-            raise ConnectionLostError(f"HTTP {answer.status}.")
-        raise self._lost("The image is ready, but its host doesn't give it.", answer.status)
+        except _NO_ANSWER as error:
+            raise _FetchAgain(f"The image can't be fetched: {_first_line(error)}") from error
+        except MaiError as error:
+            raise self._pending(error) from error
+        if answer.status != 200:
+            what = f"The image is ready, but can't be fetched: its host says HTTP {answer.status}."
+            raise _FetchAgain(what, status=answer.status)
+        return answer.body
 
     async def _exchange(self, request: HttpRequest, headers: Headers, seconds: float) -> HttpAnswer:
         """One exchange that costs nothing, for at most so many seconds (asyncio.TimeoutError).
@@ -283,34 +324,34 @@ class _Wait:
         if self._left() <= 0.0:
             raise self._pending(
                 CallTimeoutError(
-                    f"No image within {self._profile.timeout:g} s; the job is {self._phase}.",
+                    f"No image within {self._profile.timeout:g} s; the job is {self._phase}. "
+                    f"{self._trouble}".strip(),
                     "A longer `timeout` can be set in the profile.",
                 )
             )
         await asyncio.sleep(min(seconds, self._left()))
 
-    def _pending(self, error: MaiError) -> ServiceError:
-        """The error that leaves the job open; where its id isn't written down, none can."""
-        if not self._call.job_id:
-            return self._lost(error.what, error.status)
+    def _pending(self, error: MaiError, more: str = "") -> PendingError:
+        """The error that leaves the job open; `more` ends its hint."""
         return PendingError(
             error.what,
-            f"{error.hint} {GO_ON}".strip(),
+            " ".join(part for part in (error.hint, GO_ON, more) if part),
             status=error.status,
             code=error.code,
             request_id=self._job_id,
         )
 
-    def _lost(self, what: str, status: int | None = None) -> ServiceError:
-        """The error for an image that is perhaps paid and can't be had."""
-        kind = NotFoundError if status in _UNKNOWN else AnswerError
-        return kind(
-            what,
-            "Look for it in your Pixazo account before you queue again, which buys another one.",
-            status=status,
-            request_id=self._job_id or None,
-            billed=Billed.PERHAPS,
-        )
+
+def _lost(error: PendingError) -> AnswerError:
+    """The error for a job without an id in the ledger: no run can ever ask for it again."""
+    return AnswerError(
+        error.what,
+        "Its job can't be asked for again. Look for the image in your account at the gateway "
+        "before you queue again, which buys another one.",
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ _keep_answer  the provider reads the answer, the store keeps the image, the ledg
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -20,20 +21,24 @@ from uuid import UUID
 
 from .auth import Headers
 from .errors import (
+    AnswerError,
     Billed,
     BlockedError,
     ConnectError,
+    ConnectionLostError,
     MaiError,
     PendingError,
     RateLimitError,
     RunningElsewhere,
+    ServiceError,
     StoreError,
+    UnreadableError,
 )
 from .executors import Executors
 from .http import HttpAnswer, NotSentError, Transport, header_number, retry_after
 from .in_flight import InFlightCall
 from .jobs import Jobs
-from .ledger import Ledger, NewCall, Outcome
+from .ledger import DOUBTFUL, EndedCall, Ledger, NewCall, Outcome
 from .models import CATALOGUE
 from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
@@ -76,9 +81,8 @@ class Pipeline:
         self._transport = transport
         self._executors = executors
         self._jobs = jobs
-        self._unsaved: dict[str, Result] = {}
-        """Images that the disk refused: kept for as long as the process lives, and saved when they
-        are requested again."""
+        self._unsaved: dict[str, _Unsaved] = {}
+        """Images that the disk refused, by key: saved as soon as it has room again."""
 
     async def fetch(self, call: InFlightCall) -> Result:
         """The image of a call. Whatever happens, its row in the ledger is closed, or left to a job.
@@ -86,33 +90,56 @@ class Pipeline:
         Raises a MaiError, which says whether the call was perhaps billed.
         """
         try:
-            kept = await self._admit(call)
-            if kept is not None:
-                return kept
-            if call.job_id:
-                image = await self._jobs.resume(call)
-                return await self._uninterrupted(lambda: self._keep_image(call, image))
-            return await self._buy(call)
+            while True:
+                kept = await self._admit(call)
+                if kept is not None:
+                    return kept
+                with contextlib.suppress(_RowLostError):
+                    return await self._resume(call) if call.job_id else await self._buy(call)
         except BaseException as error:
             await self._executors.in_order(partial(self._settle, call, error))
             raise
+
+    def keep_up(self) -> bool:
+        """What is due every BEAT_SECONDS while calls are in flight, here or elsewhere. Blocks.
+
+        It shows that this process lives, closes the calls of those that died, and saves what the
+        disk refused. False: there is nothing to look after.
+        """
+        self.save_unsaved()
+        in_flight = self._ledger.keep_alive()
+        if in_flight:
+            self.recover()
+        return in_flight or bool(self._unsaved)
+
+    def recover(self) -> None:
+        """Calls of dead processes become "perhaps billed", unless the store has them. Blocks."""
+        self._ledger.recover(self._store.has_arrived)
+
+    def save_unsaved(self) -> None:
+        """Try again to save the images that the disk refused. Blocks."""
+        for key in list(self._unsaved):
+            self._save(key)
 
     async def _admit(self, call: InFlightCall) -> Result | None:
         """The image if it was paid for before; None when the call has its row in the ledger."""
         while True:
             try:
                 return await self._executors.in_order(lambda: self._look_up_or_open(call))
-            except RunningElsewhere:
-                call.report(Progress("joined"))
+            except RunningElsewhere as other:
+                call.joined_row = other.row
+                call.report(Progress("joined", reason=other.owner))
                 await asyncio.sleep(LOOK_ELSEWHERE)
 
     def _look_up_or_open(self, call: InFlightCall) -> Result | None:
-        """The blocking half of `_admit`. BudgetError, RunningElsewhere or StoreError: no row."""
+        """The blocking half of `_admit`. MaiError: the call has no row."""
         if (kept := self._kept(call)) is not None:
             return kept
+        if call.joined_row:
+            self._require_not_lost(call)
         if not self._jobs.find(call):
-            self._store.check_room()
-            call.row = self._ledger.open(_new_call(call), call.profile.budget)
+            check_room = self._store.check_room
+            call.row = self._ledger.open(_new_call(call), call.profile.budget, check_room)
         # Another process may have delivered it between the first look and the row.
         if (kept := self._kept(call)) is not None and call.row is not None:
             self._ledger.close(call.row, Outcome.DELIVERED if call.job_id else Outcome.WITHDRAWN)
@@ -120,10 +147,23 @@ class Pipeline:
         return kept
 
     def _kept(self, call: InFlightCall) -> Result | None:
-        """The image, free, if the store has it. One that the disk refused is saved again."""
+        """The image, free, if the store has it, or if the disk refused it before."""
         unsaved = self._unsaved.get(call.key)
-        kept = self._store.get(call.key) if unsaved is None else self._save(call, unsaved)
+        kept = self._store.get(call.key) if unsaved is None else self._save(call.key)
         return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
+
+    def _require_not_lost(self, call: InFlightCall) -> None:
+        """Raise the error of the call that was joined, if it was perhaps billed: whoever waited for
+        it must not buy the image again without being asked."""
+        self.recover()
+        ended = self._ledger.ended(call.joined_row)
+        if ended is not None and ended.outcome in DOUBTFUL:
+            raise _error_of_joined(ended)
+
+    async def _resume(self, call: InFlightCall) -> Result:
+        """The image of a job that an earlier run began."""
+        image = await self._jobs.resume(call)
+        return await self._uninterrupted(lambda: self._keep_image(call, image))
 
     async def _buy(self, call: InFlightCall) -> Result:
         """Send the call, again only where `Attempts.repeat` allows it, and keep what comes."""
@@ -132,6 +172,7 @@ class Pipeline:
         while True:
             headers = Headers(await profile.credential.headers(renew=attempts.renew))
             deployment = await self._wait_for_slot(call, first=attempts.refusals > 0)
+            self._transport.prepare(profile)
             await self._mark_sent(call, deployment)
             outcome = await self._exchange(call, deployment, headers)
             repeat = attempts.repeat(call, outcome)
@@ -198,15 +239,18 @@ class Pipeline:
         """From now on the call is perhaps billed, whatever becomes of this process."""
         row, name = call.row, _deployment_name(deployment)
         assert row is not None
-        await self._executors.in_order(lambda: self._ledger.mark_sent(row, name))
+        if not await self._executors.in_order(lambda: self._ledger.mark_sent(row, name)):
+            raise _RowLostError
         call.sent = True
 
     async def _mark_not_sent(self, call: InFlightCall) -> None:
         """The service surely did not begin: the call may be withdrawn again."""
         row = call.row
         assert row is not None
-        await self._executors.in_order(lambda: self._ledger.mark_not_sent(row))
+        kept = await self._executors.in_order(lambda: self._ledger.mark_not_sent(row))
         call.sent = False
+        if not kept:
+            raise _RowLostError
 
     async def _uninterrupted(self, work: Callable[[], T]) -> T:
         """The outcome of blocking work that a cancel of the waiting task doesn't end."""
@@ -221,7 +265,10 @@ class Pipeline:
 
     def _keep_answer(self, call: InFlightCall, answer: HttpAnswer) -> Result | Job:
         """Read an answer, and keep its image or the id of its job. Blocks."""
-        found = PROVIDERS[call.profile.service].read(call.request, answer)
+        try:
+            found = PROVIDERS[call.profile.service].read(call.request, answer)
+        except UnreadableError as error:
+            raise self._keep_unreadable(call, error) from error
         if isinstance(found, Job):
             self._jobs.begin(call, found)
             return found
@@ -229,61 +276,91 @@ class Pipeline:
 
     def _keep_image(self, call: InFlightCall, image: Result) -> Result:
         """The image into the store, then its cost into the ledger. Blocks."""
-        kept = self._save(call, image)
-        self._close(call, Outcome.DELIVERED, result=kept)
+        if call.profile.emulated:
+            image = _as_emulated(image)
+        self._unsaved[call.key] = _Unsaved(image, call.request.prompt, call.profile, call.row)
+        kept = self._save(call.key)
+        # A call without a row was joined by its result alone: `_save` closes the rest.
+        call.row = None
         return kept
 
-    def _save(self, call: InFlightCall, result: Result) -> Result:
+    def _keep_unreadable(self, call: InFlightCall, error: UnreadableError) -> MaiError:
+        """Put what was paid for and is no image into the store; gives the error that names it."""
+        profile = call.profile
+        try:
+            return self._store.keep_unreadable(
+                call.key,
+                error.received,
+                reason=error.what,
+                request_id=error.request_id,
+                cost_usd=error.cost_usd,
+                model=call.request.model,
+                prompt=call.request.prompt,
+                keep_prompt=profile.keep_prompts,
+                service=profile.store_service,
+                profile=profile.name,
+            )
+        except StoreError as problem:
+            return AnswerError(
+                f"{error.what} {problem.what}",
+                problem.hint,
+                request_id=error.request_id,
+                cost_usd=error.cost_usd,
+            )
+
+    def _save(self, key: str) -> Result:
         """Put an image into the store before anything decodes it; a full disk loses nothing."""
-        if call.profile.emulated:
-            result = _as_emulated(result)
-        self._unsaved[call.key] = result
+        unsaved = self._unsaved[key]
+        profile, result = unsaved.profile, unsaved.result
         try:
             self._store.put(
-                call.key,
+                key,
                 result,
-                prompt=call.request.prompt,
-                keep_prompt=call.profile.keep_prompts,
-                service=call.profile.store_service,
-                profile=call.profile.name,
+                prompt=unsaved.prompt,
+                keep_prompt=profile.keep_prompts,
+                service=profile.store_service,
+                profile=profile.name,
             )
         except StoreError as error:
             logger.error("%s", error)
+            self._close(unsaved.row, Outcome.NOT_KEPT, result=result)
             return replace(result, notes=(*result.notes, f"not kept on disk: {error.what}"))
-        del self._unsaved[call.key]
+        del self._unsaved[key]
+        self._close(unsaved.row, Outcome.DELIVERED, result=result)
         return result
 
     def _settle(self, call: InFlightCall, error: BaseException) -> None:
         """Close the row of a call that brought no image, or leave it to its job. Blocks."""
-        if isinstance(error, PendingError):
+        if isinstance(error, PendingError) or (call.job_id and not isinstance(error, MaiError)):
             self._jobs.leave(call)
-        elif isinstance(error, MaiError):
-            self._close(call, _outcome(error), error=error)
-        elif call.job_id:
-            self._jobs.leave(call)
+            return
+        row, call.row = call.row, None
+        if isinstance(error, MaiError):
+            cost_usd = None if call.profile.emulated else error.cost_usd
+            self._close(row, _outcome(error), error=error, cost_usd=cost_usd)
         elif call.sent:
-            self._close(call, Outcome.PERHAPS_BILLED)
+            self._close(row, Outcome.PERHAPS_BILLED)
         else:
             cancelled = isinstance(error, asyncio.CancelledError)
-            self._close(call, Outcome.WITHDRAWN if cancelled else Outcome.REFUSED)
+            self._close(row, Outcome.WITHDRAWN if cancelled else Outcome.REFUSED)
 
     def _close(
         self,
-        call: InFlightCall,
+        row: str | None,
         outcome: Outcome,
         *,
         result: Result | None = None,
         error: MaiError | None = None,
+        cost_usd: float | None = None,
     ) -> None:
-        """Write down how the call ended; a call without a row has nothing to close. Blocks."""
-        row, call.row = call.row, None
+        """Write down how a call ended; one without a row has nothing to close. Blocks."""
         if row is None:
             return
         try:
             self._ledger.close(
                 row,
                 outcome,
-                cost_usd=result.cost_usd if result else None,
+                cost_usd=result.cost_usd if result else cost_usd,
                 usage=result.usage if result else None,
                 request_id=result.request_id if result else error.request_id if error else None,
                 status=200 if result else error.status if error else None,
@@ -291,6 +368,20 @@ class Pipeline:
             )
         except StoreError as problem:
             logger.error("%s", problem)
+
+
+@dataclass(frozen=True)
+class _Unsaved:
+    """An image that isn't on the disk yet, with what its sidecar needs and its row."""
+
+    result: Result
+    prompt: str
+    profile: Profile
+    row: str | None
+
+
+class _RowLostError(Exception):
+    """This process was taken for dead and its row closed: the call must be opened anew."""
 
 
 @dataclass(frozen=True)
@@ -368,6 +459,7 @@ def _new_call(call: InFlightCall) -> NewCall:
         model=call.request.model,
         kind=call.request.kind,
         estimate_usd=0.0 if emulated else CATALOGUE[call.request.model].estimate(call.request),
+        is_bound=not call.profile.why_unbounded(call.request),
     )
 
 
@@ -382,14 +474,36 @@ def _deployment_name(deployment: Deployment) -> str:
 
 
 def _outcome(error: MaiError) -> Outcome:
-    if error.billed is Billed.PERHAPS:
-        return Outcome.PERHAPS_BILLED
-    return Outcome.BLOCKED if isinstance(error, BlockedError) else Outcome.REFUSED
+    if error.billed is Billed.YES:
+        return Outcome.DELIVERED
+    if error.billed is Billed.NO:
+        return Outcome.REFUSED
+    return Outcome.BLOCKED if isinstance(error, BlockedError) else Outcome.PERHAPS_BILLED
+
+
+def _error_of_joined(ended: EndedCall) -> ServiceError:
+    if ended.outcome is Outcome.BLOCKED:
+        kind: type[ServiceError] = BlockedError
+        what = "The same request was in flight in another process: the content filter stopped it."
+        hint = "Change the prompt or a reference, or take another seed."
+    else:
+        kind = ConnectionLostError
+        what = "The same request was in flight in another process, and its image was lost."
+        hint = "Queue again to buy it."
+    return kind(
+        what,
+        hint,
+        status=ended.status,
+        code=ended.code,
+        request_id=ended.request_id,
+        billed=Billed.PERHAPS,
+    )
 
 
 def _unreachable(profile: Profile, error: NotSentError) -> ConnectError:
     return ConnectError(
-        f"No connection to {profile.endpoint} after {MAX_REPEATS + 1} attempts ({error}).",
+        f"No connection to the endpoint of profile {profile.name!r} after {MAX_REPEATS + 1} "
+        f"attempts ({error}).",
         "Check the endpoint's spelling, the network and the proxy settings; `mai-image doctor` "
         "names the first thing that is wrong. Nothing was billed.",
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ..mai.client import Client
 from ..mai.errors import ProfileError
-from ..mai.ledger import PerhapsBilled, Periods, Spend, Sum
+from ..mai.ledger import Outcome, PerhapsBilled, Periods, Spend, Sum
 from ..mai.profiles import Profiles
 from ..mai.types import Budget
 
@@ -35,6 +35,8 @@ def status(client: Client) -> dict[str, object]:
         "profiles": _profiles(client.profiles, spend),
         "calls": [asdict(call) for call in client.in_flight()],
         "in_flight": _sum(spend.in_flight),
+        "blocked": _sum(spend.blocked.month),
+        "lost": _sum(spend.lost.month),
         "perhaps_billed": [_perhaps(call) for call in doubtful[:PERHAPS_BILLED]],
         "perhaps_billed_count": len(doubtful),
     }
@@ -73,4 +75,5 @@ def _perhaps(call: PerhapsBilled) -> dict[str, object]:
         "request_id": call.request_id,
         "status": call.status,
         "code": call.code,
+        "blocked": call.outcome == Outcome.BLOCKED,
     }

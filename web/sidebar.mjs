@@ -76,8 +76,11 @@ function line(left, right) {
 }
 
 /** The sums of all profiles, then each profile that has a budget, with how much of it is used. */
-function spent({ today, month, profiles }) {
+function spent({ today, month, blocked, lost, in_flight: booked, profiles }) {
   const total = [line(text('today'), amount(today)), line(text('month'), amount(month))];
+  if (blocked.calls) total.push(line(text('ofThatBlocked'), amount(blocked)));
+  if (lost.calls) total.push(line(text('ofThatLost'), amount(lost)));
+  if (booked.calls) total.push(line(text('inFlight'), amount(booked)));
   const budgets = profiles
     .filter((row) => row.day_budget != null || row.month_budget != null)
     .map((row) =>
@@ -127,7 +130,8 @@ function doubtful({ perhaps_billed: calls, perhaps_billed_count: count }) {
   const rows = calls.map((call) => {
     const when = new Date(call.at).toLocaleString();
     const id = call.request_id ? el('code', {}, call.request_id) : null;
-    return el('div', {}, line(`${when}, ${call.model}`, dollars(call.usd)), id);
+    const why = call.blocked ? el('em', {}, text('blocked')) : null;
+    return el('div', {}, line(`${when}, ${call.model}`, dollars(call.usd)), why, id);
   });
   const help = el('p', { className: 'mai-remark' }, text('doubtfulHelp'));
   return section(`${text('doubtful')} (${count})`, help, ...rows);

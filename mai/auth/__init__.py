@@ -3,6 +3,8 @@
 A `Credential` gives these headers. `KeyCredential` reads its key anew for every call;
 `EntraCredential` shares one token of azure-identity, signed in by one of `METHODS`. `Secret`,
 `Sealed` and `Headers` hold what must not be shown, and `redacted_loggers` keeps it out of logs.
+What signs in, and what calls, needs the network: network_settings.py says which variable of the
+environment (a proxy, a certificate file) keeps both from it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,12 @@ from .keys import (
     key_from_variable,
     quote_unless_key,
     strip_key,
+)
+from .network_settings import (
+    certificate_folder_mistake,
+    hide_passwords,
+    setting_mistakes,
+    unusable_settings,
 )
 from .secrets import Headers, Sealed, Secret, redacted_loggers
 
@@ -35,10 +43,14 @@ __all__ = [
     "Sealed",
     "Secret",
     "azure_identity",
+    "certificate_folder_mistake",
     "header_problem",
+    "hide_passwords",
     "key_from_file",
     "key_from_variable",
     "quote_unless_key",
     "redacted_loggers",
+    "setting_mistakes",
     "strip_key",
+    "unusable_settings",
 ]

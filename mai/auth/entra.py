@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..errors import CredentialError
+from .network_settings import hide_passwords, setting_mistakes
 from .secrets import Redact, Sealed, redacted_loggers
 
 logger = logging.getLogger(__name__)
@@ -185,7 +186,7 @@ class EntraCredential(Sealed):
         self._build = build
         self._wait = wait or (DEVICE_WAIT if entra.method == "device_code" else WAIT)
         self._clock = clock
-        self._redact = redact
+        self._redact: Redact = lambda text: hide_passwords(redact(text))
         self._lock = threading.Lock()
         self._provider: Any = None
         self._request: Future[_Outcome] | None = None
@@ -322,8 +323,16 @@ def _tried(provider: Any, entra: Entra) -> str:
 
 
 def _explain(error: Exception, entra: Entra, redact: Redact) -> str:
-    """azure-identity's text cut down to a line for each credential that it tried."""
+    """azure-identity's text cut down to a line for each credential that it tried; before it what is
+    wrong with the environment's proxies and certificate files."""
     text = redact(str(error))
+    mistakes = "; ".join(setting_mistakes(socks="socks" in text.lower()))
+    if mistakes:
+        return f"{mistakes} (where ComfyUI is started). {_reasons(text, error, entra)}"
+    return _reasons(text, error, entra)
+
+
+def _reasons(text: str, error: Exception, entra: Entra) -> str:
     tried = re.findall(r"^[ \t]*(\w+Credential): *(.*)$", text, re.MULTILINE)
     if tried:
         lines = [f"{name}: {_first_sentence(why)}" for name, why in tried[:12]]

@@ -4,12 +4,12 @@
 names several files at once, uses the steps below it: `write_temporary`, `replace`, `sync_folder`.
 A `Database` is one SQLite file, described by its `Schema`. All files are the user's only (0600).
 File functions raise OSError; a Database raises StoreError, DamagedError for a damaged
-file, BusyError for one that another process holds.
+file (see `repeat_if_damaged`), BusyError for one that another process holds (see `holder`).
 """
 
 from __future__ import annotations
 
-from .database import BusyError, DamagedError, Database, Schema
+from .database import BusyError, DamagedError, Database, Schema, repeat_if_damaged
 from .files import (
     create_private,
     make_folder,
@@ -21,6 +21,7 @@ from .files import (
     write_durable,
     write_temporary,
 )
+from .locks import holder
 
 __all__ = [
     "BusyError",
@@ -28,10 +29,12 @@ __all__ = [
     "Database",
     "Schema",
     "create_private",
+    "holder",
     "make_folder",
     "read_file",
     "remove",
     "remove_stale",
+    "repeat_if_damaged",
     "replace",
     "sync_folder",
     "write_durable",

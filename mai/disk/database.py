@@ -3,31 +3,53 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, ParamSpec, TypeVar
 
 from ..errors import StoreError
 from .files import create_private, make_folder, replace
+from .locks import UNKNOWN_HOLDER, holder, lock_folder
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _INHERITED: list[sqlite3.Connection] = []
 """Connections of a parent process: a child must neither use nor close them."""
 
 
+_NOT_ITS_CONTENTS = ("locked", "busy", "full", "readonly", "unable to open", "I/O", "interrupted")
+"""Words in SQLite's errors that blame other processes or the disk, not what the file holds."""
+
+
 class DamagedError(StoreError):
-    """The file is no SQLite database, or one that doesn't hold together."""
+    """The file `path` is no SQLite database, or one that doesn't hold together.
+
+    `begun_anew`: it was disposable and is a new one now, so the transaction may be repeated.
+    """
+
+    begun_anew = False
+
+    def __init__(self, what: str, hint: str, path: Path) -> None:
+        super().__init__(what, hint)
+        self.path = path
 
 
 class BusyError(StoreError):
-    """Another process has held the file for `Schema.busy_seconds`."""
+    """`holder` ("process 1234 (python)" where it is known) has had the file for too long."""
+
+    def __init__(self, what: str, hint: str, holder: str = UNKNOWN_HOLDER) -> None:
+        super().__init__(what, hint)
+        self.holder = holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +60,8 @@ class Schema:
     against a power cut); with less, a commit survives the death of the process, not of the machine.
     `if_damaged` is what the user can do about a damaged file. `busy_seconds` is how long a
     transaction waits for another process's; ours last milliseconds. A `disposable` file that is
-    damaged, or of another version, is put aside and begun anew.
+    damaged, or of another version, is put aside and begun anew. `upgrades` has by version the
+    statements that make the next version of a file.
     """
 
     name: str
@@ -48,48 +71,88 @@ class Schema:
     if_damaged: str
     busy_seconds: float = 10.0
     disposable: bool = False
+    upgrades: Mapping[int, Sequence[str]] = field(default_factory=dict)
+
+
+def repeat_if_damaged(action: Callable[P, T]) -> Callable[P, T]:
+    """Decorates what uses a disposable Database: called once more where the file was begun anew."""
+
+    @functools.wraps(action)
+    def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return action(*args, **kwargs)
+        except DamagedError as error:
+            if not error.begun_anew:
+                raise
+            return action(*args, **kwargs)
+
+    return repeated
 
 
 class Database:
     """One connection behind one lock, in WAL mode, file mode 0600; opened on first use.
 
     It is opened anew in a forked child, and when the file under its path is another one (deleted
-    or replaced while we run). Every SQLite and file error comes out as StoreError.
+    or replaced while we run). Every SQLite and file error comes out as StoreError. A disposable
+    file that is found damaged, at any statement, is put aside; the transaction that met it raises
+    DamagedError and finds a new file when it is repeated (see `repeat_if_damaged`).
     """
 
     def __init__(self, path: Path, schema: Schema) -> None:
         self.path = path
         self._schema = schema
         self._lock = threading.RLock()
+        self._depth = 0
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int, int] | None = None
+        self._patience = schema.busy_seconds
+        """Seconds to wait for other processes, of the transaction that runs now."""
+        self._timeout = schema.busy_seconds
+        """Seconds that the connection waits."""
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """The connection, for statements that only read."""
-        with self._lock:
-            try:
-                yield self._open()
-            except sqlite3.Error as error:
-                raise self._explain(error) from error
+        with self._opened(None) as connection:
+            yield connection
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self, patience: float | None = None) -> Iterator[sqlite3.Connection]:
         """One immediate transaction: committed at the end, rolled back on any exception.
 
-        Inside another one of the same thread it is part of that one.
+        Inside another one of the same thread it is part of that one. BusyError where other
+        processes, or other threads of this one, have the file for `patience` seconds; None waits
+        `Schema.busy_seconds` for processes, and for threads as long as it takes.
         """
-        with self._lock:
-            try:
-                connection = self._open()
-                if connection.in_transaction:
-                    yield connection
-                    return
-                connection.execute("BEGIN IMMEDIATE")
-                with connection:
-                    yield connection
-            except sqlite3.Error as error:
-                raise self._explain(error) from error
+        with self._opened(patience) as connection:
+            if connection.in_transaction:
+                yield connection
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
+                yield connection
+
+    @contextlib.contextmanager
+    def _opened(self, patience: float | None) -> Iterator[sqlite3.Connection]:
+        """The connection, for this thread alone; SQLite's errors come out as ours."""
+        if not self._lock.acquire(timeout=-1 if patience is None else patience):
+            raise self._busy()
+        self._depth += 1
+        try:
+            if self._depth == 1:
+                self._patience = self._schema.busy_seconds if patience is None else patience
+            yield self._open()
+        except (sqlite3.Error, DamagedError) as error:
+            explained = self._explain(error) if isinstance(error, sqlite3.Error) else error
+            # Inside an outer transaction it has to wait until that one is rolled back.
+            if isinstance(explained, DamagedError) and self._depth == 1:
+                explained.begun_anew = self._begin_anew(explained)
+            if explained is error:
+                raise
+            raise explained from error
+        finally:
+            self._depth -= 1
+            self._lock.release()
 
     def verify(self) -> None:
         """Raises DamagedError where the file's pages don't hold together (reads all of them)."""
@@ -109,43 +172,92 @@ class Database:
             self._connection = None
             self._identity = None
 
-    def put_aside(self) -> None:
-        """Renames the file to end with ".damaged", if it can be; the next use begins a new one."""
+    def _begin_anew(self, damage: DamagedError) -> bool:
+        """Puts the file that is open aside; whether the next use finds another one.
+
+        Of several processes that find the damage the first one renames the file. The others see
+        that another one lies there, which they may not touch.
+        """
+        if not self._schema.disposable or damage.path != self.path:
+            return damage.begun_anew
+        if self._identity is None:  # also the new one is damaged
+            return False
+        try:
+            with self._locked_folder():
+                if self._identity == self._identity_now():
+                    self._put_aside(damage.what)
+        except StoreError as error:
+            logger.warning("%s It can't be put aside: %s", damage.what, error)
+            return False
         self.close_file()
-        for end in ("", "-wal", "-shm"):
+        return True
+
+    def _put_aside(self, reason: object) -> None:
+        """Renames the file to end with ".damaged". The folder is locked; raises StoreError."""
+        self.close_file()
+        logger.warning("%s is put aside as %s.damaged: %s", self.path, self.path.name, reason)
+        # The main file is the last: until it is renamed, whoever opens it finds the damage.
+        for end in ("-wal", "-shm", ""):
             path = self.path.with_name(self.path.name + end)
-            with contextlib.suppress(OSError):
+            try:
                 replace(path, path.with_name(f"{self.path.name}.damaged{end}"))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise self._not_made(error) from error
+
+    @contextlib.contextmanager
+    def _locked_folder(self) -> Iterator[None]:
+        """Keeps a disposable file from being put aside by one process while another opens it.
+
+        Else the files that SQLite keeps beside it (-wal, -shm) could be those of the other one.
+        """
+        if not self._schema.disposable:
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                make_folder(self.path.parent)
+                stack.enter_context(lock_folder(self.path.parent, self._patience))
+            except TimeoutError:
+                raise self._busy() from None
+            except OSError as error:
+                raise self._not_made(error) from error
+            yield
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
             if self._connection.in_transaction or self._identity == self._identity_now():
+                self._set_timeout(self._connection)
                 return self._connection
             self.close_file()
-        try:
-            self._connection = self._connect()
-        except sqlite3.DatabaseError as error:
-            if not self._schema.disposable or isinstance(error, sqlite3.OperationalError):
-                raise
-            logger.warning("%s is put aside as %s.damaged: %s", self.path, self.path.name, error)
-            self.put_aside()
-            self._connection = self._connect()
-        self._identity = self._identity_now()
+        with self._locked_folder():
+            try:
+                self._connection = self.connect()
+            except sqlite3.Error as error:
+                if not self._schema.disposable or not _is_damage(error):
+                    raise
+                self._put_aside(error)
+                self._connection = self.connect()
+            self._identity = self._identity_now()
+        self._timeout = self._patience
         return self._connection
 
-    def _connect(self) -> sqlite3.Connection:
+    def _set_timeout(self, connection: sqlite3.Connection) -> None:
+        if self._timeout != self._patience:
+            connection.execute(f"PRAGMA busy_timeout={self._patience * 1000:.0f}")
+            self._timeout = self._patience
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection to the file, which is made, filled or upgraded first."""
         try:
             make_folder(self.path.parent)
             create_private(self.path)
         except OSError as error:
-            raise StoreError(
-                f"{self._schema.name} {self.path} can't be made: {error.strerror or error}.",
-                "Check that the folder exists, that you may write there, and that the disk has "
-                "space.",
-            ) from error
+            raise self._not_made(error) from error
         connection = sqlite3.connect(
             self.path,
-            timeout=self._schema.busy_seconds,
+            timeout=self._patience,
             isolation_level=None,
             check_same_thread=False,
         )
@@ -166,18 +278,15 @@ class Database:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Sets the journal's mode; fills a new file; refuses one of a newer version."""
-        _use_wal(connection, self._schema.busy_seconds)
+        _use_wal(connection, self._patience)
         connection.execute(f"PRAGMA synchronous={self._schema.synchronous}")
         if self._schema.synchronous == "FULL":
             connection.execute("PRAGMA fullfsync=1")
-        if not _version(connection):
+        version = _version(connection)
+        if not version or version in self._schema.upgrades:
             connection.execute("BEGIN IMMEDIATE")
             with connection:
-                if not _version(connection):
-                    for statement in self._schema.statements:
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version={self._schema.version}")
-        version = _version(connection)
+                version = self._bring_up_to_date(connection)
         if self._schema.disposable and version != self._schema.version:
             raise sqlite3.DatabaseError(f"its version is {version}, not {self._schema.version}")
         if version > self._schema.version:
@@ -187,16 +296,43 @@ class Database:
                 "Update MAI Image everywhere that uses this folder.",
             )
 
+    def _bring_up_to_date(self, connection: sqlite3.Connection) -> int:
+        """Fills a new file, or makes an old one's form this one's; gives its version."""
+        version = _version(connection)
+        while version < self._schema.version:
+            statements = self._schema.upgrades.get(version, ())
+            if version == 0:
+                statements = self._schema.statements
+            elif not statements:
+                break
+            for statement in statements:
+                connection.execute(statement)
+            version = version + 1 if version else self._schema.version
+            connection.execute(f"PRAGMA user_version={version}")
+        return version
+
+    def _busy(self) -> BusyError:
+        who = holder(self.path)
+        known = "" if who == UNKNOWN_HOLDER else f", {who},"
+        return BusyError(
+            f"{self._schema.name} {self.path} has been locked by another process{known} for "
+            f"{self._patience:g} s.",
+            "End whatever holds it (another ComfyUI, a database viewer, a backup) and queue again.",
+            who,
+        )
+
+    def _not_made(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"{self._schema.name} {self.path} can't be made: {error.strerror or error}.",
+            "Check that the folder exists, that you may write there, and that the disk has space.",
+        )
+
     def _explain(self, error: sqlite3.Error) -> StoreError:
         """What SQLite's error means to the user."""
         text = str(error)
         name = f"{self._schema.name} {self.path}"
         if "locked" in text or "busy" in text:
-            return BusyError(
-                f"{name} has been locked by another process for {self._schema.busy_seconds:.0f} s.",
-                "End whatever holds it (another ComfyUI, a database viewer, a backup) and queue "
-                "again.",
-            )
+            return self._busy()
         if "full" in text:
             return StoreError(
                 f"{name} can't be written: the disk is full.", "Free some space and queue again."
@@ -206,9 +342,17 @@ class Database:
                 f"{name} can't be written ({text}).",
                 "Check that you own the file and its folder and may write there.",
             )
-        if "malformed" in text or "not a database" in text:
-            return DamagedError(f"{name} is damaged ({text}).", self._schema.if_damaged)
+        damaged = "malformed" in text or "not a database" in text
+        if damaged or (self._schema.disposable and _is_damage(error)):
+            return DamagedError(f"{name} is damaged ({text}).", self._schema.if_damaged, self.path)
         return StoreError(f"{name} can't be used ({text}).", self._schema.if_damaged)
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether what the file holds can have caused it: a missing table, text that is none."""
+    if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, sqlite3.ProgrammingError):
+        return False
+    return not any(word in str(error) for word in _NOT_ITS_CONTENTS)
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -1,26 +1,24 @@
 """HTTP: plain requests and answers, and the transport that exchanges one for the other.
 
-Others use `Transport.exchange`, which opens all connections and sends each request once; the plain
-data `HttpRequest` and `HttpAnswer`; and what reads them. Secrets of a request are taken out of its
+Others use `Transport.exchange`, which opens all connections and sends each request once, after
+`Transport.prepare`, which finds out whether this machine's settings let it; the plain data
+`HttpRequest` and `HttpAnswer`; and what reads them. Secrets of a request are taken out of its
 answer and of the logs here (redaction.py), before anybody else sees them.
 """
 
 from __future__ import annotations
 
 from .messages import (
-    MAX_JSON_ITEMS,
     FormFile,
     HttpAnswer,
     HttpRequest,
     header_number,
-    parse_json,
     retry_after,
 )
 from .redaction import Redactor, redacted_logs
 from .transport import NotSentError, Transport, resolve
 
 __all__ = [
-    "MAX_JSON_ITEMS",
     "FormFile",
     "HttpAnswer",
     "HttpRequest",
@@ -28,7 +26,6 @@ __all__ = [
     "Redactor",
     "Transport",
     "header_number",
-    "parse_json",
     "redacted_logs",
     "resolve",
     "retry_after",

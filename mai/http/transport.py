@@ -8,7 +8,7 @@ every ServiceError says whether the call was perhaps billed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import re
 import ssl
 import time
 import zlib
@@ -18,7 +18,13 @@ from typing import Any, Protocol
 
 import httpx
 
-from ..auth import Headers
+from ..auth import (
+    Headers,
+    certificate_folder_mistake,
+    hide_passwords,
+    setting_mistakes,
+    unusable_settings,
+)
 from ..errors import (
     AnswerError,
     Billed,
@@ -35,6 +41,19 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 _KEEP_ALIVE = 30.0
 """Seconds. Shorter than the idle timeouts of Azure's front ends: no dead connection is reused."""
+
+LOOK = 0.05
+"""Seconds between looks at an answer that is overdue."""
+
+QUIET_LOOKS = 10
+"""So many looks in a row without data end a call: half a second, which is a few round trips."""
+
+STEADY_BYTES = 8192
+"""Bytes between two looks that are data out of a buffer; a server that drips sends fewer."""
+
+SHORTEST_EXTRA, LONGEST_EXTRA = 1.0, 10.0
+"""Seconds after its timeout at which a call ends even if data still comes: as many as the timeout
+has, within these."""
 
 _NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
@@ -79,38 +98,54 @@ class Transport:
             _, client = self._clients.popitem()
             await client.aclose()
 
+    def prepare(self, target: Target) -> None:
+        """Make what a call to this target needs on this machine; nothing is sent.
+
+        ConfigurationError: a proxy or a certificate file of the environment can't be used.
+        """
+        use_proxies = not target.on_loopback
+        if use_proxies in self._clients:
+            return
+        if use_proxies and (mistake := certificate_folder_mistake()) is not None:
+            raise mistake
+        try:
+            self._clients[use_proxies] = self._make_client(use_proxies)
+        except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+            problem = unusable_settings(error)
+        else:
+            return
+        raise problem  # not chained: what httpx says may quote a proxy's password
+
     async def exchange(self, request: HttpRequest, headers: Headers, target: Target) -> HttpAnswer:
         """Send a request once, with the credential's headers, and read its whole answer.
 
         NotSentError: the service can't have it. ServiceError: no usable answer came. ProfileError:
-        the credential would go to another address than the target's endpoint.
+        the credential would go to another address than the target's endpoint. ConfigurationError:
+        see `prepare`.
         """
         if headers and not request.url.startswith(f"{target.endpoint}/"):
             raise ProfileError("A key is sent to no other address than its profile's endpoint.")
-        exchange = _Exchange(self._client_for(target), request, headers, target)
-        with contextlib.suppress(asyncio.TimeoutError):
-            outcome = await asyncio.wait_for(exchange.run(), target.timeout)
-            if isinstance(outcome, HttpAnswer):
-                return outcome
-            raise outcome
-        raise exchange.timed_out()
+        self.prepare(target)
+        client = self._clients[not target.on_loopback]
+        exchange = _Exchange(client, request, headers, target)
+        outcome = await exchange.within(target.timeout)
+        if isinstance(outcome, HttpAnswer):
+            return outcome
+        raise outcome
 
-    def _client_for(self, target: Target) -> httpx.AsyncClient:
-        use_proxies = not target.on_loopback
-        if use_proxies not in self._clients:
-            self._clients[use_proxies] = httpx.AsyncClient(
-                transport=self._http,
-                trust_env=use_proxies,
-                follow_redirects=False,
-                limits=httpx.Limits(
-                    max_connections=None,
-                    max_keepalive_connections=32,
-                    keepalive_expiry=_KEEP_ALIVE,
-                ),
-                headers={"user-agent": "mai-image", "accept-encoding": "identity"},
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            )
-        return self._clients[use_proxies]
+    def _make_client(self, use_proxies: bool) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            transport=self._http,
+            trust_env=use_proxies,
+            follow_redirects=False,
+            limits=httpx.Limits(
+                max_connections=None,
+                max_keepalive_connections=32,
+                keepalive_expiry=_KEEP_ALIVE,
+            ),
+            headers={"user-agent": "mai-image", "accept-encoding": "identity"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        )
 
 
 class _Exchange:
@@ -127,11 +162,13 @@ class _Exchange:
         self._target = target
         self._redactor = Redactor(headers.values())
         self._sent = False
+        self._response: httpx.Response | None = None
         self._request = client.build_request(
             request.method,
             request.url,
             headers=dict(request.headers),
-            timeout=httpx.Timeout(target.timeout, connect=target.connect_timeout),
+            # Only `within` ends a call that is out: httpx gives up with the answer in its socket.
+            timeout=httpx.Timeout(None, connect=target.connect_timeout),
             extensions={"trace": self._trace},
             **_content(request),
         )
@@ -141,7 +178,46 @@ class _Exchange:
         if event.endswith("send_request_body.complete"):
             self._sent = True
 
-    async def run(self) -> HttpAnswer | Exception:
+    @property
+    def _received(self) -> int:
+        """Bytes of the answer's body so far."""
+        return self._response.num_bytes_downloaded if self._response is not None else 0
+
+    async def within(self, seconds: float) -> HttpAnswer | Exception:
+        """The outcome of `_run`, or a CallTimeoutError.
+
+        A process that was stopped (a suspended laptop) finds its time over when it goes on, with
+        the answer in its socket: what is there is read before the timeout is believed.
+        """
+        task = asyncio.ensure_future(self._run())
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+            extra = max(SHORTEST_EXTRA, min(seconds, LONGEST_EXTRA))
+            await self._read_what_is_there(task, extra)
+        except asyncio.CancelledError:
+            if not task.done():
+                raise
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        return self._timed_out() if task.cancelled() else task.result()
+
+    async def _read_what_is_there(
+        self, task: asyncio.Task[HttpAnswer | Exception], extra: float
+    ) -> None:
+        """Go on for as long as data comes as fast as out of a buffer, at most `extra` seconds.
+
+        Looks are counted, not only seconds: the process may be stopped here too.
+        """
+        quiet, ends = 0, time.monotonic() + extra
+        while not task.done() and quiet < QUIET_LOOKS:
+            before = self._received
+            await asyncio.wait({task}, timeout=LOOK)
+            steady = self._received - before >= STEADY_BYTES and time.monotonic() < ends
+            quiet = 0 if steady else quiet + 1
+
+    async def _run(self) -> HttpAnswer | Exception:
         """The answer, or NotSentError, or a ServiceError once the request was sent.
 
         The error is returned, not raised where it is met: chained to it would be the frames of
@@ -150,7 +226,7 @@ class _Exchange:
         started = time.monotonic()
         with redacted_logs(self._redactor):
             try:
-                response = await self._client.send(self._request, stream=True)
+                response = self._response = await self._client.send(self._request, stream=True)
                 self._sent = True
                 try:
                     encoding = response.headers.get("content-encoding", "")
@@ -159,12 +235,12 @@ class _Exchange:
                     await response.aclose()
             except _NO_CONNECTION as error:
                 return NotSentError(self._reason(error))
-            except httpx.TimeoutException:
-                return self.timed_out()
             except (httpx.TransportError, ssl.SSLError, OSError) as error:
                 return self._lost(error)
             except httpx.InvalidURL:  # httpx reads a Location even where it doesn't follow it
                 return _unusable(None, "redirects to an address that can't be read")
+            except Exception as error:  # noqa: BLE001  a proxy's port, say, that no socket takes
+                return self._unexpected(error)
         if isinstance(body, str):
             return _unusable(response.status_code, body)
         clean = self._redactor.text
@@ -176,20 +252,31 @@ class _Exchange:
         if not self._sent:
             return NotSentError(self._reason(error))
         return ConnectionLostError(
-            f"The connection to {self._target.endpoint} broke after the request was sent "
+            "The connection to the endpoint broke after the request was sent "
             f"({self._reason(error)}).",
-            "Queue again if you accept that this image may be paid for twice.",
+            "Check the network.",
         )
 
-    def _reason(self, error: BaseException) -> str:
-        return self._redactor.text(str(error).strip())[:200] or type(error).__name__
+    def _unexpected(self, error: Exception) -> Exception:
+        """The error for what httpx doesn't name: before anything is sent, mostly a setting."""
+        if not self._sent and not self._target.on_loopback and any(setting_mistakes()):
+            return unusable_settings(error)
+        return self._lost(error)
 
-    def timed_out(self) -> ServiceError:
+    def _reason(self, error: BaseException) -> str:
+        """What a library says, without credentials, the endpoint's name or a proxy's password."""
+        text = hide_passwords(self._redactor.text(str(error).strip()))
+        host = self._request.url.host
+        if host:
+            text = re.sub(re.escape(host), "the endpoint", text, flags=re.IGNORECASE)
+        return text[:200] or type(error).__name__
+
+    def _timed_out(self) -> ServiceError:
         """The error for a call that took longer than its target's timeout."""
+        arrived = f"; {self._received:,} bytes of it had arrived" if self._received else ""
         return CallTimeoutError(
-            f"No whole answer within {self._target.timeout:g} s from {self._target.endpoint}.",
-            "Queue again if you accept that this image may be paid for twice; a longer `timeout` "
-            "can be set in the profile."
+            f"No whole answer from the endpoint within {self._target.timeout:g} s{arrived}.",
+            "A longer `timeout` can be set in the profile."
             if self._sent
             else "The request could not even be sent whole: check the network, then queue again.",
             billed=Billed.PERHAPS if self._sent else Billed.NO,

@@ -1,18 +1,25 @@
 """Every call, what it cost, and whether a budget allows one more.
 
 The pipeline writes each call down before it is sent (`Ledger.open` with a `NewCall` and a budget),
-marks it sent, and closes it with its `Outcome`. A call of a service with job ids can be found again
-as an `OpenJob`. `Spend` holds the sums, as `Sum` and `Periods`, and lists the calls that were
+marks it sent, and closes it with its `Outcome`; those in DOUBTFUL were perhaps billed. How a call
+ended that another process had in flight is an `EndedCall`; a call of a service with job ids can be
+found again as an `OpenJob`. While calls are in flight, `Ledger.keep_alive` is called every
+BEAT_SECONDS. `Spend` holds the sums, as `Sum` and `Periods`, and lists the calls that were
 `PerhapsBilled`. Money is summed in whole nano-dollars: `nano` makes them, `usd` writes them.
 """
 
 from __future__ import annotations
 
 from .budgets import nano, usd
-from .ledger import Ledger, NewCall, OpenJob, Outcome
+from .ledger import EndedCall, Ledger, NewCall, OpenJob
+from .owners import BEAT_SECONDS
 from .spend import PerhapsBilled, Periods, Spend, Sum
+from .tables import DOUBTFUL, Outcome
 
 __all__ = [
+    "BEAT_SECONDS",
+    "DOUBTFUL",
+    "EndedCall",
     "Ledger",
     "NewCall",
     "OpenJob",

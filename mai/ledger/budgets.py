@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-import sqlite3
+
+from sqlalchemy import Connection, func, select
 
 from ..errors import BudgetError
 from ..types import Budget
 from .spend import NANO, month_of
+from .tables import CALLS, SUMS
 
 
 def nano(usd: float) -> int:
@@ -24,23 +26,36 @@ def usd(amount_nano: int) -> str:
 
 
 def check_budget(
-    sql: sqlite3.Connection, profile: str, budget: Budget, day: str, estimate_nano: int
+    sql: Connection, profile: str, budget: Budget, day: str, estimate_nano: int, is_bound: bool
 ) -> None:
     """Raises BudgetError where spent + in flight + this call is over the day's or month's budget.
 
     To be called inside the transaction that writes the call down. `day` is the local calendar's;
     calls in flight count in full, whenever they were opened, and perhaps-billed ones by estimate.
+    A strict budget refuses a call whose estimate is no upper bound.
     """
+    if budget.strict and not is_bound:
+        raise BudgetError(
+            f"The budget of profile {profile!r} is strict, and nobody knows what this call may "
+            f"cost at most (about {usd(estimate_nano)}). Nothing was sent.",
+            "Choose a model whose price is known, leave out the option that has no bound, or set "
+            "strict = false in the profile's budget.",
+        )
     if budget.day is None and budget.month is None:
         return
     first, last = month_of(day)
-    in_flight, today, this_month = sql.execute(
-        "SELECT (SELECT coalesce(sum(estimate_nano), 0) FROM calls"
-        "  WHERE outcome IS NULL AND profile = :profile),"
-        " coalesce(sum(nano) FILTER (WHERE day = :day), 0), coalesce(sum(nano), 0)"
-        " FROM days WHERE profile = :profile AND day BETWEEN :first AND :last",
-        {"profile": profile, "day": day, "first": first, "last": last},
-    ).fetchone()
+    in_flight = sql.execute(
+        select(func.coalesce(func.sum(CALLS.c.estimate_nano), 0)).where(
+            CALLS.c.outcome.is_(None) & (CALLS.c.profile == profile)
+        )
+    ).scalar_one()
+    by_day = (
+        select(SUMS.c.day, func.sum(SUMS.c.nano))
+        .where((SUMS.c.profile == profile) & SUMS.c.day.between(first, last))
+        .group_by(SUMS.c.day)
+    )
+    sums = {each: int(total) for each, total in sql.execute(by_day).all()}
+    today, this_month = sums.get(day, 0), sum(sums.values())
     sentences, ways = [], []
     for when, period, limit, spent, way in (
         ("today", "day", budget.day, today, "wait until tomorrow"),

@@ -1,10 +1,5 @@
 """Every call from its row, written before it is sent, to how it ended.
 
-SQLite in WAL mode with synchronous=FULL: a row is on the disk before its call is sent, so neither
-`kill -9` nor a power cut can hide a call that may have been billed. One row a call; triggers keep
-the sums of each profile, day and model, so a budget is checked at the same cost with 100 rows and
-with 100,000.
-
 A call belongs to the local calendar day in which it was opened, written into its row as text then:
 a clock set back, a change of time zone or of daylight-saving time never moves it or counts it
 twice. Calls in flight count in every present period, whenever they were opened.
@@ -16,81 +11,34 @@ row could be paid and lost without a trace. The error says how to repair the fil
 
 from __future__ import annotations
 
-import sqlite3
+import secrets
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from ..disk import Database, Schema
-from ..errors import RunningElsewhere
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from ..disk import Schema
+from ..errors import InputError, RunningElsewhere, StoreError
 from ..types import Budget, Usage
 from .budgets import check_budget, nano
-from .processes import Owner, can_finish, this_process
-from .spend import Spend, call_rows, day_of, summarize, write_csv
+from .owners import DEAD_AFTER, Owner, Watch, this_owner
+from .spend import PerhapsBilled, Spend, call_rows, day_of, doubtful_calls, summarize, write_csv
+from .tables import CALLS, FREE, OWNERS, SCHEMA, LedgerFile, Outcome, add_to_sum
 
-JOB_SECONDS = 7 * 86_400.0
+JOB_SECONDS = 86_400.0
 """How long a job of a service with job ids can be resumed; then its call is perhaps billed."""
-
-SCHEMA = Schema(
-    name="The ledger",
-    version=1,
-    statements=(
-        "CREATE TABLE calls (id INTEGER PRIMARY KEY AUTOINCREMENT,"
-        " opened_at REAL NOT NULL, day TEXT NOT NULL, closed_at REAL, outcome TEXT,"
-        " key TEXT NOT NULL, profile TEXT NOT NULL, service TEXT NOT NULL, model TEXT NOT NULL,"
-        " kind TEXT NOT NULL, deployment TEXT, out INTEGER NOT NULL,"
-        " estimate_usd REAL NOT NULL, cost_usd REAL,"
-        " text_in INTEGER, image_in INTEGER, image_out INTEGER, request_id TEXT, job_id TEXT,"
-        " status INTEGER, code TEXT, machine TEXT NOT NULL, pid INTEGER NOT NULL,"
-        " started TEXT NOT NULL, estimate_nano INTEGER NOT NULL,"
-        " counted_nano INTEGER NOT NULL DEFAULT 0, counted_calls INTEGER NOT NULL DEFAULT 0,"
-        " recovered INTEGER NOT NULL DEFAULT 0)",
-        "CREATE INDEX in_flight ON calls (key) WHERE outcome IS NULL",
-        "CREATE INDEX uncertain ON calls (id) WHERE outcome = 'perhaps billed'",
-        "CREATE TABLE days (profile TEXT NOT NULL, day TEXT NOT NULL, model TEXT NOT NULL,"
-        " nano INTEGER NOT NULL, calls INTEGER NOT NULL, PRIMARY KEY (profile, day, model))"
-        " WITHOUT ROWID",
-        "CREATE TRIGGER counted AFTER UPDATE OF counted_nano, counted_calls ON calls BEGIN"
-        " INSERT INTO days VALUES (NEW.profile, NEW.day, NEW.model,"
-        " NEW.counted_nano - OLD.counted_nano, NEW.counted_calls - OLD.counted_calls)"
-        " ON CONFLICT (profile, day, model) DO UPDATE SET"
-        " nano = nano + excluded.nano, calls = calls + excluded.calls; END",
-    ),
-    synchronous="FULL",
-    if_damaged="Nothing was sent, as budgets can't be checked without it. Stop every ComfyUI that "
-    "uses this folder, then restore the file from a backup, or repair it (sqlite3 FILE .recover), "
-    "or rename it: a new ledger starts then, and its budgets start from zero.",
-)
-"""`outcome` is NULL while a call is in flight. `counted_nano` is what a row adds to the sums, in
-nano-dollars: 0 while in flight, its cost or estimate after. `out` is 1 from mark_sent() on: the
-call may be at the service. `recovered` marks a row that another process closed, believing its owner
-dead."""
-
-_MARK = (
-    "UPDATE calls SET out = ?, deployment = coalesce(?, deployment), outcome = NULL,"
-    " closed_at = NULL, counted_nano = 0, counted_calls = 0, recovered = 0"
-    " WHERE id = ? AND (outcome IS NULL OR recovered)"
-)
-
-
-class Outcome(str, Enum):
-    """How a call ended. REFUSED is every answer, and every failure, that surely isn't billed;
-    WITHDRAWN is a call that was never sent.
-    """
-
-    DELIVERED = "delivered"
-    REFUSED = "refused"
-    WITHDRAWN = "withdrawn"
-    BLOCKED = "blocked"
-    PERHAPS_BILLED = "perhaps billed"
 
 
 @dataclass(frozen=True, slots=True)
 class NewCall:
-    """A call that is about to be sent: `key` of its request, `kind` "generate" or "edit"."""
+    """A call that is about to be sent: `key` of its request, `kind` "generate" or "edit".
+
+    `is_bound` says whether the call can't cost more than `estimate_usd`.
+    """
 
     key: str
     profile: str
@@ -98,76 +46,129 @@ class NewCall:
     model: str
     kind: str
     estimate_usd: float
+    is_bound: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """An unfinished call whose service knows it by a job id, now this process's to finish."""
+    """An unfinished call whose service knows it by a job id, now this process's to finish.
 
-    row: int
+    `row` is the token of its row.
+    """
+
+    row: str
     job_id: str
     profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndedCall:
+    """How a call ended that somebody else had in flight."""
+
+    outcome: Outcome
+    status: int | None
+    code: str | None
+    request_id: str | None
 
 
 class Ledger:
     """The ledger in the file `path` (0600), safe for threads and processes.
 
-    `now` gives seconds since 1970. Nothing is opened before the first use. Every method raises
-    StoreError when the file can't be used. Each write waits for the disk: call them off the loop.
+    A row is known by its token, which `open` gives. `now` gives seconds since 1970; another owner
+    is dead after `dead_after` seconds without a sign of life. Nothing is opened before the first
+    use. Every method raises StoreError when the file can't be used. Each write waits for the disk:
+    call them off the loop.
     """
 
-    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
-        self._database = Database(path, SCHEMA)
+    def __init__(
+        self,
+        path: Path,
+        now: Callable[[], float] = time.time,
+        *,
+        dead_after: float = DEAD_AFTER,
+        schema: Schema = SCHEMA,
+    ) -> None:
+        self._file = LedgerFile(path, schema)
         self._now = now
+        self._watch = Watch(dead_after)
+        self._open_rows: dict[str, dict[str, object]] = {}
+        self._lock = threading.Lock()
 
-    def open(self, call: NewCall, budget: Budget) -> int:
-        """Writes the call down as in flight, not sent yet, and gives its row.
+    def open(
+        self,
+        call: NewCall,
+        budget: Budget,
+        check_room: Callable[[int], None] = lambda in_flight: None,
+    ) -> str:
+        """Write the call down as in flight, not sent yet, and give its row's token.
 
-        In one transaction with two checks. Another living process that has the same request in
+        In one transaction with its checks. Another living process that has the same request in
         flight is RunningElsewhere. What was spent + what is in flight + this estimate must be
-        within the budget's day and month, else BudgetError with the sums.
+        within the budget's day and month, else BudgetError with the sums. `check_room` hears how
+        many calls are in flight with this one, and may raise.
         """
-        estimate = nano(call.estimate_usd)
-        now = self._now()
-        day = day_of(now)
-        owner = this_process()
-        with self._database.write() as sql:
-            for machine, pid, started, opened_at in sql.execute(
-                "SELECT machine, pid, started, opened_at FROM calls"
-                " WHERE key = ? AND outcome IS NULL",
-                (call.key,),
-            ).fetchall():
-                other = Owner(machine, pid, started)
-                if other != owner and can_finish(other, opened_at, now):
-                    raise RunningElsewhere("The same request is running in another process.")
-            check_budget(sql, call.profile, budget, day, estimate)
-            cursor = sql.execute(
-                "INSERT INTO calls (opened_at, day, key, profile, service, model, kind, out,"
-                " estimate_usd, estimate_nano, machine, pid, started)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
-                (now, day, call.key, call.profile, call.service, call.model, call.kind,
-                 call.estimate_usd, estimate, owner.machine, owner.pid, owner.started),
-            )  # fmt: skip
-            return int(cursor.lastrowid or 0)
+        estimate, now, me = nano(call.estimate_usd), self._now(), this_owner()
+        row = {
+            "token": secrets.token_hex(16),
+            "owner": me.token,
+            "opened_at": now,
+            "day": day_of(now),
+            "key": call.key,
+            "profile": call.profile,
+            "service": call.service,
+            "model": call.model,
+            "kind": call.kind,
+            "estimate_usd": call.estimate_usd,
+            "estimate_nano": estimate,
+        }
+        token = str(row["token"])
+        with self._file.transaction() as sql:
+            self._require_open_rows(sql)
+            other = self._row_of_another(sql, call.key)
+            if other is not None:
+                raise RunningElsewhere(_describe(other), other.token)
+            check_budget(sql, call.profile, budget, day_of(now), estimate, call.is_bound)
+            check_room(_in_flight(sql) + 1)
+            self._show_life(sql)
+            sql.execute(insert(CALLS).values(**row))
+        with self._lock:
+            self._open_rows[token] = row
+        return token
 
-    def mark_sent(self, row: int, deployment: str | None = None) -> None:
+    def mark_sent(self, row: str, deployment: str | None = None) -> bool:
         """The call may be at the service from now on; `deployment` None: as it was.
 
         To be written before the first byte is sent: a process that dies leaves a call that is sent
-        perhaps billed, and one that isn't withdrawn. A row that another process recovered while
-        its owner lived is in flight again.
+        perhaps billed, and one that isn't withdrawn. False: another process took this one for dead
+        and closed the row, so the call must be opened anew, with its budget's check.
         """
-        with self._database.write() as sql:
-            sql.execute(_MARK, (1, deployment, row))
+        values: dict[str, object] = {"sent": 1}
+        if deployment is not None:
+            values["deployment"] = deployment
+        if self._mark(row, values):
+            return True
+        self.close(row, Outcome.WITHDRAWN)
+        return False
 
-    def mark_not_sent(self, row: int) -> None:
-        """The call isn't at the service, and surely nothing was billed: it may be sent again."""
-        with self._database.write() as sql:
-            sql.execute(_MARK, (0, None, row))
+    def mark_not_sent(self, row: str) -> bool:
+        """The call isn't at the service, and surely nothing was billed: it may be sent again.
+
+        False: as for `mark_sent`; the row is closed as refused.
+        """
+        if self._mark(row, {"sent": 0}):
+            return True
+        self.close(row, Outcome.REFUSED)
+        return False
+
+    def _mark(self, row: str, values: dict[str, object]) -> bool:
+        mine = (CALLS.c.token == row) & CALLS.c.outcome.is_(None)
+        with self._file.transaction() as sql:
+            self._require_open_rows(sql)
+            return sql.execute(update(CALLS).where(mine).values(**values)).rowcount == 1
 
     def close(
         self,
-        row: int,
+        row: str,
         outcome: Outcome,
         *,
         cost_usd: float | None = None,
@@ -176,93 +177,138 @@ class Ledger:
         status: int | None = None,
         code: str | None = None,
     ) -> None:
-        """Writes how the call ended. A row that is closed already, or unknown, stays as it is.
+        """Write how the call ended. A row that is closed already, or unknown, stays as it is.
 
-        Counted is `cost_usd`; where that is None, the estimate of a delivered or perhaps billed
-        call, and nothing for any other.
+        Counted is `cost_usd`, or the estimate where that is None; nothing for a call that is free.
+        The row of a file that was replaced meanwhile is written into the new one.
         """
-        cost = None if cost_usd is None else nano(cost_usd)
-        tokens = (usage.text_in, usage.image_in, usage.image_out) if usage else (None, None, None)
-        by_estimate = outcome in (Outcome.DELIVERED, Outcome.PERHAPS_BILLED)
-        is_counted = outcome not in (Outcome.REFUSED, Outcome.WITHDRAWN)
-        with self._database.write() as sql:
-            sql.execute(
-                "UPDATE calls SET closed_at = ?, outcome = ?, cost_usd = ?, text_in = ?,"
-                " image_in = ?, image_out = ?, request_id = ?, status = ?, code = ?,"
-                " counted_nano = coalesce(?, estimate_nano * ?), counted_calls = ?, recovered = 0"
-                " WHERE id = ? AND (outcome IS NULL OR recovered)",
-                (self._now(), outcome.value, cost_usd, *tokens, request_id, status, code,
-                 cost, by_estimate, is_counted, row),
-            )  # fmt: skip
+        values: dict[str, object] = {
+            "cost_usd": cost_usd,
+            "text_in": usage.text_in if usage else None,
+            "image_in": usage.image_in if usage else None,
+            "image_out": usage.image_out if usage else None,
+            "request_id": request_id,
+            "status": status,
+            "code": code,
+        }
+        may_close = (
+            CALLS.c.outcome.is_(None)
+            | (CALLS.c.recovered == 1)
+            | (CALLS.c.outcome == Outcome.NOT_KEPT.value)
+        )
+        with self._file.transaction() as sql:
+            found = _row(sql, CALLS.c.token == row)
+            if found is None and row in self._open_rows:
+                sql.execute(insert(CALLS).values(**self._open_rows[row]))
+            found = _row(sql, (CALLS.c.token == row) & may_close)
+            if found is not None:
+                self._end(sql, found, outcome, None if cost_usd is None else nano(cost_usd), values)
+        if outcome is not Outcome.NOT_KEPT:
+            with self._lock:
+                self._open_rows.pop(row, None)
 
-    def set_job(self, row: int, job_id: str) -> None:
+    def ended(self, row: str) -> EndedCall | None:
+        """How a call ended; None while it is in flight."""
+        with self._file.transaction(read_only=True) as sql:
+            found = _row(sql, CALLS.c.token == row)
+        if found is None or found.outcome is None:
+            return None
+        # A row of version 0.1 may have ended in a way that none ends in now.
+        known = {outcome.value: outcome for outcome in Outcome}
+        outcome = known.get(found.outcome, Outcome.REFUSED)
+        return EndedCall(outcome, found.status, found.code, found.request_id)
+
+    def set_job(self, row: str, job_id: str) -> None:
         """The service's id of a call in flight, by which it can be resumed."""
-        with self._database.write() as sql:
-            sql.execute(
-                "UPDATE calls SET job_id = ? WHERE id = ? AND outcome IS NULL", (job_id, row)
-            )
+        unfinished = CALLS.c.outcome.is_(None) | (CALLS.c.recovered == 1)
+        with self._file.transaction() as sql:
+            mine = (CALLS.c.token == row) & unfinished
+            sql.execute(update(CALLS).where(mine).values(job_id=job_id))
 
-    def leave_job(self, row: int) -> None:
+    def leave_job(self, row: str) -> None:
         """Nobody follows the job of this row now: any process may take it up."""
-        with self._database.write() as sql:
-            sql.execute(
-                "UPDATE calls SET pid = 0 WHERE id = ? AND outcome IS NULL AND job_id IS NOT NULL",
-                (row,),
-            )
+        mine = (CALLS.c.token == row) & CALLS.c.outcome.is_(None) & CALLS.c.job_id.is_not(None)
+        with self._file.transaction() as sql:
+            sql.execute(update(CALLS).where(mine).values(owner=None))
+        with self._lock:
+            self._open_rows.pop(row, None)
 
     def find_job(self, key: str) -> OpenJob | None:
         """The newest unfinished call of this request that has a job id.
 
         It is this process's from then on; None when there is none or another living process has it.
         """
-        me = this_process()
-        with self._database.write() as sql:
-            found = sql.execute(
-                "SELECT id, job_id, profile, machine, pid, started, opened_at FROM calls"
-                " WHERE key = ? AND outcome IS NULL AND job_id IS NOT NULL ORDER BY id DESC",
-                (key,),
-            ).fetchone()
-            if found is None:
+        unfinished = CALLS.c.outcome.is_(None) & CALLS.c.job_id.is_not(None) & (CALLS.c.key == key)
+        me = this_owner()
+        with self._file.transaction() as sql:
+            query = select(CALLS).where(unfinished).order_by(CALLS.c.id.desc())
+            found = sql.execute(query).first()
+            if found is None or found.owner in self._others(sql)[0]:
                 return None
-            job, owner = OpenJob(*found[:3]), Owner(*found[3:6])
-            if owner != me and can_finish(owner, found[6], self._now()):
-                return None
-            sql.execute(
-                "UPDATE calls SET machine = ?, pid = ?, started = ? WHERE id = ?",
-                (me.machine, me.pid, me.started, job.row),
-            )
-            return job
+            sql.execute(update(CALLS).where(CALLS.c.id == found.id).values(owner=me.token))
+            self._show_life(sql)
+        with self._lock:
+            self._open_rows[found.token] = {**found._mapping, "id": None, "owner": me.token}
+        return OpenJob(found.token, found.job_id, found.profile)
 
     def recover(self, delivered: Callable[[str], bool] = lambda key: False) -> int:
-        """Calls in flight of processes that died become perhaps billed; gives how many.
+        """Calls in flight of owners that died become perhaps billed; gives how many.
 
-        For the start; it also checks that the file holds together. Calls that were not sent become
-        withdrawn, uncounted; the newest of a key whose image `delivered` knows becomes delivered:
-        its process died between image and row. Others with a job id stay in flight for a week, as
-        they can be resumed. Should the owner live after all (unseen, in another container), its
-        mark_sent() and close() still hold.
+        Calls that were not sent become withdrawn, uncounted; the newest of a key whose image
+        `delivered` knows becomes delivered: its owner died between image and row. Those with a job
+        id stay in flight for a day, as they can be resumed. Should the owner live after all (it was
+        stopped for long), what it delivers still counts as delivered.
         """
-        now = self._now()
-        self._database.verify()
         perhaps = 0
-        with self._database.write() as sql:
-            for row, key, sent, newest, resumable in _abandoned(sql, now):
-                outcome = Outcome.PERHAPS_BILLED if sent else Outcome.WITHDRAWN
-                if sent and newest and delivered(key):
-                    outcome = Outcome.DELIVERED
-                elif resumable:
-                    continue
-                perhaps += outcome is Outcome.PERHAPS_BILLED
-                sql.execute(
-                    "UPDATE calls SET outcome = ?, closed_at = ?, counted_nano = estimate_nano * ?,"
-                    " counted_calls = ?, recovered = 1 WHERE id = ?",
-                    (outcome.value, now, sent, sent, row),
-                )
+        with self._file.transaction() as sql:
+            _, dead = self._others(sql)
+            sql.execute(delete(OWNERS).where(OWNERS.c.token.in_(dead)))
+            nobodys = CALLS.c.owner.is_(None) | CALLS.c.owner.not_in(select(OWNERS.c.token))
+            abandoned = select(CALLS).where(CALLS.c.outcome.is_(None) & nobodys)
+            for row in sql.execute(abandoned).all():
+                outcome = self._outcome_of_abandoned(sql, row, delivered)
+                if outcome is not None:
+                    perhaps += outcome is Outcome.PERHAPS_BILLED
+                    self._end(sql, row, outcome, None, {"recovered": 1})
         return perhaps
+
+    def verify(self) -> None:
+        """Raise DamagedError where the file doesn't hold together (reads all of it)."""
+        self._file.verify()
+
+    def keep_alive(self) -> bool:
+        """Show that this process lives; False when no call is in flight, here or elsewhere."""
+        with self._file.transaction(read_only=True) as sql:
+            if not _in_flight(sql):
+                return False
+        if self._open_rows:
+            with self._file.transaction() as sql:
+                self._show_life(sql)
+        return True
+
+    def settle(self, row_id: int, billed: bool) -> PerhapsBilled:
+        """Close a doubtful call by hand, as the invoice says; InputError: it isn't doubtful."""
+        outcome = Outcome.SETTLED_BILLED if billed else Outcome.SETTLED_FREE
+        with self._file.transaction() as sql:
+            for call in doubtful_calls(sql, None):
+                if call.row == row_id:
+                    row = _row(sql, CALLS.c.id == row_id)
+                    assert row is not None
+                    self._end(sql, row, outcome, row.counted_nano if billed else 0, {})
+                    return call
+        raise InputError(
+            f"Call {row_id} isn't one that was perhaps billed.",
+            "`mai-image spend --doubtful` lists them with their numbers.",
+        )
+
+    def doubtful(self, profile: str | None = None) -> list[PerhapsBilled]:
+        """Every call of which nobody here knows whether it was charged, the newest first."""
+        with self._file.transaction(read_only=True) as sql:
+            return list(doubtful_calls(sql, profile))
 
     def spend(self, profile: str | None = None) -> Spend:
         """The sums of one profile, or of all."""
-        with self._database.read() as sql:
+        with self._file.transaction(read_only=True) as sql:
             return summarize(sql, day_of(self._now()), profile)
 
     def rows(self, limit: int | None = 100) -> list[dict[str, object]]:
@@ -270,30 +316,112 @@ class Ledger:
 
         Times are seconds since 1970, None where unknown; `outcome` can be "in flight".
         """
-        with self._database.read() as sql:
+        with self._file.transaction(read_only=True) as sql:
             return list(call_rows(sql, limit))
 
     def export_csv(self, stream: TextIO) -> int:
-        """Writes every call as CSV, newest first; gives how many. Open files with newline=""."""
-        with self._database.read() as sql:
+        """Write every call as CSV, newest first; give how many. Open files with newline=""."""
+        with self._file.transaction(read_only=True) as sql:
             return write_csv(call_rows(sql), stream)
 
     def close_file(self) -> None:
-        """Closes the file; the next use opens it again."""
-        self._database.close_file()
+        """Close the file; the next use opens it again."""
+        self._file.close_file()
+
+    def _require_open_rows(self, sql: Connection) -> None:
+        """StoreError where the file was replaced or deleted while this process has calls out."""
+        with self._lock:
+            newest = next(reversed(self._open_rows), None)
+            count = len(self._open_rows)
+        if newest is not None and _row(sql, CALLS.c.token == newest) is None:
+            raise StoreError(
+                f"The ledger {self._file.path} was replaced or deleted while {count} calls are in "
+                "flight, so budgets can't be checked. Nothing more is sent.",
+                "Put the file back, or wait until those calls have ended: they are written into "
+                "the new file.",
+            )
+
+    def _row_of_another(self, sql: Connection, key: str) -> Any:
+        """The row of the same request that another living process has in flight."""
+        living, _ = self._others(sql)
+        others = (
+            select(CALLS.c.token, CALLS.c.opened_at, OWNERS.c.machine, OWNERS.c.pid)
+            .join_from(CALLS, OWNERS, CALLS.c.owner == OWNERS.c.token)
+            .where(CALLS.c.outcome.is_(None) & (CALLS.c.key == key) & CALLS.c.owner.in_(living))
+        )
+        return sql.execute(others).first()
+
+    def _others(self, sql: Connection) -> tuple[set[str], set[str]]:
+        """The tokens of other owners: those that may live, and those known to be dead."""
+        found = sql.execute(select(OWNERS).where(OWNERS.c.token != this_owner().token)).all()
+        dead = self._watch.dead((Owner(*row[:-1]), row.beat) for row in found)
+        return {row.token for row in found} - dead, dead
+
+    def _show_life(self, sql: Connection) -> None:
+        """Let this owner's counter grow."""
+        me = this_owner()
+        mine = OWNERS.c.token == me.token
+        grown = update(OWNERS).where(mine).values(beat=OWNERS.c.beat + 1)
+        if not sql.execute(grown).rowcount:
+            sql.execute(insert(OWNERS).values(**asdict(me), beat=0))
+
+    def _outcome_of_abandoned(
+        self, sql: Connection, row: Any, delivered: Callable[[str], bool]
+    ) -> Outcome | None:
+        """How a call of a dead owner ends; None: its job may still be resumed."""
+        if not row.sent:
+            return Outcome.WITHDRAWN
+        # An image that is there can only be this call's if no later one asked for the same key.
+        later = select(func.count()).where(
+            (CALLS.c.key == row.key)
+            & (CALLS.c.id > row.id)
+            & (CALLS.c.outcome.is_(None) | (CALLS.c.outcome == Outcome.DELIVERED.value))
+        )
+        if not sql.execute(later).scalar_one() and delivered(row.key):
+            return Outcome.DELIVERED
+        if row.job_id is not None and row.opened_at >= self._now() - JOB_SECONDS:
+            return None
+        return Outcome.PERHAPS_BILLED
+
+    def _end(
+        self,
+        sql: Connection,
+        row: Any,
+        outcome: Outcome,
+        cost_nano: int | None,
+        values: dict[str, object],
+    ) -> None:
+        """Close a row, or close it otherwise, and move what it counts from sum to sum."""
+        is_free = outcome in FREE
+        counted = 0 if is_free else row.estimate_nano if cost_nano is None else cost_nano
+        calls = int(not is_free)
+        add_to_sum(sql, row, row.outcome, -row.counted_nano, -row.counted_calls)
+        add_to_sum(sql, row, outcome.value, counted, calls)
+        sql.execute(
+            update(CALLS)
+            .where(CALLS.c.id == row.id)
+            .values(
+                **{
+                    "closed_at": self._now(),
+                    "outcome": outcome.value,
+                    "counted_nano": counted,
+                    "counted_calls": calls,
+                    "recovered": 0,
+                    **values,
+                }
+            )
+        )
 
 
-def _abandoned(sql: sqlite3.Connection, now: float) -> list[tuple[int, str, bool, bool, bool]]:
-    """Calls in flight whose process is dead: row, key, and three facts.
+def _row(sql: Connection, where: Any) -> Any:
+    return sql.execute(select(CALLS).where(where)).first()
 
-    Whether it may have been sent; whether no later call asked for the same key, so that an image
-    that is there can only be this one's; whether it can still be resumed by its job id.
-    """
-    found = sql.execute(
-        "SELECT id, key, out, NOT EXISTS (SELECT 1 FROM calls AS later WHERE later.key = calls.key"
-        " AND later.id > calls.id AND (later.outcome = 'delivered' OR later.outcome IS NULL)),"
-        " job_id IS NOT NULL AND opened_at >= ?, opened_at, machine, pid, started FROM calls"
-        " WHERE outcome IS NULL",
-        (now - JOB_SECONDS,),
-    ).fetchall()
-    return [row[:5] for row in found if not can_finish(Owner(*row[6:]), row[5], now)]
+
+def _in_flight(sql: Connection) -> int:
+    query = select(func.count()).select_from(CALLS).where(CALLS.c.outcome.is_(None))
+    return sql.execute(query).scalar_one()
+
+
+def _describe(other: Any) -> str:
+    since = time.strftime("%H:%M:%S", time.localtime(other.opened_at))
+    return f"process {other.pid} on {other.machine}, since {since}"

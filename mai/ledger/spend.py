@@ -6,12 +6,15 @@ Money is summed in whole nano-dollars (1e-9 USD), so that sums are exact in any 
 from __future__ import annotations
 
 import csv
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TextIO
+from typing import Any, TextIO
+
+from sqlalchemy import Connection, func, select
+
+from .tables import CALLS, DOUBTFUL, LOST, SUMS, Outcome
 
 NANO = 1_000_000_000
 
@@ -42,7 +45,11 @@ class Periods:
 
 @dataclass(frozen=True, slots=True)
 class PerhapsBilled:
-    """A call of which nobody here knows whether it was charged; `usd` is counted for it."""
+    """A call of which nobody here knows whether it was charged; `usd` is counted for it.
+
+    `row` is its number in the ledger. `outcome` is "perhaps billed" (nothing arrived), "blocked,
+    perhaps billed" or "delivered, not kept".
+    """
 
     row: int
     opened_at: float
@@ -52,22 +59,27 @@ class PerhapsBilled:
     request_id: str | None
     status: int | None
     code: str | None
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
     """What was spent today, this month (local calendar) and ever, also by model and by profile.
 
-    The sums hold the cost of what arrived and the estimates of the perhaps-billed calls.
-    `in_flight` are estimates of running calls, in none of the other sums.
+    Those sums hold everything that counts in a budget; `spent` (images that arrived), `blocked`
+    and `lost` (both perhaps billed, by estimate) are its three parts. `in_flight` are estimates of
+    running calls, in none of the other sums.
     """
 
     today: Sum
     month: Sum
     total: Sum
+    spent: Periods
+    blocked: Periods
+    lost: Periods
+    in_flight: Sum
     by_model: Mapping[str, Periods]
     by_profile: Mapping[str, Periods]
-    in_flight: Sum
     perhaps_billed: tuple[PerhapsBilled, ...]
 
 
@@ -81,61 +93,78 @@ def month_of(day: str) -> tuple[str, str]:
     return f"{day[:8]}01", f"{day[:8]}31"
 
 
-def summarize(sql: sqlite3.Connection, today: str, profile: str | None) -> Spend:
+def summarize(sql: Connection, today: str, profile: str | None) -> Spend:
     """Sums of one profile or of all, as of the local day `today`."""
-    in_flight = sql.execute(
-        "SELECT coalesce(sum(estimate_nano), 0), count(*) FROM calls"
-        " WHERE outcome IS NULL AND profile = coalesce(?, profile)",
-        (profile,),
-    ).fetchone()
-    perhaps_billed = sql.execute(
-        "SELECT id, opened_at, profile, model, counted_nano / 1e9, request_id, status, code"
-        " FROM calls WHERE outcome = 'perhaps billed' AND profile = coalesce(?, profile)"
-        " ORDER BY id DESC",
-        (profile,),
+    in_flight = select(func.coalesce(func.sum(CALLS.c.estimate_nano), 0), func.count()).where(
+        CALLS.c.outcome.is_(None)
     )
-    everything = _periods(sql, "''", today, profile).get("", Periods())
+    sums = select(SUMS)
+    if profile is not None:
+        in_flight = in_flight.where(CALLS.c.profile == profile)
+        sums = sums.where(SUMS.c.profile == profile)
+    rows = [dict(row) for row in sql.execute(sums).mappings()]
+    nano, calls = sql.execute(in_flight).one()
+    everything = _periods(today, rows)
     return Spend(
         today=everything.today,
         month=everything.month,
         total=everything.total,
-        by_model=_periods(sql, "model", today, profile),
-        by_profile=_periods(sql, "profile", today, profile),
-        in_flight=Sum(in_flight[0] / NANO, in_flight[1]),
-        perhaps_billed=tuple(PerhapsBilled(*row) for row in perhaps_billed),
+        spent=_periods(today, [row for row in rows if row["outcome"] not in DOUBTFUL]),
+        blocked=_periods(today, [row for row in rows if row["outcome"] == Outcome.BLOCKED]),
+        lost=_periods(today, [row for row in rows if row["outcome"] in LOST]),
+        in_flight=Sum(nano / NANO, calls),
+        by_model=_periods_by("model", today, rows),
+        by_profile=_periods_by("profile", today, rows),
+        perhaps_billed=tuple(doubtful_calls(sql, profile)),
     )
 
 
-def _periods(
-    sql: sqlite3.Connection, column: str, today: str, profile: str | None
-) -> dict[str, Periods]:
-    """The sums of each value of a column, the one on which most was spent first."""
+def _periods(today: str, rows: Iterable[dict[str, Any]]) -> Periods:
+    """What rows of SUMS add up to, today, in today's month, and ever."""
     first, last = month_of(today)
-    rows = sql.execute(
-        f"SELECT {column}, sum((day = :today) * nano), sum((day = :today) * calls),"
-        " sum((day BETWEEN :first AND :last) * nano), sum((day BETWEEN :first AND :last) * calls),"
-        " sum(nano), sum(calls)"
-        " FROM days WHERE profile = coalesce(:profile, profile) GROUP BY 1 ORDER BY 6 DESC, 1",
-        {"today": today, "first": first, "last": last, "profile": profile},
-    )
-    return {
-        row[0]: Periods(
-            Sum(row[1] / NANO, row[2]), Sum(row[3] / NANO, row[4]), Sum(row[5] / NANO, row[6])
+    everything = [(row["day"], row["nano"], row["calls"]) for row in rows]
+    month = [row for row in everything if first <= row[0] <= last]
+    return Periods(
+        *(
+            Sum(sum(row[1] for row in part) / NANO, sum(row[2] for row in part))
+            for part in ([row for row in month if row[0] == today], month, everything)
         )
-        for row in rows
-    }
-
-
-def call_rows(sql: sqlite3.Connection, limit: int | None = None) -> Iterator[dict[str, object]]:
-    """The calls, newest first, as COLUMNS; times in seconds since 1970, None where unknown."""
-    found = sql.execute(
-        f"SELECT {', '.join(COLUMNS)} FROM calls ORDER BY id DESC LIMIT ?",
-        (-1 if limit is None else limit,),
     )
-    for row in found:
-        facts = dict(zip(COLUMNS, row, strict=True))
-        facts["outcome"] = facts["outcome"] or "in flight"
-        yield facts
+
+
+def _periods_by(column: str, today: str, rows: Iterable[dict[str, Any]]) -> dict[str, Periods]:
+    """The sums of each value of a column, the one on which most was spent first."""
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        parts.setdefault(row[column], []).append(row)
+    periods = {name: _periods(today, part) for name, part in parts.items()}
+    return dict(sorted(periods.items(), key=lambda each: (-each[1].total.usd, each[0])))
+
+
+def doubtful_calls(sql: Connection, profile: str | None) -> Iterator[PerhapsBilled]:
+    """Calls of which nobody here knows whether they were charged, the newest first."""
+    query = select(CALLS).where(CALLS.c.outcome.in_(DOUBTFUL)).order_by(CALLS.c.id.desc())
+    if profile is not None:
+        query = query.where(CALLS.c.profile == profile)
+    for row in sql.execute(query):
+        yield PerhapsBilled(
+            row=row.id,
+            opened_at=row.opened_at,
+            profile=row.profile,
+            model=row.model,
+            usd=row.counted_nano / NANO,
+            request_id=row.request_id,
+            status=row.status,
+            code=row.code,
+            outcome=row.outcome,
+        )
+
+
+def call_rows(sql: Connection, limit: int | None = None) -> Iterator[dict[str, object]]:
+    """The calls, newest first, as COLUMNS; times in seconds since 1970, None where unknown."""
+    query = select(*(CALLS.c[name] for name in COLUMNS)).order_by(CALLS.c.id.desc()).limit(limit)
+    for row in sql.execute(query).mappings():
+        yield {**row, "outcome": row["outcome"] or "in flight"}
 
 
 def write_csv(rows: Iterable[dict[str, object]], stream: TextIO) -> int:

@@ -1,4 +1,5 @@
-"""The environment's variables: the only file that reads them, and the profile that they make.
+"""The environment's variables and the profile that they make. No other file reads them, but those
+of the network (mai/auth/network_settings.py).
 
 An endpoint is never combined with the key of another group of variables: a key goes only where it
 was meant to go.

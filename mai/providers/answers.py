@@ -22,7 +22,10 @@ from ..errors import (
     ServiceError,
     UnavailableError,
 )
-from ..http import HttpAnswer, parse_json
+from ..http import HttpAnswer
+from ..safe_json import parse_json
+from .charges import is_perhaps_billed
+from .error_body import ErrorBody, find_error, read_error_body
 
 _BLOCK_WORDS = (
     "content_safety_violation",
@@ -37,7 +40,7 @@ _BLOCK_WORDS = (
 )
 """Every spelling of a content block that clients have met, in lower case."""
 
-_LONGEST_MESSAGE = 500
+_BLOCK_STATUSES = (400, 403, 422, 451)
 
 _HINTS_400 = (
     (
@@ -65,17 +68,45 @@ _HINTS_400 = (
 
 def refusal(answer: HttpAnswer, hints: Mapping[int, str] | None = None) -> ServiceError:
     """The error that a refusal stands for; `hints` of a provider go before the usual ones."""
-    code, message, text = _parts(answer)
-    kind, what, hint = _meaning(answer.status, message, text)
+    error = read_error_body(answer)
+    kind, what, hint = _meaning(answer.status, error)
     if hints and kind is not BlockedError:
         hint = hints.get(answer.status, hint)
-    billed = Billed.PERHAPS if _is_perhaps_billed(answer) else Billed.NO
+    perhaps = kind is BlockedError or is_perhaps_billed(answer, error)
     return kind(
-        what, hint, status=answer.status, code=code, request_id=answer.request_id, billed=billed
+        what,
+        hint,
+        status=answer.status,
+        code=error.code,
+        request_id=answer.request_id,
+        billed=Billed.PERHAPS if perhaps else Billed.NO,
     )
 
 
-def unusable(answer: HttpAnswer, what: str, service: str) -> AnswerError:
+def error_in_200(
+    answer: HttpAnswer, body: Mapping[str, object], service: str, cost_usd: float | None = None
+) -> ServiceError:
+    """The error for a 200 whose JSON holds the service's error in place of an image."""
+    error = find_error(body)
+    if is_content_block(error.text):
+        kind, what, hint = _blocked(error)
+    else:
+        kind, hint = AnswerError, _HINT_400
+        what = f"The answer of {service} is an error instead of an image.{_said(error)}"
+    return kind(
+        what,
+        hint,
+        status=answer.status,
+        code=error.code,
+        request_id=answer.request_id,
+        billed=Billed.PERHAPS,
+        cost_usd=cost_usd,
+    )
+
+
+def unusable(
+    answer: HttpAnswer, what: str, service: str, cost_usd: float | None = None
+) -> AnswerError:
     """The error for a 200 that isn't what the service documents; `what` ends a sentence."""
     media_type = answer.headers.get("content-type", "").split(";")[0].strip()[:60]
     return AnswerError(
@@ -85,6 +116,7 @@ def unusable(answer: HttpAnswer, what: str, service: str) -> AnswerError:
         "changes or cuts its answers; then queue again.",
         status=answer.status,
         request_id=answer.request_id,
+        cost_usd=cost_usd,
     )
 
 
@@ -104,59 +136,22 @@ def is_content_block(text: str) -> bool:
     return any(word in text.lower() for word in _BLOCK_WORDS)
 
 
-def was_not_begun(answer: HttpAnswer) -> bool:
-    """Whether the service says that it did not begin the work: 408, 429, 499 closed, 503 with a
-    time to come back. Never 500, 502, 504 or a plain 503: the image may be made and billed."""
-    if answer.status == 503:
-        return "retry-after" in answer.headers
-    if answer.status == 499:
-        return "client_connection_closed" in _parts(answer)[2]
-    return answer.status in (408, 429)
-
-
 def refuses_field(answer: HttpAnswer, field: str) -> bool:
     """Whether a 400 says that the service doesn't take a field of the request."""
-    code, message, _ = _parts(answer)
-    text = f"{code} {message}".lower()
+    error = read_error_body(answer)
+    text = f"{error.code} {error.message}".lower()
     known = "argument" in text and re.search(rf"\b{re.escape(field)}\b", text) is not None
     return answer.status == 400 and known
 
 
-def _is_perhaps_billed(answer: HttpAnswer) -> bool:
-    """Whether the image may have been made although none came: a 5xx may come after the work."""
-    if answer.status == 503:
-        return "retry-after" not in answer.headers
-    return answer.status >= 500 or answer.status < 200 or 200 < answer.status < 300
+def _said(error: ErrorBody) -> str:
+    return f' It said: "{error.message}"' if error.message else ""
 
 
-def _parts(answer: HttpAnswer) -> tuple[str | None, str, str]:
-    """The code, the message for a person, and lower-case text to look for keywords in."""
-    text = answer.body[:65536].decode("utf-8", "replace")
-    try:
-        body = parse_json(text.encode())
-    except ValueError:
-        body = None
-    error = body.get("error") if isinstance(body, dict) else None
-    if isinstance(error, str):
-        error = {"code": error, "message": body.get("message") if isinstance(body, dict) else ""}
-    if not isinstance(error, dict):
-        error = body if isinstance(body, dict) else {}
-    code = error.get("code")
-    message = error.get("message") or error.get("details") or ""
-    clean = one_line(message if isinstance(message, str) else "", _LONGEST_MESSAGE)
-    return (one_line(code)[:80] if isinstance(code, str) and code else None, clean, text.lower())
-
-
-def one_line(text: str, longest: int = 500) -> str:
-    """A server's text on one line, without control characters, cut to `longest` characters."""
-    folded = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return folded if len(folded) <= longest else folded[:longest] + " …"
-
-
-def _meaning(status: int, message: str, text: str) -> tuple[type[ServiceError], str, str]:
-    said = f' It said: "{message}"' if message else ""
-    if status in (400, 403, 422) and is_content_block(text):
-        return _blocked(text, said)
+def _meaning(status: int, error: ErrorBody) -> tuple[type[ServiceError], str, str]:
+    said, text = _said(error), error.text
+    if status in _BLOCK_STATUSES and is_content_block(text):
+        return _blocked(error)
     if status in _BY_STATUS:
         kind, what, hint = _BY_STATUS[status]
         return kind, what + said, hint
@@ -164,7 +159,7 @@ def _meaning(status: int, message: str, text: str) -> tuple[type[ServiceError], 
         return (
             UnavailableError,
             f"The service failed (HTTP {status}).{said}",
-            "Wait a minute and queue again if you accept that this image may be paid for twice.",
+            "Wait a minute, then queue again.",
         )
     if 300 <= status < 400:
         return (
@@ -182,14 +177,14 @@ def _meaning(status: int, message: str, text: str) -> tuple[type[ServiceError], 
     )
 
 
-def _blocked(text: str, said: str) -> tuple[type[ServiceError], str, str]:
-    if "response content" in text or "blocked by label" in text:
+def _blocked(error: ErrorBody) -> tuple[type[ServiceError], str, str]:
+    if "response content" in error.text or "blocked by label" in error.text:
         what = "The content filter blocked the image that the model made."
     else:
         what = "The content filter blocked the prompt or a reference image."
     return (
         BlockedError,
-        what + said,
+        what + _said(error),
         (
             "Change the prompt or the references; the filter isn't deterministic, so another seed "
             "may pass. if_blocked = skip goes on with the other images of a batch."
@@ -232,7 +227,7 @@ _BY_STATUS: dict[int, tuple[type[ServiceError], str, str]] = {
     408: (
         CallTimeoutError,
         "The service gave up on the request.",
-        "Queue again; web_grounding often runs into this, so try without it.",
+        "web_grounding often runs into this: try without it.",
     ),
     413: (
         BadRequestError,

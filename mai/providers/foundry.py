@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from ..errors import BlockedError, ServiceError
+from ..errors import AnswerError, BlockedError, ServiceError, UnreadableError
 from ..http import FormFile, HttpAnswer, HttpRequest
 from ..image_formats import inspect
-from ..models import CATALOGUE, DEFAULT_MODEL
-from ..types import OPAQUE, Edit, Generate, Request, Result, Usage
-from .answers import json_object, refusal, refuses_field, unusable
+from ..models import DEFAULT_MODEL
+from ..types import OPAQUE, Edit, Generate, Request, Result
+from .answers import error_in_200, json_object, refusal, refuses_field, unusable
 from .base64_field import PLACEHOLDER, cut_out_image, decode_base64
+from .error_body import find_error
+from .usage import charge_of, counted_cost
 
 GENERATIONS = "/mai/v1/images/generations"
 EDITS = "/mai/v1/images/edits"
@@ -67,16 +69,18 @@ class Foundry:
         """The image of an answer, or the error that it stands for.
 
         ServiceError: whatever isn't a 200. BlockedError: a 200 without an image. AnswerError: a 200
-        whose body isn't what the service documents.
+        whose body is an error, or isn't what the service documents.
         """
         if answer.status != 200:
             raise refusal(answer)
         json, encoded = cut_out_image(answer.body)
         body = json_object(answer, SERVICE, json)
-        data = _first_image(body, encoded, answer)
-        header = inspect(data)
-        usage = _usage(body)
-        model = CATALOGUE[request.model]
+        data = _first_image(request, body, encoded, answer)
+        charge = charge_of(request, body)
+        try:
+            header = inspect(data)
+        except AnswerError as error:
+            raise _unreadable(answer, error.what, data, charge.cost_usd) from error
         return Result(
             image=data,
             media_type=header.media_type,
@@ -85,10 +89,10 @@ class Foundry:
             model=request.model,
             asked=request.requested_size,
             request_id=answer.request_id,
-            usage=usage,
-            cost_usd=model.cost(usage) if usage else model.estimate(request),
+            usage=charge.usage,
+            cost_usd=charge.cost_usd,
             seconds=answer.seconds,
-            notes=_notes(request, (header.width, header.height), body, usage),
+            notes=(*_size_notes(request, (header.width, header.height)), *charge.notes),
         )
 
     def error_for(self, answer: HttpAnswer) -> ServiceError:
@@ -136,63 +140,72 @@ def _edit_fields(request: Edit, deployment: str) -> dict[str, str]:
     return {**fields, **{name: str(value).lower() for name, value in _options(request).items()}}
 
 
-def _first_image(body: Mapping[str, object], encoded: memoryview, answer: HttpAnswer) -> bytes:
+def _first_image(
+    request: Request, body: Mapping[str, object], encoded: memoryview, answer: HttpAnswer
+) -> bytes:
     """The image's bytes; `encoded` is its base64 where that was cut out of the JSON."""
     data = body.get("data")
-    if isinstance(data, list) and not data:
-        raise BlockedError(
+    first = data[0] if isinstance(data, list) and data else None
+    item = first if isinstance(first, dict) else {}
+    text = item.get("b64_json")
+    cost_usd = counted_cost(request, body)
+    cut_out = text == PLACEHOLDER
+    if not isinstance(text, str) or not text or (cut_out and not encoded):
+        raise _without_image(body, item, answer, cost_usd)
+    try:
+        return decode_base64(encoded if cut_out else text.encode("ascii"))
+    except ValueError:
+        received = bytes(encoded) if cut_out else text.encode("utf-8", "replace")
+        what = "The image's base64 is cut or damaged."
+        raise _unreadable(answer, what, received, cost_usd) from None
+
+
+def _unreadable(
+    answer: HttpAnswer, what: str, received: bytes, cost_usd: float | None
+) -> UnreadableError:
+    error = UnreadableError(
+        what,
+        "Another seed buys another image.",
+        status=answer.status,
+        request_id=answer.request_id,
+        cost_usd=cost_usd,
+    )
+    error.received = received
+    return error
+
+
+def _without_image(
+    body: Mapping[str, object],
+    item: Mapping[str, object],
+    answer: HttpAnswer,
+    cost_usd: float | None,
+) -> ServiceError:
+    """What a 200 without an image stands for; `item` is the first of its list of images."""
+    for holder in (body, item):
+        if holder.get("error"):
+            return error_in_200(answer, holder, SERVICE, cost_usd)
+    data = body.get("data")
+    if data == [] or (data is None and cost_usd is not None):
+        return BlockedError(
             "The service answered without an image: usually the content filter stopped it.",
             "Change the prompt or a reference; the filter isn't deterministic, so another seed may "
             "pass too.",
             status=answer.status,
             code="empty_data",
             request_id=answer.request_id,
+            cost_usd=cost_usd,
         )
-    if not isinstance(data, list) or not isinstance(data[0], dict):
-        raise unusable(answer, "has no list of images", SERVICE)
-    text = data[0].get("b64_json")
-    if not isinstance(text, str) or not text:
-        if isinstance(data[0].get("url"), str):
-            what = "gives an address instead of the image, which is not followed"
-            raise unusable(answer, what, SERVICE)
-        raise unusable(answer, "has no image in it", SERVICE)
-    try:
-        cut_out = encoded and text == PLACEHOLDER
-        return decode_base64(encoded if cut_out else text.encode("ascii"))
-    except ValueError:
-        raise unusable(answer, "holds an image whose base64 is cut or damaged", SERVICE) from None
+    if data is None and find_error(body).message:
+        return error_in_200(answer, body, SERVICE, cost_usd)
+    if isinstance(item.get("url"), str):
+        what = "gives an address instead of the image, which is not followed"
+    else:
+        what = "has no image in it" if item else "has no list of images"
+    return unusable(answer, what, SERVICE, cost_usd)
 
 
-def _usage(body: Mapping[str, object]) -> Usage | None:
-    """Token counts; early versions put `num_output_tokens` at the top level, some none at all."""
-    nested = body.get("usage")
-    source: Mapping[str, object] = nested if isinstance(nested, dict) else body
-    counts = [
-        _count(source.get(name))
-        for name in ("num_input_text_tokens", "num_input_image_tokens", "num_output_tokens")
-    ]
-    if not counts[2]:
-        return None
-    return Usage(text_in=counts[0], image_in=counts[1], image_out=counts[2])
-
-
-def _count(value: object) -> int:
-    """A count from an answer: a whole number of at most 2^53, else 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return 0
-    return int(value) if 0 <= value <= 2**53 else 0
-
-
-def _notes(
-    request: Request, size: tuple[int, int], body: Mapping[str, object], usage: Usage | None
-) -> tuple[str, ...]:
-    notes = []
+def _size_notes(request: Request, size: tuple[int, int]) -> tuple[str, ...]:
     asked = request.requested_size
-    if asked and asked != size:
-        notes.append(f"asked for {asked[0]}x{asked[1]}, the service sent {size[0]}x{size[1]}")
-    answered = body.get("model")
-    if isinstance(answered, str) and answered in CATALOGUE and answered != request.model:
-        notes.append(f"the deployment answers as {answered}, the node asked for {request.model}")
-    if usage is None:
-        notes.append("the service counted no tokens: the cost is an estimate")
-    return tuple(notes)
+    if not asked or asked == size:
+        return ()
+    return (f"asked for {asked[0]}x{asked[1]}, the service sent {size[0]}x{size[1]}",)

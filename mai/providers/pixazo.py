@@ -32,8 +32,9 @@ from ..image_formats import inspect
 from ..models import CATALOGUE
 from ..sizes import Size, off_by, ratio_of
 from ..types import OPAQUE, Edit, Generate, Request, Result
-from .answers import is_content_block, json_object, one_line, refusal, unusable
+from .answers import is_content_block, json_object, refusal, unusable
 from .base64_field import decode_base64
+from .error_body import find_error, one_line
 from .provider import Job
 
 MODEL = "MAI-Image-2.5"
@@ -135,12 +136,15 @@ class Pixazo:
 
     def read(self, request: Request, answer: HttpAnswer) -> Job:
         """The job that was begun. ServiceError: none was."""
-        if answer.status not in (200, 202):
+        if not 200 <= answer.status < 300:
             raise self.error_for(answer)
-        job = self.read_job(answer)
-        if job.job_id is None and not job.media:
-            raise unusable(answer, "names no job", SERVICE)
-        return job
+        body = json_object(answer, SERVICE)
+        job = _job(body) or Job("failed", reason=_reason(body))
+        if job.job_id is not None or job.media:
+            return job
+        if job.reason or job.phase == "error":
+            raise self.job_error(job)
+        raise unusable(answer, "names no job", SERVICE)
 
     def error_for(self, answer: HttpAnswer) -> ServiceError:
         """The error that a refusal stands for."""
@@ -166,15 +170,10 @@ class Pixazo:
         A word for the status that isn't documented counts as "processing".
         """
         body = json_object(answer, SERVICE)
-        job_id = body.get("request_id")
-        media = _media(body)
-        word = body.get("status")
-        word = word.strip().upper() if isinstance(word, str) else ""
-        if not word and not media and not job_id:
+        job = _job(body)
+        if job is None:
             raise unusable(answer, "names neither a job nor an image", SERVICE)
-        phase = _PHASES.get(word, "processing" if word or not media else "completed")
-        known = job_id if isinstance(job_id, str) and _JOB_ID.fullmatch(job_id) else None
-        return Job(phase, known, media, _reason(body))
+        return job
 
     def read_data_uri(self, uri: str) -> bytes | None:
         """The image in a data URI, None for an address; AnswerError for damaged base64."""
@@ -263,6 +262,17 @@ def _notes(request: Request, got: Size) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _job(body: Mapping[str, object]) -> Job | None:
+    """The job that an answer names, None where it names neither a job nor an image."""
+    job_id, media, word = body.get("request_id"), _media(body), body.get("status")
+    word = word.strip().upper() if isinstance(word, str) else ""
+    if not word and not media and not job_id:
+        return None
+    phase = _PHASES.get(word, "processing" if word or not media else "completed")
+    known = job_id if isinstance(job_id, str) and _JOB_ID.fullmatch(job_id) else None
+    return Job(phase, known, media, _reason(body))
+
+
 def _media(body: Mapping[str, object]) -> tuple[str, ...]:
     """`output.media_url`, a list or one text; sync_mode may have it at the top level."""
     output = body.get("output")
@@ -273,10 +283,14 @@ def _media(body: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _reason(body: Mapping[str, object]) -> str:
+    """The text of `error`, which is a text or an object, with the `message` beside it."""
     error = body.get("error")
-    if isinstance(error, dict):
-        error = error.get("message")
-    return one_line(error, _LONGEST_REASON) if isinstance(error, str) else ""
+    if not isinstance(error, (str, dict)) or not error:
+        return ""
+    found = find_error(body)
+    return one_line(
+        ": ".join(part for part in (found.code, found.message) if part), _LONGEST_REASON
+    )
 
 
 def _failure(job: Job) -> tuple[type[ServiceError], str, str]:
@@ -294,6 +308,6 @@ def _failure(job: Job) -> tuple[type[ServiceError], str, str]:
     return (
         ServiceError,
         "The job failed at Pixazo.",
-        "Queue again if you accept that this image may be paid for twice: whether Pixazo charges "
-        "for a failed job isn't documented; your account's usage page shows it.",
+        "Whether Pixazo charges for a failed job isn't documented; your account's usage page shows "
+        "it.",
     )

@@ -1,98 +1,145 @@
-"""The store's index: which images there are, how big, and when each was last used.
+"""The store's index: which images there are, how big, and in which order they came and were used.
 
 SQLite, because eviction and the gallery must stay cheap at 100,000 images, in several processes
 at once, without a scan of the folders: the total is kept by triggers, the oldest and the newest
 come from an index. It is only an index: no look-up of an image reads it, a lost or damaged one is
 made anew from the files. Its write lock is also the lock under which files come and go.
+
+Order is by numbers, not by clocks, which may be years ahead and be set back: every image that is
+kept or served takes the next one. Only what has no number yet (the files of a lost index, the index
+of version 0.1) is put into the order of its times.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
-from ..disk import DamagedError, Database, Schema
+from ..disk import Database, Schema, repeat_if_damaged
+from ..errors import StoreError
 
 logger = logging.getLogger(__name__)
 
+_TABLES = (
+    "CREATE TABLE images (key TEXT PRIMARY KEY, bytes INTEGER NOT NULL,"
+    " kept INTEGER NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX by_kept ON images (kept)",
+    "CREATE INDEX by_last_use ON images (used)",
+    "CREATE TRIGGER added AFTER INSERT ON images BEGIN"
+    " UPDATE facts SET bytes = bytes + NEW.bytes; END",
+    "CREATE TRIGGER removed AFTER DELETE ON images BEGIN"
+    " UPDATE facts SET bytes = bytes - OLD.bytes; END",
+    "CREATE TRIGGER changed AFTER UPDATE OF bytes ON images BEGIN"
+    " UPDATE facts SET bytes = bytes + NEW.bytes - OLD.bytes; END",
+)
+"""`kept` and `used` are numbers of one count: how many images came or were served before."""
+
 _SCHEMA = Schema(
     name="The store's index",
-    version=1,
+    version=2,
     statements=(
-        "CREATE TABLE pictures (key TEXT PRIMARY KEY, bytes INTEGER NOT NULL,"
-        " kept_at INTEGER NOT NULL, used_at INTEGER NOT NULL) WITHOUT ROWID",
-        "CREATE INDEX by_age ON pictures (kept_at)",
-        "CREATE INDEX by_use ON pictures (used_at)",
         "CREATE TABLE facts (bytes INTEGER NOT NULL, scanned INTEGER NOT NULL)",
         "INSERT INTO facts VALUES (0, 0)",
-        "CREATE TRIGGER added AFTER INSERT ON pictures BEGIN"
-        " UPDATE facts SET bytes = bytes + NEW.bytes; END",
-        "CREATE TRIGGER removed AFTER DELETE ON pictures BEGIN"
-        " UPDATE facts SET bytes = bytes - OLD.bytes; END",
-        "CREATE TRIGGER changed AFTER UPDATE OF bytes ON pictures BEGIN"
-        " UPDATE facts SET bytes = bytes + NEW.bytes - OLD.bytes; END",
+        *_TABLES,
     ),
+    # Version 0.1 had times. Its table `pictures` stays until the files are scanned: see _fill.
+    upgrades={
+        1: (
+            *(f"DROP TRIGGER {name}" for name in ("added", "removed", "changed")),
+            "UPDATE facts SET bytes = 0, scanned = 0",
+            *_TABLES,
+        )
+    },
     synchronous="NORMAL",
     if_damaged="Remove the file: it is made anew from the images.",
+    disposable=True,
 )
+
+_NEXT = "(SELECT coalesce(max(used), 0) + 1 FROM images)"
+
+_PATIENCE = 0.01
+"""Seconds that serving an image waits for the index, which else learns of the use later."""
+
+Times = dict[str, tuple[int, int, int]]
+"""By key: the bytes of an image and its sidecar, when it was kept, when it was last used (ns)."""
 
 
 class StoreIndex:
-    """The index of one store folder; times are nanoseconds since 1970. Raises StoreError."""
+    """The index of one store folder. Raises StoreError."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._database = Database(folder / "index.sqlite", _SCHEMA)
-        self._checked = False
+        self._verified = False
+        self._uses: dict[str, None] = {}
+        """Keys whose use is still to be entered, the last one last."""
+        self._uses_lock = threading.Lock()
 
-    def lock(self) -> AbstractContextManager[sqlite3.Connection]:
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[sqlite3.Connection]:
         """Keeps every other thread and process from changing the store's files."""
-        if not self._checked:
-            self._check()
-        return self._database.write()
+        self._verify_once()
+        with self._database.write() as sql:
+            if not _facts(sql)[1]:
+                _fill(sql, self._folder)
+            yield sql
 
-    def add(self, key: str, size: int, now: int) -> int:
+    @repeat_if_damaged
+    def add(self, key: str, size: int) -> int:
         """An image of `size` bytes is kept and used now; gives the bytes of all images."""
         with self.lock() as sql:
+            self._enter_uses(sql)
             sql.execute(
-                "INSERT INTO pictures VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
-                " bytes = excluded.bytes, kept_at = excluded.kept_at, used_at = excluded.used_at",
-                (key, size, now, now),
+                f"INSERT INTO images VALUES (?, ?, {_NEXT}, {_NEXT}) ON CONFLICT (key) DO UPDATE"
+                " SET bytes = excluded.bytes, kept = excluded.kept, used = excluded.used",
+                (key, size),
             )
-            return int(sql.execute("SELECT bytes FROM facts").fetchone()[0])
+            return _facts(sql)[0]
 
     def delete(self, key: str) -> None:
         """The image is no longer there."""
         with self._database.write() as sql:
-            sql.execute("DELETE FROM pictures WHERE key = ?", (key,))
+            sql.execute("DELETE FROM images WHERE key = ?", (key,))
 
-    def set_used(self, key: str, used_at: int) -> None:
-        """The image's last use was later than the index knew."""
-        with self._database.write() as sql:
-            sql.execute("UPDATE pictures SET used_at = ? WHERE key = ?", (used_at, key))
+    def set_used(self, key: str) -> None:
+        """The image is served now. Never raises, and hardly waits: a busy index learns it later."""
+        with self._uses_lock:
+            late = bool(self._uses)
+            self._uses.pop(key, None)
+            self._uses[key] = None
+        try:
+            with self._database.write(0.0 if late else _PATIENCE) as sql:
+                if _facts(sql)[1]:  # a new index is filled by whoever needs it whole
+                    self._enter_uses(sql)
+        except StoreError as error:
+            logger.debug("The use of an image is entered later: %s", error)
 
     def total(self) -> int:
         """Bytes of all images and sidecars."""
         with self._database.read() as sql:
-            return int(sql.execute("SELECT bytes FROM facts").fetchone()[0])
+            return _facts(sql)[0]
 
-    def oldest(self, count: int) -> list[tuple[str, int, int]]:
-        """(key, bytes, last use that the index knows), least recently used first."""
+    def oldest(self, count: int) -> list[tuple[str, int]]:
+        """(key, bytes), least recently used first."""
         with self._database.read() as sql:
             return sql.execute(
-                "SELECT key, bytes, used_at FROM pictures ORDER BY used_at LIMIT ?", (count,)
+                "SELECT key, bytes FROM images ORDER BY used LIMIT ?", (count,)
             ).fetchall()
 
+    @repeat_if_damaged
     def newest(self, count: int, skip: int = 0) -> list[str]:
         """Keys, newest first."""
-        if not self._checked:
-            self._check()
+        self._verify_once()
         with self._database.read() as sql:
+            if not _facts(sql)[1]:
+                with self.lock():
+                    pass
             rows = sql.execute(
-                "SELECT key FROM pictures ORDER BY kept_at DESC LIMIT ? OFFSET ?", (count, skip)
+                "SELECT key FROM images ORDER BY kept DESC LIMIT ? OFFSET ?", (count, skip)
             )
             return [key for (key,) in rows]
 
@@ -100,28 +147,60 @@ class StoreIndex:
         """Closes the file; the next use opens it again."""
         self._database.close_file()
 
-    def _check(self) -> None:
-        """Once a process: replaces a damaged index, fills a new one from the files."""
-        try:
+    def _enter_uses(self, sql: sqlite3.Connection) -> None:
+        """Gives the images that were used since the last time their numbers."""
+        with self._uses_lock:
+            for key in self._uses:
+                sql.execute(f"UPDATE images SET used = {_NEXT} WHERE key = ?", (key,))
+            self._uses.clear()
+
+    @repeat_if_damaged
+    def _verify_once(self) -> None:
+        """Once a process: a damaged index is begun anew."""
+        if not self._verified:
             self._database.verify()
-        except DamagedError as error:
-            logger.warning("%s It is made anew.", error.what)
-            self._database.put_aside()
-        with self._database.write() as sql:
-            if not sql.execute("SELECT scanned FROM facts").fetchone()[0]:
-                rows = _scan(self._folder)
-                sql.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?)", rows)
-                sql.execute("UPDATE facts SET scanned = 1")
-        self._checked = True
+            self._verified = True
 
 
-def _scan(folder: Path) -> Iterator[tuple[str, int, int, int]]:
-    """Every key in the folders with its bytes, the time its image was kept and the last use.
+def _facts(sql: sqlite3.Connection) -> tuple[int, int]:
+    """The bytes of all images, and whether the files were scanned."""
+    row = sql.execute("SELECT bytes, scanned FROM facts").fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("malformed: it has lost its sums")
+    return int(row[0]), int(row[1])
+
+
+def _fill(sql: sqlite3.Connection, folder: Path) -> None:
+    """Fills a new index from the files, and from the index of version 0.1 where it is one.
+
+    `used` begins after `kept`: the next number must be over both.
+    """
+    images = _scan(folder)
+    if sql.execute("SELECT 1 FROM sqlite_master WHERE name = 'pictures'").fetchone():
+        for key, old_kept, old_used in sql.execute("SELECT key, kept_at, used_at FROM pictures"):
+            if key in images:
+                size, _, used_at = images[key]
+                images[key] = (size, old_kept, max(old_used, used_at))
+        sql.execute("DROP TABLE pictures")
+    used = {key: n for n, key in enumerate(sorted(images, key=lambda key: images[key][2]))}
+    sql.execute("DELETE FROM images")
+    sql.executemany(
+        "INSERT INTO images VALUES (?, ?, ?, ?)",
+        (
+            (key, images[key][0], kept, len(images) + used[key])
+            for kept, key in enumerate(sorted(images, key=lambda key: images[key][1]))
+        ),
+    )
+    sql.execute("UPDATE facts SET scanned = 1")
+
+
+def _scan(folder: Path) -> Times:
+    """Every key in the folders. Its image's time is when it was kept, its sidecar's the last use.
 
     An image without its sidecar is counted too, so that it doesn't stay for ever.
     """
-    found: dict[str, tuple[int, int, int]] = {}
-    for path in folder.glob("??/*.*"):
+    found: Times = {}
+    for path in folder.glob("[0-9a-f][0-9a-f]/*.*"):
         key = path.stem
         if len(key) != 64:
             continue
@@ -136,5 +215,4 @@ def _scan(folder: Path) -> Iterator[tuple[str, int, int, int]]:
             kept_at = stat.st_mtime_ns
             used_at = used_at or kept_at
         found[key] = (size + stat.st_size, kept_at, used_at)
-    for key, facts in found.items():
-        yield key, *facts
+    return found

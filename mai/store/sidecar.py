@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
+from ..safe_json import parse_json
 from ..types import Result, Usage
 
 VERSION = 1
@@ -20,6 +21,9 @@ _USAGE = ("text_in", "image_in", "image_out")
 
 _MAX_NUMBER = 2**53
 """The largest number up to which every JSON reader gives whole numbers exactly."""
+
+_YEAR_10000 = 253_402_300_800
+"""Seconds since 1970."""
 
 
 class DamagedImage(Exception):
@@ -36,30 +40,76 @@ def build_sidecar(
     profile: str,
     now_ns: int,
 ) -> bytes:
-    """The sidecar's bytes: no credential, no endpoint, and the prompt only if it may be kept."""
+    """The sidecar's bytes: no credential, no endpoint, and the prompt only if it may be kept.
+
+    Numbers that no image can have (a service may send any) become the nearest that can be read.
+    """
     facts: dict[str, object] = {
         "version": VERSION,
         "key": key,
         "sha256": hashlib.sha256(result.image).hexdigest(),
         "bytes": len(result.image),
         "media_type": result.media_type,
-        "width": result.width,
-        "height": result.height,
+        "width": _bound(result.width),
+        "height": _bound(result.height),
         "asked": None if result.asked is None else list(result.asked),
         "model": result.model,
         "service": service,
         "profile": profile,
-        "arrived_at": datetime.fromtimestamp(now_ns // 10**9, timezone.utc).isoformat(),
+        "arrived_at": _format_time(now_ns),
         "request_id": result.request_id,
-        "usage": None if result.usage is None else asdict(result.usage),
-        "cost_usd": result.cost_usd,
-        "seconds": result.seconds,
+        "usage": _usage_facts(result.usage),
+        "cost_usd": _bound_amount(result.cost_usd),
+        "seconds": _bound_amount(result.seconds),
         "notes": list(result.notes),
-        "prompt_sha256": hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
+        "prompt_sha256": _hash_prompt(prompt),
     }
     if keep_prompt:
         facts["prompt"] = prompt
     return json.dumps(facts, indent=1).encode("ascii")
+
+
+def build_unreadable_sidecar(
+    key: str,
+    data: bytes,
+    *,
+    reason: str,
+    request_id: str | None,
+    cost_usd: float | None,
+    model: str,
+    prompt: str,
+    keep_prompt: bool,
+    service: str,
+    profile: str,
+    now_ns: int,
+) -> bytes:
+    """The sidecar of bytes that can't be read as an image: the same fields, and the reason."""
+    facts: dict[str, object] = {
+        "version": VERSION,
+        "key": key,
+        "reason": reason,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "model": model,
+        "service": service,
+        "profile": profile,
+        "arrived_at": _format_time(now_ns),
+        "request_id": request_id,
+        "cost_usd": _bound_amount(cost_usd),
+        "prompt_sha256": _hash_prompt(prompt),
+    }
+    if keep_prompt:
+        facts["prompt"] = prompt
+    return json.dumps(facts, indent=1).encode("ascii")
+
+
+def parse_unreadable_sidecar(data: bytes, key: str) -> tuple[str, str | None]:
+    """The reason, and the request id; raises DamagedImage where they aren't to be had."""
+    facts = _parse_object(data, key)
+    reason, request_id = facts.get("reason"), facts.get("request_id")
+    if not isinstance(reason, str) or not reason.strip():
+        raise DamagedImage("its sidecar has no reason")
+    return reason, request_id if isinstance(request_id, str) else None
 
 
 def parse_sidecar(data: bytes, key: str) -> dict[str, Any]:
@@ -67,12 +117,7 @@ def parse_sidecar(data: bytes, key: str) -> dict[str, Any]:
 
     The image's bytes are still to be compared: see `restore`.
     """
-    try:
-        facts = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise DamagedImage("its sidecar is not JSON") from error
-    if not isinstance(facts, dict) or facts.get("key") != key:
-        raise DamagedImage("its sidecar belongs to another image")
+    facts = _parse_object(data, key)
     try:
         valid = _is_valid(facts)
     except KeyError as error:
@@ -104,6 +149,44 @@ def restore(facts: dict[str, Any], image: bytes) -> Result:
         seconds=float(facts["seconds"]),
         notes=tuple(facts["notes"]),
     )
+
+
+def _parse_object(data: bytes, key: str) -> dict[str, Any]:
+    """The JSON object of a sidecar; raises DamagedImage where it is none, or of another key."""
+    try:
+        facts = parse_json(data, read_whole_number=int)
+    except ValueError as error:
+        raise DamagedImage("its sidecar is not JSON") from error
+    if not isinstance(facts, dict) or facts.get("key") != key:
+        raise DamagedImage("its sidecar belongs to another image")
+    return facts
+
+
+def _format_time(now_ns: int) -> str:
+    """ISO 8601, UTC. A clock beyond the year 9999 tells no time."""
+    seconds = now_ns // 10**9
+    if not 0 <= seconds < _YEAR_10000:
+        seconds = 0
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
+
+
+def _hash_prompt(prompt: str) -> str:
+    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _usage_facts(usage: Usage | None) -> dict[str, int] | None:
+    return None if usage is None else {n: _bound(count) for n, count in asdict(usage).items()}
+
+
+def _bound(count: int) -> int:
+    return min(max(count, 0), _MAX_NUMBER)
+
+
+def _bound_amount(amount: float | None) -> float | None:
+    """None stays None; NaN is 0."""
+    if amount is None or _is_amount(amount):
+        return amount
+    return float(_MAX_NUMBER) if amount > 0 else 0.0
 
 
 def _is_valid(facts: dict[str, Any]) -> bool:

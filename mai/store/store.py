@@ -4,11 +4,12 @@
     store/ab/abcdef….json  its sidecar: hash, usage, cost, request id, sizes (see sidecar.py)
     store/incoming/        files that are being written; renamed from here when they are on disk
     store/damaged/         what didn't fit its sidecar: kept for the user, never served, not counted
-    store/index.sqlite     sizes and times for eviction and the gallery (see index.py)
+    store/unreadable/      what was paid for and is no image that can be read (see unreadable.py)
+    store/index.sqlite     sizes and the order of use for eviction and the gallery (see index.py)
 
-A look-up touches two files and no index, so it costs the same at any size of the store; a hit
-moves the sidecar's modification time, which is when the image was last used. The index learns of
-that only when eviction comes to the image, which then goes behind those used less recently.
+A look-up reads two files and no index, so it costs the same at any size of the store. A hit enters
+its use into the index, if that isn't busy. It also moves the sidecar's modification time: by that
+the images are ordered should the index be lost.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 from ..disk import (
@@ -32,15 +35,30 @@ from ..disk import (
     sync_folder,
     write_temporary,
 )
-from ..errors import StoreError
+from ..errors import InputError, StoreError, UnreadableError
 from ..types import Result
 from .index import StoreIndex
-from .sidecar import DamagedImage, build_sidecar, parse_sidecar, restore
+from .sidecar import (
+    DamagedImage,
+    build_sidecar,
+    build_unreadable_sidecar,
+    parse_sidecar,
+    restore,
+)
+from .unreadable import Unreadable
 
 logger = logging.getLogger(__name__)
 
 ROOM_BYTES = 64 * 1024 * 1024
 """Free space without which no image is bought: the largest answer that is accepted."""
+
+ROOM_PER_CALL = 16 * 1024 * 1024
+"""Free space for each further call in flight: the largest image of a model, a PNG of 2048 x 2048
+pixels of noise, has 12.6 MB (3 bytes a pixel), and its sidecar a few KB."""
+
+SENSIBLE_LIMIT = 160_000_000
+"""Bytes of 64 images, the largest batch of a node, of 2.5 MB each: a detailed PNG of 1024 x 1024
+pixels, whose colours alone are 3.1 MB."""
 
 EVICT_TO = 0.9
 """The part of its limit to which eviction brings the store, so that it isn't due at every image."""
@@ -55,6 +73,9 @@ _OTHER_ENDING = ".bin"
 _ALL_ENDINGS = (*_ENDINGS.values(), _OTHER_ENDING)
 
 _KEY = re.compile(r"[0-9a-f]{64}")
+_LOST = "An image that isn't kept is paid again when it is asked for again: save it."
+
+_PREFIX = re.compile(r"[0-9a-f]{8,64}")
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -74,15 +95,19 @@ class Store:
         self.limit_bytes = limit_bytes
         self._incoming = folder / "incoming"
         self._damaged = folder / "damaged"
+        self._unreadable = Unreadable(folder / "unreadable", self._incoming, self._damaged)
         self._index = StoreIndex(folder)
-        self._cleaned = False
+        self._held: Counter[str] = Counter()
+        self._held_lock = threading.Lock()
+        self._started = False
         self._warned: set[str] = set()
 
     def get(self, key: str) -> Result | None:
         """The image of this request, its bytes verified; None when there is none.
 
         Damaged files are set aside. Raises StoreError when the files can't be read: not None, as
-        the image would then be bought twice.
+        the image would then be bought twice. Raises UnreadableError where there is no image, but
+        something that was paid for and can't be read.
         """
         try:
             found = self._read(key)
@@ -90,10 +115,20 @@ class Store:
             found = self._read_or_set_aside(key)
         except OSError as error:
             raise self._explain(error, "read") from error
-        if found is not None:
-            with contextlib.suppress(OSError):
-                os.utime(self._sidecar(key))
+        if found is None:
+            self._refuse_unreadable(key)
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(self._sidecar(key))
+        self._index.set_used(key)
         return found
+
+    def has_arrived(self, key: str) -> bool:
+        """Whether anything came for this request: an image, or what can't be read as one."""
+        try:
+            return self.get(key) is not None
+        except UnreadableError:
+            return True
 
     def put(
         self,
@@ -112,6 +147,7 @@ class Store:
         Raises StoreError, having kept nothing, when the disk is full or the folder can't be
         written; `result` is untouched and can still be given to the user.
         """
+        self._start()
         now = time.time_ns()
         facts = build_sidecar(
             key,
@@ -125,23 +161,139 @@ class Store:
         try:
             total = self._write(key, result, facts, now)
         except OSError as error:
-            lost = "An image that isn't kept is paid again when it is asked for again: save it."
-            raise self._explain(error, "written", then=lost) from error
+            raise self._explain(error, "written", then=_LOST) from error
         if total > self.limit_bytes:
             self._evict(but=key)
 
-    def check_room(self) -> None:
-        """Raises StoreError where an image could not be kept: to be asked before one is bought."""
+    def keep_unreadable(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        reason: str,
+        request_id: str | None,
+        cost_usd: float | None,
+        model: str,
+        prompt: str,
+        keep_prompt: bool,
+        service: str,
+        profile: str,
+    ) -> UnreadableError:
+        """Keeps bytes that were paid for and are no image that can be read.
+
+        Gives the error for whoever asked for it; `get` raises the same one from then on, in every
+        process, until `forget`. `reason` is why they can't be read. Raises StoreError, having kept
+        nothing, when the disk is full or the folder can't be written.
+        """
+        now = time.time_ns()
+        self._sidecar(key)  # refuses a key that is none
+        facts = build_unreadable_sidecar(
+            key,
+            data,
+            reason=reason,
+            request_id=request_id,
+            cost_usd=cost_usd,
+            model=model,
+            prompt=prompt,
+            keep_prompt=keep_prompt,
+            service=service,
+            profile=profile,
+            now_ns=now,
+        )
+        try:
+            self._unreadable.keep(key, data, facts, now)
+            error = self._unreadable.find(key)
+        except OSError as problem:
+            raise self._explain(problem, "written", then=_LOST) from problem
+        if error is None:
+            raise StoreError(f"The store {self.folder} was cleared while it was written.", _LOST)
+        return error
+
+    def find(self, prefix: str) -> list[str]:
+        """The keys that begin so, of images and of what can't be read.
+
+        `prefix` is 8 to 64 lower-case hex digits, else InputError. Raises StoreError.
+        """
+        if not _PREFIX.fullmatch(prefix):
+            raise InputError(
+                "A key of the store, or its beginning, is 8 to 64 lower-case hex digits.",
+                "Give it as the error of the node, or the image's sidecar, names it.",
+            )
+        try:
+            names = {path.stem for path in (self.folder / prefix[:2]).glob(f"{prefix}*.*")}
+            found = names | self._unreadable.keys(prefix)
+        except OSError as error:
+            raise self._explain(error, "read") from error
+        return sorted(key for key in found if _KEY.fullmatch(key))
+
+    def forget(self, key: str) -> bool:
+        """Removes everything that came for a request, so that it is bought again when asked for.
+
+        Whether there was anything. The beginning of a key will do, see `find`; InputError where
+        several keys begin so. Raises StoreError.
+        """
+        keys = self.find(key)
+        if len(keys) > 1:
+            raise InputError(f"{len(keys)} keys begin with {key}.", f"Give one: {', '.join(keys)}.")
+        try:
+            for found in keys:
+                self._unreadable.forget(found)
+                with self._index.lock():
+                    self._remove(found)
+        except OSError as error:
+            raise self._explain(error, "written", then="Then try again.") from error
+        return bool(keys)
+
+    def hold(self, key: str) -> None:
+        """Keeps eviction by this process from the image until `release`.
+
+        For as long as somebody waits for it: else the images of a batch that is larger than the
+        store's limit would be bought again. A key may be held several times.
+        """
+        with self._held_lock:
+            self._held[key] += 1
+
+    def release(self, key: str) -> None:
+        """Undoes one `hold`."""
+        with self._held_lock:
+            if self._held[key] <= 1:
+                del self._held[key]
+            else:
+                self._held[key] -= 1
+
+    def check_room(self, calls: int = 1) -> None:
+        """Raises StoreError where the images of so many calls could not be kept.
+
+        To be asked before one is bought; `calls` are those in flight in all processes and this one.
+        """
+        self._start()
+        needed = ROOM_BYTES + (calls - 1) * ROOM_PER_CALL
         try:
             make_folder(self._incoming)
             disk = shutil.disk_usage(self._incoming)
-            if disk.total and disk.free < ROOM_BYTES:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             with tempfile.TemporaryFile(dir=self._incoming):
                 pass
         except OSError as error:
             problem = self._explain(error, "written", then="Then queue again.")
             raise StoreError(f"{problem.what} Nothing was sent.", problem.hint) from error
+        if disk.total and disk.free < needed:
+            several = f"the images of {calls} calls in flight" if calls > 1 else "one more image"
+            raise StoreError(
+                f"The disk of the store {self.folder} is too full for {several}: "
+                f"{disk.free / 2**20:.0f} MiB are free, {needed / 2**20:.0f} MiB are needed. "
+                "Nothing was sent.",
+                "Free some space there, lower the store's limit, or wait until calls have ended. "
+                "Then queue again.",
+            )
+
+    def warnings(self) -> list[str]:
+        """What is worth knowing of the settings and no error: a limit smaller than a batch."""
+        if self.limit_bytes >= SENSIBLE_LIMIT:
+            return []
+        return [
+            f"limit_gb of [store] is {self.limit_bytes / 1e9:g}: batches that don't fit are bought "
+            f"again on each run. Set it to {SENSIBLE_LIMIT / 1e9:g} (64 images) or more."
+        ]
 
     def recent(self, count: int) -> list[dict[str, object]]:
         """The sidecars of the newest images, newest first, without paths; raises StoreError."""
@@ -181,6 +333,24 @@ class Store:
         except FileNotFoundError:
             raise DamagedImage("the image beside its sidecar is missing") from None
 
+    def _start(self) -> None:
+        """Once, before anything is written: removes old temporary files, and warns."""
+        if self._started:
+            return
+        self._started = True
+        remove_stale(self._incoming)
+        for warning in self.warnings():
+            logger.warning("%s", warning)
+
+    def _refuse_unreadable(self, key: str) -> None:
+        """Raises UnreadableError where something came for this request that can't be read."""
+        try:
+            error = self._unreadable.find(key)
+        except OSError as problem:
+            raise self._explain(problem, "read") from problem
+        if error is not None:
+            raise error
+
     def _read_or_set_aside(self, key: str) -> Result | None:
         """Looks again under the lock: what looked damaged may have been half replaced."""
         try:
@@ -219,20 +389,18 @@ class Store:
         folder = self._sidecar(key).parent
         make_folder(self._incoming)
         make_folder(folder)
-        if not self._cleaned:
-            self._cleaned = True
-            remove_stale(self._incoming)
         temporary: list[Path] = []
         try:
             temporary.append(write_temporary(self._incoming, result.image))
             temporary.append(write_temporary(self._incoming, facts))
+            # Finer than the system's own times, which are alike for images of one moment.
             os.utime(temporary[1], ns=(now, now))
             with contextlib.ExitStack() as stack:
                 total = 0
                 try:
                     # The row comes first: after a crash there may be a row without an image, which
                     # eviction passes over, but never an image without a row.
-                    total = self._index.add(key, len(result.image) + len(facts), now)
+                    total = self._index.add(key, len(result.image) + len(facts))
                     stack.enter_context(self._index.lock())
                 except StoreError as error:
                     logger.warning("An image is kept without the index of the store: %s", error)
@@ -265,52 +433,61 @@ class Store:
     def _evict(self, but: str) -> None:
         """Removes the least recently used images until the store is under its limit.
 
-        The image `but` stays. Never raises: a store that can't be made smaller still keeps what
-        was paid for.
+        The image `but` stays, and those that are held. Never raises: a store that can't be made
+        smaller still keeps what was paid for.
         """
-        passed_over = {but}
+        staying = {but}
         try:
             while (over := self._index.total() - int(self.limit_bytes * EVICT_TO)) > 0:
                 with self._index.lock():
-                    if not self._evict_some(over, passed_over):
-                        return
+                    if not self._evict_some(over, staying):
+                        break
+            if self._index.total() > self.limit_bytes:
+                self._warn_of_held(len(staying | self._held_keys()))
         except (OSError, StoreError) as error:
             logger.warning("The store is over its limit and can't be made smaller: %s", error)
 
-    def _evict_some(self, over: int, passed_over: set[str]) -> bool:
+    def _evict_some(self, over: int, staying: set[str]) -> bool:
         """Removes up to `over` bytes of the oldest images; False when there is nothing to remove.
 
-        The sidecar goes first: what is left of a removal that is cut off is never served.
+        What can't be removed now is added to `staying`.
         """
-        oldest = self._index.oldest(_EVICT_AT_ONCE)
-        if self._enter_uses(oldest):
-            return True  # they may have others before them now
-        removable = [(key, size) for key, size, _ in oldest if key not in passed_over]
+        kept = staying | self._held_keys()
+        oldest = self._index.oldest(_EVICT_AT_ONCE + len(kept))
+        removable = [(key, size) for key, size in oldest if key not in kept]
         for key, size in removable:
             if over <= 0:
                 break
-            sidecar = self._sidecar(key)
             try:
-                for ending in (".json", *_ALL_ENDINGS):
-                    remove(sidecar.with_suffix(ending))
+                self._remove(key)
             except PermissionError as error:
                 logger.info("Image %s can't be removed now: %s", key[:12], error)
-                passed_over.add(key)
+                staying.add(key)
                 continue
-            self._index.delete(key)
             over -= size
         return bool(removable)
 
-    def _enter_uses(self, images: list[tuple[str, int, int]]) -> bool:
-        """Enters into the index the uses of images that it doesn't know; whether there were any."""
-        any_entered = False
-        for key, _, used_at in images:
-            with contextlib.suppress(FileNotFoundError):
-                last_used = self._sidecar(key).stat().st_mtime_ns
-                if last_used > used_at:
-                    self._index.set_used(key, last_used)
-                    any_entered = True
-        return any_entered
+    def _remove(self, key: str) -> None:
+        """Removes an image under the lock; the sidecar first: half a removal is never served."""
+        sidecar = self._sidecar(key)
+        for ending in (".json", *_ALL_ENDINGS):
+            remove(sidecar.with_suffix(ending))
+        self._index.delete(key)
+
+    def _held_keys(self) -> set[str]:
+        with self._held_lock:
+            return set(self._held)
+
+    def _warn_of_held(self, count: int) -> None:
+        if "limit" not in self._warned:
+            self._warned.add("limit")
+            logger.warning(
+                "limit_gb is smaller than one batch: the %d images in use now take more than %g "
+                "GB, so the store stays over its limit. Raise limit_gb, or images of such a batch "
+                "are bought again on each run.",
+                count,
+                self.limit_bytes / 1e9,
+            )
 
     def _explain(self, error: OSError, done: str, *, then: str = "") -> StoreError:
         """What the disk's error means to the user; `done` is "read" or "written"."""

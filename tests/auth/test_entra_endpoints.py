@@ -239,6 +239,34 @@ def test_an_untrusted_authority_gets_no_secret(
     assert authority.requests == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REQUESTS_CA_BUNDLE", "/nowhere/x.pem"),
+        ("HTTPS_PROXY", "socks5://user:canary-pass@127.0.0.1:1"),
+        ("https_proxy", "http://user:canary-pass@[::1"),
+        ("HTTPS_PROXY", "http://user:canary/pass@127.0.0.1:1"),
+    ],
+)
+def test_a_network_setting_that_cant_be_used_is_named_without_its_password(
+    authority: TokenServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    value: str,
+) -> None:
+    caplog.set_level(logging.INFO)
+    for proxies in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(proxies)
+    monkeypatch.setattr("azure.core.pipeline.policies.RetryPolicy.sleep", lambda *_: None)
+    monkeypatch.setenv(name, value)
+    said = refusal(credential(tmp_path, 'method = "environment"'))
+    assert f"{name} " in said
+    assert "canary" not in said + caplog.text
+    assert authority.requests == []
+
+
 def test_a_refused_secret_is_an_error_that_never_shows_it(
     authority: TokenServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

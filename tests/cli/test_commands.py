@@ -183,7 +183,7 @@ def test_a_failure_of_the_service_is_code_1_and_keeps_what_came(run, client, cap
     assert "content filter" in captured.err
     assert "run it again to fetch only the rest" in captured.err
     assert run("generate", "a red fox", "--count", "2") == 0
-    assert client.log.billed == 2
+    assert client.log.billed == 3
 
 
 def test_an_unknown_profile_is_code_1(run, capsys) -> None:
@@ -300,6 +300,30 @@ def test_doctor_names_a_service_that_doesnt_listen(run, folder, capsys) -> None:
         code, said = doctor_lines(run, capsys, "--profile", profile)
         assert code == EXIT_CODES["connection"]
         assert "perhaps billed" not in said
+
+
+def test_doctor_warns_of_a_store_that_is_smaller_than_a_batch(run, folder, capsys) -> None:
+    assert "limit_gb" not in doctor_lines(run, capsys, "--profile", "work")[1]
+    path = folder / "profiles.toml"
+    path.write_text(path.read_text("utf-8") + "\n[store]\nlimit_gb = 0.1\n", encoding="utf-8")
+    code, said = doctor_lines(run, capsys, "--profile", "work")
+    assert code == 0
+    assert "! limit_gb of [store] is 0.1" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("SSL_CERT_FILE", "/nowhere/x.pem"), ("HTTPS_PROXY", "http://h:port")]
+)
+def test_doctor_names_a_network_setting_that_cant_be_used(
+    run, folder, monkeypatch, capsys, name, value
+) -> None:
+    monkeypatch.setenv(name, value)
+    text = PROFILES.format(url="https://r.services.ai.azure.com", key="x")
+    (folder / "profiles.toml").write_text(text, encoding="utf-8")
+    code, said = doctor_lines(run, capsys, "--profile", "work")
+    assert code == EXIT_CODES["connection"]
+    assert f"{name} " in said
+    assert "unset it" in said
 
 
 def test_doctor_without_a_profile_says_how_to_make_one(run, folder, monkeypatch, capsys) -> None:

@@ -132,12 +132,13 @@ def test_a_call_that_was_throttled_is_billed_once(harness: Harness):
 
 
 def test_a_refused_call_shows_that_it_is_being_repeated(harness: Harness):
-    harness.server.script = [refuse(408)]
+    closed = error_body("client_connection_closed", "Closed before request was sent.")
+    harness.server.script = [refuse(499, closed)]
     heard: list[Progress] = []
     assert image(outcome(harness.start().submit(ONE, on_progress=heard.append)))
     phases = [each.phase for each in heard if each.phase != "waiting"]
     assert phases == ["sent", "retrying", "sent"]
-    assert "408" in next(each.reason for each in heard if each.phase == "retrying")
+    assert "499" in next(each.reason for each in heard if each.phase == "retrying")
 
 
 SIZE_REFUSED = error_body(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from client_harness import (
@@ -146,8 +147,8 @@ def test_a_call_cancelled_while_its_row_is_written_leaves_no_row_in_flight(
     writing, go_on = threading.Event(), threading.Event()
 
     class Slow(Ledger):
-        def open(self, call: NewCall, budget: Budget) -> int:
-            row = super().open(call, budget)
+        def open(self, call: NewCall, budget: Budget, check_room: Callable[[int], None]) -> str:
+            row = super().open(call, budget, check_room)
             writing.set()
             go_on.wait(5)
             return row

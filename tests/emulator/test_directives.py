@@ -33,8 +33,8 @@ def test_every_word_of_a_fault_is_read():
 
 
 def test_every_word_of_an_edit_is_read():
-    text = "shift=4,-3.5 recolour=1,0.5,2 rescale=1.02 aspect=3:2 tint=0 mark=none"
-    assert parse_changes(text) == EditChanges((4, -3.5), (1, 0.5, 2), 1.02, 1.5, 0, "none")
+    text = "shift=4,-3.5 recolour=1,0.5,2 rescale=1.02 aspect=3:2 tint=0 mark=none output=input"
+    assert parse_changes(text) == EditChanges((4, -3.5), (1, 0.5, 2), 1.02, 1.5, 0, "none", "input")
 
 
 def test_an_empty_directive_is_none():
@@ -165,11 +165,11 @@ def test_any_text_is_read_or_refused(text):
         assert found is None or isinstance(found, Fault | EditChanges | Directives)
 
 
-def test_a_fault_is_billed_unless_nothing_was_made():
-    assert all(
-        Fault(answer=kind).bills for kind in ANSWERS if "block" not in kind and kind != "empty-data"
-    )
+def test_a_fault_is_billed_unless_the_service_did_no_work():
+    assert all(Fault(answer=kind).bills for kind in ANSWERS)
     assert [Fault(reset=when).bills for when in RESETS] == [False, False, True, True]
-    assert not Fault(status=500).bills
-    assert Fault(status=500, billed=True).bills
+    assert not Fault(status=503, retry_after=1.0).bills
+    assert Fault(status=503).bills
+    assert not Fault(status=500, billed=False).bills
+    assert Fault(status=429, billed=True).bills
     assert not Fault(answer="html", billed=False).bills

@@ -6,7 +6,9 @@ import base64
 import binascii
 import io
 import json
+import struct
 import time
+import zlib
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -17,13 +19,50 @@ SMALL = {"width": 768, "height": 768}
 HEADER = "x-emulator-fault"
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 429, 499, 500, 502, 503, 504, 418])
-def test_a_status_comes_with_its_envelope_and_is_not_billed(client, status):
+FREE = (302, 400, 401, 402, 403, 404, 410, 413, 418, 429, 499)
+AFTER_WORK = (408, 500, 502, 503, 504)
+
+
+@pytest.mark.parametrize("status", [*FREE, *AFTER_WORK])
+def test_a_status_comes_with_its_envelope_and_is_billed_where_work_was_done(client, status):
     answer = client.generate({HEADER: f"status={status}"})
     assert answer.status_code == status
     assert set(answer.json()["error"]) == {"code", "message", "details"}
-    assert client.service.log.billed == 0
+    assert client.service.log.billed == (status in AFTER_WORK)
     assert client.service.log.entries[-1].status == status
+
+
+@pytest.mark.parametrize(
+    ("fault", "billed"),
+    [
+        ("status=503 retry-after=1", 0),
+        ("status=503 retry-after-date=1", 0),
+        ("status=503 body=html", 1),
+        ("status=499 message=The_connection_was_closed.", 1),
+        ("status=499 body=empty", 1),
+        ("status=400 code=content_filter", 1),
+        ("status=400 code=unsupported_request_value", 0),
+        ("answer=block-prompt", 1),
+        ("answer=block-result", 1),
+        ("answer=prompt-too-long", 1),
+        ("answer=empty-data", 1),
+        ("answer=empty-data usage=absent", 1),
+        ("answer=error-body", 1),
+        ("answer=block-prompt billed=no", 0),
+    ],
+)
+def test_the_bill_follows_what_the_service_says_that_it_did(client, fault, billed):
+    client.generate({HEADER: fault}, **SMALL)
+    assert client.service.log.billed == billed
+
+
+def test_a_prompt_that_is_too_long_costs_its_tokens_and_no_image(client):
+    answer = client.generate(prompt="x" * 128_004)
+    assert (answer.status_code, "32000 tokens" in answer.text) == (400, True)
+    assert client.service.log.billed == 1
+    assert client.service.log.billed_usd == pytest.approx(32_001 * 5 / 1_000_000)
+    asked_for = client.generate({HEADER: "answer=prompt-too-long"})
+    assert asked_for.json() == answer.json()
 
 
 def test_a_499_has_the_service_s_words(client):
@@ -209,6 +248,37 @@ def test_a_200_may_be_json_of_another_shape(client, kind, shape):
     assert shape(broken(client, kind).json())
 
 
+def test_an_empty_200_may_come_without_usage(client):
+    answer = client.generate({HEADER: "answer=empty-data usage=absent"}, **SMALL)
+    assert (answer.status_code, answer.json()["data"]) == (200, [])
+    assert "usage" not in answer.json()
+
+
+def test_usage_may_stand_at_the_top_level_and_count_too_much(client):
+    at_the_top = client.generate({HEADER: "usage=top-level"}, **SMALL).json()
+    assert at_the_top["num_output_tokens"] == 576
+    counted = client.generate({HEADER: "tokens=9e15"}, **SMALL).json()
+    assert counted["usage"]["num_output_tokens"] == 9_000_000_000_000_000
+
+
+def test_a_200_may_hold_an_error(client):
+    answer = broken(client, "error-body")
+    assert (answer.status_code, "data" in answer.json()) == (200, False)
+    assert answer.json()["error"]["message"].startswith("The server had an error")
+
+
+def test_an_answer_may_name_another_model_and_is_billed_at_its_price(client):
+    answer = client.generate({HEADER: "model=MAI-Image-2.5-Pro"}, **SMALL)
+    assert answer.json()["model"] == "MAI-Image-2.5-Pro"
+    assert client.service.log.billed_usd > 576 * 106 / 1_000_000
+    assert client.generate({HEADER: "model=X"}, **SMALL).json()["model"] == "X"
+
+
+def test_an_answer_may_say_any_limit_of_requests(client):
+    answer = client.generate({HEADER: "limit-requests=0.001"}, **SMALL)
+    assert (answer.status_code, answer.headers["x-ratelimit-limit-requests"]) == (200, "0.001")
+
+
 @pytest.mark.parametrize("kind", ["truncated-base64", "bad-base64"])
 def test_base64_may_be_broken(client, kind):
     with pytest.raises(binascii.Error):
@@ -222,6 +292,35 @@ def test_what_is_in_the_base64_may_be_no_complete_image(client, kind):
         Image.open(io.BytesIO(data)).load()
 
 
+def chunks(data):
+    """Name, data, and whether the checksum is right, of each chunk of a PNG."""
+    found, at = [], 8
+    while at < len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        name, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        (checksum,) = struct.unpack(">I", data[at + 8 + length : at + 12 + length])
+        found.append((name, body, checksum == zlib.crc32(name + body)))
+        at += 12 + length
+    return found
+
+
+def test_one_checksum_of_a_png_may_be_wrong(client):
+    wrong = [name for name, _, right in chunks(payload(broken(client, "wrong-crc"))) if not right]
+    assert wrong == [b"IDAT"]
+
+
+def test_an_image_may_carry_content_credentials_after_its_header(client, started):
+    plain = chunks(payload(client.generate(**SMALL)))
+    marked = chunks(payload(client.generate({HEADER: "credentials=yes"}, **SMALL)))
+    assert [name for name, _, _ in marked][:2] == [b"IHDR", b"caBX"]
+    assert all(right for _, _, right in marked)
+    assert marked[:1] + marked[2:] == plain
+    carrying = started(content_credentials=True)
+    for model, carries in (("MAI-Image-2.5", True), ("MAI-Image-2", False)):
+        names = [name for name, _, _ in chunks(payload(carrying.generate(model=model, **SMALL)))]
+        assert (b"caBX" in names) is carries
+
+
 def test_a_bomb_claims_900_megapixels(client):
     data = payload(broken(client, "bomb"))
     assert data[16:24] == (30_000).to_bytes(4, "big") * 2
@@ -232,6 +331,7 @@ def test_a_bomb_claims_900_megapixels(client):
     ("kind", "form", "mode"),
     [
         ("jpeg", "JPEG", "RGB"),
+        ("webp", "WEBP", "RGB"),
         ("alpha", "PNG", "RGBA"),
         ("grey", "PNG", "L"),
         ("palette", "PNG", "P"),

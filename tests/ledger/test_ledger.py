@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import tempfile
 import time
@@ -19,6 +20,7 @@ from ledger_helpers import (
     FREE,
     KEY,
     NOON,
+    NOT_KEPT,
     PERHAPS,
     REFUSED,
     WITHDRAWN,
@@ -26,8 +28,8 @@ from ledger_helpers import (
     call,
     only,
 )
-from mai_image.mai.errors import BudgetError
-from mai_image.mai.ledger import Ledger, NewCall, Outcome, Sum, usd
+from mai_image.mai.errors import BudgetError, InputError
+from mai_image.mai.ledger import EndedCall, Ledger, NewCall, Outcome, Sum, usd
 from mai_image.mai.types import Budget, Usage
 
 
@@ -42,7 +44,7 @@ def test_a_call_is_in_flight_before_it_is_sent_and_closed_with_its_facts(
     usage = Usage(text_in=10, image_in=20, image_out=1024)
     ledger.close(row, DELIVERED, cost_usd=0.039, usage=usage, request_id="rid", status=200)
     assert only(ledger) == {
-        "id": row,
+        "id": 1,
         "opened_at": NOON,
         "closed_at": NOON + 30,
         "outcome": "delivered",
@@ -72,7 +74,8 @@ def test_a_call_is_in_flight_before_it_is_sent_and_closed_with_its_facts(
         (DELIVERED, 0.03, 0.03, 1),
         (DELIVERED, None, 0.05, 1),
         (PERHAPS, None, 0.05, 1),
-        (BLOCKED, None, 0.0, 1),
+        (NOT_KEPT, 0.03, 0.03, 1),
+        (BLOCKED, None, 0.05, 1),
         (BLOCKED, 0.01, 0.01, 1),
         (REFUSED, None, 0.0, 0),
         (WITHDRAWN, None, 0.0, 0),
@@ -94,7 +97,7 @@ def test_closing_twice_or_an_unknown_row_changes_nothing(ledger: Ledger) -> None
     ledger.mark_sent(row, "other")
     ledger.mark_not_sent(row)
     ledger.set_job(row, "job")
-    ledger.close(row + 99, PERHAPS)
+    ledger.close("unknown", PERHAPS)
     assert (ledger.rows(), ledger.spend()) == before
 
 
@@ -276,8 +279,9 @@ def test_csv_holds_every_call_and_no_formula(ledger: Ledger) -> None:
 
 
 def test_rows_gives_the_newest_first_up_to_a_limit(ledger: Ledger) -> None:
-    made = [ledger.open(call(), FREE) for _ in range(5)]
-    assert [row["id"] for row in ledger.rows(2)] == made[:2:-1]
+    for _ in range(5):
+        ledger.open(call(), FREE)
+    assert [row["id"] for row in ledger.rows(2)] == [5, 4]
     assert len(ledger.rows(None)) == 5
 
 
@@ -294,6 +298,53 @@ def test_amounts_read_as_dollars(amount: int, text: str) -> None:
     assert usd(amount) == text
 
 
+def test_a_strict_budget_refuses_what_has_no_upper_bound(ledger: Ledger) -> None:
+    about = dataclasses.replace(call(0.04), is_bound=False)
+    with pytest.raises(BudgetError, match=r"about \$0.04"):
+        ledger.open(about, Budget(strict=True))
+    assert ledger.open(about, Budget(day=1.0))
+    assert ledger.open(call(0.04), Budget(day=1.0, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "billed", "spent", "doubtful"),
+    [
+        (PERHAPS, True, Sum(0.04, 1), Sum()),
+        (PERHAPS, False, Sum(), Sum()),
+        (BLOCKED, True, Sum(0.04, 1), Sum()),
+        (NOT_KEPT, False, Sum(), Sum()),
+    ],
+)
+def test_a_doubtful_call_is_settled_by_hand(
+    ledger: Ledger, outcome: Outcome, billed: bool, spent: Sum, doubtful: Sum
+) -> None:
+    ledger.close(ledger.open(call(), FREE), outcome)
+    (found,) = ledger.doubtful()
+    assert ledger.settle(found.row, billed).row == found.row
+    spend = ledger.spend()
+    assert spend.total == spend.spent.total == spent
+    assert spend.blocked.total == spend.lost.total == doubtful
+    assert ledger.doubtful() == []
+    with pytest.raises(InputError, match="--doubtful"):
+        ledger.settle(found.row, billed)
+
+
+def test_an_image_that_the_disk_takes_later_is_delivered(ledger: Ledger) -> None:
+    row = ledger.open(call(), FREE)
+    ledger.close(row, NOT_KEPT, cost_usd=0.03)
+    assert ledger.spend().lost.total == Sum(0.03, 1)
+    ledger.close(row, DELIVERED, cost_usd=0.03)
+    assert ledger.spend().total == ledger.spend().spent.total == Sum(0.03, 1)
+
+
+def test_how_a_call_ended_is_told_to_whoever_waited_for_it(ledger: Ledger) -> None:
+    row = ledger.open(call(), FREE)
+    assert ledger.ended(row) is None
+    ledger.close(row, PERHAPS, status=502, code="bad", request_id="r")
+    assert ledger.ended(row) == EndedCall(PERHAPS, 502, "bad", "r")
+    assert ledger.ended("unknown") is None
+
+
 class LedgerMachine(RuleBasedStateMachine):
     """Any order of opening, marking, closing and clock jumps; sums against a list of rows."""
 
@@ -302,7 +353,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.clock = Clock()
         self.ledger = Ledger(Path(self.folder.name) / "ledger.sqlite", self.clock)
-        self.rows: dict[int, dict[str, object]] = {}
+        self.rows: dict[str, dict[str, object]] = {}
 
     def teardown(self) -> None:
         self.ledger.close_file()
@@ -362,10 +413,10 @@ class LedgerMachine(RuleBasedStateMachine):
         number = data.draw(st.sampled_from(sorted(self.rows)))
         self.ledger.close(number, outcome, cost_usd=None if cost is None else cost / 100)
         row = self.rows[number]
-        if not row["closed"]:
-            by_estimate = outcome in (DELIVERED, PERHAPS)
-            row["cents"] = cost if cost is not None else row["estimate"] if by_estimate else 0
-            row["closed"] = True
+        if row["closed"] is not True:
+            is_free = outcome in (REFUSED, WITHDRAWN, Outcome.SETTLED_FREE)
+            row["cents"] = 0 if is_free else row["estimate"] if cost is None else cost
+            row["closed"] = outcome is not NOT_KEPT or "not kept"
 
     @rule(hours=st.integers(-80, 80))
     def jump(self, hours: int) -> None:

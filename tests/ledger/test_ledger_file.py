@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import sqlite3
 import stat
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from ledger_helpers import DELIVERED, FREE, call, sent
-from mai_image.mai.disk import DamagedError, Database
+from ledger_helpers import DELIVERED, FREE, call, only, sent
+from mai_image.mai.disk import DamagedError
 from mai_image.mai.errors import StoreError
-from mai_image.mai.ledger import Ledger
-from mai_image.mai.ledger.ledger import SCHEMA
+from mai_image.mai.ledger import Ledger, Outcome, Sum
+from mai_image.mai.ledger.tables import SCHEMA, LedgerFile
 from mai_image.mai.types import Budget
+
+VERSION_1 = Path(__file__).parent.parent / "data" / "version_0_1" / "ledger.sqlite"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
@@ -60,7 +64,7 @@ def test_a_damaged_ledger_stops_spending_and_says_how_to_go_on(
     damage(path)
     broken = path.read_bytes()
     with pytest.raises(DamagedError) as raised:
-        Ledger(path).recover()
+        Ledger(path).verify()
     assert str(path) in str(raised.value)
     assert "rename" in raised.value.hint
     assert "Nothing was sent" in raised.value.hint
@@ -78,19 +82,18 @@ def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         Ledger(path).open(call(), FREE)
 
 
-def test_a_locked_ledger_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_ledger_is_a_clear_error(tmp_path: Path) -> None:
     impatient = dataclasses.replace(SCHEMA, busy_seconds=0.05)
-    monkeypatch.setattr("mai_image.mai.ledger.ledger.SCHEMA", impatient)
     path = tmp_path / "ledger.sqlite"
     Ledger(path).spend()
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    ledger = Ledger(path)
-    with pytest.raises(StoreError, match="locked by another process"):
+    ledger = Ledger(path, schema=impatient)
+    with pytest.raises(StoreError, match="locked by"):
         ledger.open(call(), FREE)
     holder.execute("ROLLBACK")
     holder.close()
-    assert ledger.open(call(), FREE) == 1
+    assert ledger.open(call(), FREE)
     ledger.close_file()
 
 
@@ -100,17 +103,48 @@ def test_a_file_where_the_folder_should_be_is_a_clear_error(tmp_path: Path) -> N
         Ledger(tmp_path / "file" / "ledger.sqlite").open(call(), FREE)
 
 
-def test_a_ledger_that_is_renamed_while_in_use_is_begun_anew(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps an open file")
+def test_a_ledger_that_is_renamed_while_no_call_is_out_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     ledger = Ledger(path)
+    ledger.close(ledger.open(call(), FREE), DELIVERED)
+    path.rename(tmp_path / "aside.sqlite")
     ledger.open(call(), FREE)
+    assert only(ledger)["id"] == 1
     ledger.close_file()
-    ledger.open(call(), FREE)
-    if sys.platform != "win32":
-        path.rename(tmp_path / "aside.sqlite")
-        assert ledger.open(call(), FREE) == 1
-        assert path.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps an open file")
+@pytest.mark.parametrize("step", ["open", "mark"])
+def test_a_ledger_that_goes_while_calls_are_out_stops_sending(tmp_path: Path, step: str) -> None:
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger(path)
+    waiting = ledger.open(call(), FREE)
+    row = sent(ledger, 0.05)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    with pytest.raises(StoreError, match="replaced or deleted while 2 calls"):
+        _ = ledger.open(call(), FREE) if step == "open" else ledger.mark_sent(waiting)
+    ledger.close(row, DELIVERED, cost_usd=0.03)
+    ledger.close(waiting, Outcome.REFUSED)
+    assert ledger.spend().total == Sum(0.03, 1), "what came is in the new file"
     ledger.close_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps an open file")
+def test_a_call_never_closes_the_row_of_another_that_has_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger(path)
+    mine = sent(ledger, 0.05)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    other = Ledger(path)
+    sent(other, 0.5, key="b" * 64)
+    ledger.close(mine, DELIVERED, cost_usd=0.03)
+    assert [row["outcome"] for row in ledger.rows()] == ["delivered", "in flight"]
+    assert other.spend().in_flight == Sum(0.5, 1)
+    for each in (ledger, other):
+        each.close_file()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -131,7 +165,7 @@ def test_a_forked_child_opens_the_file_for_itself(tmp_path: Path) -> None:
 
 def test_the_ledger_waits_for_the_disk_at_every_commit(tmp_path: Path, ledger: Ledger) -> None:
     ledger.open(call(), FREE)
-    database = Database(tmp_path / "ledger.sqlite", SCHEMA)
+    database = LedgerFile(tmp_path / "ledger.sqlite")
     with database.read() as sql:
         assert sql.execute("PRAGMA synchronous").fetchone()[0] == 2
         assert sql.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
@@ -144,11 +178,33 @@ def test_a_budget_is_checked_without_reading_the_calls(tmp_path: Path, ledger: L
         plans = [
             str(row)
             for statement in (
-                "SELECT sum(nano) FROM days WHERE profile = 'p' AND day BETWEEN 'a' AND 'b'",
+                "SELECT sum(nano) FROM sums WHERE profile = 'p' AND day BETWEEN 'a' AND 'b'",
                 "SELECT sum(estimate_nano) FROM calls WHERE outcome IS NULL AND profile = 'p'",
                 "SELECT id FROM calls WHERE key = 'k' AND outcome IS NULL",
             )
             for row in sql.execute(f"EXPLAIN QUERY PLAN {statement}")
         ]
     assert len(plans) == 3
-    assert all("SCAN calls'" not in plan and "SCAN days" not in plan for plan in plans)
+    assert all("SCAN calls'" not in plan and "SCAN sums" not in plan for plan in plans)
+
+
+def test_a_call_that_version_1_left_in_flight_goes_on_and_is_counted_once(tmp_path: Path) -> None:
+    """Its trigger is gone: what it summed is what the ledger sums now."""
+    path = tmp_path / "ledger.sqlite"
+    shutil.copy(VERSION_1, path)
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
+        before = sql.execute("SELECT sum(nano), sum(calls) FROM days").fetchone()
+        sql.execute(
+            "UPDATE calls SET outcome = NULL, closed_at = NULL, counted_nano = 0,"
+            " counted_calls = 0, pid = 1, machine = 'another', out = 1 WHERE id = 1"
+        )
+        first = sql.execute("SELECT sum(nano), sum(calls) FROM days").fetchone()
+    ledger = Ledger(path, dead_after=0.05)
+    assert (ledger.spend().total.usd, ledger.spend().total.calls) == (first[0] / 1e9, first[1])
+    assert ledger.recover() == 0, "nobody has seen its owner dead yet"
+    until = time.monotonic() + 10
+    while not ledger.recover() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert ledger.spend().total.calls == before[1]
+    assert ledger.open(call(), FREE)
+    ledger.close_file()

@@ -24,7 +24,8 @@ from client_harness import (
     whole_body,
 )
 from fault_cases import TABLE, Fault, cut
-from mai_image.mai.errors import BudgetError, MaiError
+from mai_image.mai.errors import BlockedError, BudgetError, MaiError, UnreadableError
+from mai_image.mai.ledger import DOUBTFUL
 from mai_image.mai.types import Budget, Request
 from scripted_server import Connection, ReceivedRequest, Scripted, refuse
 
@@ -55,16 +56,24 @@ def test_one_faulty_call_of_a_batch(harness: Harness, fault: Fault):
         if isinstance(found, MaiError):
             assert fault.ends is not None
             assert isinstance(found, fault.ends)
-    assert len(harness.rows("perhaps billed")) == fault.perhaps
+    doubtful = [row for row in harness.rows() if row["outcome"] in DOUBTFUL]
+    assert len(doubtful) == fault.perhaps
+    blocked = harness.rows("blocked, perhaps billed")
+    assert len(blocked) == (fault.ends is BlockedError)
     assert len(harness.server.requests) == 4 + (fault.ends is None and fault.name != "slow answer")
-    harness.balance(requests, phantom=fault.phantom)
+    harness.balance(requests, phantom=fault.phantom, lost=fault.unreadable)
 
     since = len(harness.server.requests)
     second = ask(harness.start(), requests)
+    if fault.unreadable:
+        assert [type(found) for found in second].count(UnreadableError) == 1
+        assert len(harness.server.requests) == since
+        harness.restart().store.forget(harness.key(missing[0]))
+        second = ask(harness.restart(), requests)
     assert all(image(found) for found in second)
     assert asked_again(harness.server, since) == sorted(request.prompt for request in missing)
     harness.stop()
-    harness.balance(requests, phantom=fault.phantom)
+    harness.balance(requests, phantom=fault.phantom, lost=fault.unreadable)
 
     since = len(harness.server.requests)
     assert all(image(found).cost_usd == 0.0 for found in ask(harness.start(), requests))
@@ -74,7 +83,7 @@ def test_one_faulty_call_of_a_batch(harness: Harness, fault: Fault):
 LASTING = [
     fault
     for fault in TABLE
-    if fault.name in ("408", "429 with Retry-After", "499 closed", "503 with Retry-After", "401")
+    if fault.name in ("429 with Retry-After", "499 closed", "503 with Retry-After", "401")
 ]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from client_harness import Harness, ask, batch, failure, generate, image, outcome
+from client_harness import COST, Harness, ask, batch, failure, generate, image, outcome, until
 from mai_image.mai.errors import StoreError
 from mai_image.mai.ledger import Ledger
 from mai_image.mai.store import store as store_module
@@ -122,10 +122,37 @@ def test_one_image_that_the_disk_refused_is_all_that_is_bought_after_a_restart(
         fill_up(full, first_image)
         assert all(image(found) for found in ask(harness.start(), requests))
         harness.stop()
-    harness.balance(requests, lost=1)
+    assert harness.outcomes().count("delivered, not kept") == 1
+    harness.balance(requests)
     assert all(image(found) for found in ask(harness.start(), requests))
     assert len(harness.server.billed) == 5
-    harness.balance(requests, lost=1)
+    harness.balance(requests)
+
+
+def test_what_the_disk_refused_is_saved_at_the_latest_when_the_program_ends(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+):
+    requests = batch(3)
+    with monkeypatch.context() as full:
+        fill_up(full, lambda data: data.startswith(b"\x89PNG"))
+        assert all(image(found) for found in ask(harness.start(), requests))
+    assert harness.outcomes() == ["delivered, not kept"] * 3
+    harness.stop()
+    assert harness.outcomes() == ["delivered"] * 3
+    assert len(harness.kept(requests)) == 3
+    assert harness.counted() == pytest.approx(3 * COST)
+
+
+def test_what_the_disk_refused_is_saved_when_it_has_room_again(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("mai_image.mai.client.BEAT_SECONDS", 0.05)
+    requests = batch(2)
+    with monkeypatch.context() as full:
+        fill_up(full, lambda data: data.startswith(b"\x89PNG"))
+        assert all(image(found) for found in ask(harness.start(), requests))
+    until(lambda: harness.outcomes() == ["delivered"] * 2)
+    assert len(harness.kept(requests)) == 2
 
 
 def cut_off(path: Path) -> None:

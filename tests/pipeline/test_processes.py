@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections import deque
+from pathlib import Path
 
 import pytest
 from buyer_process import buyer, end
@@ -17,15 +19,18 @@ from client_harness import (
     draw,
     draw_after,
     drawn,
+    failure,
     generate,
     image,
     outcome,
     until,
 )
 from mai_image.mai.client import Client
+from mai_image.mai.errors import Billed, BudgetError
 from mai_image.mai.ledger import Ledger
+from mai_image.mai.profiles import Profile, Profiles
 from mai_image.mai.store import Store
-from mai_image.mai.types import Budget
+from mai_image.mai.types import Budget, Progress
 from scripted_server import Connection, ReceivedRequest
 
 
@@ -80,19 +85,22 @@ def test_an_image_that_lands_between_look_and_row_is_not_bought_again(
     harness.balance(requests)
 
 
-def test_when_the_other_process_is_killed_the_one_that_joined_buys_for_itself(harness: Harness):
-    """Its user asked for the image too; the lost call is on the books as perhaps billed."""
+def test_when_the_other_process_is_killed_the_one_that_joined_buys_nothing(harness: Harness):
+    """It hears that the image was perhaps billed; its user decides whether to buy it again."""
     gate = threading.Event()
     harness.server.script = [draw_after(lambda: gate.wait(10))]
     other = buyer(harness, [0])
     until(lambda: len(harness.server.requests) == 1, 10)
-    heard: list[str] = []
+    heard: list[Progress] = []
     client = harness.start()
-    future = client.submit(generate(0), on_progress=lambda now: heard.append(now.phase))
-    until(lambda: "joined" in heard)
+    future = client.submit(generate(0), on_progress=heard.append)
+    until(lambda: any(now.phase == "joined" and now.reason for now in heard))
+    assert f"process {other.pid} on" in heard[-1].reason
     other.kill()
     assert end(other) is None
-    assert image(outcome(future)).cost_usd == pytest.approx(COST)
+    assert failure(outcome(future)).billed is Billed.PERHAPS
+    assert len(harness.server.requests) == 1
+    assert image(outcome(client.submit(generate(0)))).cost_usd == pytest.approx(COST)
     gate.set()
     harness.restart()
     harness.stop()
@@ -202,3 +210,46 @@ def test_the_ledger_of_two_processes_counts_every_call_once(harness: Harness):
     ledger.close_file()
     assert spend.total.calls == 8
     assert spend.total.usd == pytest.approx(8 * COST)
+
+
+def test_whoever_joined_a_call_whose_connection_broke_buys_nothing(harness: Harness):
+    """Four processes ask for one image, and the connection breaks after the work is done."""
+    gate = threading.Event()
+
+    def break_off(connection: Connection, request: ReceivedRequest) -> None:
+        connection.server.bill(request)
+        gate.wait(10)
+        connection.reset()
+
+    harness.server.script = [break_off]
+    children = [buyer(harness, [0]) for _ in range(4)]
+    until(lambda: len(harness.server.requests) == 1, 10)
+    time.sleep(1.0)
+    gate.set()
+    found = [end(child) for child in children]
+    assert found == [["ConnectionLostError"]] * 4
+    assert len(harness.server.requests) == 1
+    harness.balance([generate(0)])
+
+
+def test_an_error_of_one_profile_is_not_given_to_another_that_joined(harness: Harness):
+    """The call begins anew with the profile of whoever is left."""
+    poor = dataclasses.replace(harness.profile, name="poor", budget=Budget(day=0.0))
+    rich = dataclasses.replace(harness.profile, name="rich")
+    client = Client(harness.folder, NamedProfiles(harness.folder, {"poor": poor, "rich": rich}))
+    harness.clients.append(client)
+    futures = [client.submit(generate(0), name) for name in ("poor", "rich", "poor")]
+    first, second, third = (outcome(future) for future in futures)
+    assert type(failure(first)) is type(failure(third)) is BudgetError
+    assert image(second).cost_usd == pytest.approx(COST)
+
+
+class NamedProfiles(Profiles):
+    """Profiles by their names."""
+
+    def __init__(self, folder: Path, profiles: dict[str, Profile]) -> None:
+        super().__init__(folder, {})
+        self._profiles = profiles
+
+    def get(self, name: str) -> Profile:
+        return self._profiles[name]

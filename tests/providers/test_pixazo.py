@@ -294,3 +294,26 @@ def test_a_job_that_the_filter_stopped_is_a_block(text: str) -> None:
     assert isinstance(error, BlockedError)
     assert error.billed is Billed.NO
     assert isinstance(PIXAZO.job_error(job("failed", text)), BlockedError)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"error": {"code": "Odd", "message": "the oven is cold"}}, ServiceError),
+        ({"error": "Odd", "message": "the oven is cold"}, ServiceError),
+        ({"status": "FAILED", "error": "the oven is cold"}, ServiceError),
+        ({"error": "content_policy_violation", "message": "the oven is cold"}, BlockedError),
+    ],
+)
+def test_an_error_inside_a_200_keeps_what_the_gateway_said(
+    body: dict[str, object], kind: type[ServiceError]
+) -> None:
+    with pytest.raises(kind) as caught:
+        PIXAZO.read(FOX, answer(body, 200))
+    assert "the oven is cold" in str(caught.value)
+    assert caught.value.billed is Billed.PERHAPS
+
+
+def test_a_poll_that_answers_with_an_error_ends_no_job() -> None:
+    with pytest.raises(AnswerError):
+        PIXAZO.read_job(answer({"error": "Odd", "message": "the oven is cold"}, 200))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from mai_image.mai.store import Store
-from mai_image.mai.types import Result
+from mai_image.mai.types import Result, Usage
 from store_helpers import POSIX, SECRET_PROMPT, image, image_of, key, put, set_aside, sidecar_of
 
 
@@ -82,6 +82,27 @@ def test_a_prompt_of_any_characters_can_be_kept(store: Store) -> None:
     prompt = "雪の狐 🦊 \ud800 \x00"
     store.put(key(1), image(), prompt=prompt, service="foundry", profile="work")
     assert json.loads(sidecar_of(store, key(1)).read_bytes())["prompt"] == prompt
+
+
+@pytest.mark.parametrize("count", [-1, 2**53, 10**30])
+def test_numbers_that_no_image_has_never_keep_it_from_being_found_again(
+    store: Store, count: int
+) -> None:
+    sent = Result(
+        b"bytes that nobody looked into yet",
+        "",
+        0,
+        0,
+        "MAI-Image-2.6",
+        usage=Usage(count, 0, count),
+        cost_usd=float(count) * 1e300,
+        seconds=float("nan"),
+    )
+    name = put(store, 1, sent)
+    found = store.get(name)
+    assert found is not None
+    assert found.image == sent.image
+    assert not set_aside(store)
 
 
 @POSIX

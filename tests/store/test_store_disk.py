@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 import time
 from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mai_image.mai.errors import StoreError
 from mai_image.mai.store import Store
-from store_helpers import POSIX, key, put, set_aside
+from store_helpers import POSIX, image, key, put, set_aside
 
 
 def leftovers(store: Store) -> list[str]:
@@ -121,6 +124,48 @@ def test_room_is_checked_before_an_image_is_bought(
         store.check_room()
     monkeypatch.setattr("shutil.disk_usage", lambda _: disk(0, 0, 0))
     store.check_room()
+
+
+def test_room_is_reserved_for_every_call_in_flight(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mib = 2**20
+    disk = namedtuple("disk", "total used free")
+    free = 64 * mib + 7 * 16 * mib
+    monkeypatch.setattr("shutil.disk_usage", lambda _: disk(10**12, 10**12 - free, free))
+    for calls in (1, 2, 8):
+        store.check_room(calls)
+    with pytest.raises(StoreError) as raised:
+        store.check_room(9)
+    for part in ("9 calls in flight", "176 MiB are free", "192 MiB", "Nothing was sent", "Free"):
+        assert part in str(raised.value)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 100 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_calls_that_pass_the_check_can_all_be_kept_on_a_small_disk(small_disk: Path) -> None:
+    store = Store(small_disk / "store")
+    largest = image(os.urandom(13_000_000))
+    calls = 1
+    with contextlib.suppress(StoreError):
+        while calls < 20:
+            store.check_room(calls + 1)
+            calls += 1
+    assert 2 <= calls <= 4
+    for name in range(calls):
+        put(store, name, largest)
+    assert all(store.get(key(name)) is not None for name in range(calls))
+    store.close_file()
 
 
 def _child(code: str, *arguments: object) -> subprocess.Popen[str]:

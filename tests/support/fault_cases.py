@@ -21,8 +21,17 @@ from mai_image.mai.errors import (
     PaymentError,
     ServiceError,
     UnavailableError,
+    UnreadableError,
 )
-from scripted_server import Behaviour, Connection, ReceivedRequest, error_body, refuse, response
+from scripted_server import (
+    Behaviour,
+    Connection,
+    ReceivedRequest,
+    error_body,
+    image_body,
+    refuse,
+    response,
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,8 @@ class Fault:
 
     `ends` is the error that its user sees, None where the call is repeated and succeeds. `perhaps`
     says that the ledger must call it perhaps billed; `phantom` that the server billed nothing all
-    the same: from this side the two look alike, so the ledger takes the worse.
+    the same: from this side the two look alike, so the ledger takes the worse. `unreadable` is an
+    image that was paid for and can't be read: its bytes are kept, and nothing is sent again.
     """
 
     name: str
@@ -41,6 +51,7 @@ class Fault:
     phantom: bool = False
     edits: bool = False
     timeout: float = 10.0
+    unreadable: bool = False
 
 
 def value_error(text: str) -> Behaviour:
@@ -131,6 +142,8 @@ ONE_FILE = "Exactly one image file must be attached for edit requests"
 INPUT_BLOCK = "Input content violated mainline safety policies."
 RESULT_BLOCK = "Response content blocked by label 'MultiSeverity_ViolenceScore'."
 WORD_BLOCK = "Response content blocked by label 'DallEBlockList'."
+TOO_LONG = error_body("BadRequest", "The input exceeds the context length of the model.")
+WEBP = b"RIFF\x10\0\0\0WEBPVP8L" + bytes(99)
 HTML = b"<html><body>Bad gateway</body></html>"
 
 TABLE = [
@@ -154,32 +167,46 @@ TABLE = [
     Fault("400 six files", refuse(400, error_body("x", SIX_FILES)), BadRequestError, edits=True),
     Fault("400 no file", refuse(400, error_body("x", NO_FILE)), BadRequestError, edits=True),
     Fault("400 one file", refuse(400, error_body("x", ONE_FILE)), BadRequestError, edits=True),
-    Fault("400 html", refuse(400, HTML, {"content-type": "text/html"}), BadRequestError),
+    Fault(
+        "400 html",
+        refuse(400, HTML, {"content-type": "text/html"}),
+        BadRequestError,
+        perhaps=True,
+        phantom=True,
+    ),
     Fault(
         "400 prompt blocked",
         refuse(400, error_body("content_safety_violation", INPUT_BLOCK)),
         BlockedError,
+        perhaps=True,
+        phantom=True,
     ),
     Fault(
         "400 result blocked",
         refuse(400, error_body("content_safety_violation", RESULT_BLOCK)),
         BlockedError,
+        perhaps=True,
+        phantom=True,
     ),
-    Fault("400 word blocked", refuse(400, error_body("y", WORD_BLOCK)), BlockedError),
-    Fault("200 without data", refuse(200, b'{"created":1,"data":[]}'), BlockedError),
+    Fault("400 word blocked", refuse(400, error_body("y", WORD_BLOCK)), BlockedError, True, True),
+    Fault("200 without data", refuse(200, b'{"created":1,"data":[]}'), BlockedError, True, True),
     Fault("401", refuse(401, error_body("401", "Access denied")), AuthenticationError),
     Fault("402", refuse(402, b'{"error":"Insufficient Balance"}'), PaymentError),
     Fault("403", refuse(403, error_body("PermissionDenied", "role")), ForbiddenError),
     Fault("404", refuse(404, error_body("DeploymentNotFound", "no such")), NotFoundError),
-    Fault("413", refuse(413), BadRequestError, edits=True),
-    Fault("422", refuse(422), BadRequestError),
-    Fault("408", refuse(408), None),
+    Fault("413", refuse(413), BadRequestError, True, True, edits=True),
+    Fault("422", refuse(422), BadRequestError, perhaps=True, phantom=True),
+    Fault("408", refuse(408), CallTimeoutError, perhaps=True, phantom=True),
+    Fault("408 billed", refuse(408, bill=True), CallTimeoutError, perhaps=True),
+    Fault("410", refuse(410), BadRequestError),
+    Fault("400 prompt too long", refuse(400, TOO_LONG, bill=True), BadRequestError, perhaps=True),
+    Fault("200 with an error", refuse(200, error_body("x", "y"), bill=True), AnswerError, True),
     Fault("429 with Retry-After", refuse(429, b"", {"retry-after-ms": "40"}), None),
     Fault("429 without Retry-After", refuse(429), None),
     Fault("499 closed", refuse(499, CLOSED), None),
-    Fault("499 of another kind", refuse(499), UnavailableError),
+    Fault("499 of another kind", refuse(499), UnavailableError, perhaps=True, phantom=True),
     Fault("503 with Retry-After", refuse(503, b"", {"retry-after": "0"}), None),
-    Fault("302", refuse(302, b"", {"location": "https://x.invalid/"}), ServiceError),
+    Fault("302", refuse(302, b"", {"location": "https://x.invalid/"}), ServiceError, True, True),
     *(
         Fault(f"{status}{' billed' * bill}", refuse(status, HTML, bill=bill), UnavailableError,
               perhaps=True, phantom=not bill)
@@ -206,6 +233,7 @@ TABLE = [
     Fault("JSON of another shape", body(lambda _: b'{"data":{"0":1}}'), AnswerError, True),
     Fault("JSON too deep", body(lambda _: b"[" * 100_000), AnswerError, True),
     Fault("address for an image", body(without_image), AnswerError, True),
-    Fault("half an image", body(half_an_image), AnswerError, True),
-    Fault("half a base64 group", body(half_a_code), AnswerError, True),
+    Fault("half an image", body(half_an_image), UnreadableError, unreadable=True),
+    Fault("half a base64 group", body(half_a_code), UnreadableError, unreadable=True),
+    Fault("WebP", body(lambda _: image_body(WEBP)), UnreadableError, unreadable=True),
 ]  # fmt: skip

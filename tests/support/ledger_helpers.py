@@ -18,6 +18,7 @@ NOON = 1_794_225_600.0
 DAY = 86_400.0
 DELIVERED, REFUSED, BLOCKED = Outcome.DELIVERED, Outcome.REFUSED, Outcome.BLOCKED
 PERHAPS, WITHDRAWN = Outcome.PERHAPS_BILLED, Outcome.WITHDRAWN
+NOT_KEPT = Outcome.NOT_KEPT
 
 
 def call(
@@ -26,8 +27,8 @@ def call(
     return NewCall(key, profile, "foundry", model, "generate", estimate)
 
 
-def sent(ledger: Ledger, estimate: float = 0.04, key: str = KEY) -> int:
-    """The row of a call that may be at the service."""
+def sent(ledger: Ledger, estimate: float = 0.04, key: str = KEY) -> str:
+    """The token of a call that may be at the service."""
     row = ledger.open(call(estimate, key=key), FREE)
     ledger.mark_sent(row)
     return row
@@ -76,6 +77,13 @@ def child(body: str, path: Path, *arguments: str) -> subprocess.Popen[str]:
 def lines_of(process: subprocess.Popen[str], count: int) -> list[str]:
     assert process.stdout is not None
     return [process.stdout.readline().strip() for _ in range(count)]
+
+
+def say(process: subprocess.Popen[str]) -> None:
+    """Let a process go on that waits for a line."""
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
 
 
 def kill(process: subprocess.Popen[str]) -> None:

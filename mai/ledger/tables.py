@@ -1,0 +1,225 @@
+"""The ledger's tables, and the SQLite file that holds them.
+
+SQLAlchemy Core speaks to it, so that one code can serve several engines. The file is in WAL mode
+with synchronous=FULL: a row is on the disk before its call is sent, so neither `kill -9` nor a
+power cut can hide a call that may have been billed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from ..disk import Database, Schema
+
+
+class Outcome(str, Enum):
+    """How a call ended.
+
+    REFUSED is every answer, and every failure, that surely isn't billed; WITHDRAWN is a call that
+    was never sent. NOT_KEPT is an image that arrived and that the disk refused. SETTLED_BILLED and
+    SETTLED_FREE are what the user found on the invoice.
+    """
+
+    DELIVERED = "delivered"
+    NOT_KEPT = "delivered, not kept"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    BLOCKED = "blocked, perhaps billed"
+    PERHAPS_BILLED = "perhaps billed"
+    SETTLED_BILLED = "settled: billed"
+    SETTLED_FREE = "settled: free"
+
+
+FREE = (Outcome.REFUSED, Outcome.WITHDRAWN, Outcome.SETTLED_FREE)
+"""Outcomes that count nothing; every other counts the call's cost, or its estimate."""
+
+LOST = (Outcome.PERHAPS_BILLED, Outcome.NOT_KEPT)
+"""Outcomes of calls that may be charged and brought nothing that lasts."""
+
+DOUBTFUL = (Outcome.BLOCKED, *LOST)
+"""Outcomes that the user can settle by the invoice."""
+
+
+METADATA = MetaData()
+
+CALLS = Table(
+    "calls",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("token", String, nullable=False, unique=True),
+    Column("owner", String),
+    Column("opened_at", Float, nullable=False),
+    Column("day", String, nullable=False),
+    Column("closed_at", Float),
+    Column("outcome", String),
+    Column("key", String, nullable=False),
+    Column("profile", String, nullable=False),
+    Column("service", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("deployment", String),
+    Column("sent", Integer, nullable=False, server_default="0"),
+    Column("estimate_usd", Float, nullable=False),
+    Column("cost_usd", Float),
+    Column("text_in", Integer),
+    Column("image_in", Integer),
+    Column("image_out", Integer),
+    Column("request_id", String),
+    Column("job_id", String),
+    Column("status", Integer),
+    Column("code", String),
+    Column("estimate_nano", BigInteger, nullable=False),
+    Column("counted_nano", BigInteger, nullable=False, server_default="0"),
+    Column("counted_calls", Integer, nullable=False, server_default="0"),
+    Column("recovered", Integer, nullable=False, server_default="0"),
+    sqlite_autoincrement=True,
+)
+"""One row a call. `token` names it for ever: `id` begins anew when the file is replaced. `owner` is
+the program start that finishes it, NULL when a job waits for whoever takes it up. `outcome` is NULL
+while the call is in flight. `sent` is 1 while it may be at the service. `counted_nano` is what the
+row adds to SUMS, in nano-dollars: 0 while in flight, its cost or estimate after. `recovered` marks
+a row that another process closed, as its owner was dead."""
+
+SUMS = Table(
+    "sums",
+    METADATA,
+    Column("profile", String, primary_key=True),
+    Column("day", String, primary_key=True),
+    Column("model", String, primary_key=True),
+    Column("outcome", String, primary_key=True),
+    Column("nano", BigInteger, nullable=False),
+    Column("calls", Integer, nullable=False),
+)
+"""What closed calls add up to, so that a budget is checked at the same cost with 100 calls and with
+100,000. Kept by the ledger in the transaction that closes a call."""
+
+OWNERS = Table(
+    "owners",
+    METADATA,
+    Column("token", String, primary_key=True),
+    Column("machine", String, nullable=False),
+    Column("boot", String, nullable=False),
+    Column("pid_namespace", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started", String, nullable=False),
+    Column("beat", Integer, nullable=False),
+)
+"""Program starts that have calls in flight; `beat` grows every few seconds as long as one lives."""
+
+_BY_OUTCOME = Index("by_outcome", CALLS.c.outcome)
+"""Finds the few calls that are in flight, and those that were perhaps billed."""
+
+
+def _create(schema_item: Table | Index) -> str:
+    statement = CreateTable if isinstance(schema_item, Table) else CreateIndex
+    return str(statement(schema_item).compile(dialect=sqlite.dialect()))  # type: ignore[arg-type]
+
+
+_CREATE = tuple(_create(item) for item in (CALLS, SUMS, OWNERS, _BY_OUTCOME))
+
+_KEPT_COLUMNS = (
+    "id, opened_at, day, closed_at, outcome, key, profile, service, model, kind, deployment,"
+    " estimate_usd, cost_usd, text_in, image_in, image_out, request_id, job_id, status, code,"
+    " estimate_nano, counted_nano, counted_calls, recovered"
+)
+
+_FROM_VERSION_1 = (
+    "DROP TRIGGER counted",
+    "DROP INDEX in_flight",
+    "DROP TABLE days",
+    "ALTER TABLE calls RENAME TO calls_of_version_1",
+    *_CREATE,
+    f"INSERT INTO calls ({_KEPT_COLUMNS}, sent, token, owner)"
+    f" SELECT {_KEPT_COLUMNS}, out, lower(hex(randomblob(16))),"
+    " CASE WHEN pid > 0 THEN machine || '/' || pid || '/' || started END FROM calls_of_version_1",
+    "INSERT INTO owners SELECT DISTINCT machine || '/' || pid || '/' || started, machine,"
+    " substr(started, instr(started, '@') + 1), '', pid, started, 0"
+    " FROM calls_of_version_1 WHERE outcome IS NULL AND pid > 0",
+    "DROP TABLE calls_of_version_1",
+    "INSERT INTO sums SELECT profile, day, model, outcome, sum(counted_nano), sum(counted_calls)"
+    " FROM calls WHERE counted_calls OR counted_nano GROUP BY 1, 2, 3, 4",
+)
+"""Version 1 (pack 0.1) knew an owner by machine, pid and start, and summed by a trigger, which
+would count twice what the ledger counts now."""
+
+SCHEMA = Schema(
+    name="The ledger",
+    version=2,
+    statements=_CREATE,
+    upgrades={1: _FROM_VERSION_1},
+    synchronous="FULL",
+    if_damaged="Nothing was sent, as budgets can't be checked without it. Stop every ComfyUI that "
+    "uses this folder, then restore the file from a backup, or repair it (sqlite3 FILE .recover), "
+    "or rename it: a new ledger starts then, and its budgets start from zero.",
+)
+
+
+class LedgerFile(Database):
+    """The ledger's file as SQLAlchemy sees it. Every error comes out as StoreError."""
+
+    def __init__(self, path: Path, schema: Schema = SCHEMA) -> None:
+        super().__init__(path, schema)
+        self._engine: sqlalchemy.Engine
+
+    @contextmanager
+    def transaction(self, read_only: bool = False) -> Iterator[sqlalchemy.Connection]:
+        """One transaction: committed at the end, rolled back on any exception.
+
+        It is the only one at a time, in all processes, unless it is `read_only`.
+        """
+        with self.read():
+            engine = self._engine.execution_options(read_only=read_only)
+            try:
+                with engine.begin() as sql:
+                    yield sql
+            except sqlalchemy.exc.DBAPIError as error:
+                # `read` knows what SQLite's own errors mean.
+                raise error.orig or error from None
+
+    def connect(self) -> sqlite3.Connection:
+        """The one connection to the file, and the engine around it."""
+        connection = super().connect()
+        self._engine = sqlalchemy.create_engine(
+            "sqlite://", creator=lambda: connection, poolclass=StaticPool
+        )
+        sqlalchemy.event.listen(self._engine, "begin", _begin)
+        return connection
+
+
+def _begin(sql: sqlalchemy.Connection) -> None:
+    read_only = sql.get_execution_options().get("read_only")
+    sql.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def add_to_sum(
+    sql: sqlalchemy.Connection,
+    call: Any,
+    outcome: str | None,
+    nano: int,
+    calls: int,
+) -> None:
+    """Add to the sum of a call's profile, day and model, under how the call ended."""
+    if outcome is None or not (nano or calls):
+        return
+    row = {"profile": call.profile, "day": call.day, "model": call.model, "outcome": outcome}
+    insert = sqlite.insert(SUMS).values(**row, nano=nano, calls=calls)
+    sql.execute(
+        insert.on_conflict_do_update(
+            index_elements=list(SUMS.primary_key),
+            set_={
+                "nano": SUMS.c.nano + insert.excluded.nano,
+                "calls": SUMS.c.calls + insert.excluded.calls,
+            },
+        )
+    )
