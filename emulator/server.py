@@ -41,7 +41,6 @@ STATE = web.AppKey("state", State)
 _ORDER = "/microsoft-mai-image-2-5/v1/microsoft-mai-image-2-5-request"
 _EDIT_ORDER = "/microsoft-mai-image-2-5-edit/v1/microsoft-mai-image-2-5-edit-request"
 _DISCOVERY = "/{tenant}/v2.0/.well-known/openid-configuration"
-_DEFAULTS = Options()
 
 Handler = Callable[[ServedRequest], Awaitable[Answer]]
 Route = tuple[str, str, Handler, Envelope]
@@ -69,9 +68,10 @@ ROUTES: tuple[Route, ...] = (
 
 
 def app(
-    options: Options = _DEFAULTS, clock: Callable[[], float] = time.monotonic
+    options: Options | None = None, clock: Callable[[], float] = time.monotonic
 ) -> web.Application:
     """The aiohttp application, for a server of one's own."""
+    options = options or Options()
     found = web.Application(client_max_size=options.max_body)
     found[STATE] = State(options, clock)
     found.router.add_get("/emulator/log", _show_log)
@@ -148,17 +148,18 @@ class Emulator:
         self,
         port: int = 0,
         host: str = "127.0.0.1",
-        options: Options = _DEFAULTS,
+        options: Options | None = None,
         clock: Callable[[], float] = time.monotonic,
         certificate: Path | None = None,
     ) -> None:
-        self.options = options
+        # Made now, not with the class: the catalogue may have got the user's own models since.
+        self.options = options or Options()
         self.authority = ""
         self._tls: ssl.SSLContext | None = None
         if certificate is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(certificate)
-        self._app = app(options, clock)
+        self._app = app(self.options, clock)
         self._state = self._app[STATE]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None

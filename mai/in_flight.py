@@ -38,10 +38,14 @@ class CallStatus:
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """Who waits for a call: the name of the profile they asked with, and how they hear of it."""
+    """Who waits for a call: the name of the profile they asked with, and how they hear of it.
+
+    `notes` are sentences about their own request, for the result.
+    """
 
     profile: str
     listener: Listener | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)

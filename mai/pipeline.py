@@ -39,7 +39,7 @@ from .http import HttpAnswer, NotSentError, Transport, header_number, retry_afte
 from .in_flight import InFlightCall
 from .jobs import Jobs
 from .ledger import DOUBTFUL, EndedCall, Ledger, NewCall, Outcome
-from .models import BY_NAME
+from .models import CATALOGUE
 from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
@@ -198,7 +198,7 @@ class Pipeline:
         `first`: the call had a slot and was refused, so it goes before those that had none yet.
         """
         profile, model = call.profile, call.request.model
-        rpm = profile.rpm(BY_NAME[model])
+        rpm = profile.rpm(CATALOGUE[model])
         # A rate limit belongs to a deployment at an endpoint, whatever the profile is called.
         names = [f"{profile.endpoint}|{name}" for name in profile.deployments_for(model)]
 
@@ -462,7 +462,8 @@ def _new_call(call: InFlightCall) -> NewCall:
         service=call.profile.store_service,
         model=call.request.model,
         kind=call.request.kind,
-        estimate_usd=0.0 if emulated else BY_NAME[call.request.model].estimate(call.request),
+        estimate_usd=0.0 if emulated else CATALOGUE[call.request.model].estimate(call.request),
+        is_bound=not call.profile.why_unbounded(call.request),
     )
 
 

@@ -74,12 +74,17 @@ class SharedClient:
             self._client.close()
 
 
+def data_path() -> Path:
+    """Where profiles.toml, store and ledger lie: ComfyUI's system user directory."""
+    return Path(folder_paths.get_system_user_directory("mai"))
+
+
 def _start_client() -> Client:
     # Imported here: httpx, SQLite and the providers would add to ComfyUI's start.
     from ..mai.client import Client
     from ..mai.profiles import Profiles
 
-    folder = Path(folder_paths.get_system_user_directory("mai"))
+    folder = data_path()
     return Client(folder, Profiles(folder), launch_emulator=_launch_emulator)
 
 
