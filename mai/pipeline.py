@@ -38,7 +38,7 @@ from .executors import Executors
 from .http import HttpAnswer, NotSentError, Transport, header_number, retry_after
 from .in_flight import InFlightCall
 from .jobs import Jobs
-from .ledger import DOUBTFUL, EndedCall, Ledger, NewCall, Outcome
+from .ledger import EndedCall, Ledger, LostElsewhere, NewCall, Outcome
 from .models import CATALOGUE
 from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
@@ -136,10 +136,14 @@ class Pipeline:
         if (kept := self._kept(call)) is not None:
             return kept
         if call.joined_row:
-            self._require_not_lost(call)
+            self.recover()
         if not self._jobs.find(call):
-            check_room = self._store.check_room
-            call.row = self._ledger.open(_new_call(call), call.profile.budget, check_room)
+            try:
+                call.row = self._ledger.open(
+                    _new_call(call), call.profile.budget, self._store.check_room, call.joined_row
+                )
+            except LostElsewhere as lost:
+                raise _error_of_joined(lost.ended) from None
         # Another process may have delivered it between the first look and the row.
         if (kept := self._kept(call)) is not None and call.row is not None:
             self._ledger.close(call.row, Outcome.DELIVERED if call.job_id else Outcome.WITHDRAWN)
@@ -151,14 +155,6 @@ class Pipeline:
         unsaved = self._unsaved.get(call.key)
         kept = self._store.get(call.key) if unsaved is None else self._save(call.key)
         return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
-
-    def _require_not_lost(self, call: InFlightCall) -> None:
-        """Raise the error of the call that was joined, if it was perhaps billed: whoever waited for
-        it must not buy the image again without being asked."""
-        self.recover()
-        ended = self._ledger.ended(call.joined_row)
-        if ended is not None and ended.outcome in DOUBTFUL:
-            raise _error_of_joined(ended)
 
     async def _resume(self, call: InFlightCall) -> Result:
         """The image of a job that an earlier run began."""
@@ -273,6 +269,8 @@ class Pipeline:
             found = PROVIDERS[call.profile.service].read(call.request, answer)
         except UnreadableError as error:
             raise self._keep_unreadable(call, error) from error
+        except ServiceError as error:
+            raise _with_retirement(error, call.request.model) from error
         if isinstance(found, Job):
             self._jobs.begin(call, found)
             return found
@@ -463,7 +461,7 @@ def _new_call(call: InFlightCall) -> NewCall:
         model=call.request.model,
         kind=call.request.kind,
         estimate_usd=0.0 if emulated else CATALOGUE[call.request.model].estimate(call.request),
-        is_bound=not call.profile.why_unbounded(call.request),
+        why_unbounded=call.profile.why_unbounded(call.request),
     )
 
 
@@ -486,6 +484,7 @@ def _outcome(error: MaiError) -> Outcome:
 
 
 def _error_of_joined(ended: EndedCall) -> ServiceError:
+    """For whoever waited for a call that was perhaps billed: nobody buys again by itself."""
     if ended.outcome is Outcome.BLOCKED:
         kind: type[ServiceError] = BlockedError
         what = "The same request was in flight in another process: the content filter stopped it."
@@ -501,6 +500,21 @@ def _error_of_joined(ended: EndedCall) -> ServiceError:
         code=ended.code,
         request_id=ended.request_id,
         billed=Billed.PERHAPS,
+    )
+
+
+def _with_retirement(error: ServiceError, model: str) -> ServiceError:
+    """The error, and for a deployment that is gone the day on which its model was retired."""
+    note = CATALOGUE[model].retirement_note()
+    if not note or error.status not in (404, 410):
+        return error
+    return type(error)(
+        error.what,
+        f"{note} {error.hint}",
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+        billed=error.billed,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 from client_harness import (
@@ -147,8 +147,8 @@ def test_a_call_cancelled_while_its_row_is_written_leaves_no_row_in_flight(
     writing, go_on = threading.Event(), threading.Event()
 
     class Slow(Ledger):
-        def open(self, call: NewCall, budget: Budget, check_room: Callable[[int], None]) -> str:
-            row = super().open(call, budget, check_room)
+        def open(self, call: NewCall, budget: Budget, *rest: Any) -> str:
+            row = super().open(call, budget, *rest)
             writing.set()
             go_on.wait(5)
             return row
