@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..mai.errors import InputError, MaiError
+from ..mai.in_flight import Siblings
 from ..mai.models import DEFAULT_MODEL
-from ..mai.siblings import Siblings
 from ..mai.types import OPAQUE, TRANSPARENT, Edit, Generate, Progress, Request, Result
 from .command import EXIT_FAILED, EXIT_INPUT, open_client
 from .image_files import describe_image, read_reference, save_image

@@ -24,7 +24,7 @@ from comfy_api.latest import ComfyAPI
 from server import PromptServer
 
 from ..mai.errors import BlockedError, MaiError
-from ..mai.siblings import SENT, Siblings
+from ..mai.in_flight import SENT, Siblings
 from ..mai.types import Progress, Request, Result
 from .results import Batch, raise_failures
 
