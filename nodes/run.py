@@ -262,10 +262,12 @@ def _describe(states: Sequence[Progress | None], done: int, seconds: float) -> s
     known = [state for state in states if state is not None]
     phases = [state.phase for state in known]
     count, now = len(states), time.monotonic()
-    sent = sum(phase in ("sent", "joined", *_JOB_PHASES) for phase in phases)
+    elsewhere = [state.reason for state in known if state.phase == "joined" and state.reason]
+    sent = sum(phase in ("sent", "joined", *_JOB_PHASES) for phase in phases) - len(elsewhere)
     parts = [f"sent {sent} of {count}"]
     if done and count > 1:
         parts.append(f"{done} done")
+    parts += [f"waiting for {reason}" for reason in elsewhere][:1]
     held_up = [state.reason for state in known if state.phase == "waiting" and state.reason]
     parts += [f"waiting: {reason}" for reason in held_up][:1]
     waits = [state for state in known if state.phase == "waiting" and state.until]
