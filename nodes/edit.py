@@ -105,7 +105,8 @@ class MAIEdit(io.ComfyNode):
 
     @classmethod
     @override
-    def validate_inputs(cls, model: str = DEFAULT_MODEL) -> bool | str:
+    def validate_inputs(cls, model: str = DEFAULT_MODEL, images: object = None) -> bool | str:
+        # `images` is named because ComfyUI always passes inputs that grow.
         return inputs.validate_model(model, edits=True)
 
     @classmethod
