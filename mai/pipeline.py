@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
-from uuid import UUID
 
 from .auth import Headers
 from .errors import (
@@ -44,7 +43,7 @@ from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
 from .store import Store
-from .types import Progress, Result
+from .types import Progress, Result, client_request_id
 
 logger = logging.getLogger(__name__)
 
@@ -224,9 +223,8 @@ class Pipeline:
         """Send the call once. The rate limiter hears of a refusal before anything else is done."""
         profile = call.profile
         name = _deployment_name(deployment)
-        client_request_id = str(UUID(call.key[:32]))
         request = PROVIDERS[profile.service].build(
-            call.request, profile.endpoint, name, client_request_id
+            call.request, profile.endpoint, name, client_request_id(call.key)
         )
         call.report(Progress("sent"))
         try:
