@@ -32,7 +32,7 @@ _BY_KIND = {
 
 
 def describe_failure(error: BaseException) -> str:
-    """What a connection failed of, to stand in brackets: no host, address, port or server's text."""
+    """Why a connection failed, to stand in brackets: no host, address, port or server's text."""
     if "ProxyError" in _kinds(error):
         return _describe_proxy(str(error))
     causes = list(_chain(error))
