@@ -182,7 +182,7 @@ def _check_own_host(url: httpx.URL, owner: Service, service: str) -> None:
         )
     if url.scheme != "https" or url.port is not None:
         raise ProfileError(
-            f"The endpoint's host {_shown(url)} is called over https and port 443 only.",
+            "The endpoint's host is called over https and port 443 only.",
             "Begin it with https:// and leave the port out.",
         )
     if "#" in str(url) or _API_VERSION.fullmatch(url.query.decode("ascii")) is None:
@@ -201,12 +201,12 @@ def _check_gateway(url: httpx.URL, administrator: bool, service: Service) -> Non
     loopback = is_loopback_host(_host(url))
     if url.scheme == "http" and not loopback:
         raise ProfileError(
-            f"The endpoint's host {_shown(url)} would be called over plain http.",
+            "The endpoint's host would be called over plain http.",
             "Use https; plain http is for this machine only (localhost, 127.0.0.1, ::1).",
         )
     if not (loopback or administrator):
         raise ProfileError(
-            f"The endpoint's host {_shown(url)} is not an Azure host.",
+            "The endpoint's host is not an Azure host.",
             f"The environment can name only {', '.join(service.hosts)} or this machine. "
             "A gateway must be written in profiles.toml.",
         )
