@@ -1,4 +1,4 @@
-"""Photographs are sent without what they say of their maker, upright, with every pixel as it was."""
+"""Photographs are sent upright, without what they say of their maker, with all their pixels."""
 
 from __future__ import annotations
 
