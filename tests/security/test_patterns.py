@@ -99,7 +99,7 @@ REPEATED = (
 )  # fmt: skip
 """What texts for every pattern repeat."""
 
-SIZE = 20_000
+SIZE = 15_000
 
 
 def compiled() -> dict[str, re.Pattern[str]]:
@@ -225,6 +225,6 @@ def test_the_measure_finds_a_pattern_that_is_quadratic(pattern: str) -> None:
     start = "[[" if "[[" in slow.pattern.replace("\\", "") else ""
 
     def small(unit: str) -> Callable[[int], str]:
-        return lambda size: start + unit * (size // 4 // len(unit))
+        return lambda size: start + unit * (size // 5 // len(unit))
 
     assert any(grows_faster(lambda text: every(slow, text), small(unit)) for unit in texts)
