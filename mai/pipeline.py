@@ -173,7 +173,8 @@ class Pipeline:
             self._transport.prepare(profile)
             await self._mark_sent(call, deployment)
             outcome = await self._exchange(call, deployment, headers)
-            repeat = attempts.repeat(call, outcome)
+            # A refusal's body is searched for words: not in the event loop.
+            repeat = await self._uninterrupted(partial(attempts.repeat, call, outcome))
             if repeat is None:
                 break
             await self._mark_not_sent(call)
@@ -255,14 +256,7 @@ class Pipeline:
 
     async def _uninterrupted(self, work: Callable[[], T]) -> T:
         """The outcome of blocking work that a cancel of the waiting task doesn't end."""
-        task = asyncio.ensure_future(self._executors.in_parallel(work))
-        while not task.done():
-            try:
-                await asyncio.shield(task)
-            except asyncio.CancelledError:
-                if task.cancelled():
-                    raise
-        return task.result()
+        return await self._executors.uninterrupted(work)
 
     def _keep_answer(self, call: InFlightCall, answer: HttpAnswer) -> Result | Job:
         """Read an answer, and keep its image or the id of its job. Blocks."""

@@ -233,6 +233,7 @@ OUTSIDE = {
 
 
 USED_WHERE_COMFYUI_BRINGS_IT = {
+    ("cli/metadata.py", "PIL"),
     ("mai/providers/base64_field.py", "pydantic"),
     ("nodes/imaging/fast_png.py", "kornia_rs"),
 }

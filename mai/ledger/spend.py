@@ -191,8 +191,20 @@ def _local(moment: object) -> str:
     return datetime.fromtimestamp(moment).astimezone().isoformat(timespec="milliseconds")
 
 
+_SEPARATORS = str.maketrans({"；": ",", ";": ","})
+
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""What a spreadsheet takes for a formula at a cell's start; the wide ones where the language has
+them."""
+
+
 def _harmless(value: object) -> object:
-    """With a quote before what a spreadsheet would take for a formula (a server can send one)."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
+    """A text that is text in every spreadsheet, as servers and users choose what stands in it.
+
+    Where ";" separates cells, as in half of Europe, a ";" inside of a cell begins a new one, and so
+    does a tab or a line's end: none is left. What looks like a formula gets a quote before it.
+    """
+    if not isinstance(value, str):
+        return value
+    text = "".join(c if c.isprintable() else " " for c in value).translate(_SEPARATORS)
+    return f"'{text}" if text.lstrip(" \"'").startswith(_FORMULA) else text

@@ -474,7 +474,7 @@ def _is_name(name: str) -> bool:
 
 def _table_name(path: Sequence[str]) -> str:
     """A table as it stands in the file."""
-    parts = (part if re.fullmatch(_BARE, part) else short(part) for part in path)
+    parts = (part if _BARE_KEY.fullmatch(part) else short(part) for part in path)
     return f"[{'.'.join(parts)}]" if path else "the file"
 
 
@@ -516,15 +516,18 @@ def _toml_parser() -> ModuleType | None:
 
 def _syntax_mistake(message: str) -> Mistake:
     """The parser's message with its "(at line 3, column 9)" as a line."""
-    found = re.search(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)", message)
+    found = _AT.search(message)
     line = int(found[1]) if found and found[1] else None
-    text = message[: found.start()] if found else message
+    text = message[: found.start()].rstrip() if found else message
     return Mistake(f"this is not TOML: {text[:120].rstrip('.')}.", line)
 
 
 _BARE = r"[A-Za-z0-9_-]+"
 _PART = rf'(?:{_BARE}|"(?:[^"\\]|\\.)*"|\'[^\']*\')'
 _DOTTED = rf"{_PART}(?:\s*\.\s*{_PART})*"
+_AT = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)")
+_BARE_KEY = re.compile(_BARE)
+_KEY_PART = re.compile(_PART)
 _HEADER = re.compile(rf"\s*\[\[?\s*({_DOTTED})\s*\]")
 _KEY = re.compile(rf"\s*({_DOTTED})\s*=")
 _DEPTH = 5
@@ -559,4 +562,4 @@ def _line(lines: Lines, path: tuple[str, ...]) -> int | None:
 
 
 def _parts(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip("\"'") for part in re.findall(_PART, dotted))
+    return tuple(part.strip("\"'") for part in _KEY_PART.findall(dotted))

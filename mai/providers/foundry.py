@@ -195,7 +195,7 @@ def _without_image(
             request_id=answer.request_id,
             cost_usd=cost_usd,
         )
-    if data is None and find_error(body).message:
+    if data is None and find_error(body, answer.redactor).message:
         return error_in_200(answer, body, SERVICE, cost_usd)
     if isinstance(item.get("url"), str):
         what = "gives an address instead of the image, which is not followed"
