@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from ..mai.client import Client
-from ..mai.profiles import Profiles, usual_folder
+from ..mai.profiles import Profiles, emulator_directives, usual_folder
 
 EXIT_FAILED = 1
 EXIT_INPUT = 2
@@ -35,10 +37,11 @@ def locate_folder(arguments: argparse.Namespace) -> tuple[Path, str]:
 def open_client(arguments: argparse.Namespace) -> Iterator[Client]:
     """A client that works on the folder; it is closed at the end."""
     folder, _ = locate_folder(arguments)
+    key = secrets.token_hex(16)
     client = Client(
         folder,
-        Profiles(folder, interactive=True),
-        launch_emulator=_launch_emulator,
+        Profiles(folder, interactive=True, emulator_key=key),
+        launch_emulator=partial(_launch_emulator, key),
         poll=arguments.poll_seconds,
     )
     try:
@@ -47,8 +50,9 @@ def open_client(arguments: argparse.Namespace) -> Iterator[Client]:
         client.close()
 
 
-def _launch_emulator() -> str:
+def _launch_emulator(key: str) -> str:
+    """Start the built-in emulator, which nobody but this process can call; gives its address."""
     # Imported here because it needs aiohttp and Pillow.
-    from ..emulator import start
+    from ..emulator import Options, start
 
-    return start().url
+    return start(options=Options(key=key, built_in=True, directives=emulator_directives())).url

@@ -7,6 +7,7 @@ import atexit
 import logging
 import operator
 import os
+import secrets
 import signal
 import threading
 import time
@@ -80,13 +81,17 @@ def _start_client() -> Client:
     from ..mai.profiles import Profiles
 
     folder = Path(folder_paths.get_system_user_directory("mai"))
-    return Client(folder, Profiles(folder), launch_emulator=_launch_emulator)
+    key = secrets.token_hex(16)
+    profiles = Profiles(folder, emulator_key=key)
+    return Client(folder, profiles, launch_emulator=partial(_launch_emulator, key))
 
 
-def _launch_emulator() -> str:
-    from ..emulator import start
+def _launch_emulator(key: str) -> str:
+    """Start the built-in emulator, which nobody but this process can call; gives its address."""
+    from ..emulator import Options, start
+    from ..mai.profiles import emulator_directives
 
-    emulator = start()
+    emulator = start(options=Options(key=key, built_in=True, directives=emulator_directives()))
     atexit.register(emulator.stop)
     return emulator.url
 

@@ -68,7 +68,7 @@ class Profiles:
     """The profiles of one folder's profiles.toml, of the environment, and the emulator.
 
     Nothing is raised before a profile is asked for. A change of the file is seen by the next call.
-    `interactive` allows device codes, which `prompt` shows to the user; `build` makes
+    `emulator_key` is the key of the emulator that the program starts. `interactive` allows device codes, which `prompt` shows to the user; `build` makes
     azure-identity's credentials and `wait` is the seconds for a token (both for tests). Entra
     credentials are kept for the life of this object.
     """
@@ -78,6 +78,7 @@ class Profiles:
         folder: Path,
         environ: Mapping[str, str] | None = None,
         *,
+        emulator_key: str = EMULATOR,
         interactive: bool = False,
         prompt: Callable[[str], None] = logger.warning,
         build: Build | None = None,
@@ -97,7 +98,7 @@ class Profiles:
             EMULATOR,
             FOUNDRY.name,
             "",
-            KeyCredential(lambda: Secret(EMULATOR), "the built-in emulator"),
+            KeyCredential(lambda: Secret(emulator_key), "the built-in emulator"),
             requests_a_minute=EMULATOR_RPM,
             emulated=True,
         )
