@@ -28,7 +28,7 @@ from pydantic import (
 from ..auth import METHODS, Secret, header_problem
 from ..errors import ProfileError
 from ..models import MODEL_NAMES
-from .endpoints import is_media_host, normalize_endpoint
+from .endpoints import is_media_host, is_page_host, normalize_endpoint
 from .profile import ANY_MODEL, CONNECT_TIMEOUT, SHUTDOWN_GRACE
 from .services import FOUNDRY, SERVICES
 
@@ -98,6 +98,12 @@ def _deployment_name(name: str) -> str:
 def _media_host(name: str) -> str:
     if is_media_host(name):
         return name
+    raise ValueError
+
+
+def _page_host(name: str) -> str:
+    if is_page_host(name):
+        return name.lower()
     raise ValueError
 
 
@@ -201,10 +207,16 @@ class StoreTable(TomlTable):
 class PageSettings(TomlTable):
     """[page]: what the page may show of this server's images and money.
 
-    `allow_remote`: also when ComfyUI can be reached from other machines. `show_prompts`: images
-    with their prompts; None shows prompts only where nobody but the user of this machine can look.
+    `hosts`: names and addresses, with a port or for any port, by which the page may be called from
+    other machines; `allow_remote`: by any address in numbers. `show_prompts`: images with their
+    prompts; None shows prompts only where nobody but the user of this machine can look.
     """
 
+    hosts: Annotated[list[Annotated[str, AfterValidator(_page_host)]], ListOrOne] = Field(
+        [],
+        description="a list of host names or addresses as the browser shows them, without http:// "
+        'and path, such as ["studio.lan:8188", "192.168.1.5"]',
+    )
     allow_remote: bool = _flag(False)
     show_prompts: bool | None = _flag(None)
 
@@ -301,6 +313,11 @@ class Contents:
     page: PageSettings = CLOSED
     holds_key: bool = False
 
+    @property
+    def mistaken(self) -> bool:
+        """Whether there is any mistake, in a profile or outside."""
+        return bool(self.file_mistakes or self.profile_mistakes)
+
 
 S = TypeVar("S", bound=TomlTable)
 
@@ -395,6 +412,8 @@ def _mistake(
         text = _unknown_key((*path, key), place[1], [*MODEL_NAMES, ANY_MODEL])
     else:
         must_be = f"must be {known[key].description}."
+        if key == "hosts" and place[-1].isdigit():
+            must_be += f" Number {int(place[-1]) + 1} of it isn't."
         missing = error_type == "missing"
         text = f"{_table_name(path)} has no {key}: it {must_be}" if missing else f"{key} {must_be}"
     return Mistake(text, _line(lines, (*path, *place)))
