@@ -208,11 +208,21 @@ def _outcome(future: Future[Result], refusal: MaiError | None) -> Result | BaseE
     return future.exception() or future.result()
 
 
+def _asking_page() -> str | None:
+    """The client id of the page that queued the prompt which runs now; None where none did.
+
+    ComfyUI sends what names no client to every page that is connected, also other users'.
+    """
+    client_id = PromptServer.instance.client_id
+    return client_id if isinstance(client_id, str) and client_id else None
+
+
 class _ProgressDisplay:
-    """The node's progress text and bar, fed from the client's thread."""
+    """The node's progress text and bar, fed from the client's thread, for the page that asked."""
 
     def __init__(self, count: int, node_id: str | None) -> None:
         self._count, self._node_id = count, node_id
+        self._page = _asking_page()
         self.states: list[Progress | None] = [None] * count
         self._started = time.monotonic()
         self._shown: tuple[str, int] = ("", -1)
@@ -226,11 +236,11 @@ class _ProgressDisplay:
 
     async def show(self, done: int) -> None:
         """Send what changed to the page: at most one text a second, the bar per image."""
-        if self._node_id is None:
+        if self._node_id is None or self._page is None:
             return
         text = _describe(self.states, done, time.monotonic() - self._started)
         if text != self._shown[0]:
-            PromptServer.instance.send_progress_text(text, self._node_id)
+            PromptServer.instance.send_progress_text(text, self._node_id, sid=self._page)
         # Each step of a bar sends the state of every node of the prompt; of one image there is
         # no step between none and all.
         if done != self._shown[1] and self._count > 1:
@@ -239,7 +249,7 @@ class _ProgressDisplay:
 
     def finish(self, batch: Batch) -> None:
         """Leave cost and seconds on the node, and how many images did not come."""
-        if self._node_id is None:
+        if self._node_id is None or self._page is None:
             return
         blocked = sum(isinstance(error, BlockedError) for error in batch.errors.values())
         counts = {
@@ -250,7 +260,8 @@ class _ProgressDisplay:
         parts = [f"${batch.cost_usd:.3f}"] if batch.images else []
         parts.append(f"{time.monotonic() - self._started:.0f} s")
         parts += [f"{count} {what}" for what, count in counts.items() if count]
-        PromptServer.instance.send_progress_text(" · ".join(parts), self._node_id)
+        text = " · ".join(parts)
+        PromptServer.instance.send_progress_text(text, self._node_id, sid=self._page)
 
 
 _JOB_PHASES = ("queued", "processing")
@@ -291,5 +302,6 @@ def show_notes(node: str, node_id: str | None, notes: Sequence[str]) -> None:
     """
     for note in notes:
         logger.info("%s: %s", node, note)
-    if notes and node_id is not None:
-        PromptServer.instance.send_progress_text("\n".join(notes), node_id)
+    page = _asking_page()
+    if notes and node_id is not None and page is not None:
+        PromptServer.instance.send_progress_text("\n".join(notes), node_id, sid=page)

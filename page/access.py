@@ -99,9 +99,9 @@ def reason_to_refuse(request: web.Request, server: Server, settings: PageSetting
         # A proxy that puts its own target into Host makes every caller look like one on loopback.
         by_address = settings.allow_remote and called.is_address and not called.on_loopback
         return None if named or by_address else REMOTE
-    if _is_elsewhere(request) or not server.private:
-        if not (settings.hosts or settings.allow_remote):
-            return REMOTE
+    opened = settings.hosts or settings.allow_remote
+    if not opened and (_is_elsewhere(request) or not server.private):
+        return REMOTE
     by_address = settings.allow_remote and called.is_address
     return None if named or by_address or called.on_loopback else NOT_SAME_SITE
 

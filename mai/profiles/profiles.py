@@ -69,9 +69,10 @@ class Profiles:
     """The profiles of one folder's profiles.toml, of the environment, and the emulator.
 
     Nothing is raised before a profile is asked for. A change of the file is seen by the next call.
-    `emulator_key` is the key of the emulator that the program starts. `interactive` allows device codes, which `prompt` shows to the user; `build` makes
-    azure-identity's credentials and `wait` is the seconds for a token (both for tests). Entra
-    credentials are kept for the life of this object.
+    `emulator_key` is the key of the emulator that the program starts. `interactive` allows device
+    codes, which `prompt` shows to the user; `build` makes azure-identity's credentials and `wait`
+    is the seconds for a token (both for tests). Entra credentials are kept for the life of this
+    object.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ from pydantic import (
     ValidationError,
 )
 
-from ..auth import METHODS, Secret, header_problem
+from ..auth import METHODS, Secret, header_problem, quote_unless_key
 from ..errors import ProfileError
 from ..models import MODEL_NAMES
 from .endpoints import is_media_host, is_page_host, normalize_endpoint
@@ -357,7 +357,7 @@ def _read_profile(
     if not _is_name(name):
         rule = f"must be 1 to {MAX_NAME} letters, digits, spaces and . _ - only."
         problem = "is taken by the built-in emulator." if name.lower() == EMULATOR else rule
-        text = f"the profile name {short(name)} {problem}"
+        text = f"the profile name {_setting(name)} {problem}"
         contents.file_mistakes.append(Mistake(text, _line(lines, path)))
         return
     contents.names.append(name)
@@ -395,7 +395,7 @@ def _mistake(
 ) -> Mistake:
     """What is wrong with the setting at `place` of the table at `path`, which has this form."""
     if not place:
-        return Mistake(f"{path[-1]} must be a table.", _line(lines, path))
+        return Mistake(f"{_bare(path[-1])} must be a table.", _line(lines, path))
     table, *inner = place
     if table == "credential" and inner:
         # pydantic names the kind that it took the table for; the file doesn't.
@@ -444,14 +444,25 @@ def _is_name(name: str) -> bool:
 
 def _table_name(path: Sequence[str]) -> str:
     """A table as it stands in the file."""
-    parts = (part if re.fullmatch(_BARE, part) else short(part) for part in path)
-    return f"[{'.'.join(parts)}]" if path else "the file"
+    return f"[{'.'.join(map(_bare, path))}]" if path else "the file"
+
+
+def _bare(name: str) -> str:
+    """A name as TOML has it: without quotes where it needs none."""
+    shown = _setting(name)
+    return name if shown == f"'{name}'" and re.fullmatch(_BARE, name) else shown
+
+
+def _setting(name: str) -> str:
+    """A name of the file for an error text, as `short` shows it; not if it may be a key."""
+    hidden = quote_unless_key(name[:40])
+    return short(name) if hidden == repr(name[:40]) else hidden
 
 
 def _unknown_key(path: Sequence[str], key: str, known: Sequence[str]) -> str:
     near = nearest(key, known)
     ends = f"did you mean {near!r}?" if near else f"known are {', '.join(known)}."
-    return f"{_table_name(path)} has an unknown key {short(key)}: {ends}"
+    return f"{_table_name(path)} has an unknown key {_setting(key)}: {ends}"
 
 
 # TOML
@@ -489,7 +500,14 @@ def _syntax_mistake(message: str) -> Mistake:
     found = re.search(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)", message)
     line = int(found[1]) if found and found[1] else None
     text = message[: found.start()] if found else message
-    return Mistake(f"this is not TOML: {text[:120].rstrip('.')}.", line)
+    words = (word if _is_harmless(word) else "…" for word in text[:1000].split())
+    return Mistake(f"this is not TOML: {' '.join(words)[:120].rstrip('.')}.", line)
+
+
+def _is_harmless(word: str) -> bool:
+    """Whether a word of the parser may be shown: it may be a name of the file, or even a key."""
+    name = word.strip("()[],;:'\"")
+    return word.isprintable() and quote_unless_key(name) == repr(name)
 
 
 _BARE = r"[A-Za-z0-9_-]+"

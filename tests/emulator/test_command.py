@@ -116,7 +116,8 @@ def test_bad_options_end_the_command_with_usage(argv, capsys):
 
 
 def test_every_option_reaches_the_service():
-    argv = "--host ::1 --port 0 --key k --token t --rpm 3 --rpm a=7 --deployment a=MAI-Image-2 --window 6"
+    argv = "--host ::1 --port 0 --key k --token t --rpm 3 --rpm a=7 --deployment a=MAI-Image-2"
+    argv += " --window 6"
     more = "--burst 2 --count-refused --latency 1.5 --usage absent --edit-size refused"
     more += " --queued 3 --processing 4 --balance 5 --token-life 6 --certificate localhost.pem"
     texts = [
