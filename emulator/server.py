@@ -98,17 +98,17 @@ def _routes(options: Options) -> tuple[Route, ...]:
 
 @web.middleware
 async def _check_host(
-    http: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Refuse what was led to this machine by another site's name, before anything else."""
-    listening = http.transport and http.transport.get_extra_info("sockname")
+    listening = request.transport and request.transport.get_extra_info("sockname")
     try:
-        hosts = http.headers.getall("Host", [""])
+        hosts = request.headers.getall("Host", [""])
         if listening:
-            check_host(hosts[0] if len(hosts) == 1 else "", http.scheme, listening[:2])
+            check_host(hosts[0] if len(hosts) == 1 else "", request.scheme, listening[:2])
     except Refusal as error:
         return _refused(error)
-    return await handler(http)
+    return await handler(request)
 
 
 def _refused(error: Refusal) -> web.Response:

@@ -213,7 +213,7 @@ class PageSettings(TomlTable):
     """
 
     hosts: Annotated[list[Annotated[str, AfterValidator(_page_host)]], ListOrOne] = Field(
-        [],
+        default=[],
         description="a list of host names or addresses as the browser shows them, without http:// "
         'and path, such as ["studio.lan:8188", "192.168.1.5"]',
     )
