@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -128,6 +129,18 @@ def test_a_proxy_that_passes_on_the_host_gets_what_hosts_allows(
     )
     found = statuses(client, tmp_path, lines + HOST + address, *asked)
     assert found == [200, 200, 200, 403, 403, 403]
+
+
+def test_what_the_documentation_tells_a_proxy_to_pass_on_is_enough(
+    client: Client, folder: Path, tmp_path: Path
+) -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs" / "profiles.md").read_text("utf-8")
+    (block,) = re.findall(r"(?s)```nginx\nlocation / \{(.*?)\}\n```", document)
+    lines = block.replace("proxy_pass http://127.0.0.1:8188;", "")
+    assert lines != block
+    allow(folder, 'hosts = ["studio.lan"]')
+    asked = (FROM_A_PAGE, {"Host": "evil.example"}, {"Host": "127.0.0.1:8188"})
+    assert statuses(client, tmp_path, lines, *asked) == [200, 403, 403]
 
 
 def test_without_hosts_a_proxy_gets_nothing_whatever_it_passes_on(
