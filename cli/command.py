@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from ..mai.client import Client
-from ..mai.profiles import Profiles, emulator_directives, usual_folder
+from ..mai.errors import ProfileError
+from ..mai.own_models import read_own_models
+from ..mai.profiles import FILE_NAME, Profiles, emulator_directives, usual_folder
 
 EXIT_FAILED = 1
 EXIT_INPUT = 2
@@ -31,6 +33,16 @@ def locate_folder(arguments: argparse.Namespace) -> tuple[Path, str]:
     if arguments.folder is not None:
         return arguments.folder.expanduser().absolute(), "as --folder says"
     return usual_folder(PACK)
+
+
+def read_catalogue(arguments: argparse.Namespace) -> None:
+    """Take the models of the folder's profiles.toml into the catalogue.
+
+    A mistake in the file is told by the commands that use a profile.
+    """
+    with suppress(ProfileError):
+        folder, _ = locate_folder(arguments)
+        read_own_models(folder / FILE_NAME)
 
 
 @contextmanager

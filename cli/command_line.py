@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..mai.errors import InputError, MaiError
 from ..mai.jobs import POLL
-from .command import EXIT_CANCELLED, EXIT_FAILED, EXIT_INPUT
+from .command import EXIT_CANCELLED, EXIT_FAILED, EXIT_INPUT, read_catalogue
 from .doctor import EXIT_CODES, add_doctor_options, run_doctor
 from .generate_and_edit import add_edit_options, add_generate_options, run_edit, run_generate
 from .init import add_init_options, run_init
+from .model_list import add_model_list_options, run_model_list
 from .size import add_size_options, run_size
 from .spend import add_spend_options, run_spend
 from .store import add_store_options, run_store
@@ -34,9 +36,13 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
         arguments = _parser().parse_args(words)
         arguments.poll_seconds = poll_seconds
         logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING)
+        read_catalogue(arguments)
         return int(arguments.run(arguments))
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else EXIT_FAILED
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     except (MaiError, OSError) as error:
         print(f"mai-image: {error}", file=sys.stderr)
         return EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILED
@@ -69,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     add_generate_options(add("generate", "make images from text", run_generate))
     add_edit_options(add("edit", "change an image, with references", run_edit))
     add_size_options(add("size", "the best size for an aspect ratio", run_size))
+    about = "what each model can do and costs, and which of them the profile has"
+    add_model_list_options(add("models", about, run_model_list))
     add_spend_options(add("spend", "what was spent, and what is perhaps billed", run_spend))
     add_store_options(add("store", "forget an image that can't be read", run_store))
     about = "write a first profiles.toml; asks where no option says it"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..mai.errors import InputError, MaiError
+from ..mai.in_flight import Siblings
 from ..mai.models import DEFAULT_MODEL
-from ..mai.siblings import Siblings
-from ..mai.types import Edit, Generate, Progress, Request, Result
+from ..mai.types import OPAQUE, TRANSPARENT, Edit, Generate, Progress, Request, Result
 from .command import EXIT_FAILED, EXIT_INPUT, open_client
 from .image_files import describe_image, read_reference, save_image
 from .size import parse_size
@@ -58,6 +58,12 @@ def _add_buying_options(parser: argparse.ArgumentParser) -> None:
     add("--profile", default="default", help="a profile's name (default)")
     add("--auto-aspect-ratio", action="store_true", help="the model chooses the shape")
     add("--web-grounding", action="store_true", help="the model looks things up first")
+    add(
+        "--background",
+        choices=(OPAQUE, TRANSPARENT),
+        default=OPAQUE,
+        help="transparent: with alpha",
+    )
     add("--out", type=Path, default=Path(), metavar="PATH",
         help="a folder, or a file that ends in .png, .jpg, .jpeg or .webp")  # fmt: skip
     add("--json", action="store_true", help="print what came as JSON")
@@ -70,15 +76,13 @@ def _buy(request: Request, arguments: argparse.Namespace) -> int:
     """
     if arguments.count < 1:
         raise InputError("--count must be at least 1.", "Ask for one image or more.")
-    requests = [
-        replace(
-            request,
-            seed=arguments.seed + i,
-            auto_aspect_ratio=arguments.auto_aspect_ratio,
-            web_grounding=arguments.web_grounding,
-        )
-        for i in range(arguments.count)
-    ]
+    request = replace(
+        request,
+        auto_aspect_ratio=arguments.auto_aspect_ratio,
+        web_grounding=arguments.web_grounding,
+        background=arguments.background,
+    )
+    requests = [replace(request, seed=arguments.seed + i) for i in range(arguments.count)]
     listener = _show_progress if sys.stderr.isatty() else None
     siblings = Siblings()
     with open_client(arguments) as client:

@@ -24,7 +24,8 @@ def run_size(arguments: argparse.Namespace) -> int:
     model = model_named(arguments.model)
     size = best(model, ratio_of(arguments.aspect_ratio))
     price = model.estimate(Generate(model.name, "", size.width, size.height))
-    print(f"{size}  {size.megapixels:.2f} MP  ${price:.4f}  {model.name}")
+    about = "" if model.price_known else "≈ "
+    print(f"{size}  {size.megapixels:.2f} MP  {about}${price:.4f}  {model.name}")
     if arguments.target:
         target = parse_size(arguments.target)
         print(f"enlarge by {scale_to_cover(size, target):.4f}, then crop to {target}")

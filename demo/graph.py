@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from ..mai.models import BY_NAME, Model
+from ..mai.models import CATALOGUE, Model
 from ..mai.types import Edit, Generate, Reference
 
 Graph = dict[str, Any]
@@ -93,7 +93,7 @@ def _price(node: dict[str, Any]) -> float:
     inputs = node["inputs"]
     if node["class_type"] not in ("MAIGenerate", "MAIEdit"):
         return 0.0
-    model: Model = BY_NAME[inputs["model"]]
+    model: Model = CATALOGUE[inputs["model"]]
     side = int(model.max_pixels**0.5)
     if node["class_type"] == "MAIGenerate":
         return model.estimate(Generate(model.name, inputs["prompt"], side, side))

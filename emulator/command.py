@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from ..mai.models import MODEL_NAMES
+from ..mai.models import CATALOGUE
+from ..mai.own_models import read_own_models
 from .access import names_this_machine
 from .entra import APP_SERVICE_PATH
 from .options import Options
@@ -58,6 +59,11 @@ def parse_command(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace
     """
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if arguments.profiles is not None:
+        if not arguments.profiles.is_file():
+            parser.error(f"there is no file {arguments.profiles}.")
+        if mistakes := read_own_models(arguments.profiles):
+            parser.error("\n".join([f"{arguments.profiles} has mistakes:", *mistakes]))
     values = vars(arguments)
     given = {option.name: values[option.name] for option in COMMAND_OPTIONS}
     if arguments.deployment:
@@ -82,7 +88,7 @@ def introduction(service: Emulator, host: str) -> str:
         f"  {word} AZURE_ENDPOINT={service.url}",
         f"  {word} AZURE_API_KEY={options.key}",
     ]
-    if all(name not in options.deployments for name in MODEL_NAMES):
+    if all(name not in options.deployments for name in CATALOGUE):
         lines.append(f"  {word} DEPLOYMENT_NAME={next(iter(options.deployments), '')}")
     lines += [
         "",
@@ -132,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a deployment of this name (default: each model under its own)")  # fmt: skip
     add("--rpm", action="append", default=[], metavar="[NAME=]N",
         help="requests a minute of every deployment, or of one (default: no limit)")  # fmt: skip
+    add("--profiles", type=Path, metavar="FILE", help="profiles.toml whose [models] exist too")
     for option in COMMAND_OPTIONS:
         flag = "edit" if option.name == "edits" else option.name.replace("_", "-")
         add(f"--{flag}", dest=option.name, default=option.default, **option.metadata)

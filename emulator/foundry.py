@@ -14,8 +14,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from ..mai.models import BY_NAME, PIXELS_2X, PROMPT_TOKENS, Model
-from .abilities import CREDENTIALS_MODELS, is_retired, options_of
+from ..mai.models import CATALOGUE, PIXELS_2X, PROMPT_TOKENS, Model
 from .answers import Answer, json_answer
 from .directives import Fault
 from .images import image_file, with_credentials
@@ -42,6 +41,11 @@ MAX_DIGITS_SIDE = 100_000
 """Far over any model's limit: keeps the product in an error text short."""
 
 AUTO = "auto aspect"
+CREDENTIALS_MODELS = frozenset(
+    {"MAI-Image-2e", "MAI-Image-2.5", "MAI-Image-2.5-Flash", "MAI-Image-2.5-Pro"}
+)
+"""Models whose images carry content credentials, says Microsoft's page."""
+
 SWITCHES = {"auto_aspect_ratio": AUTO, "web_grounding": "web grounding"}
 """The options of 2.6, and how the panel of an image names them."""
 
@@ -113,7 +117,7 @@ async def _answer(request: ServedRequest, order: ImageRequest) -> Answer:
         request.bill(replace(order.tokens(), image_out=0), order.model)
         raise prompt_too_long()
     if fault is None or fault.bills:
-        request.bill(order.tokens(), BY_NAME.get(_named(order, fault), order.model))
+        request.bill(order.tokens(), CATALOGUE.get(_named(order, fault), order.model))
     await request.apply_fault(fault, directives.latency)
     image = await request.paint(order, directives)
     return await request.state.work(lambda: _image_answer(request, order, image, fault))
@@ -197,7 +201,7 @@ def _deployment(fields: Mapping[str, object], options: Options) -> tuple[str, Mo
     """The deployment that a request names, and its model."""
     name = _required(fields, "model")
     known = options.deployments.get(name)
-    retired = known is not None and options.retired != "answer" and is_retired(BY_NAME[known])
+    retired = known is not None and options.retired != "answer" and CATALOGUE[known].is_retired
     if retired and options.retired == "410":
         raise refusal_of_status(410)
     if known is None or retired:
@@ -207,7 +211,7 @@ def _deployment(fields: Mapping[str, object], options: Options) -> tuple[str, Mo
             f"The API deployment {name[:200]!r} does not exist on this resource. A deployment made "
             "within the last minutes may not be known yet.",
         )
-    return name, BY_NAME[known]
+    return name, CATALOGUE[known]
 
 
 def _parse_generation(fields: Mapping[str, object], model: Model) -> ImageRequest:
@@ -272,7 +276,7 @@ def _prompt(fields: Mapping[str, object]) -> str:
 
 def _check_names(fields: Mapping[str, object], known: set[str], model: Model) -> None:
     """Raise the 400 for parameters that this model, or any image API, doesn't know."""
-    known = known | options_of(model)
+    known = known | model.options
     others = [name for name in fields if name not in known]
     foreign = FOREIGN_PARAMETERS | set(SWITCHES) | {"width", "height"}
     unsupported = [name for name in others if name in foreign]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ..mai.models import MODEL_NAMES
+from ..mai.models import CATALOGUE
 from .directives import OUTPUTS, parse_changes, parse_fault, parse_job
 
 DEFAULT_KEY = "emulator"
@@ -44,7 +44,7 @@ class Options:
     key_header: str = "api-key"
     tokens: tuple[str, ...] = field(default=(), repr=False)
     deployments: Mapping[str, str] = field(
-        default_factory=lambda: {name: name for name in MODEL_NAMES}
+        default_factory=lambda: {name: name for name in CATALOGUE}
     )
     rpm: float | None = None
     rpm_by_deployment: Mapping[str, float] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Options:
         if self.burst is not None and self.burst < 1:
             raise ValueError("A token bucket must hold at least 1 request.")
         for model in self.deployments.values():
-            _one_of("model of a deployment", model, MODEL_NAMES)
+            _one_of("model of a deployment", model, tuple(CATALOGUE))
         for name in self.rpm_by_deployment:
             _one_of("deployment with requests a minute", name, tuple(self.deployments))
         parse_fault(self.fault)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from ..mai.models import BY_NAME
+from ..mai.models import CATALOGUE
 from .access import same_secret
 from .answers import Answer, json_answer
 from .directives import Directives, JobDirective
@@ -36,7 +36,7 @@ from .state import MAX_JOBS, ServedRequest, keep_newest, resized
 KEY_HEADER = "Ocp-Apim-Subscription-Key"
 OTHER_CREDENTIALS = ("api-key", "Authorization", "Cookie")
 
-MODEL = BY_NAME["MAI-Image-2.5"]
+MODEL = CATALOGUE["MAI-Image-2.5"]
 MIN_PROMPT, MAX_PROMPT = 3, 5000
 MAX_IMAGES = 4
 FORMATS = ("jpeg", "png", "webp")

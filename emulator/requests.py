@@ -24,7 +24,7 @@ MAX_PIXELS = 64_000_000
 """No limit is published; this one protects the machine."""
 
 BYTES_PER_TOKEN = 4
-"""Roughly, for English; the client's estimate assumes 3, so that it stays above the bill."""
+"""Roughly, for English; the client's estimate assumes 1, so that it stays above the bill."""
 
 ONE_MEGAPIXEL = 1024 * 1024
 """The pixels of an edit before rounding: gives 1360x768 for 553x311, as measured."""

@@ -42,7 +42,6 @@ STATE = web.AppKey("state", State)
 _ORDER = "/microsoft-mai-image-2-5/v1/microsoft-mai-image-2-5-request"
 _EDIT_ORDER = "/microsoft-mai-image-2-5-edit/v1/microsoft-mai-image-2-5-edit-request"
 _DISCOVERY = "/{tenant}/v2.0/.well-known/openid-configuration"
-_DEFAULTS = Options()
 
 Handler = Callable[[ServedRequest], Awaitable[Answer]]
 Route = tuple[str, str, Handler, Envelope]
@@ -77,9 +76,10 @@ ROUTES: tuple[Route, ...] = (
 
 
 def app(
-    options: Options = _DEFAULTS, clock: Callable[[], float] = time.monotonic
+    options: Options | None = None, clock: Callable[[], float] = time.monotonic
 ) -> web.Application:
     """The aiohttp application, for a server of one's own."""
+    options = options or Options()
     found = web.Application(client_max_size=options.max_body, middlewares=[_check_host])
     found[STATE] = State(options, clock)
     if not options.built_in:
@@ -188,17 +188,18 @@ class Emulator:
         self,
         port: int = 0,
         host: str = "127.0.0.1",
-        options: Options = _DEFAULTS,
+        options: Options | None = None,
         clock: Callable[[], float] = time.monotonic,
         certificate: Path | None = None,
     ) -> None:
-        self.options = options
+        # Made now, not with the class: the catalogue may have got the user's own models since.
+        self.options = options or Options()
         self.authority = ""
         self._tls: ssl.SSLContext | None = None
         if certificate is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(certificate)
-        self._app = app(options, clock)
+        self._app = app(self.options, clock)
         self._state = self._app[STATE]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None

@@ -31,7 +31,7 @@ from .providers import PROVIDERS
 from .rate_limit import RateLimiter
 from .store import Store
 from .types import Request, Result, request_key
-from .validation import validate_request
+from .validation import snap_request, validate_request
 
 logger = logging.getLogger(__name__)
 
@@ -138,13 +138,14 @@ class Client:
             if self._closing is not None:
                 raise _ending()
             validate_request(request)
+            request, notes = snap_request(request)
             profile = self.profiles.get(name)
             PROVIDERS[profile.service].validate(request)
             key = request_key(request, profile.store_service)
         except Exception as error:  # noqa: BLE001  whatever it is, its caller waits for it
             _set_error(future, error)
             return
-        waiter = Waiter(name, listener)
+        waiter = Waiter(name, listener, notes)
         call = self._calls.get(key)
         if call is not None:
             call.join(future, waiter)
@@ -219,9 +220,9 @@ class Client:
     def _deliver(self, call: InFlightCall, result: Result) -> None:
         """Give everybody who waits the result; only the first one pays."""
         self._forget(call)
-        for future in call.waiting:
+        for future, waiter in call.waiting.items():
             if future.set_running_or_notify_cancel():
-                future.set_result(result)
+                future.set_result(replace(result, notes=(*waiter.notes, *result.notes)))
                 result = replace(result, cost_usd=0.0)
         call.waiting.clear()
 

@@ -8,9 +8,18 @@ list for the USD per 1M tokens; measurements by independent clients where a cons
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from datetime import date
 
 from .types import Edit, Generate, Request, Usage
+
+READ_ON = date(2026, 11, 21)
+"""The day on which Microsoft's retirement table was read."""
+
+AUTO_ASPECT_RATIO, WEB_GROUNDING, BACKGROUND = "auto_aspect_ratio", "web_grounding", "background"
+OPTIONS = (AUTO_ASPECT_RATIO, WEB_GROUNDING, BACKGROUND)
+"""What some models can be asked for beside prompt, size and references: fields of the requests."""
 
 STEP = 16
 """The service rounds each side down to a multiple of this, silently (measured: 1366 gives 1360)."""
@@ -25,7 +34,7 @@ PIXELS_26 = 2_359_296
 """2.6: 1536 x 1536, documented; a side may be longer than 1536."""
 
 PIXELS_27 = 4_194_304
-"""2.7: 2048 x 2048, measured once, at a gateway."""
+"""2.7: 2048 x 2048, seen in production at a reseller (November 2026)."""
 
 PIXELS_PER_TOKEN = 1024
 """Output tokens = width * height / 1024 (documented, and measured: 768x768 gives 576)."""
@@ -34,14 +43,15 @@ PROMPT_TOKENS = 32_000
 """The documented prompt context."""
 
 EDIT_PIXELS = PIXELS_2X
-"""An edit comes back at about 1 MP in the input's aspect (measured: 553x311 gives 1360x768)."""
-
-BYTES_PER_TEXT_TOKEN = 3
-"""For estimates: a byte-level tokenizer needs about 4 bytes of English, 3 of Chinese, a token."""
-
+"""An edit of 2.5 comes back at about 1 MP in the input's aspect (measured: 553x311 gives
+1360x768). Of later models it isn't known: see `Model.edit_pixels`."""
 
 TEXT_OVERHEAD = 16
 """For estimates: tokens counted beside the prompt's own (measured: 10 in all for a few words)."""
+
+PATCH_SIDE = 32
+"""For estimates: references count as about width * height / 1024 tokens (measured once), which is
+one for each patch of 32 x 32. From above: patches that the image only begins to fill count too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +65,51 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model. Pixels are width * height; `rpm_by_tier` is requests a minute at tiers 1 to 6."""
+    """One model. Pixels are width * height.
+
+    `max_references` is 0 for a model that makes images from text only. `options` are names of
+    OPTIONS; one that nobody has documented counts as not there. `edit_pixels` is the largest size
+    at which an edit may come back, 0 without edits. `rpm_by_tier` are requests a minute at tiers 1
+    to 6, empty where they aren't known. Where `price_known` is False, nobody has published the
+    price, and the one here is that of a dearer model. `retired` is the day from which the service
+    refuses the model, as far as one is known, `successor` the model to use instead.
+    """
 
     name: str
     version: str
     max_pixels: int
-    max_references: int
-    options: bool
     price: Price
-    rpm_by_tier: tuple[int, ...]
+    max_references: int = 0
+    edit_pixels: int = 0
+    options: frozenset[str] = frozenset()
+    rpm_by_tier: tuple[float, ...] = ()
     min_side: int = MIN_SIDE
+    price_known: bool = True
+    retired: date | None = None
+    successor: str = ""
 
     @property
     def can_edit(self) -> bool:
         """Whether the model takes references at all."""
         return self.max_references > 0
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether its day has come; a clock that is behind doesn't bring a model back."""
+        return self.retired is not None and self.retired <= max(date.today(), READ_ON)
+
+    @property
+    def state(self) -> str:
+        """ "preview", which all MAI models are while they live, or "retired"."""
+        return "retired" if self.is_retired else "preview"
+
+    def retirement_note(self) -> str:
+        """A sentence with the day and the successor; "" for a model without such a day."""
+        if self.retired is None:
+            return ""
+        verb = "was" if self.is_retired else "will be"
+        after = f"; its successor is {self.successor}" if self.successor else ""
+        return f"{self.name} {verb} retired on {self.retired.isoformat()}{after}."
 
     def cost(self, usage: Usage) -> float:
         """USD for the tokens that the service counted."""
@@ -80,58 +120,189 @@ class Model:
         ) / 1_000_000
 
     def estimate(self, request: Request) -> float:
-        """USD that one request costs at most, before it is sent."""
+        """USD that one request costs at most, before it is sent; "about" unless `is_bound`."""
         return self.cost(estimate_usage(self, request))
+
+    def is_bound(self, request: Request) -> bool:
+        """Whether the request surely costs no more than its estimate."""
+        return not self.why_unbounded(request)
+
+    def why_unbounded(self, request: Request) -> str:
+        """A clause on why the estimate is no upper bound; "" where it is one."""
+        reasons = []
+        if not self.price_known:
+            reasons.append(f"the price of {self.name} isn't published")
+        if request.web_grounding:
+            reasons.append("what web_grounding reads and costs isn't documented")
+        return " and ".join(reasons)
 
 
 def estimate_usage(model: Model, request: Request) -> Usage:
-    """The tokens of one request, from above: the largest image where the service chooses."""
-    if request.auto_aspect_ratio:
-        pixels = model.max_pixels
-    elif isinstance(request, Generate):
-        pixels = request.width * request.height
-    else:
-        pixels = request.size[0] * request.size[1] if request.size else EDIT_PIXELS
+    """The tokens of one request, from above: the largest image where the service chooses.
+
+    An edit's `size` doesn't bound what comes back: some models ignore it (measured). What
+    web_grounding reads isn't documented; it counts as all of the model's context.
+    """
+    pixels = model.max_pixels
+    if not request.auto_aspect_ratio:
+        if isinstance(request, Generate):
+            pixels = request.width * request.height
+        else:
+            width, height = request.size or (0, 0)
+            pixels = max(model.edit_pixels, width * height)
+    # No byte-level tokenizer makes more tokens than a text has bytes: English needs about 4 bytes a
+    # token, Chinese 3, but rare scripts and emoji come near 1.
+    text = len(request.prompt.encode("utf-8", "replace"))
+    if request.web_grounding:
+        text = max(text, PROMPT_TOKENS)
     image_in = 0
     if isinstance(request, Edit):
-        image_in = sum(_tokens(image.width * image.height) for image in request.images)
-    text = -(-len(request.prompt.encode("utf-8", "replace")) // BYTES_PER_TEXT_TOKEN)
-    return Usage(text_in=text + TEXT_OVERHEAD, image_in=image_in, image_out=_tokens(pixels))
+        image_in = sum(_patches(image.width, image.height) for image in request.images)
+    return Usage(
+        text_in=text + TEXT_OVERHEAD,
+        image_in=image_in,
+        image_out=-(-pixels // PIXELS_PER_TOKEN),
+    )
 
 
-def _tokens(pixels: int) -> int:
-    return -(-pixels // PIXELS_PER_TOKEN)
+def _patches(width: int, height: int) -> int:
+    return -(-width // PATCH_SIDE) * -(-height // PATCH_SIDE)
 
 
 _SLOW = (2, 4, 6, 8, 10, 12)
 
-CATALOGUE: tuple[Model, ...] = (
-    Model("MAI-Image-2.6", "2026-07-31", PIXELS_26, 5, True, Price(5, 8, 38), _SLOW),
-    Model("MAI-Image-2.6-Flash", "2026-07-31", PIXELS_26, 5, True, Price(1.75, 2.5, 19), _SLOW),
-    Model("MAI-Image-2.7", "2026-11", PIXELS_27, 5, False, Price(5, 8, 34), ()),
-    Model("MAI-Image-2.5", "2026-06-02", PIXELS_2X, 1, False, Price(5, 8, 47), _SLOW),
-    Model("MAI-Image-2.5-Flash", "2026-06-02", PIXELS_2X, 1, False, Price(1.75, 1.75, 19.5), _SLOW),
-    Model("MAI-Image-2.5-Pro", "2026-06-19", PIXELS_2X, 1, False, Price(5, 8, 106), _SLOW),
+BUILT_IN: tuple[Model, ...] = (
     Model(
-        "MAI-Image-2", "2026-02-20", PIXELS_2X, 0, False, Price(5, 0, 33), (9, 15, 30, 45, 60, 90)
+        "MAI-Image-2.7",
+        "2026-11-17",
+        PIXELS_27,
+        Price(5, 8, 34),  # three gateways ask this, without a mark-up
+        max_references=5,
+        edit_pixels=PIXELS_27,
+        options=frozenset({BACKGROUND}),
+    ),
+    Model(
+        "MAI-Image-2.7-Flash",
+        "2026-11-17",
+        PIXELS_27,
+        Price(5, 8, 34),  # 2.7's: resellers ask $0.02 to $0.06 an image
+        max_references=5,
+        edit_pixels=PIXELS_27,
+        options=frozenset({BACKGROUND}),
+        price_known=False,
+    ),
+    Model(
+        "MAI-Image-2.6",
+        "2026-07-31",
+        PIXELS_26,
+        Price(5, 8, 38),
+        max_references=5,
+        edit_pixels=PIXELS_26,
+        options=frozenset({AUTO_ASPECT_RATIO, WEB_GROUNDING}),
+        rpm_by_tier=_SLOW,
+    ),
+    Model(
+        "MAI-Image-2.6-Flash",
+        "2026-07-31",
+        PIXELS_26,
+        Price(1.75, 2.5, 19),
+        max_references=5,
+        edit_pixels=PIXELS_26,
+        options=frozenset({AUTO_ASPECT_RATIO, WEB_GROUNDING}),
+        rpm_by_tier=_SLOW,
+    ),
+    Model(
+        "MAI-Image-2.5",
+        "2026-06-02",
+        PIXELS_2X,
+        Price(5, 8, 47),
+        max_references=1,
+        edit_pixels=PIXELS_2X,
+        rpm_by_tier=_SLOW,
+        retired=date(2026, 10, 1),
+        successor="MAI-Image-2.6",
+    ),
+    Model(
+        "MAI-Image-2.5-Flash",
+        "2026-06-02",
+        PIXELS_2X,
+        Price(1.75, 1.75, 19.5),
+        max_references=1,
+        edit_pixels=PIXELS_2X,
+        rpm_by_tier=_SLOW,
+        retired=date(2026, 10, 1),
+        successor="MAI-Image-2.6-Flash",
+    ),
+    Model(
+        "MAI-Image-2.5-Pro",
+        "2026-06-19",
+        PIXELS_2X,
+        Price(5, 8, 106),
+        max_references=1,
+        edit_pixels=PIXELS_2X,
+        rpm_by_tier=_SLOW,
+        retired=date(2026, 10, 1),
+        successor="MAI-Image-2.6",
+    ),
+    Model(
+        "MAI-Image-2",
+        "2026-02-20",
+        PIXELS_2X,
+        Price(5, 0, 33),
+        rpm_by_tier=(9, 15, 30, 45, 60, 90),
+        retired=date(2026, 8, 15),
+        successor="MAI-Image-2.6",
     ),
     Model(
         "MAI-Image-2e",
         "2026-04-09",
         PIXELS_2X,
-        0,
-        False,
         Price(5, 0, 19.5),
-        (18, 30, 60, 90, 120, 180),
+        rpm_by_tier=(18, 30, 60, 90, 120, 180),
+        retired=date(2026, 8, 15),
+        successor="MAI-Image-2.6-Flash",
     ),
 )
 """Newest first. 2.5 takes exactly one reference (its refusal says so), though the table now says up
-to 5; some lists price its output at 33. 2.7 is seen at gateways only: options and quota unknown."""
+to 5; some lists price its output at 33. Of 2.7 neither the quota is known nor whether it has
+auto_aspect_ratio and web_grounding. Successors are today's models of the same kind."""
 
-DEFAULT_MODEL = "MAI-Image-2.6"
+DEFAULT_MODEL = "MAI-Image-2.7"
+"""Of new nodes and of the command line; a saved workflow names its own."""
 
-BY_NAME: dict[str, Model] = {model.name: model for model in CATALOGUE}
 
-MODEL_NAMES: tuple[str, ...] = tuple(BY_NAME)
+class Catalogue(Mapping[str, Model]):
+    """The models by name, in the order of every list: the newest first, the retired ones last."""
 
-EDIT_MODEL_NAMES: tuple[str, ...] = tuple(model.name for model in CATALOGUE if model.can_edit)
+    def __init__(self, built_in: Iterable[Model]) -> None:
+        self._built_in = {model.name: model for model in built_in}
+        self.take_own(())
+
+    def take_own(self, models: Iterable[Model]) -> None:
+        """Use the built-in models and these, which are new or replace those of the same name."""
+        known = self._built_in | {model.name: model for model in models}
+        self._models = dict(sorted(known.items(), key=lambda item: item[1].is_retired))
+
+    def __getitem__(self, name: str) -> Model:
+        return self._models[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._models)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    @property
+    def edit_names(self) -> tuple[str, ...]:
+        """The names of the models that edit."""
+        return tuple(name for name, model in self.items() if model.can_edit)
+
+    def names_with(self, options: Set[str]) -> tuple[str, ...]:
+        """The names of the models that have all these options and aren't retired."""
+        able = (model for model in self.values() if options <= model.options)
+        return tuple(model.name for model in able if not model.is_retired)
+
+
+CATALOGUE = Catalogue(BUILT_IN)
+"""This process's catalogue. What makes a program of the pack, such as the nodes or the command
+line, adds the user's own models to it when it starts: see mai/own_models.py."""

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
-from uuid import UUID
 
 from .auth import Headers
 from .errors import (
@@ -38,13 +37,13 @@ from .executors import Executors
 from .http import HttpAnswer, NotSentError, Transport, header_number, retry_after
 from .in_flight import InFlightCall
 from .jobs import Jobs
-from .ledger import DOUBTFUL, EndedCall, Ledger, NewCall, Outcome
-from .models import BY_NAME
+from .ledger import EndedCall, Ledger, LostElsewhere, NewCall, Outcome
+from .models import CATALOGUE
 from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
 from .store import Store
-from .types import Progress, Result
+from .types import Progress, Result, client_request_id
 
 logger = logging.getLogger(__name__)
 
@@ -118,8 +117,8 @@ class Pipeline:
 
     def save_unsaved(self) -> None:
         """Try again to save the images that the disk refused. Blocks."""
-        for key in list(self._unsaved):
-            self._save(key)
+        for key, unsaved in list(self._unsaved.items()):
+            self._save(key, unsaved)
 
     async def _admit(self, call: InFlightCall) -> Result | None:
         """The image if it was paid for before; None when the call has its row in the ledger."""
@@ -136,10 +135,14 @@ class Pipeline:
         if (kept := self._kept(call)) is not None:
             return kept
         if call.joined_row:
-            self._require_not_lost(call)
+            self.recover()
         if not self._jobs.find(call):
-            check_room = self._store.check_room
-            call.row = self._ledger.open(_new_call(call), call.profile.budget, check_room)
+            try:
+                call.row = self._ledger.open(
+                    _new_call(call), call.profile.budget, self._store.check_room, call.joined_row
+                )
+            except LostElsewhere as lost:
+                raise _error_of_joined(lost.ended) from None
         # Another process may have delivered it between the first look and the row.
         if (kept := self._kept(call)) is not None and call.row is not None:
             self._ledger.close(call.row, Outcome.DELIVERED if call.job_id else Outcome.WITHDRAWN)
@@ -149,16 +152,11 @@ class Pipeline:
     def _kept(self, call: InFlightCall) -> Result | None:
         """The image, free, if the store has it, or if the disk refused it before."""
         unsaved = self._unsaved.get(call.key)
-        kept = self._store.get(call.key) if unsaved is None else self._save(call.key)
+        if unsaved is not None:
+            kept: Result | None = self._save(call.key, unsaved)
+        else:
+            kept = self._store.get(call.key)
         return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
-
-    def _require_not_lost(self, call: InFlightCall) -> None:
-        """Raise the error of the call that was joined, if it was perhaps billed: whoever waited for
-        it must not buy the image again without being asked."""
-        self.recover()
-        ended = self._ledger.ended(call.joined_row)
-        if ended is not None and ended.outcome in DOUBTFUL:
-            raise _error_of_joined(ended)
 
     async def _resume(self, call: InFlightCall) -> Result:
         """The image of a job that an earlier run began."""
@@ -198,7 +196,7 @@ class Pipeline:
         `first`: the call had a slot and was refused, so it goes before those that had none yet.
         """
         profile, model = call.profile, call.request.model
-        rpm = profile.rpm(BY_NAME[model])
+        rpm = profile.rpm(CATALOGUE[model])
         # A rate limit belongs to a deployment at an endpoint, whatever the profile is called.
         names = [f"{profile.endpoint}|{name}" for name in profile.deployments_for(model)]
 
@@ -225,9 +223,8 @@ class Pipeline:
         """Send the call once. The rate limiter hears of a refusal before anything else is done."""
         profile = call.profile
         name = _deployment_name(deployment)
-        client_request_id = str(UUID(call.key[:32]))
         request = PROVIDERS[profile.service].build(
-            call.request, profile.endpoint, name, client_request_id
+            call.request, profile.endpoint, name, client_request_id(call.key)
         )
         call.report(Progress("sent"))
         try:
@@ -273,6 +270,8 @@ class Pipeline:
             found = PROVIDERS[call.profile.service].read(call.request, answer)
         except UnreadableError as error:
             raise self._keep_unreadable(call, error) from error
+        except ServiceError as error:
+            raise _with_retirement(error, call.request.model) from error
         if isinstance(found, Job):
             self._jobs.begin(call, found)
             return found
@@ -282,11 +281,9 @@ class Pipeline:
         """The image into the store, then its cost into the ledger. Blocks."""
         if call.profile.emulated:
             image = _as_emulated(image)
-        self._unsaved[call.key] = _Unsaved(image, call.request.prompt, call.profile, call.row)
-        kept = self._save(call.key)
-        # A call without a row was joined by its result alone: `_save` closes the rest.
-        call.row = None
-        return kept
+        unsaved = _Unsaved(image, call.request.prompt, call.profile, call.row)
+        self._unsaved[call.key], call.row = unsaved, None
+        return self._save(call.key, unsaved)
 
     def _keep_unreadable(self, call: InFlightCall, error: UnreadableError) -> MaiError:
         """Put what was paid for and is no image into the store; gives the error that names it."""
@@ -312,9 +309,8 @@ class Pipeline:
                 cost_usd=error.cost_usd,
             )
 
-    def _save(self, key: str) -> Result:
+    def _save(self, key: str, unsaved: _Unsaved) -> Result:
         """Put an image into the store before anything decodes it; a full disk loses nothing."""
-        unsaved = self._unsaved[key]
         profile, result = unsaved.profile, unsaved.result
         try:
             self._store.put(
@@ -329,7 +325,7 @@ class Pipeline:
             logger.error("%s", error)
             self._close(unsaved.row, Outcome.NOT_KEPT, result=result)
             return replace(result, notes=(*result.notes, f"not kept on disk: {error.what}"))
-        del self._unsaved[key]
+        self._unsaved.pop(key, None)
         self._close(unsaved.row, Outcome.DELIVERED, result=result)
         return result
 
@@ -462,7 +458,8 @@ def _new_call(call: InFlightCall) -> NewCall:
         service=call.profile.store_service,
         model=call.request.model,
         kind=call.request.kind,
-        estimate_usd=0.0 if emulated else BY_NAME[call.request.model].estimate(call.request),
+        estimate_usd=0.0 if emulated else CATALOGUE[call.request.model].estimate(call.request),
+        why_unbounded=call.profile.why_unbounded(call.request),
     )
 
 
@@ -485,6 +482,7 @@ def _outcome(error: MaiError) -> Outcome:
 
 
 def _error_of_joined(ended: EndedCall) -> ServiceError:
+    """For whoever waited for a call that was perhaps billed: nobody buys again by itself."""
     if ended.outcome is Outcome.BLOCKED:
         kind: type[ServiceError] = BlockedError
         what = "The same request was in flight in another process: the content filter stopped it."
@@ -500,6 +498,21 @@ def _error_of_joined(ended: EndedCall) -> ServiceError:
         code=ended.code,
         request_id=ended.request_id,
         billed=Billed.PERHAPS,
+    )
+
+
+def _with_retirement(error: ServiceError, model: str) -> ServiceError:
+    """The error, and for a deployment that is gone the day on which its model was retired."""
+    note = CATALOGUE[model].retirement_note()
+    if not note or error.status not in (404, 410):
+        return error
+    return type(error)(
+        error.what,
+        f"{note} {error.hint}",
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+        billed=error.billed,
     )
 
 

@@ -183,7 +183,8 @@ def _beyond(model: Model, ratio: Fraction) -> bool:
 def _cannot(model: Model, ratio: Fraction, size: Size) -> str:
     wide = ratio > 1
     about = f"{float(size.ratio):.3g}:1" if wide else f"1:{float(1 / size.ratio):.3g}"
-    able = [other.name for other in CATALOGUE if not _beyond(other, ratio)]
+    living = [other for other in CATALOGUE.values() if not other.is_retired]
+    able = [other.name for other in living if not _beyond(other, ratio)]
     others = f" {', '.join(able)} can." if able else " No other model can either."
     return (
         f"{model.name} can't make {ratio_text(ratio)}, it is too {'wide' if wide else 'tall'}: "

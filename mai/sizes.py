@@ -80,10 +80,10 @@ class Size(NamedTuple):
 
 
 def validate_size(model: Model, width: int, height: int) -> None:
-    """Raise SizeError, naming the nearest size that can be made, if the model can't make this one.
+    """Raise SizeError, naming the nearest size that can be made, if the service would refuse this.
 
-    The service itself would refuse a side that is too short or an image that is too large, and
-    would silently cut a side down to a multiple of 16.
+    It does so where a side is too short or the image too large. A side that isn't a multiple of 16
+    is cut down to one: see `snap`.
     """
     wrong = size_problems(model, width, height)
     if not wrong:
@@ -97,9 +97,10 @@ def validate_size(model: Model, width: int, height: int) -> None:
 
 
 def size_problems(model: Model, width: int, height: int) -> list[str]:
-    """What keeps the model from making this size, as clauses of a sentence; empty if nothing does.
+    """Why the service would refuse this size, as clauses of a sentence; empty if it wouldn't.
 
-    Raises SizeError for a side that isn't a whole number.
+    Sides that aren't multiples of 16 are no problem: see `snap`. Raises SizeError for a side that
+    isn't a whole number.
     """
     wrong = []
     for name, side in (("width", width), ("height", height)):
@@ -108,13 +109,20 @@ def size_problems(model: Model, width: int, height: int) -> list[str]:
                 f"The {name} must be a whole number of pixels, not {side!r}.",
                 f"Give a multiple of {STEP} from {_shortest(model)} up.",
             )
-        if side < model.min_side:
-            wrong.append(f"the {name} is {side}, less than {model.min_side}")
-        if side % STEP:
-            wrong.append(f"the {name} is {side}, not a multiple of {STEP}")
+        if side < _shortest(model):
+            wrong.append(f"the {name} is {side}, less than {_shortest(model)}")
     if min(width, height) > 0 and width * height > model.max_pixels:
         wrong.append(f"{width * height:,} pixels are more than its {model.max_pixels:,}")
     return wrong
+
+
+def snap(width: int, height: int) -> Size:
+    """The size that comes back for this one: each side rounded down to a multiple of 16.
+
+    The service does so itself, without a word (measured and documented: 768 x 1365 gives
+    768 x 1360), after it has looked at its limits.
+    """
+    return Size(width // STEP * STEP, height // STEP * STEP)
 
 
 def nearest_legal(model: Model, width: int, height: int) -> Size:

@@ -6,9 +6,13 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import ClassVar
+from uuid import UUID
 
 KEY_VERSION = 1
 """Part of every request's key: raised when what a key covers changes."""
+
+OPAQUE, TRANSPARENT = "opaque", "transparent"
+"""What the background of an image can be; of a transparent one the PNG has an alpha channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Generate:
 
     `model` is a name of the catalogue, `width` and `height` are pixels. `seed` is never sent (the
     service refuses it): it is part of the request's key, so a new seed buys a new image.
+    `background` is OPAQUE or TRANSPARENT.
     """
 
     kind: ClassVar[str] = "generate"
@@ -41,6 +46,7 @@ class Generate:
     seed: int = 0
     auto_aspect_ratio: bool = False
     web_grounding: bool = False
+    background: str = OPAQUE
 
     @property
     def requested_size(self) -> tuple[int, int] | None:
@@ -53,7 +59,8 @@ class Edit:
     """References and a prompt to one image.
 
     `images` are sent in this order ("first image", "second image" in the prompt). `size` is
-    (width, height) in pixels, sent only where it is not None.
+    (width, height) in pixels, sent only where it is not None. `background` is OPAQUE or
+    TRANSPARENT.
     """
 
     kind: ClassVar[str] = "edit"
@@ -65,6 +72,7 @@ class Edit:
     size: tuple[int, int] | None = None
     auto_aspect_ratio: bool = False
     web_grounding: bool = False
+    background: str = OPAQUE
 
     @property
     def requested_size(self) -> tuple[int, int] | None:
@@ -128,7 +136,7 @@ class Progress:
 class Budget:
     """The most that may be spent, in USD, in a calendar day and month; None is no limit.
 
-    A `strict` budget refuses calls of which nobody knows what they cost at most.
+    `strict` refuses every call whose estimate is no upper bound.
     """
 
     day: float | None = None
@@ -157,5 +165,15 @@ def request_key(request: Request, service: str) -> str:
     else:
         facts["size"] = None if request.size is None else list(request.size)
         facts["images"] = [hashlib.sha256(image.data).hexdigest() for image in request.images]
+    if request.background != OPAQUE:  # else the key is that of a time without this option
+        facts["background"] = request.background
     canonical = json.dumps(facts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def client_request_id(key: str) -> str:
+    """The id by which Microsoft's support finds a call of this key that brought no answer.
+
+    It is sent with every attempt, in Azure's header for it, and the same for the same request.
+    """
+    return str(UUID(key[:32]))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .errors import ImageError, OptionError, PromptError
-from .models import BY_NAME, CATALOGUE, DEFAULT_MODEL, Model
-from .sizes import validate_size
-from .types import Edit, Request
+from .models import CATALOGUE, DEFAULT_MODEL, Model
+from .sizes import Size, snap, validate_size
+from .types import OPAQUE, TRANSPARENT, Edit, Generate, Request
 
 
 def validate_request(request: Request) -> Model:
     """The model of a request that can be sent; InputError for one that can't."""
     model = model_named(request.model)
     validate_prompt(request.prompt)
-    validate_options(model, request.auto_aspect_ratio, request.web_grounding)
+    validate_options(model, request.auto_aspect_ratio, request.web_grounding, request.background)
     if isinstance(request, Edit):
         validate_references(model, len(request.images))
     if request.requested_size is not None:
@@ -20,12 +22,32 @@ def validate_request(request: Request) -> Model:
     return model
 
 
+def snap_request(request: Request) -> tuple[Request, tuple[str, ...]]:
+    """A valid request with the size that will come back, and a note where that is another one.
+
+    The service rounds each side down to a multiple of 16. Done before it is sent, a size has one
+    key in the store, however it was written.
+    """
+    if request.requested_size is None:
+        return request, ()
+    asked = Size(*request.requested_size)
+    size = snap(*asked)
+    if size == asked:
+        return request, ()
+    note = f"{asked} comes back as {size}: the service makes multiples of 16 only."
+    if isinstance(request, Generate):
+        return replace(request, width=size.width, height=size.height), (note,)
+    return replace(request, size=(size.width, size.height)), (note,)
+
+
 def model_named(name: str) -> Model:
-    """The catalogue's model of that name; OptionError names those that there are."""
-    model = BY_NAME.get(name)
+    """The catalogue's model of that name; OptionError says how to add one that isn't there."""
+    model = CATALOGUE.get(name)
     if model is None:
         raise OptionError(
-            f"There is no model {name[:60]!r}.", f"Choose one of {', '.join(BY_NAME)}."
+            f"There is no model {name[:60]!r} in this server's catalogue.",
+            f"Choose one of {', '.join(CATALOGUE)}. Or add it: a table "
+            '[models."NAME"] in profiles.toml, as docs/profiles.md shows, and a new start.',
         )
     return model
 
@@ -43,15 +65,33 @@ def validate_prompt(prompt: str) -> None:
         ) from None
 
 
-def validate_options(model: Model, auto_aspect_ratio: bool, web_grounding: bool) -> None:
-    """OptionError for an option that the model doesn't have."""
-    asked = {"auto_aspect_ratio": auto_aspect_ratio, "web_grounding": web_grounding}
-    wrong = [name for name, on in asked.items() if on and not model.options]
-    if wrong:
-        able = ", ".join(other.name for other in CATALOGUE if other.options)
+_SHOWN = {"background": f"{TRANSPARENT} background"}
+
+
+def validate_options(
+    model: Model, auto_aspect_ratio: bool, web_grounding: bool, background: str = OPAQUE
+) -> None:
+    """OptionError for an option that the model doesn't have, or that nobody has."""
+    if background not in (OPAQUE, TRANSPARENT):
         raise OptionError(
-            f"{model.name} has no {' and no '.join(wrong)}.", f"Switch it off, or choose {able}."
+            f"There is no background {str(background)[:40]!r}.",
+            f"Choose {OPAQUE} or {TRANSPARENT}.",
         )
+    asked = {
+        "auto_aspect_ratio": auto_aspect_ratio,
+        "web_grounding": web_grounding,
+        "background": background != OPAQUE,
+    }
+    wanted = {name for name, on in asked.items() if on}
+    wrong = [name for name in asked if name in wanted - model.options]
+    if not wrong:
+        return
+    able = CATALOGUE.names_with(wanted)
+    off = f"Set background to {OPAQUE}" if wrong == ["background"] else "Switch it off"
+    raise OptionError(
+        f"{model.name} has no {' and no '.join(_SHOWN.get(name, name) for name in wrong)}.",
+        f"{off}, or choose {', '.join(able)}." if able else f"{off}.",
+    )
 
 
 def validate_references(model: Model, count: int) -> None:

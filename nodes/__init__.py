@@ -6,21 +6,26 @@ it, and `imaging` works on pixels. ComfyUI gets the nodes from `MAIExtension`.
 
 from __future__ import annotations
 
+import logging
+
 from comfy.cli_args import args
 from comfy_api.latest import ComfyExtension, io
 from server import PromptServer
 from typing_extensions import override
 
+from ..mai.own_models import read_own_models
 from ..page import routes
 from ..page.access import Server
 from .crop import MAICrop
 from .edit import MAIEdit
 from .generate import MAIGenerate
-from .run import finish_calls_on_terminate, shared_client
+from .run import data_path, finish_calls_on_terminate, shared_client
 from .size_helper import MAISizeHelper
 from .stitch import MAIStitch
 
 __all__ = ["MAIExtension"]
+
+logger = logging.getLogger(__name__)
 
 
 class MAIExtension(ComfyExtension):
@@ -29,6 +34,8 @@ class MAIExtension(ComfyExtension):
     @override
     async def on_load(self) -> None:
         finish_calls_on_terminate()
+        for mistake in read_own_models(data_path() / "profiles.toml"):
+            logger.warning("profiles.toml has a mistake: %s", mistake)
         server = Server(args.listen, args.multi_user)
         routes.register(PromptServer.instance.routes, shared_client.get, server)
 

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 from torch import Tensor
 from typing_extensions import override
 
-from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
+from ..mai.models import CATALOGUE, DEFAULT_MODEL
 from ..mai.validation import model_named
 from . import inputs
 from .run import show_notes
@@ -43,7 +43,7 @@ class MAICrop(io.ComfyNode):
                     tooltip="White is edited. One mask for all images, or one for each; a mask of "
                     "another size is scaled to its image.",
                 ),
-                inputs.model_input(EDIT_MODEL_NAMES),
+                inputs.model_input(CATALOGUE.edit_names),
                 inputs.context_input(),
                 inputs.mask_grow_input(),
                 inputs.mask_feather_input(),
@@ -65,6 +65,11 @@ class MAICrop(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    @override
+    def validate_inputs(cls, model: str = DEFAULT_MODEL) -> bool | str:
+        return inputs.validate_model(model, edits=True)
 
     @classmethod
     @override

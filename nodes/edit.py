@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest import io
 from typing_extensions import override
 
-from ..mai.models import DEFAULT_MODEL, EDIT_MODEL_NAMES
+from ..mai.models import CATALOGUE, DEFAULT_MODEL
 from ..mai.validation import model_named, validate_options, validate_prompt
 from . import inputs
 from .results import blocked_output, info_json
@@ -59,7 +59,7 @@ class MAIEdit(io.ComfyNode):
                     "What to change, for example: put the cup of the second image on the "
                     "table of the first."
                 ),
-                inputs.model_input(EDIT_MODEL_NAMES),
+                inputs.model_input(CATALOGUE.edit_names),
                 inputs.seed_input(),
                 inputs.batch_size_input(),
                 io.Mask.Input(
@@ -102,6 +102,12 @@ class MAIEdit(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    @override
+    def validate_inputs(cls, model: str = DEFAULT_MODEL, images: object = None) -> bool | str:
+        # `images` is named because ComfyUI always passes inputs that grow.
+        return inputs.validate_model(model, edits=True)
 
     @classmethod
     @override

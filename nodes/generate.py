@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from comfy_api.latest import io
 from typing_extensions import override
 
-from ..mai.models import DEFAULT_MODEL, MODEL_NAMES, STEP
+from ..mai.models import CATALOGUE, DEFAULT_MODEL, STEP
 from ..mai.types import Generate
-from ..mai.validation import validate_request
+from ..mai.validation import snap_request, validate_request
 from . import inputs
 from .imaging.codec import decode_batch
 from .results import blocked_output, info_json
@@ -41,7 +42,7 @@ class MAIGenerate(io.ComfyNode):
             ],
             inputs=[
                 inputs.prompt_input("What the image should show, in any language."),
-                inputs.model_input(MODEL_NAMES),
+                inputs.model_input(tuple(CATALOGUE)),
                 io.Int.Input(
                     "width",
                     default=1024,
@@ -75,6 +76,11 @@ class MAIGenerate(io.ComfyNode):
 
     @classmethod
     @override
+    def validate_inputs(cls, model: str = DEFAULT_MODEL) -> bool | str:
+        return inputs.validate_model(model)
+
+    @classmethod
+    @override
     async def execute(
         cls,
         prompt: str,
@@ -89,15 +95,14 @@ class MAIGenerate(io.ComfyNode):
         if_blocked: str = "stop",
     ) -> io.NodeOutput:
         inputs.validate_batch_size(batch_size)
-        requests = [
-            Generate(model, prompt, width, height, seed + i, auto_aspect_ratio, web_grounding)
-            for i in range(batch_size)
-        ]
-        validate_request(requests[0])
+        asked = Generate(model, prompt, width, height, seed, auto_aspect_ratio, web_grounding)
+        validate_request(asked)
+        request, notes = snap_request(asked)
+        requests = [replace(request, seed=seed + i) for i in range(batch_size)]
         batch = await run_requests(
             requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked
         )
         if not batch.images:
             return blocked_output(batch, profile, image_outputs=1)
         decoded = await asyncio.to_thread(decode_batch, batch.take_files())
-        return io.NodeOutput(decoded.batch, info_json(batch, profile, decoded.notes))
+        return io.NodeOutput(decoded.batch, info_json(batch, profile, [*notes, *decoded.notes]))

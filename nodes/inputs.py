@@ -11,6 +11,7 @@ from comfy_api.latest import io
 
 from ..mai.errors import OptionError
 from ..mai.models import DEFAULT_MODEL
+from ..mai.validation import model_named, validate_references
 
 CATEGORY = "image/MAI"
 
@@ -48,6 +49,20 @@ def model_input(names: Sequence[str]) -> io.Combo.Input:
         default=DEFAULT_MODEL,
         tooltip="The model; your profile says which deployment of yours it is.",
     )
+
+
+def validate_model(name: str, edits: bool = False) -> bool | str:
+    """What a node's validate_inputs says of its model: True, or why not and what to do.
+
+    A node that names the input there gets its own say before ComfyUI's "Value not in list".
+    """
+    try:
+        model = model_named(name)
+        if edits:
+            validate_references(model, 1)
+    except OptionError as error:
+        return f"{error.what} {error.hint}"
+    return True
 
 
 def seed_input() -> io.Int.Input:

@@ -25,7 +25,7 @@ from comfy_api.latest import ComfyAPI
 from server import PromptServer
 
 from ..mai.errors import BlockedError, MaiError
-from ..mai.siblings import SENT, Siblings
+from ..mai.in_flight import SENT, Siblings
 from ..mai.types import Progress, Request, Result
 from .results import Batch, raise_failures
 
@@ -75,12 +75,17 @@ class SharedClient:
             self._client.close()
 
 
+def data_path() -> Path:
+    """Where profiles.toml, store and ledger lie: ComfyUI's system user directory."""
+    return Path(folder_paths.get_system_user_directory("mai"))
+
+
 def _start_client() -> Client:
     # Imported here: httpx, SQLite and the providers would add to ComfyUI's start.
     from ..mai.client import Client
     from ..mai.profiles import Profiles
 
-    folder = Path(folder_paths.get_system_user_directory("mai"))
+    folder = data_path()
     key = secrets.token_hex(16)
     profiles = Profiles(folder, emulator_key=key)
     return Client(folder, profiles, launch_emulator=partial(_launch_emulator, key))
@@ -273,10 +278,12 @@ def _describe(states: Sequence[Progress | None], done: int, seconds: float) -> s
     known = [state for state in states if state is not None]
     phases = [state.phase for state in known]
     count, now = len(states), time.monotonic()
-    sent = sum(phase in ("sent", "joined", *_JOB_PHASES) for phase in phases)
+    elsewhere = [state.reason for state in known if state.phase == "joined" and state.reason]
+    sent = sum(phase in ("sent", "joined", *_JOB_PHASES) for phase in phases) - len(elsewhere)
     parts = [f"sent {sent} of {count}"]
     if done and count > 1:
         parts.append(f"{done} done")
+    parts += [f"waiting for {reason}" for reason in elsewhere][:1]
     held_up = [state.reason for state in known if state.phase == "waiting" and state.reason]
     parts += [f"waiting: {reason}" for reason in held_up][:1]
     waits = [state for state in known if state.phase == "waiting" and state.until]

@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import io
 from typing_extensions import override
 
-from ..mai.models import DEFAULT_MODEL, MODEL_NAMES
+from ..mai.models import CATALOGUE, DEFAULT_MODEL
 from ..mai.size_plan import ASPECT_RATIOS, FROM_IMAGE, MAX_TARGET, asked_ratio, plan_size
 from ..mai.sizes import PRESETS, Size
 from ..mai.validation import model_named
@@ -40,7 +40,7 @@ class MAISizeHelper(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model",
-                    options=list(MODEL_NAMES),
+                    options=list(CATALOGUE),
                     default=DEFAULT_MODEL,
                     tooltip="The model that will make the image: each has its own limit of pixels.",
                 ),
@@ -76,6 +76,11 @@ class MAISizeHelper(io.ComfyNode):
                 ),
             ],
         )
+
+    @classmethod
+    @override
+    def validate_inputs(cls, model: str = DEFAULT_MODEL) -> bool | str:
+        return inputs.validate_model(model)
 
     @classmethod
     @override

@@ -6,13 +6,15 @@ arithmetic, none of it in JavaScript.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..mai import sizes
 from ..mai.errors import InputError, OptionError
 from ..mai.models import Model, estimate_usage
 from ..mai.size_plan import asked_ratio, plan_size
 from ..mai.sizes import Size
 from ..mai.types import Edit, Generate, Request, Usage
-from ..mai.validation import model_named, validate_options
+from ..mai.validation import model_named, snap_request, validate_options
 
 
 def quote(
@@ -29,31 +31,40 @@ def quote(
     `kind` is "generate" or "edit". A side in pixels is None where it comes from another node and
     isn't known before the run.
 
-    `bound` is "exact", "at least" (a size that isn't known counts as the smallest one, and an
-    edit's references aren't counted), "at most" (the model chooses the size) or "about" (both).
+    `bound` is "exact", "at least" (a size that isn't known counts as the smallest one), "at most"
+    (the model chooses the size) or "about" (an edit counts as its largest image, its references
+    aren't counted; or the price isn't published, or the estimate has no upper bound).
     `problems` are sentences; `nearest` is the [width, height] that mends a wrong size, else None.
+    `notes` say what comes back where it isn't what was asked for.
     The prompt's tokens, a hundredth of a cent or two, are left out.
     """
     try:
         model = model_named(model_name)
     except OptionError as error:
-        return {"usd": None, "bound": "exact", "problems": [_sentences(error)], "nearest": None}
+        # Not its hint, which is about this server's files.
+        problems = [error.what]
+        return {"usd": None, "bound": "exact", "problems": problems, "nearest": None, "notes": []}
     problems = []
     try:
         validate_options(model, auto_aspect_ratio, web_grounding)
     except OptionError as error:
         problems.append(_sentences(error))
     request, bound = _request(kind, model, width, height, auto_aspect_ratio)
+    request = replace(request, web_grounding=web_grounding)
     size, nearest = request.requested_size, None
     if size and (wrong := sizes.size_problems(model, *size)):
         problems.append(f"{model.name} can't make {Size(*size)}: {'; '.join(wrong)}.")
         nearest = sizes.nearest_legal(model, *size)
-    usage = Usage(image_out=estimate_usage(model, request).image_out)
+    if not model.is_bound(request):
+        bound = "about"
+    sent, notes = snap_request(request)
+    usage = Usage(image_out=estimate_usage(model, sent).image_out)
     return {
         "usd": None if nearest else round(model.cost(usage), 6),
         "bound": bound,
         "problems": problems,
         "nearest": nearest,
+        "notes": [] if nearest else list(notes),
     }
 
 
@@ -69,8 +80,12 @@ def size_plan(
     `problems` are sentences: with any, there is nothing else, as the node would fail with them.
     """
     try:
+        chosen = model_named(model)
+    except OptionError as error:
+        return {"problems": [error.what]}
+    try:
         ratio = asked_ratio(aspect_ratio, target_width, target_height, image)
-        facts = plan_size(model_named(model), ratio, target_width, target_height).facts()
+        facts = plan_size(chosen, ratio, target_width, target_height).facts()
     except InputError as error:
         return {"problems": [_sentences(error)]}
     return {**facts, "problems": []}
@@ -82,7 +97,7 @@ def _request(
     """A request that costs what the node's does, as far as it is known, and how far that is."""
     if kind == "edit":
         request = Edit(model.name, "", (), auto_aspect_ratio=auto)
-        return request, "about" if auto else "at least"
+        return request, "about"
     if auto:
         return Generate(model.name, "", 0, 0, auto_aspect_ratio=True), "at most"
     if width is None or height is None:

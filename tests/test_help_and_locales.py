@@ -225,8 +225,8 @@ def test_the_help_has_the_same_sections_in_every_language(node: str, language: s
 def test_the_prices_and_limits_of_the_help_are_those_of_the_catalogue(language: str) -> None:
     text = page("MAIGenerate", language)
     limits = [int(re.sub(r"\D", "", told)) for told in re.findall(r"\d(?:[., ]\d{3}){2}", text)]
-    assert limits == sorted({model.max_pixels for model in CATALOGUE}, reverse=True)
-    for model in CATALOGUE:
+    assert limits == sorted({model.max_pixels for model in CATALOGUE.values()}, reverse=True)
+    for model in CATALOGUE.values():
         square, largest = row_of(text, model)
         assert usd(square) == f"{model.cost(Usage(image_out=1024)):.3f}"
         best = sizes.best(model, sizes.ratio_of("16:9"))
@@ -236,7 +236,7 @@ def test_the_prices_and_limits_of_the_help_are_those_of_the_catalogue(language: 
 @each_language
 def test_the_prices_of_edits_are_those_of_the_catalogue(language: str) -> None:
     text = page("MAIEdit", language)
-    able = [model for model in CATALOGUE if model.can_edit]
+    able = [model for model in CATALOGUE.values() if model.can_edit]
     assert text.count("\n| MAI-") == len(able)
     for model in able:
         images, one, further = row_of(text, model)
@@ -250,7 +250,7 @@ def test_the_prices_of_edits_are_those_of_the_catalogue(language: str) -> None:
 @each_language
 def test_the_sizes_of_the_help_are_those_of_size_helper(language: str) -> None:
     text = page("MAISizeHelper", language)
-    for model in CATALOGUE:
+    for model in CATALOGUE.values():
         best = [str(sizes.best(model, sizes.ratio_of(r))) for r in ("1:1", "16:9", "21:9")]
         assert row_of(text, model) == best
 

@@ -41,15 +41,16 @@ def section(title: str) -> str:
 
 def table_row(model: Model) -> str:
     references = f"1–{model.max_references}" if model.max_references > 1 else "1"
-    price = model.price
+    price, about = model.price, "" if model.price_known else "≈ "
     columns = (
         model.name,
+        f"retired {model.retired}" if model.is_retired else model.state,
         "yes" if model.can_edit else "no",
         references if model.can_edit else "—",
         f"{model.max_pixels:,}",
-        "yes" if model.options else "no",
-        f"{price.text_in:g} / {price.image_in:g} / {price.image_out:g}",
-        f"${model.cost(Usage(image_out=1024)):.3f}",
+        ", ".join(sorted(model.options)) or "—",
+        f"{about}{price.text_in:g} / {price.image_in:g} / {price.image_out:g}",
+        f"{about}${model.cost(Usage(image_out=1024)):.3f}",
         " ".join(map(str, model.rpm_by_tier)) or "unknown",
     )
     return f"| {' | '.join(columns)} |"
@@ -59,7 +60,9 @@ def test_the_table_of_models_is_the_catalogue() -> None:
     rows = [
         line for line in section("Models, limits and prices").splitlines() if "MAI-Image" in line
     ]
-    assert [row for row in rows if row.startswith("|")] == [table_row(model) for model in CATALOGUE]
+    assert [row for row in rows if row.startswith("|")] == [
+        table_row(model) for model in CATALOGUE.values()
+    ]
 
 
 def test_its_profiles_toml_has_no_mistake() -> None:

@@ -252,10 +252,11 @@ def test_each_floor_knows_only_those_below_it() -> None:
     assert strange - USED_WHERE_COMFYUI_BRINGS_IT == set()
 
 
-def test_the_emulator_knows_the_catalogue_alone() -> None:
+def test_the_emulator_knows_the_catalogue_and_its_file_alone() -> None:
     found = {module for path in FILES if floor(path) == "emulator" for module, _ in imports(path)}
     assert {".".join(module.split(".")[:2]) for module in found if is_of(module, {"mai"})} == {
-        "mai.models"
+        "mai.models",
+        "mai.own_models",
     }
 
 

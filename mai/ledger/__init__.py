@@ -1,17 +1,18 @@
 """Every call, what it cost, and whether a budget allows one more.
 
 The pipeline writes each call down before it is sent (`Ledger.open` with a `NewCall` and a budget),
-marks it sent, and closes it with its `Outcome`; those in DOUBTFUL were perhaps billed. How a call
-ended that another process had in flight is an `EndedCall`; a call of a service with job ids can be
-found again as an `OpenJob`. While calls are in flight, `Ledger.keep_alive` is called every
-BEAT_SECONDS. `Spend` holds the sums, as `Sum` and `Periods`, and lists the calls that were
-`PerhapsBilled`. Money is summed in whole nano-dollars: `nano` makes them, `usd` writes them.
+marks it sent, and closes it with its `Outcome`; those in DOUBTFUL were perhaps billed. Whoever
+waited for such a call of another process gets LostElsewhere with that `EndedCall`; a call of a
+service with job ids can be found again as an `OpenJob`. While calls are in flight,
+`Ledger.keep_alive` is called every BEAT_SECONDS. `Spend` holds the sums, as `Sum` and `Periods`,
+and lists the calls that were `PerhapsBilled`. Money is summed in whole nano-dollars: `nano` makes
+them, `usd` writes them.
 """
 
 from __future__ import annotations
 
 from .budgets import nano, usd
-from .ledger import EndedCall, Ledger, NewCall, OpenJob
+from .ledger import EndedCall, Ledger, LostElsewhere, NewCall, OpenJob
 from .owners import BEAT_SECONDS
 from .spend import PerhapsBilled, Periods, Spend, Sum
 from .tables import DOUBTFUL, Outcome
@@ -21,6 +22,7 @@ __all__ = [
     "DOUBTFUL",
     "EndedCall",
     "Ledger",
+    "LostElsewhere",
     "NewCall",
     "OpenJob",
     "Outcome",

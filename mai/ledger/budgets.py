@@ -26,20 +26,20 @@ def usd(amount_nano: int) -> str:
 
 
 def check_budget(
-    sql: Connection, profile: str, budget: Budget, day: str, estimate_nano: int, is_bound: bool
+    sql: Connection, profile: str, budget: Budget, day: str, estimate_nano: int, why_unbounded: str
 ) -> None:
     """Raises BudgetError where spent + in flight + this call is over the day's or month's budget.
 
     To be called inside the transaction that writes the call down. `day` is the local calendar's;
     calls in flight count in full, whenever they were opened, and perhaps-billed ones by estimate.
-    A strict budget refuses a call whose estimate is no upper bound.
+    A strict budget refuses a call whose estimate is no upper bound: `why_unbounded` isn't "".
     """
-    if budget.strict and not is_bound:
+    if budget.strict and why_unbounded:
         raise BudgetError(
-            f"The budget of profile {profile!r} is strict, and nobody knows what this call may "
-            f"cost at most (about {usd(estimate_nano)}). Nothing was sent.",
-            "Choose a model whose price is known, leave out the option that has no bound, or set "
-            "strict = false in the profile's budget.",
+            f"The budget of profile {profile!r} is strict, and nobody knows what this call costs "
+            f"at most (about {usd(estimate_nano)}): {why_unbounded}. Nothing was sent.",
+            "Choose a model and options that have an upper bound, or set strict = false in the "
+            "profile's budget.",
         )
     if budget.day is None and budget.month is None:
         return

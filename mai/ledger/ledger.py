@@ -27,7 +27,7 @@ from ..types import Budget, Usage
 from .budgets import check_budget, nano
 from .owners import DEAD_AFTER, Owner, Watch, this_owner
 from .spend import PerhapsBilled, Spend, call_rows, day_of, doubtful_calls, summarize, write_csv
-from .tables import CALLS, FREE, OWNERS, SCHEMA, LedgerFile, Outcome, add_to_sum
+from .tables import CALLS, DOUBTFUL, FREE, OWNERS, SCHEMA, LedgerFile, Outcome, add_to_sum
 
 JOB_SECONDS = 86_400.0
 """How long a job of a service with job ids can be resumed; then its call is perhaps billed."""
@@ -37,7 +37,7 @@ JOB_SECONDS = 86_400.0
 class NewCall:
     """A call that is about to be sent: `key` of its request, `kind` "generate" or "edit".
 
-    `is_bound` says whether the call can't cost more than `estimate_usd`.
+    `why_unbounded` is why the call may cost more than `estimate_usd`, "" where it can't.
     """
 
     key: str
@@ -46,7 +46,7 @@ class NewCall:
     model: str
     kind: str
     estimate_usd: float
-    is_bound: bool = True
+    why_unbounded: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,14 @@ class EndedCall:
     status: int | None
     code: str | None
     request_id: str | None
+
+
+class LostElsewhere(Exception):
+    """The call that this one waited for ended as perhaps billed: nothing was sent or written."""
+
+    def __init__(self, ended: EndedCall) -> None:
+        super().__init__(ended.outcome.value)
+        self.ended = ended
 
 
 class Ledger:
@@ -99,13 +107,15 @@ class Ledger:
         call: NewCall,
         budget: Budget,
         check_room: Callable[[int], None] = lambda in_flight: None,
+        joined: str = "",
     ) -> str:
         """Write the call down as in flight, not sent yet, and give its row's token.
 
         In one transaction with its checks. Another living process that has the same request in
         flight is RunningElsewhere. What was spent + what is in flight + this estimate must be
         within the budget's day and month, else BudgetError with the sums. `check_room` hears how
-        many calls are in flight with this one, and may raise.
+        many calls are in flight with this one, and may raise. `joined` is the row of the same
+        request that this call waited for: LostElsewhere if that one was perhaps billed.
         """
         estimate, now, me = nano(call.estimate_usd), self._now(), this_owner()
         row = {
@@ -127,7 +137,10 @@ class Ledger:
             other = self._row_of_another(sql, call.key)
             if other is not None:
                 raise RunningElsewhere(_describe(other), other.token)
-            check_budget(sql, call.profile, budget, day_of(now), estimate, call.is_bound)
+            ended = _ended(_row(sql, CALLS.c.token == joined)) if joined else None
+            if ended is not None and ended.outcome in DOUBTFUL:
+                raise LostElsewhere(ended)
+            check_budget(sql, call.profile, budget, day_of(now), estimate, call.why_unbounded)
             check_room(_in_flight(sql) + 1)
             self._show_life(sql)
             sql.execute(insert(CALLS).values(**row))
@@ -207,17 +220,6 @@ class Ledger:
             with self._lock:
                 self._open_rows.pop(row, None)
 
-    def ended(self, row: str) -> EndedCall | None:
-        """How a call ended; None while it is in flight."""
-        with self._file.transaction(read_only=True) as sql:
-            found = _row(sql, CALLS.c.token == row)
-        if found is None or found.outcome is None:
-            return None
-        # A row of version 0.1 may have ended in a way that none ends in now.
-        known = {outcome.value: outcome for outcome in Outcome}
-        outcome = known.get(found.outcome, Outcome.REFUSED)
-        return EndedCall(outcome, found.status, found.code, found.request_id)
-
     def set_job(self, row: str, job_id: str) -> None:
         """The service's id of a call in flight, by which it can be resumed."""
         unfinished = CALLS.c.outcome.is_(None) | (CALLS.c.recovered == 1)
@@ -237,6 +239,7 @@ class Ledger:
         """The newest unfinished call of this request that has a job id.
 
         It is this process's from then on; None when there is none or another living process has it.
+        One that is older than JOB_SECONDS is perhaps billed instead.
         """
         unfinished = CALLS.c.outcome.is_(None) & CALLS.c.job_id.is_not(None) & (CALLS.c.key == key)
         me = this_owner()
@@ -244,6 +247,9 @@ class Ledger:
             query = select(CALLS).where(unfinished).order_by(CALLS.c.id.desc())
             found = sql.execute(query).first()
             if found is None or found.owner in self._others(sql)[0]:
+                return None
+            if found.opened_at < self._now() - JOB_SECONDS:
+                self._end(sql, found, Outcome.PERHAPS_BILLED, None, {})
                 return None
             sql.execute(update(CALLS).where(CALLS.c.id == found.id).values(owner=me.token))
             self._show_life(sql)
@@ -260,11 +266,14 @@ class Ledger:
         stopped for long), what it delivers still counts as delivered.
         """
         perhaps = 0
-        with self._file.transaction() as sql:
+        nobodys = CALLS.c.owner.is_(None) | CALLS.c.owner.not_in(select(OWNERS.c.token))
+        abandoned = select(CALLS).where(CALLS.c.outcome.is_(None) & nobodys)
+        with self._file.transaction(read_only=True) as sql:
             _, dead = self._others(sql)
+            if not dead and sql.execute(abandoned).first() is None:
+                return 0
+        with self._file.transaction() as sql:
             sql.execute(delete(OWNERS).where(OWNERS.c.token.in_(dead)))
-            nobodys = CALLS.c.owner.is_(None) | CALLS.c.owner.not_in(select(OWNERS.c.token))
-            abandoned = select(CALLS).where(CALLS.c.outcome.is_(None) & nobodys)
             for row in sql.execute(abandoned).all():
                 outcome = self._outcome_of_abandoned(sql, row, delivered)
                 if outcome is not None:
@@ -415,6 +424,15 @@ class Ledger:
 
 def _row(sql: Connection, where: Any) -> Any:
     return sql.execute(select(CALLS).where(where)).first()
+
+
+def _ended(row: Any) -> EndedCall | None:
+    if row is None or row.outcome is None:
+        return None
+    # A row of version 0.1 may have ended in a way that none ends in now.
+    known = {outcome.value: outcome for outcome in Outcome}
+    outcome = known.get(row.outcome, Outcome.REFUSED)
+    return EndedCall(outcome, row.status, row.code, row.request_id)
 
 
 def _in_flight(sql: Connection) -> int:

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from sqlalchemy import Connection, func, select
 
+from ..types import client_request_id
 from .tables import CALLS, DOUBTFUL, LOST, SUMS, Outcome
 
 NANO = 1_000_000_000
@@ -48,7 +49,8 @@ class PerhapsBilled:
     """A call of which nobody here knows whether it was charged; `usd` is counted for it.
 
     `row` is its number in the ledger. `outcome` is "perhaps billed" (nothing arrived), "blocked,
-    perhaps billed" or "delivered, not kept".
+    perhaps billed" or "delivered, not kept". `request_id` is the service's, None where no answer
+    came; `client_request_id` was sent with the call.
     """
 
     row: int
@@ -57,6 +59,7 @@ class PerhapsBilled:
     model: str
     usd: float
     request_id: str | None
+    client_request_id: str
     status: int | None
     code: str | None
     outcome: str
@@ -154,6 +157,7 @@ def doubtful_calls(sql: Connection, profile: str | None) -> Iterator[PerhapsBill
             model=row.model,
             usd=row.counted_nano / NANO,
             request_id=row.request_id,
+            client_request_id=client_request_id(row.key),
             status=row.status,
             code=row.code,
             outcome=row.outcome,

@@ -12,15 +12,24 @@ from .endpoints import allowed_media_url, describe_host, is_loopback_host, norma
 from .environment import emulator_directives
 from .folders import data_folder, usual_folder, write_private
 from .profile import Profile
-from .profiles import FILE_NAME, Profiles
+from .profiles import FILE_NAME, MAX_FILE_BYTES, Profiles
 from .services import SERVICES, Service
-from .toml_file import CLOSED, EMULATOR, KEY_KINDS, MAX_TIER, PageSettings, mistakes_in
+from .toml_file import (
+    CLOSED,
+    EMULATOR,
+    KEY_KINDS,
+    MAX_TIER,
+    PageSettings,
+    mistakes_in,
+    models_in,
+)
 
 __all__ = [
     "CLOSED",
     "EMULATOR",
     "FILE_NAME",
     "KEY_KINDS",
+    "MAX_FILE_BYTES",
     "MAX_TIER",
     "SERVICES",
     "PageSettings",
@@ -33,6 +42,7 @@ __all__ = [
     "emulator_directives",
     "is_loopback_host",
     "mistakes_in",
+    "models_in",
     "normalize_endpoint",
     "usual_folder",
     "write_private",

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..auth import Credential
-from ..models import Model
-from ..types import Budget
+from ..models import CATALOGUE, Model
+from ..types import Budget, Request
 from .endpoints import is_loopback
-from .services import FOUNDRY
+from .services import FOUNDRY, SERVICES
 
 ANY_MODEL = "*"
 """The key of deployments that serve every model."""
@@ -57,6 +57,14 @@ class Profile:
         if self.tier is not None and self.tier <= len(model.rpm_by_tier):
             return float(model.rpm_by_tier[self.tier - 1])
         return None
+
+    def why_unbounded(self, request: Request) -> str:
+        """A clause on why a valid request may cost more than its estimate; "" where it can't."""
+        if self.emulated:
+            return ""
+        if not SERVICES[self.service].catalogue_prices:
+            return f"{self.service} has prices of its own, which aren't known"
+        return CATALOGUE[request.model].why_unbounded(request)
 
     @property
     def on_loopback(self) -> bool:

@@ -241,7 +241,7 @@ class Profiles:
             {model: tuple(dict.fromkeys(names)) for model, names in settings.deployments.items()},
             requests_a_minute=settings.requests_a_minute,
             tier=settings.tier,
-            budget=Budget(settings.budget.day, settings.budget.month),
+            budget=Budget(settings.budget.day, settings.budget.month, settings.budget.strict),
             connect_timeout=settings.connect_timeout,
             timeout=service.timeout if settings.timeout is None else settings.timeout,
             shutdown_grace=settings.shutdown_grace,

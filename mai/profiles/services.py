@@ -18,6 +18,7 @@ class Service:
     one call in seconds. `media_hosts` are the hosts from which the service's images are fetched,
     where they don't come with its answers; there "*." stands for any number of labels.
     `pasted_path` is what users paste behind a gateway's address and the provider adds itself.
+    `catalogue_prices`: it bills by the catalogue's prices, so that estimates can be upper bounds.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Service:
     has_entra: bool = False
     media_hosts: tuple[str, ...] = ()
     pasted_path: re.Pattern[str] = re.compile("$")
+    catalogue_prices: bool = True
 
 
 FOUNDRY = Service(
@@ -54,6 +56,7 @@ PIXAZO = Service(
     # Its own hosts, and the bucket that holds the images of its documentation and of public
     # clients' answers.
     media_hosts=("*.pixazo.ai", "pub-582b7213209642b9b995c96c95a30381.r2.dev"),
+    catalogue_prices=False,  # it takes credits of its own, at prices that its pages don't say
 )
 
 SERVICES = {service.name: service for service in (FOUNDRY, PIXAZO)}

@@ -17,20 +17,35 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     ValidationError,
+    ValidationInfo,
 )
 
 from ..auth import METHODS, Secret, header_problem, quote_unless_key
 from ..errors import ProfileError
-from ..models import MODEL_NAMES
+from ..models import CATALOGUE, Model
 from .endpoints import is_media_host, is_page_host, normalize_endpoint
+from .model_tables import (
+    TIERS,
+    ModelSettings,
+    PriceSettings,
+    model_contradictions,
+    to_model,
+)
 from .profile import ANY_MODEL, CONNECT_TIMEOUT, SHUTDOWN_GRACE
 from .services import FOUNDRY, SERVICES
+from .toml_table import (
+    MAX_NAME,
+    TomlTable,
+    flag,
+    is_plain_name,
+    number,
+    one_of,
+    whole_number,
+)
 
 EMULATOR = "emulator"
 """The profile that is always there; no file can redefine it."""
@@ -38,11 +53,8 @@ EMULATOR = "emulator"
 KEY_KINDS = {"key": "value", "key_env": "name", "key_file": "path"}
 """Each kind of key, and the setting that says where it is."""
 
-MAX_NAME = 64
-"""Characters of a profile's or a deployment's name; Azure's own limit for deployments."""
-
-MAX_TIER = 6
-"""Quota tiers of Microsoft Foundry: 1 to 6."""
+MAX_TIER = TIERS
+"""The highest tier."""
 
 MAX_LINE = 2000
 """Characters: no line is meant to be longer, and a key of 100,000 parts would take minutes."""
@@ -55,32 +67,7 @@ NO_PARSER = (
     "configure the account by environment variables instead of the file."
 )
 
-# The tables. A field's description ends the sentence "<key> must be …".
-
-
-class TomlTable(BaseModel):
-    """A table of the file."""
-
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
-
-
-def _number(low: float, high: float, default: float | None = None) -> Any:
-    about = f"a number from {low:g} to {high:g}"
-    return Field(default, ge=low, le=high, description=about)
-
-
-def _flag(default: bool | None) -> Any:
-    return Field(default, description="true or false, without quotes")
-
-
-def _one_of(words: Iterable[str], default: str) -> Any:
-    return Field(default, pattern=_any_of(words), description=" or ".join(words))
-
-
-def _any_of(words: Iterable[str]) -> str:
-    return f"^({'|'.join(map(re.escape, words))})$"
+# The tables
 
 
 def _secret(value: object) -> Secret:
@@ -107,6 +94,13 @@ def _page_host(name: str) -> str:
     raise ValueError
 
 
+def _known_model(name: str, info: ValidationInfo) -> str:
+    """A model of the catalogue or of the same file, whose names are the validation's context."""
+    if name in (info.context or ()):
+        return name
+    raise ValueError
+
+
 def _for_any_model(value: object) -> object:
     return {ANY_MODEL: value} if isinstance(value, (str, list)) else value
 
@@ -116,7 +110,7 @@ def _as_list(value: object) -> object:
 
 
 ListOrOne = BeforeValidator(_as_list)
-ModelName = Annotated[str, Field(pattern=_any_of([*MODEL_NAMES, ANY_MODEL]))]
+ModelName = Annotated[str, AfterValidator(_known_model)]
 DeploymentNames = Annotated[
     list[Annotated[str, AfterValidator(_deployment_name)]], Field(min_length=1), ListOrOne
 ]
@@ -152,22 +146,23 @@ class EntraSettings(TomlTable):
     """Entra ID, and how to sign in."""
 
     kind: Literal["entra"]
-    method: str = _one_of(METHODS, "default")
+    method: str = one_of(METHODS, "default")
     client_id: Identifier | None = _IDENTIFIER
     tenant_id: Identifier | None = _IDENTIFIER
 
 
 class BudgetSettings(TomlTable):
-    """The most that may be spent, in USD."""
+    """The most that may be spent, in USD; `strict` refuses calls whose cost has no upper bound."""
 
-    day: float | None = _number(0, 100_000)
-    month: float | None = _number(0, 100_000)
+    day: float | None = number(0, 100_000)
+    month: float | None = number(0, 100_000)
+    strict: bool = flag(False)
 
 
 class ProfileSettings(TomlTable):
     """[profiles.<name>]"""
 
-    service: str = _one_of(SERVICES, FOUNDRY.name)
+    service: str = one_of(SERVICES, FOUNDRY.name)
     endpoint: str = Field(description='an address such as "https://NAME.services.ai.azure.com"')
     credential: InlineKey | VariableKey | FileKey | EntraSettings = Field(
         discriminator="kind",
@@ -182,15 +177,15 @@ class ProfileSettings(TomlTable):
             'table of them by model, in quotes: "MAI-Image-2.6" = "my-deployment"',
         )
     )
-    tier: int | None = Field(
-        None, ge=1, le=MAX_TIER, description=f"a whole number from 1 to {MAX_TIER}"
+    tier: int | None = whole_number(1, MAX_TIER)
+    requests_a_minute: float | None = number(0.01, 100_000)
+    budget: BudgetSettings = Field(
+        BudgetSettings(), description="a table with day or month in USD, or strict"
     )
-    requests_a_minute: float | None = _number(0.01, 100_000)
-    budget: BudgetSettings = Field(BudgetSettings(), description="a table with day or month in USD")
-    connect_timeout: float = _number(0.1, 120, CONNECT_TIMEOUT)
-    timeout: float | None = _number(1, 3600)
-    shutdown_grace: float = _number(0, 600, SHUTDOWN_GRACE)
-    keep_prompts: bool = _flag(True)
+    connect_timeout: float = number(0.1, 120, CONNECT_TIMEOUT)
+    timeout: float | None = number(1, 3600)
+    shutdown_grace: float = number(0, 600, SHUTDOWN_GRACE)
+    keep_prompts: bool = flag(True)
     media_hosts: Annotated[list[Annotated[str, AfterValidator(_media_host)]], ListOrOne] = Field(
         [],
         description="a list of host names in lower case, without https:// and path, such as "
@@ -201,7 +196,7 @@ class ProfileSettings(TomlTable):
 class StoreTable(TomlTable):
     """[store]"""
 
-    limit_gb: float | None = _number(0.001, 100_000)
+    limit_gb: float | None = number(0.001, 100_000)
 
 
 class PageSettings(TomlTable):
@@ -217,8 +212,8 @@ class PageSettings(TomlTable):
         description="a list of host names or addresses as the browser shows them, without http:// "
         'and path, such as ["studio.lan:8188", "192.168.1.5"]',
     )
-    allow_remote: bool = _flag(False)
-    show_prompts: bool | None = _flag(None)
+    allow_remote: bool = flag(False)
+    show_prompts: bool | None = flag(None)
 
 
 CLOSED = PageSettings()
@@ -226,9 +221,10 @@ CLOSED = PageSettings()
 
 
 class FileSettings(TomlTable):
-    """The file. Each profile is validated by itself: a mistake in one leaves the others alone."""
+    """The file. Profiles and models are validated one by one: a mistake leaves the others alone."""
 
     profiles: dict[str, Any] = Field({}, description="a table", repr=False)
+    models: dict[str, Any] = Field({}, description="a table")
     store: StoreTable = Field(StoreTable(), description="a table")
     page: PageSettings = Field(CLOSED, description="a table")
 
@@ -237,6 +233,7 @@ INNER_TABLES: dict[str, type[TomlTable]] = {
     "store": StoreTable,
     "page": PageSettings,
     "budget": BudgetSettings,
+    "price": PriceSettings,
     "key": InlineKey,
     "key_env": VariableKey,
     "key_file": FileKey,
@@ -311,6 +308,7 @@ class Contents:
     file_mistakes: list[Mistake] = field(default_factory=list)
     store: StoreTable = field(default_factory=StoreTable)
     page: PageSettings = CLOSED
+    models: dict[str, ModelSettings] = field(default_factory=dict)
     holds_key: bool = False
 
     @property
@@ -332,6 +330,16 @@ def mistakes_in(text: str) -> list[str]:
     return [mistake.text for mistakes in found for mistake in mistakes]
 
 
+def models_in(text: str) -> tuple[list[Model], list[str]]:
+    """The models of a profiles.toml, and a sentence with its line for each mistake in the file.
+
+    A mistake in one model leaves the others alone; those of profiles aren't told here.
+    """
+    contents = read_profiles(text, interactive=True)
+    models = [to_model(name, settings) for name, settings in contents.models.items()]
+    return models, [str(mistake) for mistake in contents.file_mistakes]
+
+
 def read_profiles(text: str, *, interactive: bool) -> Contents:
     """A file's contents; never raises for what it says. A device code needs `interactive`."""
     lines = _find_lines(text)
@@ -343,14 +351,49 @@ def read_profiles(text: str, *, interactive: bool) -> Contents:
     settings = _validate(FileSettings, tree, (), lines, contents.file_mistakes)
     if settings is not None:
         contents.store, contents.page = settings.store, settings.page
-    profiles = tree.get("profiles")
-    for name, table in profiles.items() if isinstance(profiles, dict) else ():
-        _read_profile(contents, name, table, lines, interactive)
+    tables = {key: tree.get(key) for key in ("models", "profiles")}
+    models, profiles = (table if isinstance(table, dict) else {} for table in tables.values())
+    for name, table in models.items():
+        _read_model(contents, name, table, lines)
+    known = [*dict.fromkeys([*CATALOGUE, *models]), ANY_MODEL]
+    for name, table in profiles.items():
+        _read_profile(contents, name, table, lines, interactive, known)
     return contents
 
 
+def _read_model(contents: Contents, name: str, table: object, lines: Lines) -> None:
+    """Adds one [models."name"], or its mistakes, which are the file's."""
+    path, mistakes = ("models", name), contents.file_mistakes
+    if problem := _model_name_problem(name):
+        mistakes.append(Mistake(f"the model name {short(name)} {problem}", _line(lines, path)))
+        return
+    settings = _validate(ModelSettings, table, path, lines, mistakes)
+    found = [*model_contradictions(name, settings)] if settings else []
+    mistakes += [Mistake(text, _line(lines, (*path, key))) for key, text in found]
+    if settings is not None and not found:
+        contents.models[name] = settings
+
+
+def _model_name_problem(name: str) -> str:
+    """What keeps a model from having this name, as the end of a sentence; "" if nothing does.
+
+    It stands in the names of files.
+    """
+    if not is_plain_name(name):
+        return f"must be 1 to {MAX_NAME} letters, digits, spaces and . _ - only."
+    near = nearest(name, CATALOGUE)
+    if name not in CATALOGUE and near and near.lower() == name.lower():
+        return f"differs from {near!r} by capitals only."
+    return ""
+
+
 def _read_profile(
-    contents: Contents, name: str, table: object, lines: Lines, interactive: bool
+    contents: Contents,
+    name: str,
+    table: object,
+    lines: Lines,
+    interactive: bool,
+    known_models: Sequence[str],
 ) -> None:
     """Adds one [profiles.name], or its mistakes in the order of lines."""
     path = ("profiles", name)
@@ -367,7 +410,7 @@ def _read_profile(
         service = SERVICES.get(str(table.get("service")), FOUNDRY)
         table = {"endpoint": service.endpoint, **table} if service.endpoint else table
     mistakes: list[Mistake] = []
-    settings = _validate(ProfileSettings, table, path, lines, mistakes)
+    settings = _validate(ProfileSettings, table, path, lines, mistakes, known_models)
     for key, text in _contradictions(settings, interactive) if settings else ():
         mistakes.append(Mistake(text, _line(lines, (*path, key))))
     if mistakes or settings is None:
@@ -377,21 +420,32 @@ def _read_profile(
 
 
 def _validate(
-    form: type[S], table: object, path: tuple[str, ...], lines: Lines, mistakes: list[Mistake]
+    form: type[S],
+    table: object,
+    path: tuple[str, ...],
+    lines: Lines,
+    mistakes: list[Mistake],
+    known_models: Sequence[str] = (),
 ) -> S | None:
     """A table in its form; or None, and its mistakes are added."""
     try:
-        return form.model_validate(table)
+        return form.model_validate(table, context=known_models)
     except ValidationError as error:
         # Their types and places alone: the rest holds values, which may be keys.
         found = [(one["type"], one["loc"]) for one in error.errors(include_url=False)]
     for error_type, place in found:
-        mistakes.append(_mistake(form, path, error_type, [str(part) for part in place], lines))
+        parts = [str(part) for part in place]
+        mistakes.append(_mistake(form, path, error_type, parts, lines, known_models))
     return None
 
 
 def _mistake(
-    form: type[TomlTable], path: tuple[str, ...], error_type: str, place: list[str], lines: Lines
+    form: type[TomlTable],
+    path: tuple[str, ...],
+    error_type: str,
+    place: list[str],
+    lines: Lines,
+    known_models: Sequence[str],
 ) -> Mistake:
     """What is wrong with the setting at `place` of the table at `path`, which has this form."""
     if not place:
@@ -409,7 +463,7 @@ def _mistake(
     if key not in known:
         text = _unknown_key(path, key, list(known))
     elif place[-1] == "[key]":
-        text = _unknown_key((*path, key), place[1], [*MODEL_NAMES, ANY_MODEL])
+        text = _unknown_key((*path, key), place[1], known_models)
     else:
         must_be = f"must be {known[key].description}."
         if key == "hosts" and place[-1].isdigit():
@@ -434,12 +488,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 def _is_name(name: str) -> bool:
     """Whether a profile of the file may have this name."""
-    return (
-        0 < len(name) <= MAX_NAME
-        and name == name.strip()
-        and name.lower() != EMULATOR
-        and all(letter.isalnum() or letter in " ._-" for letter in name)
-    )
+    return is_plain_name(name) and name.lower() != EMULATOR
 
 
 def _table_name(path: Sequence[str]) -> str:
@@ -527,7 +576,7 @@ def _find_lines(text: str) -> Lines:
     """A scan of the lines, also of a file that is broken; good enough for messages."""
     lines: Lines = {}
     table: tuple[str, ...] = ()
-    for number, line in enumerate(text.split("\n"), start=1):
+    for line_number, line in enumerate(text.split("\n"), start=1):
         if header := _HEADER.match(line):
             path = table = _parts(header[1])
         elif key := _KEY.match(line):
@@ -535,7 +584,7 @@ def _find_lines(text: str) -> Lines:
         else:
             continue
         for length in range(1, min(len(path), _DEPTH) + 1):
-            lines.setdefault(path[:length], number)
+            lines.setdefault(path[:length], line_number)
     return lines
 
 

@@ -15,7 +15,7 @@ from ..errors import AnswerError, BlockedError, ServiceError, UnreadableError
 from ..http import FormFile, HttpAnswer, HttpRequest
 from ..image_formats import inspect
 from ..models import DEFAULT_MODEL
-from ..types import Edit, Generate, Request, Result
+from ..types import OPAQUE, Edit, Generate, Request, Result
 from .answers import error_in_200, json_object, refusal, refuses_field, unusable
 from .base64_field import PLACEHOLDER, cut_out_image, decode_base64
 from .error_body import find_error
@@ -115,13 +115,14 @@ class Foundry:
         return HttpRequest("POST", endpoint + GENERATIONS, json=body)
 
 
-def _options(request: Request) -> dict[str, bool]:
-    """The options of 2.6 and later, only where they are on: earlier models refuse the names."""
+def _options(request: Request) -> dict[str, bool | str]:
+    """The options of 2.6 and later, only where they are on: other models refuse them."""
     options = {
         "auto_aspect_ratio": request.auto_aspect_ratio,
         "web_grounding": request.web_grounding,
+        "background": request.background != OPAQUE and request.background,
     }
-    return {name: True for name, on in options.items() if on}
+    return {name: value for name, value in options.items() if value}
 
 
 def _generation(request: Generate, deployment: str) -> dict[str, object]:
@@ -135,7 +136,8 @@ def _edit_fields(request: Edit, deployment: str) -> dict[str, str]:
     fields = {"model": deployment, "prompt": request.prompt}
     if request.size is not None:
         fields["size"] = f"{request.size[0]}x{request.size[1]}"
-    return {**fields, **dict.fromkeys(_options(request), "true")}
+    # A form has texts only: "true" is how it says yes.
+    return {**fields, **{name: str(value).lower() for name, value in _options(request).items()}}
 
 
 def _first_image(

@@ -29,9 +29,9 @@ from ..errors import (
 )
 from ..http import HttpAnswer, HttpRequest
 from ..image_formats import inspect
-from ..models import BY_NAME
+from ..models import CATALOGUE
 from ..sizes import Size, off_by, ratio_of
-from ..types import Edit, Generate, Request, Result
+from ..types import OPAQUE, Edit, Generate, Request, Result
 from .answers import is_content_block, json_object, refusal, unusable
 from .base64_field import decode_base64
 from .error_body import find_error, one_line
@@ -95,6 +95,12 @@ class Pixazo:
             raise OptionError(
                 "Pixazo has neither auto_aspect_ratio nor web_grounding.",
                 "Switch them off, or choose a profile of Microsoft Foundry and MAI-Image-2.6.",
+            )
+        if request.background != OPAQUE:
+            raise OptionError(
+                "Pixazo has no transparent background.",
+                "Set background to opaque, or choose a profile of Microsoft Foundry and "
+                "MAI-Image-2.7.",
             )
         length = len(request.prompt)
         if len(request.prompt.strip()) < SHORTEST_PROMPT or length > LONGEST_PROMPT:
@@ -196,7 +202,7 @@ class Pixazo:
             model=MODEL,
             asked=request.requested_size,
             request_id=job_id,
-            cost_usd=BY_NAME[MODEL].estimate(request),
+            cost_usd=CATALOGUE[MODEL].estimate(request),
             seconds=seconds,
             notes=_notes(request, size),
         )

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..models import BY_NAME, CATALOGUE, Model
+from ..models import CATALOGUE, Model
 from ..types import Request, Usage
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def charge_of(request: Request, body: Mapping[str, object]) -> Charge:
     if usage is None or not usage.image_out:
         usage = None
         note = note or "the service counted no tokens: the cost is an estimate"
-    asked, answered = BY_NAME[request.model], _other_model(request, body)
+    asked, answered = CATALOGUE[request.model], _other_model(request, body)
     notes = () if answered is None else (_note_model(asked.name, answered.name),)
     if note:
         notes = (*notes, note)
@@ -47,7 +47,7 @@ def counted_cost(request: Request, body: Mapping[str, object]) -> float | None:
     usage, _ = _usage(body)
     if usage is None or usage == Usage():
         return None
-    return _cost(request, usage, BY_NAME[request.model], _other_model(request, body))
+    return _cost(request, usage, CATALOGUE[request.model], _other_model(request, body))
 
 
 def _cost(request: Request, usage: Usage | None, asked: Model, answered: Model | None) -> float:
@@ -85,7 +85,7 @@ def _other_model(request: Request, body: Mapping[str, object]) -> Model | None:
     """The model of the catalogue that an answer names, where it isn't the one asked for."""
     name = body.get("model")
     word = name.strip().casefold() if isinstance(name, str) else ""
-    for model in CATALOGUE:
+    for model in CATALOGUE.values():
         full = model.name.casefold()
         if word in (full, f"{full}-{model.version}") and model.name != request.model:
             return model

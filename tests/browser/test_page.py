@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from mai_image.demo import browser
 from mai_image.demo.launch import Server
-from mai_image.mai.models import BY_NAME
+from mai_image.mai.models import CATALOGUE
 from mai_image.mai.size_plan import plan_size
 from mai_image.mai.sizes import nearest_legal, ratio_of
 
@@ -66,7 +66,7 @@ def test_the_badge_follows_a_linked_size_helper_and_says_what_it_cannot_know(
 def test_a_size_that_cannot_be_made_is_seen_and_mended_with_one_click(
     seen: dict[str, Any],
 ) -> None:
-    wrong, nearest = seen["wrong"], nearest_legal(BY_NAME["MAI-Image-2.5"], 1920, 1088)
+    wrong, nearest = seen["wrong"], nearest_legal(CATALOGUE["MAI-Image-2.5"], 1920, 1088)
     assert wrong["badge"] == "not possible"
     assert "MAI-Image-2.5 can't make 1920 x 1088" in wrong["notice"]
     assert f"Use {nearest}" in wrong["notice"]
@@ -81,7 +81,7 @@ def test_the_preview_shows_what_size_helper_will_answer(seen: dict[str, Any]) ->
     first, wide = seen["preview"]["first"]["shown"], seen["preview"]["wide"]["shown"]
     assert "1536 x 1536 exactly 1:1 2.36 MP · 100 % of the limit" in first
     assert "2304 tokens · $0.088 used as it is" in first
-    facts = plan_size(BY_NAME["MAI-Image-2.6"], ratio_of("16:9"), 3840, 0)
+    facts = plan_size(CATALOGUE["MAI-Image-2.6"], ratio_of("16:9"), 3840, 0)
     assert f"{facts.size} exactly 16:9" in wide
     assert f"to {facts.target}: scale {facts.scale:g}, nothing cut" in wide
 

@@ -65,7 +65,7 @@ def run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_generate_writes_images_and_says_what_they_cost(run, tmp_path, capsys) -> None:
     assert run("generate", "a red fox", "--count", "2", "--seed", "5", "--out", "images") == 0
     names = sorted(path.name for path in (tmp_path / "images").iterdir())
-    assert names == ["MAI-Image-2.6_5.png", "MAI-Image-2.6_6.png"]
+    assert names == ["MAI-Image-2.7_5.png", "MAI-Image-2.7_6.png"]
     assert capsys.readouterr().out.count("1024 x 1024  $0.0") == 2
 
 
@@ -93,13 +93,13 @@ def test_several_images_in_one_named_file_get_numbers(run, tmp_path) -> None:
 def test_a_name_with_a_dot_is_a_folder_unless_it_ends_like_an_image(run, tmp_path) -> None:
     assert run("generate", "a red fox", "--count", "2", "--out", "run.2026") == 0
     names = sorted(path.name for path in (tmp_path / "run.2026").iterdir())
-    assert names == ["MAI-Image-2.6_0.png", "MAI-Image-2.6_1.png"]
+    assert names == ["MAI-Image-2.7_0.png", "MAI-Image-2.7_1.png"]
 
 
 def test_a_folder_is_a_folder_whatever_its_name(run, tmp_path) -> None:
     (tmp_path / "fox.png").mkdir()
     assert run("generate", "a red fox", "--out", "fox.png") == 0
-    assert (tmp_path / "fox.png" / "MAI-Image-2.6_0.png").is_file()
+    assert (tmp_path / "fox.png" / "MAI-Image-2.7_0.png").is_file()
 
 
 def test_a_file_that_the_user_names_is_replaced(run, tmp_path) -> None:
@@ -145,7 +145,11 @@ def test_several_images_of_another_type_keep_their_numbers(run, tmp_path, capsys
         (["generate", "a fox", "--model", "MAI-Image-9"], "no model"),
         (["generate", "a fox", "--count", "0"], "--count must be at least 1"),
         (["generate", "a fox", "--model", "MAI-Image-2", "--web-grounding"], "web_grounding"),
-        (["generate", "a fox", "--profile", "pix"], "Pixazo has no MAI-Image-2.6"),
+        (
+            ["generate", "a fox", "--model", "MAI-Image-2.6", "--background", "transparent"],
+            "no transparent background",
+        ),
+        (["generate", "a fox", "--profile", "pix"], "Pixazo has no MAI-Image-2.7"),
         (["edit", "night", "none.png"], "can't be read"),
         (["edit", "night", "text.png"], "no whole PNG or JPEG"),
         (["size", "wide"], "not an aspect ratio"),
@@ -205,7 +209,7 @@ def test_edit_sends_the_files_in_their_order(run, client, tmp_path) -> None:
 
 
 def test_a_reference_over_the_models_limit_is_refused(run, tmp_path, capsys) -> None:
-    (tmp_path / "a.png").write_bytes(png(2000, 2000))
+    (tmp_path / "a.png").write_bytes(png(2100, 2000))
     assert run("edit", "night", "a.png") == 2
     assert "Shrink it first" in capsys.readouterr().err
 
@@ -218,7 +222,7 @@ def test_pixazo_images_come_through_the_same_command(run, client, capsys) -> Non
 
 
 def test_size_tells_pixels_price_and_enlargement(run, capsys) -> None:
-    assert run("size", "16:9", "--target", "3840x2160") == 0
+    assert run("size", "16:9", "--target", "3840x2160", "--model", "MAI-Image-2.6") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("2048 x 1152  2.36 MP  $0.08")
     assert lines[1] == "enlarge by 1.8750, then crop to 3840 x 2160"
@@ -227,7 +231,7 @@ def test_size_tells_pixels_price_and_enlargement(run, capsys) -> None:
 def test_spend_shows_the_sums_and_exports_every_call(run, tmp_path, capsys) -> None:
     run("generate", "a red fox")
     assert run("spend") == 0
-    assert "MAI-Image-2.6" in capsys.readouterr().out
+    assert "MAI-Image-2.7" in capsys.readouterr().out
     assert run("spend", "--csv", "calls.csv") == 0
     assert "1 calls written" in capsys.readouterr().out
     assert "delivered" in (tmp_path / "calls.csv").read_text()
@@ -249,7 +253,7 @@ def test_doctor_finds_everything_well_and_buys_nothing(run, folder, client, caps
     code, said = doctor_lines(run, capsys)
     assert (code, client.log.billed) == (0, 0)
     assert said.splitlines()[0] == f"folder: {folder} (as --folder says)"
-    assert "MAI-Image-2.6 is there" in said
+    assert "MAI-Image-2.7 is there" in said
     assert said.count("the service accepts the credential") == 2
     assert "wrong" not in said
 

@@ -120,4 +120,4 @@ def test_images_that_were_paid_for_before_are_still_saved(
     assert generate("a red fox", "no_key", 8, "--out", "again") == 1
     assert bought.log.billed == 2
     saved = sorted(path.name for path in (tmp_path / "again").iterdir())
-    assert saved == ["MAI-Image-2.6_1.png", "MAI-Image-2.6_5.png"]
+    assert saved == ["MAI-Image-2.7_1.png", "MAI-Image-2.7_5.png"]

@@ -107,6 +107,14 @@ def test_over_the_budget_nothing_is_sent_and_the_error_has_the_sums(harness: Har
     assert len(harness.rows()) == 1
 
 
+def test_a_strict_budget_sends_nothing_whose_cost_has_no_bound(harness: Harness):
+    client = harness.start(budget=Budget(strict=True))
+    error = failure(ask(client, [generate("grounded", web_grounding=True)])[0])
+    assert isinstance(error, BudgetError)
+    assert not harness.server.requests
+    assert image(ask(client, [ONE])[0])
+
+
 def test_the_month_s_budget_holds_as_well(harness: Harness):
     client = harness.start(budget=Budget(month=1.5 * ESTIMATE))
     ask(client, [ONE])

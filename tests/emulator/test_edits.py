@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mai_image.emulator.requests import size_for
-from mai_image.mai.models import BY_NAME, EDIT_PIXELS
+from mai_image.mai.models import CATALOGUE, EDIT_PIXELS
 
 ONE_TO_FIVE = "Invalid request. Error => Only 1 to 5 image files are supported for edit requests."
 EXACTLY_ONE = "Exactly one image file must be attached for edit requests"
@@ -140,7 +140,7 @@ def test_an_edit_has_about_1_megapixel_in_the_input_s_aspect(
 @settings(max_examples=200, deadline=None)
 def test_every_aspect_gives_a_legal_size_of_about_1_megapixel(width, height):
     aspect = width / height
-    w, h = size_for(aspect, BY_NAME["MAI-Image-2.6"])
+    w, h = size_for(aspect, CATALOGUE["MAI-Image-2.6"])
     assert w % 16 == h % 16 == 0
     assert min(w, h) >= 768
     assert 0.9 * EDIT_PIXELS <= w * h <= EDIT_PIXELS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from mai_image.mai.errors import ImageError
-from mai_image.mai.models import BY_NAME
+from mai_image.mai.models import CATALOGUE
 from mai_image.mai.sizes import validate_size
 from mai_image.nodes import run
 from mai_image.nodes.crop import MAICrop
@@ -52,7 +52,7 @@ def test_crop_and_stitch_without_a_change_is_the_identity(
 ) -> None:
     image = images(1, channels=channels)
     crop, crop_mask, stitch = cropped(image, mask_of(rect))
-    validate_size(BY_NAME[MODEL], crop.shape[2], crop.shape[1])
+    validate_size(CATALOGUE[MODEL], crop.shape[2], crop.shape[1])
     assert crop_mask.shape == crop.shape[:3]
     assert crop_mask.max() == 1
     assert torch.equal(stitched(stitch, crop), image[..., :3].expand(-1, -1, -1, 3))

@@ -77,11 +77,11 @@ def test_the_same_inputs_again_are_free(emulator: Any):
 def test_info_says_what_was_bought(emulator: Any):
     info = info_of(generate(seed=5))
     (image,) = info["images"]
-    assert info["model"] == "MAI-Image-2.6"
+    assert info["model"] == "MAI-Image-2.7"
     assert info["profile"] == "test"
     assert image["size_asked"] == image["size_received"] == [768, 768]
     assert image["usage"]["image_out"] == 576
-    assert image["cost_usd"] == pytest.approx(576 * 38 / 1e6, rel=0.05)
+    assert image["cost_usd"] == pytest.approx(576 * 34 / 1e6, rel=0.05)
     assert image["request_id"]
     assert image["seconds"] > 0
     assert image["from_store"] is False
@@ -91,10 +91,9 @@ def test_info_says_what_was_bought(emulator: Any):
     ("width", "height", "nearest"),
     [
         (767, 1024, "768 x 1024"),
-        (1030, 768, "1024 x 768"),
         (16, 16, "768 x 768"),
-        (4096, 4096, "1536 x 1536"),
-        (0, 0, "1536 x 1536"),
+        (4096, 4096, "2048 x 2048"),
+        (0, 0, "2048 x 2048"),
     ],
 )
 def test_a_size_that_cannot_be_is_refused_with_the_nearest_one(
@@ -103,6 +102,17 @@ def test_a_size_that_cannot_be_is_refused_with_the_nearest_one(
     with pytest.raises(SizeError, match=nearest):
         generate(width=width, height=height)
     assert not emulator.log.entries
+
+
+def test_a_size_of_the_documentation_is_snapped_down_and_bought_once(emulator: Any):
+    first = generate(width=768, height=1365, seed=3)
+    again = generate(width=768, height=1360, seed=3)
+    assert emulator.log.billed == 1
+    assert first.args[0].shape == again.args[0].shape == (1, 1360, 768, 3)
+    info = info_of(first)
+    assert info["images"][0]["size_asked"] == [768, 1360]
+    assert any("768 x 1365 comes back as 768 x 1360" in note for note in info["notes"])
+    assert info_of(again)["notes"] == []
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "\n\t", "\u3000"])
@@ -126,7 +136,7 @@ def test_an_option_that_the_model_has_not_is_refused(emulator: Any, option: str)
 
 
 def test_auto_aspect_ratio_sends_no_size_and_any_size_may_come(emulator: Any):
-    output = generate(auto_aspect_ratio=True, width=5, height=7)
+    output = generate(model="MAI-Image-2.6", auto_aspect_ratio=True, width=5, height=7)
     (entry,) = emulator.log.entries
     assert "width" not in entry.fields
     assert info_of(output)["images"][0]["size_asked"] is None

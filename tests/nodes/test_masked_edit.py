@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mai_image.mai.errors import ImageError
-from mai_image.mai.models import BY_NAME, EDIT_MODEL_NAMES
+from mai_image.mai.models import CATALOGUE
 from mai_image.mai.sizes import validate_size
 from mai_image.nodes import inputs
 from mai_image.nodes.imaging.masked_edit import (
@@ -23,7 +23,7 @@ from mai_image.nodes.imaging.paste import Stitch
 from mai_image.nodes.imaging.regions import Rect
 from torch import Tensor
 
-M26 = BY_NAME["MAI-Image-2.6"]
+M26 = CATALOGUE["MAI-Image-2.6"]
 
 
 class Finished(NamedTuple):
@@ -93,7 +93,7 @@ small_sides = st.one_of(st.integers(1, 20), st.integers(1, 300))
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.data(), st.sampled_from(EDIT_MODEL_NAMES), st.booleans())
+@given(st.data(), st.sampled_from(CATALOGUE.edit_names), st.booleans())
 def test_outside_the_mask_nothing_changes_and_what_is_sent_is_legal(
     data: st.DataObject, name: str, whole: bool
 ) -> None:
@@ -103,12 +103,12 @@ def test_outside_the_mask_nothing_changes_and_what_is_sent_is_legal(
     image = torch.rand((height, width, data.draw(st.sampled_from([1, 3, 4])))) * 3 - 1
     region = inputs.WHOLE_IMAGE if whole else inputs.AROUND_MASK
     try:
-        plan = plan_image(image, mask, BY_NAME[name], MaskSettings(region, 1.5, grow, feather))
+        plan = plan_image(image, mask, CATALOGUE[name], MaskSettings(region, 1.5, grow, feather))
     except ImageError:
         assert grow < 0
         assume(False)
     for crop in plan.crops:
-        validate_size(BY_NAME[name], crop.shape[1], crop.shape[0])
+        validate_size(CATALOGUE[name], crop.shape[1], crop.shape[0])
         assert crop.min() >= 0
         assert crop.max() <= 1
     edits = [torch.rand_like(crop) for crop in plan.crops]

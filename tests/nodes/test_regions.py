@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mai_image.mai.models import BY_NAME, EDIT_MODEL_NAMES, EDIT_PIXELS, Model
+from mai_image.mai.models import CATALOGUE, EDIT_PIXELS, Model
 from mai_image.mai.sizes import Size, validate_size
 from mai_image.nodes.imaging.mask import MAX_AREAS, separate_areas
 from mai_image.nodes.imaging.regions import (
@@ -20,8 +20,8 @@ from mai_image.nodes.imaging.regions import (
     with_context,
 )
 
-MODELS = [BY_NAME[name] for name in EDIT_MODEL_NAMES]
-M26, M25 = BY_NAME["MAI-Image-2.6"], BY_NAME["MAI-Image-2.5"]
+MODELS = [CATALOGUE[name] for name in CATALOGUE.edit_names]
+M26, M25 = CATALOGUE["MAI-Image-2.6"], CATALOGUE["MAI-Image-2.5"]
 ODD_SIZES = [Size(1, 1), Size(5000, 1), Size(1, 5000), Size(15, 16), Size(767, 769), Size(16384, 7)]
 
 models = st.sampled_from(MODELS)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mai_image.mai import sizes
 from mai_image.mai.errors import ImageError, OptionError, SizeError
-from mai_image.mai.models import BY_NAME, MODEL_NAMES
+from mai_image.mai.models import CATALOGUE
 from mai_image.nodes.size_helper import ASPECT_RATIOS, MAISizeHelper
 
 OLD, NEW = "MAI-Image-2.5", "MAI-Image-2.6"
@@ -62,9 +62,9 @@ def test_equal_inputs_give_equal_outputs_without_an_api_node_s_look() -> None:
 
 
 @pytest.mark.parametrize("preset", sizes.PRESETS)
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", CATALOGUE)
 def test_a_preset_gives_the_best_size_of_the_model(model: str, preset: str) -> None:
-    best = sizes.best(BY_NAME[model], sizes.ratio_of(preset))
+    best = sizes.best(CATALOGUE[model], sizes.ratio_of(preset))
     numbers, info = run(model=model, aspect_ratio=preset)
     assert numbers == (*best, *best, 1.0)
     assert info["size"] == list(best)
@@ -72,7 +72,7 @@ def test_a_preset_gives_the_best_size_of_the_model(model: str, preset: str) -> N
 
 
 def test_without_inputs_it_is_the_largest_square_of_the_default_model() -> None:
-    assert run()[0] == (1536, 1536, 1536, 1536, 1.0)
+    assert run()[0] == (2048, 2048, 2048, 2048, 1.0)
 
 
 def test_a_ratio_that_the_model_cannot_do_gives_the_nearest_and_says_so() -> None:
@@ -81,13 +81,13 @@ def test_a_ratio_that_the_model_cannot_do_gives_the_nearest_and_says_so() -> Non
     assert info["ratio_error_percent"] > 30
     assert info["notes"][0] == (
         "MAI-Image-2.5 can't make 21:9, it is too wide: 1376 x 768 (1.79:1) is the nearest that it "
-        "can. MAI-Image-2.6, MAI-Image-2.6-Flash, MAI-Image-2.7 can."
+        "can. MAI-Image-2.7, MAI-Image-2.7-Flash, MAI-Image-2.6, MAI-Image-2.6-Flash can."
     )
     assert "set a target" in info["notes"][1]
 
 
 def test_a_ratio_that_the_model_can_do_has_no_note() -> None:
-    for model in MODEL_NAMES:
+    for model in CATALOGUE:
         for preset in ("1:1", "16:9", "2:3"):
             assert run(model=model, aspect_ratio=preset)[1]["notes"] == []
     assert run(model=NEW, aspect_ratio="21:9")[1]["notes"] == []
@@ -95,7 +95,7 @@ def test_a_ratio_that_the_model_can_do_has_no_note() -> None:
 
 def test_from_image_takes_the_image_s_ratio() -> None:
     numbers, info = run(model=NEW, aspect_ratio="from image", image=image(4032, 3024))
-    assert numbers[:2] == sizes.best(BY_NAME[NEW], Fraction(4, 3))
+    assert numbers[:2] == sizes.best(CATALOGUE[NEW], Fraction(4, 3))
     assert info["ratio_asked"] == "4:3"
     turned, _ = run(model=NEW, aspect_ratio="from image", image=image(3024, 4032))
     assert turned[:2] == numbers[1::-1]
@@ -115,7 +115,7 @@ def test_an_extreme_image_gives_the_most_extreme_size_and_says_so(
 
 
 def test_the_image_is_not_looked_at_with_another_aspect_ratio() -> None:
-    assert run(aspect_ratio="1:1", image=torch.zeros(3))[0][:2] == (1536, 1536)
+    assert run(aspect_ratio="1:1", image=torch.zeros(3))[0][:2] == (2048, 2048)
 
 
 # Targets
@@ -157,7 +157,7 @@ def test_a_target_smaller_than_the_generated_size_shrinks_and_says_so() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    model=st.sampled_from(MODEL_NAMES),
+    model=st.sampled_from(tuple(CATALOGUE)),
     aspect_ratio=st.sampled_from([*sizes.PRESETS, "from target"]),
     target=st.tuples(TARGETS, TARGETS),
 )
@@ -200,7 +200,7 @@ def test_info_holds_the_numbers_of_one_image() -> None:
         ({"aspect_ratio": "from target", "target_width": 9}, OptionError, "Set both target_width"),
         ({"aspect_ratio": "17:9"}, OptionError, "Choose one of 1:1"),
         ({"aspect_ratio": None}, OptionError, "Choose one of 1:1"),
-        ({"model": "MAI-Image-9"}, OptionError, "Choose one of MAI-Image-2.6"),
+        ({"model": "MAI-Image-9"}, OptionError, "Choose one of MAI-Image-2.7"),
         ({"target_width": -1}, SizeError, "from 1 to 16384"),
         ({"target_height": 16385}, SizeError, "from 1 to 16384"),
         ({"target_height": True}, SizeError, "whole number"),

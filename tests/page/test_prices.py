@@ -6,28 +6,28 @@ from urllib.parse import urlencode
 
 import pytest
 from mai_image.mai import sizes
-from mai_image.mai.models import BY_NAME, EDIT_MODEL_NAMES, EDIT_PIXELS, MODEL_NAMES
+from mai_image.mai.models import CATALOGUE
 from mai_image.mai.size_plan import plan_size
 from mai_image.mai.types import Usage
 from mai_image.page.prices import quote, size_plan
 from page_helpers import Ask
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", CATALOGUE)
 def test_the_price_of_every_model_and_preset_is_the_catalogues(model: str) -> None:
     for preset in sizes.PRESETS:
-        size = sizes.best(BY_NAME[model], sizes.ratio_of(preset))
+        size = sizes.best(CATALOGUE[model], sizes.ratio_of(preset))
         answer = quote("generate", model, *size)
         assert answer["problems"] == []
-        assert answer["bound"] == "exact"
-        assert answer["usd"] == round(BY_NAME[model].cost(Usage(image_out=size.tokens)), 6)
+        assert answer["bound"] == ("exact" if CATALOGUE[model].price_known else "about")
+        assert answer["usd"] == round(CATALOGUE[model].cost(Usage(image_out=size.tokens)), 6)
         assert answer["usd"] == size_plan(model, preset, 0, 0)["price_usd"]
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", CATALOGUE)
 def test_a_size_that_is_not_known_costs_at_least_what_the_smallest_does(model: str) -> None:
     answer = quote("generate", model, None, 1024)
-    assert answer["bound"] == "at least"
+    assert answer["bound"] == ("at least" if CATALOGUE[model].price_known else "about")
     assert answer["usd"] == quote("generate", model, 768, 768)["usd"]
     assert answer["problems"] == []
 
@@ -38,20 +38,34 @@ def test_an_automatic_aspect_ratio_costs_at_most_the_largest_image() -> None:
     assert answer["usd"] == quote("generate", "MAI-Image-2.6", 1536, 1536)["usd"]
 
 
-@pytest.mark.parametrize("model", EDIT_MODEL_NAMES)
-def test_an_edit_costs_at_least_its_image_of_a_megapixel(model: str) -> None:
+@pytest.mark.parametrize("model", CATALOGUE.edit_names)
+def test_an_edit_costs_about_the_largest_image_that_may_come_back(model: str) -> None:
     answer = quote("edit", model)
-    assert answer["bound"] == "at least"
-    assert answer["usd"] == round(BY_NAME[model].cost(Usage(image_out=EDIT_PIXELS // 1024)), 6)
+    largest = -(-CATALOGUE[model].edit_pixels // 1024)
+    assert answer["bound"] == "about"
+    assert answer["usd"] == round(CATALOGUE[model].cost(Usage(image_out=largest)), 6)
+
+
+def test_what_web_grounding_costs_is_about() -> None:
+    answer = quote("generate", "MAI-Image-2.6", 1024, 1024, web_grounding=True)
+    assert (answer["bound"], answer["problems"]) == ("about", [])
 
 
 def test_a_size_that_cannot_be_made_has_no_price_and_names_the_nearest() -> None:
     answer = quote("generate", "MAI-Image-2.5", 1920, 1080)
     assert answer["usd"] is None
-    assert answer["nearest"] == sizes.nearest_legal(BY_NAME["MAI-Image-2.5"], 1920, 1080)
+    assert answer["nearest"] == sizes.nearest_legal(CATALOGUE["MAI-Image-2.5"], 1920, 1080)
     (problem,) = answer["problems"]  # type: ignore[misc]
     assert "1920 x 1080" in problem
     assert "1,056,768" in problem
+
+
+def test_a_size_that_is_rounded_down_costs_what_comes_back_and_is_noted() -> None:
+    answer = quote("generate", "MAI-Image-2.6", 768, 1365)
+    assert answer["usd"] == quote("generate", "MAI-Image-2.6", 768, 1360)["usd"]
+    assert (answer["problems"], answer["nearest"]) == ([], None)
+    (note,) = answer["notes"]  # type: ignore[misc]
+    assert "768 x 1365 comes back as 768 x 1360" in note
 
 
 def test_an_option_that_the_model_lacks_is_a_problem_with_the_way_out() -> None:
@@ -73,7 +87,7 @@ def test_the_price_route_answers_what_quote_does(ask: Ask) -> None:
 def test_the_plan_route_answers_what_size_helper_does(preset: str, ask: Ask) -> None:
     query = {"model": "MAI-Image-2.6", "aspect_ratio": preset, "target_width": 3840}
     answer = ask(f"plan?{urlencode(query)}")
-    wanted = plan_size(BY_NAME["MAI-Image-2.6"], sizes.ratio_of(preset), 3840, 0)
+    wanted = plan_size(CATALOGUE["MAI-Image-2.6"], sizes.ratio_of(preset), 3840, 0)
     assert answer.json == {**wanted.facts(), "problems": []}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
 import time
 from collections import deque
@@ -222,9 +223,10 @@ def test_whoever_joined_a_call_whose_connection_broke_buys_nothing(harness: Harn
         connection.reset()
 
     harness.server.script = [break_off]
-    children = [buyer(harness, [0]) for _ in range(4)]
-    until(lambda: len(harness.server.requests) == 1, 10)
-    time.sleep(1.0)
+    heard = harness.folder.parent / "heard"
+    heard.touch()
+    children = [buyer(harness, [0], heard=str(heard)) for _ in range(4)]
+    until(lambda: len(set(re.findall(r"(\d+) joined", heard.read_text("utf-8")))) == 3, 20)
     gate.set()
     found = [end(child) for child in children]
     assert found == [["ConnectionLostError"]] * 4

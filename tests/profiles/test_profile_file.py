@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mai_image.mai.auth import Entra
 from mai_image.mai.errors import CredentialError, ProfileError
-from mai_image.mai.models import BY_NAME
-from mai_image.mai.profiles import Profile, Profiles, mistakes_in
+from mai_image.mai.models import CATALOGUE
+from mai_image.mai.profiles import Profile, Profiles, mistakes_in, models_in
 from mai_image.mai.profiles.toml_file import read_profiles
+from mai_image.mai.types import Budget, Generate
 
 SECRET = "canary4f2b9c8d7e6a5f4b3c2d1e0f9a8b7c6d"
 
@@ -72,7 +73,7 @@ def test_the_example_is_a_file_that_works() -> None:
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_file_of_the_documentation_is_valid(block: str) -> None:
     assert mistakes_in(block) == []
-    assert len(read(block).names()) > 1
+    assert len(read(block).names()) > 1 or models_in(block)[0]
 
 
 def test_every_commented_line_of_the_example_is_valid() -> None:
@@ -123,20 +124,37 @@ budget = { day = 0, month = 12.5 }
     assert (profile.timeout, profile.connect_timeout, profile.shutdown_grace) == (60, 2.5, 0)
     assert not profile.keep_prompts
     assert (profile.budget.day, profile.budget.month) == (0, 12.5)
-    assert profile.rpm(BY_NAME["MAI-Image-2.6"]) == 6
-    assert profile.rpm(BY_NAME["MAI-Image-2e"]) == 60
-    assert profile.rpm(BY_NAME["MAI-Image-2.7"]) is None
+    assert profile.rpm(CATALOGUE["MAI-Image-2.6"]) == 6
+    assert profile.rpm(CATALOGUE["MAI-Image-2e"]) == 60
+    assert profile.rpm(CATALOGUE["MAI-Image-2.7"]) is None
+
+
+def test_a_budget_is_strict_only_where_the_file_says_so() -> None:
+    assert read(GOOD + "budget = { strict = true }\n").get("work").budget == Budget(strict=True)
+    assert not read(GOOD + "budget = { day = 5 }\n").get("work").budget.strict
+    assert not read(GOOD).get("work").budget.strict
+
+
+def test_a_call_has_a_bound_unless_its_service_or_model_has_none() -> None:
+    plain = Generate("MAI-Image-2.6", "a hat", 1024, 1024)
+    grounded = Generate("MAI-Image-2.6", "a hat", 1024, 1024, web_grounding=True)
+    foundry = read(GOOD).get("work")
+    assert foundry.why_unbounded(plain) == ""
+    assert "web_grounding" in foundry.why_unbounded(grounded)
+    pixazo = '[profiles.p]\nservice = "pixazo"\ncredential = { kind = "key", value = "k" }\n'
+    assert "prices of its own" in read(pixazo).get("p").why_unbounded(plain)
+    assert read(GOOD).get("emulator").why_unbounded(grounded) == ""
 
 
 def test_requests_a_minute_win_over_the_tier() -> None:
     profile = read(GOOD + "tier = 1\nrequests_a_minute = 2.5\n").get("work")
-    assert profile.rpm(BY_NAME["MAI-Image-2e"]) == 2.5
+    assert profile.rpm(CATALOGUE["MAI-Image-2e"]) == 2.5
 
 
 def test_without_deployments_the_models_name_is_the_deployments() -> None:
     profile = read(GOOD).get("work")
     assert profile.deployments_for("MAI-Image-2.6") == ("MAI-Image-2.6",)
-    assert profile.rpm(BY_NAME["MAI-Image-2.6"]) is None
+    assert profile.rpm(CATALOGUE["MAI-Image-2.6"]) is None
 
 
 def test_one_deployment_can_serve_every_model() -> None:
@@ -243,6 +261,8 @@ MISTAKES = [
     ("keep_prompts = 1", "line 4: keep_prompts must be true or false"),
     ("budget = 5", "line 4: budget must be a table"),
     ("[profiles.work.budget]\nday = -1", "line 5: day must be a number from 0 to 100000."),
+    ("[profiles.work.budget]\nstrict = 1", "line 5: strict must be true or false, without quotes."),
+    ('[profiles.work.budget]\nstrict = "yes"', "line 5: strict must be true or false"),
     ("[profiles.work.budget]\nmonth = nan", "line 5: month must be a number from 0 to 100000."),
     ("[profiles.work.budget]\ndya = 1", "line 5: [profiles.work.budget] has an unknown key 'dya'"),
     ('service = "fondry"', "line 4: service must be foundry or pixazo."),
@@ -379,6 +399,8 @@ SNIPPETS = st.sampled_from(
         *("endpoint = ", '"r.services.ai.azure.com"\n', "credential = ", "{ kind = 'key', value="),
         *("'x' }\n", '{ kind = "entra" }\n', "deployments = ", "budget = ", "[1, 'x']\n", "= {}\n"),
         *("tier = ", "1\n", "1e999\n", "-0\n", "'''", '"""', "\\", "\n", "{", "}", "nan\n", "0x"),
+        *('[models."X"]\n', "[models]\n", "max_pixels = ", "1048576\n", "price = ", "options = "),
+        *("retired = ", "1979-05-27\n", "references = ", "requests_a_minute = ", "successor = "),
         *("1979-05-27T07:32:00Z\n", "timeout", " = ", "true\n", "[profiles.a.deployments]\n"),
     ]
 )
@@ -389,6 +411,7 @@ SNIPPETS = st.sampled_from(
 def test_no_text_of_a_file_raises(text: str) -> None:
     contents = read_profiles(text, interactive=True)
     assert set(contents.profiles).isdisjoint(contents.profile_mistakes)
+    assert all(model.max_pixels > 0 for model in models_in(text)[0])
     for sentence in mistakes_in(text):
         assert 0 < len(sentence) < 1000
 

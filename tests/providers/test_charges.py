@@ -9,7 +9,7 @@ import logging
 import pytest
 from mai_image.mai.errors import AnswerError, Billed, BlockedError, CallTimeoutError, ServiceError
 from mai_image.mai.http import HttpAnswer
-from mai_image.mai.models import BY_NAME, MODEL_NAMES
+from mai_image.mai.models import CATALOGUE
 from mai_image.mai.providers import PROVIDERS, refusal, was_not_begun
 from mai_image.mai.types import Edit, Generate, Reference, Result, Usage
 from scripted_server import error_body, image_body, png
@@ -127,12 +127,12 @@ def test_a_408_may_be_charged_and_is_not_repeated() -> None:
         ({"data": [], "usage": None}, None),
         ({"data": [], "usage": {"num_output_tokens": 0}}, None),
         ({"data": [], "usage": {"num_output_tokens": 1e300}}, None),
-        ({"data": [], "usage": USAGE}, BY_NAME["MAI-Image-2.6"].cost(Usage(10, 3, 768))),
-        ({"data": None, "usage": USAGE}, BY_NAME["MAI-Image-2.6"].cost(Usage(10, 3, 768))),
-        ({"usage": {"num_input_text_tokens": 9}}, BY_NAME["MAI-Image-2.6"].cost(Usage(9))),
+        ({"data": [], "usage": USAGE}, CATALOGUE["MAI-Image-2.6"].cost(Usage(10, 3, 768))),
+        ({"data": None, "usage": USAGE}, CATALOGUE["MAI-Image-2.6"].cost(Usage(10, 3, 768))),
+        ({"usage": {"num_input_text_tokens": 9}}, CATALOGUE["MAI-Image-2.6"].cost(Usage(9))),
         (
             {"data": [], "usage": USAGE, "model": "MAI-Image-2.5-Pro"},
-            BY_NAME["MAI-Image-2.5-Pro"].cost(Usage(10, 3, 768)),
+            CATALOGUE["MAI-Image-2.5-Pro"].cost(Usage(10, 3, 768)),
         ),
     ],
 )
@@ -149,7 +149,7 @@ def test_an_empty_200_is_a_block_at_what_the_service_counted(
 def test_a_200_without_an_image_carries_what_was_counted_whatever_it_is() -> None:
     error = error_of({"data": [{"b64_json": "!!"}], "usage": USAGE})
     assert isinstance(error, AnswerError)
-    assert error.cost_usd == pytest.approx(BY_NAME["MAI-Image-2.6"].cost(Usage(10, 3, 768)))
+    assert error.cost_usd == pytest.approx(CATALOGUE["MAI-Image-2.6"].cost(Usage(10, 3, 768)))
 
 
 @pytest.mark.parametrize(
@@ -188,13 +188,13 @@ def test_an_image_beside_an_error_is_an_image() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "answered"),
-    [pair for pair in itertools.permutations(MODEL_NAMES, 2) if pair[0] in MODEL_NAMES[:3]],
+    [pair for pair in itertools.permutations(CATALOGUE, 2) if pair[0] in tuple(CATALOGUE)[:3]],
 )
 def test_an_answer_of_another_model_costs_what_the_dearer_one_does(
     asked: str, answered: str
 ) -> None:
     request = Generate(asked, "a cat", 1024, 768)
-    models = [BY_NAME[asked], BY_NAME[answered]]
+    models = [CATALOGUE[asked], CATALOGUE[answered]]
     counted = read(with_image(model=answered), request)
     assert counted.cost_usd == max(model.cost(Usage(10, 3, 768)) for model in models)
     assert counted.model == asked
@@ -206,13 +206,13 @@ def test_an_answer_of_another_model_costs_what_the_dearer_one_does(
 @pytest.mark.parametrize("name", ["mai-image-2.5-pro", "MAI-Image-2.5-Pro-2026-06-19"])
 def test_another_model_is_known_by_other_spellings_of_its_name(name: str) -> None:
     found = read(with_image(model=name))
-    assert found.cost_usd == BY_NAME["MAI-Image-2.5-Pro"].cost(Usage(10, 3, 768))
+    assert found.cost_usd == CATALOGUE["MAI-Image-2.5-Pro"].cost(Usage(10, 3, 768))
 
 
 @pytest.mark.parametrize("name", ["MAI-Image-2.6", "my-deployment", "", 5, None, ["MAI-Image-2"]])
 def test_the_same_model_or_an_unknown_name_changes_nothing(name: object) -> None:
     found = read(with_image(model=name))
-    assert found.cost_usd == BY_NAME["MAI-Image-2.6"].cost(Usage(10, 3, 768))
+    assert found.cost_usd == CATALOGUE["MAI-Image-2.6"].cost(Usage(10, 3, 768))
     assert found.notes == ()
 
 
@@ -234,7 +234,7 @@ def test_another_model_is_warned_of_once_for_each_pair(caplog: pytest.LogCapture
 def test_a_count_that_no_image_has_makes_the_cost_an_estimate(field: str, odd: object) -> None:
     found = read(with_image(usage={**USAGE, field: odd}))
     assert found.usage is None
-    assert found.cost_usd == BY_NAME["MAI-Image-2.6"].estimate(GENERATE)
+    assert found.cost_usd == CATALOGUE["MAI-Image-2.6"].estimate(GENERATE)
     assert found.notes == ("the service's token counts can't be right: the cost is an estimate",)
 
 

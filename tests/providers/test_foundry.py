@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -92,6 +93,15 @@ def test_edit_sends_size_and_options_only_when_asked():
     fields = dict(build(request, ENDPOINT, "d").fields)
     assert fields["size"] == "1024x768"
     assert fields["auto_aspect_ratio"] == fields["web_grounding"] == "true"
+
+
+def test_a_background_is_sent_only_where_it_is_transparent():
+    opaque = Generate("MAI-Image-2.7", "x", 1024, 768)
+    assert "background" not in build(opaque, ENDPOINT, "d").json
+    clear = replace(opaque, background="transparent")
+    assert build(clear, ENDPOINT, "d").json["background"] == "transparent"
+    edit = Edit("MAI-Image-2.7", "x", REFERENCES, background="transparent")
+    assert dict(build(edit, ENDPOINT, "d").fields)["background"] == "transparent"
 
 
 def test_image_comes_back_as_the_bytes_that_were_sent():
@@ -321,7 +331,7 @@ def test_a_long_or_odd_message_is_cut_and_made_printable():
 
 
 def test_the_estimate_of_a_model_is_the_price_that_its_list_gives():
-    prices = {m.name: m.estimate(Generate(m.name, "", 1024, 1024)) for m in CATALOGUE}
+    prices = {m.name: m.estimate(Generate(m.name, "", 1024, 1024)) for m in CATALOGUE.values()}
     for name, usd in (
         ("MAI-Image-2.6", 0.039),
         ("MAI-Image-2.6-Flash", 0.0195),
@@ -332,5 +342,5 @@ def test_the_estimate_of_a_model_is_the_price_that_its_list_gives():
         ("MAI-Image-2", 0.034),
     ):
         assert prices[name] == pytest.approx(usd, abs=0.0006)
-    large = next(m for m in CATALOGUE if m.name == "MAI-Image-2.6")
+    large = next(m for m in CATALOGUE.values() if m.name == "MAI-Image-2.6")
     assert large.estimate(Generate(large.name, "", 1536, 1536)) == pytest.approx(0.088, abs=0.0006)

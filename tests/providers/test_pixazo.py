@@ -25,7 +25,7 @@ from mai_image.mai.errors import (
     SizeError,
 )
 from mai_image.mai.http import HttpAnswer
-from mai_image.mai.models import BY_NAME
+from mai_image.mai.models import CATALOGUE
 from mai_image.mai.providers import PROVIDERS, Job, pixazo
 from mai_image.mai.sizes import Size, off_by, ratio_of, size_problems
 from mai_image.mai.types import Edit, Generate, Reference
@@ -93,7 +93,7 @@ def test_a_size_becomes_the_nearest_ratio(size: tuple[int, int], ratio: str) -> 
 def test_every_size_of_the_model_has_a_ratio_and_no_other_is_nearer(a: int, b: int) -> None:
     request = replace(FOX, width=a * 16, height=b * 16)
     size = Size(request.width, request.height)
-    if size_problems(BY_NAME["MAI-Image-2.5"], *size):
+    if size_problems(CATALOGUE["MAI-Image-2.5"], *size):
         return
     PIXAZO.validate(request)
     chosen = off_by(size, ratio_of(pixazo.ratio_for(request)))
@@ -111,6 +111,7 @@ def test_an_edits_size_becomes_a_ratio_of_the_shorter_list() -> None:
         (replace(FOX, model="MAI-Image-2.6"), OptionError, "no MAI-Image-2.6, only MAI-Image-2.5"),
         (replace(FOX, auto_aspect_ratio=True), OptionError, "auto_aspect_ratio"),
         (replace(FOX, web_grounding=True), OptionError, "web_grounding"),
+        (replace(FOX, background="transparent"), OptionError, "transparent background"),
         (replace(FOX, prompt="ox"), PromptError, "3 to 5,000 characters"),
         (replace(FOX, prompt="  ox  "), PromptError, "3 to 5,000 characters"),
         (replace(FOX, prompt="x" * 5001), PromptError, "has 5,001"),
@@ -226,7 +227,7 @@ def test_a_result_says_how_far_the_ratio_and_the_size_are_off() -> None:
     result = PIXAZO.read_image(request, png(1024, 816), "a1", 12.0)
     assert (result.width, result.height, result.asked) == (1024, 816, (1040, 816))
     assert (result.request_id, result.seconds, result.usage) == ("a1", 12.0, None)
-    assert result.cost_usd == BY_NAME["MAI-Image-2.5"].estimate(request)
+    assert result.cost_usd == CATALOGUE["MAI-Image-2.5"].estimate(request)
     assert any("aspect ratio 5:4" in note for note in result.notes)
     wide = PIXAZO.read_image(replace(FOX, width=1360, height=768), png(1360, 768), "a1", 12.0)
     assert any("1360 x 768, sent as aspect ratio 16:9, 0.4 % off" in note for note in wide.notes)

@@ -159,6 +159,6 @@ def test_a_prompt_can_set_no_header_and_no_field_of_the_request(
     assert "x-evil" not in request.headers
     assert json.loads(request.body)["prompt"] == prompt
     assert set(json.loads(request.body)) == {"model", "prompt", "width", "height"}
-    assert json.loads(request.body)["model"] == "MAI-Image-2.6"
+    assert json.loads(request.body)["model"] == "MAI-Image-2.7"
     gc.collect()
     assert "never retrieved" not in records.text

@@ -1,9 +1,10 @@
 """A process of its own that buys images, and dies by SIGKILL where it is told to.
 
     python buyer.py '{"folder": …, "url": …, "prompts": […], "budget": null, "rpm": 6000,
-                      "die": ["sent", 3]}'
+                      "die": ["sent", 3], "heard": file}'
 
-It prints JSON: for every prompt the USD that its image cost, or the name of its error.
+It writes the phases that it hears of into the file `heard`, and prints JSON: for every prompt the
+USD that its image cost, or the name of its error.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mai_image.mai.errors import MaiError
 from mai_image.mai.http import Transport
 from mai_image.mai.ledger import ledger
 from mai_image.mai.store import store
-from mai_image.mai.types import Budget
+from mai_image.mai.types import Budget, Progress
 
 STEPS = (
     "before the row",
@@ -145,7 +146,13 @@ def main() -> None:
         budget=Budget(day=job.get("budget")),
     )
     client = Client(folder, OneProfile(folder, profile), transport=transport)
-    futures = [client.submit(generate(prompt)) for prompt in job["prompts"]]
+
+    def hear(progress: Progress) -> None:
+        if job.get("heard"):
+            with Path(job["heard"]).open("a", encoding="utf-8") as stream:
+                stream.write(f"{os.getpid()} {progress.phase}\n")
+
+    futures = [client.submit(generate(prompt), on_progress=hear) for prompt in job["prompts"]]
     found = [outcome(future) for future in futures]
     client.close(grace=2)
     ends = [type(each).__name__ if isinstance(each, MaiError) else each.cost_usd for each in found]

@@ -17,7 +17,7 @@ from mai_image.mai.auth import KeyCredential, Secret
 from mai_image.mai.client import Client
 from mai_image.mai.errors import MaiError, UnreadableError
 from mai_image.mai.ledger import DOUBTFUL, Ledger
-from mai_image.mai.models import BY_NAME
+from mai_image.mai.models import CATALOGUE
 from mai_image.mai.profiles import Profile, Profiles
 from mai_image.mai.rate_limit import Pacing, RateLimiter, Timings
 from mai_image.mai.store import Store
@@ -34,7 +34,7 @@ from scripted_server import (
 
 MODEL = "MAI-Image-2.6"
 SIDE = 768
-COST = BY_NAME[MODEL].cost(Usage(text_in=10, image_out=SIDE * SIDE // 1024))
+COST = CATALOGUE[MODEL].cost(Usage(text_in=10, image_out=SIDE * SIDE // 1024))
 """USD for which the server bills one image."""
 
 
@@ -46,7 +46,7 @@ def quicken(patch: Callable[[object, str, object], None]) -> None:
     patch(pipeline, "jitter", lambda most: 0.0)
 
 
-ESTIMATE = BY_NAME[MODEL].estimate(Generate(MODEL, "image 0", SIDE, SIDE))
+ESTIMATE = CATALOGUE[MODEL].estimate(Generate(MODEL, "image 0", SIDE, SIDE))
 """USD that the ledger sets aside for one image."""
 
 

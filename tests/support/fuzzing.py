@@ -27,7 +27,7 @@ from mai_image.mai import image_formats
 from mai_image.mai.auth import Headers, KeyCredential, Secret
 from mai_image.mai.errors import MaiError
 from mai_image.mai.http import HttpAnswer, NotSentError, Transport, header_number, retry_after
-from mai_image.mai.models import MODEL_NAMES
+from mai_image.mai.models import CATALOGUE
 from mai_image.mai.profiles import Profile, Profiles
 from mai_image.mai.providers import PROVIDERS, Job, JobProvider, was_not_begun
 from mai_image.mai.types import Edit, Generate, Reference, Result, request_key
@@ -407,7 +407,7 @@ def inputs() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {"prompt": texts()},
         optional={
-            "model": st.one_of(st.sampled_from(MODEL_NAMES), texts(12)),
+            "model": st.one_of(st.sampled_from(tuple(CATALOGUE)), texts(12)),
             "width": number, "height": number, "seed": number,
             "batch_size": st.one_of(st.integers(-1, 3), number),
             "profile": st.one_of(st.just("emulator"), texts()),
