@@ -7,6 +7,7 @@ import atexit
 import logging
 import operator
 import os
+import secrets
 import signal
 import threading
 import time
@@ -85,13 +86,17 @@ def _start_client() -> Client:
     from ..mai.profiles import Profiles
 
     folder = data_path()
-    return Client(folder, Profiles(folder), launch_emulator=_launch_emulator)
+    key = secrets.token_hex(16)
+    profiles = Profiles(folder, emulator_key=key)
+    return Client(folder, profiles, launch_emulator=partial(_launch_emulator, key))
 
 
-def _launch_emulator() -> str:
-    from ..emulator import start
+def _launch_emulator(key: str) -> str:
+    """Start the built-in emulator, which nobody but this process can call; gives its address."""
+    from ..emulator import Options, start
+    from ..mai.profiles import emulator_directives
 
-    emulator = start()
+    emulator = start(options=Options(key=key, built_in=True, directives=emulator_directives()))
     atexit.register(emulator.stop)
     return emulator.url
 
@@ -208,11 +213,21 @@ def _outcome(future: Future[Result], refusal: MaiError | None) -> Result | BaseE
     return future.exception() or future.result()
 
 
+def _asking_page() -> str | None:
+    """The client id of the page that queued the prompt which runs now; None where none did.
+
+    ComfyUI sends what names no client to every page that is connected, also other users'.
+    """
+    client_id = PromptServer.instance.client_id
+    return client_id if isinstance(client_id, str) and client_id else None
+
+
 class _ProgressDisplay:
-    """The node's progress text and bar, fed from the client's thread."""
+    """The node's progress text and bar, fed from the client's thread, for the page that asked."""
 
     def __init__(self, count: int, node_id: str | None) -> None:
         self._count, self._node_id = count, node_id
+        self._page = _asking_page()
         self.states: list[Progress | None] = [None] * count
         self._started = time.monotonic()
         self._shown: tuple[str, int] = ("", -1)
@@ -226,11 +241,11 @@ class _ProgressDisplay:
 
     async def show(self, done: int) -> None:
         """Send what changed to the page: at most one text a second, the bar per image."""
-        if self._node_id is None:
+        if self._node_id is None or self._page is None:
             return
         text = _describe(self.states, done, time.monotonic() - self._started)
         if text != self._shown[0]:
-            PromptServer.instance.send_progress_text(text, self._node_id)
+            PromptServer.instance.send_progress_text(text, self._node_id, sid=self._page)
         # Each step of a bar sends the state of every node of the prompt; of one image there is
         # no step between none and all.
         if done != self._shown[1] and self._count > 1:
@@ -239,7 +254,7 @@ class _ProgressDisplay:
 
     def finish(self, batch: Batch) -> None:
         """Leave cost and seconds on the node, and how many images did not come."""
-        if self._node_id is None:
+        if self._node_id is None or self._page is None:
             return
         blocked = sum(isinstance(error, BlockedError) for error in batch.errors.values())
         counts = {
@@ -250,7 +265,8 @@ class _ProgressDisplay:
         parts = [f"${batch.cost_usd:.3f}"] if batch.images else []
         parts.append(f"{time.monotonic() - self._started:.0f} s")
         parts += [f"{count} {what}" for what, count in counts.items() if count]
-        PromptServer.instance.send_progress_text(" · ".join(parts), self._node_id)
+        text = " · ".join(parts)
+        PromptServer.instance.send_progress_text(text, self._node_id, sid=self._page)
 
 
 _JOB_PHASES = ("queued", "processing")
@@ -293,5 +309,6 @@ def show_notes(node: str, node_id: str | None, notes: Sequence[str]) -> None:
     """
     for note in notes:
         logger.info("%s: %s", node, note)
-    if notes and node_id is not None:
-        PromptServer.instance.send_progress_text("\n".join(notes), node_id)
+    page = _asking_page()
+    if notes and node_id is not None and page is not None:
+        PromptServer.instance.send_progress_text("\n".join(notes), node_id, sid=page)

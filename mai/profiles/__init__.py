@@ -9,6 +9,7 @@ and from which an image may be fetched; the folder functions where everything li
 from __future__ import annotations
 
 from .endpoints import allowed_media_url, describe_host, is_loopback_host, normalize_endpoint
+from .environment import emulator_directives
 from .folders import data_folder, usual_folder, write_private
 from .profile import Profile
 from .profiles import FILE_NAME, MAX_FILE_BYTES, Profiles
@@ -38,6 +39,7 @@ __all__ = [
     "allowed_media_url",
     "data_folder",
     "describe_host",
+    "emulator_directives",
     "is_loopback_host",
     "mistakes_in",
     "models_in",

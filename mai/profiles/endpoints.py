@@ -89,6 +89,17 @@ def is_media_host(name: str) -> bool:
         return False
 
 
+def is_page_host(name: str) -> bool:
+    """Whether a text is a host, or a host and a port, as an address bar shows it."""
+    try:
+        url = _parse(f"http://{name}")
+    except ProfileError:
+        return False
+    written = url.netloc.decode("ascii")
+    # A standard port is dropped where the address is read.
+    return name.lower() in (written, f"{written}:80")
+
+
 def is_loopback_host(host: str) -> bool:
     """Whether a host, without brackets, is this machine: localhost, 127.0.0.0/8 or ::1."""
     address = _ip_address(host)
