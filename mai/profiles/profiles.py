@@ -30,7 +30,7 @@ from ..types import Budget
 from . import environment
 from .endpoints import is_loopback, normalize_endpoint
 from .folders import make_private
-from .profile import Profile
+from .profile import MAX_IMAGES_PER_NODE, Profile
 from .services import FOUNDRY, SERVICES
 from .toml_file import (
     EMULATOR,
@@ -248,6 +248,7 @@ class Profiles:
             # As in `page`: a mistake anywhere may stand where somebody meant to keep none.
             keep_prompts=settings.keep_prompts and not self._contents.mistaken,
             media_hosts=tuple(settings.media_hosts),
+            max_images_per_node=settings.max_images_per_node or MAX_IMAGES_PER_NODE,
         )
 
     def _credential(self, settings: ProfileSettings, header: str) -> Credential:

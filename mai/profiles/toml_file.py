@@ -186,6 +186,7 @@ class ProfileSettings(TomlTable):
     timeout: float | None = number(1, 3600)
     shutdown_grace: float = number(0, 600, SHUTDOWN_GRACE)
     keep_prompts: bool = flag(True)
+    max_images_per_node: int | None = whole_number(1, 10_000)
     media_hosts: Annotated[list[Annotated[str, AfterValidator(_media_host)]], ListOrOne] = Field(
         [],
         description="a list of host names in lower case, without https:// and path, such as "

@@ -192,7 +192,7 @@ class Pixazo:
         self, request: Request, image: bytes, job_id: str | None, seconds: float
     ) -> Result:
         """The result of a finished job; AnswerError for bytes that are no image."""
-        header = inspect(image)
+        header = inspect(image, CATALOGUE[request.model].most_decoded)
         size = Size(header.width, header.height)
         return Result(
             image=image,
