@@ -35,6 +35,25 @@ export function isLinked(node, name) {
   return inputOf(node, name)?.link != null;
 }
 
+/** @returns {boolean} whether the value of an input is the node's own to set */
+export function canSet(node, name) {
+  return Boolean(widgetOf(node, name)) && !isLinked(node, name);
+}
+
+/**
+ * Make changes that one undo takes back together. The page looks for changes when the mouse goes
+ * up, which is before a click: without this, undo would also take back what came before them.
+ * @param {() => void} work
+ */
+export function asOneChange(work) {
+  app.canvas?.emitBeforeChange?.();
+  try {
+    work();
+  } finally {
+    app.canvas?.emitAfterChange?.();
+  }
+}
+
 /**
  * Change a widget as if the user had.
  * @param {string} name

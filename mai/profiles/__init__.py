@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .endpoints import allowed_media_url, describe_host, is_loopback_host, normalize_endpoint
 from .folders import data_folder, usual_folder, write_private
-from .profile import Profile
+from .profile import ANY_MODEL, Profile
 from .profiles import FILE_NAME, MAX_FILE_BYTES, Profiles
 from .services import SERVICES, Service
 from .toml_file import (
@@ -24,6 +24,7 @@ from .toml_file import (
 )
 
 __all__ = [
+    "ANY_MODEL",
     "CLOSED",
     "EMULATOR",
     "FILE_NAME",
