@@ -35,9 +35,16 @@ export function isLinked(node, name) {
   return inputOf(node, name)?.link != null;
 }
 
-/** @returns {boolean} whether the value of an input is the node's own to set */
+/**
+ * Whether a widget's value is what counts, so that it can be set: no link brings another one. A
+ * subgraph's input that nothing is connected to shows the same widget on the subgraph's own node.
+ * @returns {boolean}
+ */
 export function canSet(node, name) {
-  return Boolean(widgetOf(node, name)) && !isLinked(node, name);
+  if (!widgetOf(node, name)) return false;
+  const link = linkOf(node, name);
+  if (!link) return !isLinked(node, name);
+  return link.origin_id === SUBGRAPH_INPUT && !isGivenFromOutside(node.graph, link.origin_slot);
 }
 
 /**

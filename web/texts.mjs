@@ -8,7 +8,7 @@ const TEXTS = {
     use: 'Use {what}',
     retired: 'retired on {date}',
     retiredModel:
-      '{model} was retired on {date}. It can still be run: images in the store are free, for new ones the service may refuse it.',
+      '{model} was retired on {date}. It can still be run: images in the store are free, but the service may refuse new ones.',
     successor: 'Its successor is {model}.',
     swap: 'Swap width and height',
     exact: 'exactly {ratio}',

@@ -109,10 +109,13 @@ async function retired(page, shoot) {
   await clear(page);
   const edit = await add(page, 'MAIEdit', 400, 100);
   await set(page, edit, { model: 'MAI-Image-2.5-Flash' });
-  await enterSubgraph(page, edit);
+  const host = await enterSubgraph(page, edit);
   told.inside = [await badge(page, renderer, edit, 'retired on 2026-10-01')];
   await page.getByRole('button', { name: 'Use MAI-Image-2.6-Flash' }).click();
   told.inside.push(...(await values(page, edit, ['model'])));
+  told.promoted = await page.evaluate(
+    (node) => node.widgets.find((widget) => widget.name === 'model').value, host,
+  );
   await shoot('retired-subgraph');
   return told;
 }
@@ -128,16 +131,25 @@ async function undo(page) {
   await page.waitForTimeout(1000);
 }
 
-/** Make a subgraph of a node and open it. */
+/** Make a subgraph of a node, whose model its own node shows too, and open it. */
 async function enterSubgraph(page, node) {
-  await page.evaluate((one) => {
+  const host = await page.evaluateHandle((one) => {
     const { canvas } = window.app;
-    const { subgraph } = canvas.graph.convertToSubgraph(new Set([one]));
+    const { subgraph, node: outside } = canvas.graph.convertToSubgraph(new Set([one]));
+    const [inside] = subgraph.nodes;
+    const slot = inside.inputs.find((input) => input.name === 'model');
+    subgraph.addInput('model', 'COMBO').connect(slot, inside);
     canvas.setGraph(subgraph);
-    Object.assign(canvas.ds, { scale: 1, offset: [0, 0] });
-    canvas.setDirty(true, true);
+    return outside;
   }, await handle(page, node));
+  // The page moves the view to the subgraph first.
   await page.waitForTimeout(800);
+  await page.evaluate(() => {
+    Object.assign(window.app.canvas.ds, { scale: 1, offset: [0, 0] });
+    window.app.canvas.setDirty(true, true);
+  });
+  await page.waitForTimeout(300);
+  return host;
 }
 
 /** A size over a link that isn't made of multiples of 16. */

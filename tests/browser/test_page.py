@@ -91,6 +91,7 @@ def test_a_retired_model_is_seen_and_replaced_with_one_click_that_undo_takes_bac
 
 def test_a_retired_model_is_replaced_within_a_subgraph_too(seen: dict[str, Any]) -> None:
     assert seen["retired"]["inside"] == ["retired on 2026-10-01", "MAI-Image-2.6-Flash"]
+    assert seen["retired"]["promoted"] == "MAI-Image-2.6-Flash"
 
 
 def test_a_size_that_will_be_rounded_is_told_and_not_marked_as_wrong(seen: dict[str, Any]) -> None:
