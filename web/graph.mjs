@@ -48,11 +48,17 @@ export function canSet(node, name) {
 }
 
 /**
- * Make changes that one undo takes back together. The page looks for changes when the mouse goes
- * up, which is before a click: without this, undo would also take back what came before them.
+ * Make changes that one undo takes back together, and nothing that came before them. The page looks
+ * for changes at its own times, which a click on a button isn't one of: so it is told to look
+ * before them as well as after.
  * @param {() => void} work
  */
 export function asOneChange(work) {
+  inTransaction(() => {});
+  inTransaction(work);
+}
+
+function inTransaction(work) {
   app.canvas?.emitBeforeChange?.();
   try {
     work();

@@ -100,7 +100,7 @@ async function retired(page, shoot) {
   await page.waitForTimeout(300);
   await shoot('retired-model');
   told.successor = await useSuccessor(page, node);
-  await undo(page);
+  await undo(page, node);
   told.undone = await values(page, node, SETTINGS);
   await set(page, node, { width: 2048, height: 2048 });
   await badge(page, renderer, node, 'not possible');
@@ -126,8 +126,14 @@ async function useSuccessor(page, node) {
   return values(page, node, SETTINGS);
 }
 
-async function undo(page) {
+/** Take a change of the model back, and wait until it is. */
+async function undo(page, node) {
+  const [before] = await values(page, node, ['model']);
   await page.keyboard.press('Control+z');
+  await page.waitForFunction(([id, model]) => {
+    const found = window.app.graph.getNodeById(id);
+    return found && found.widgets.find((one) => one.name === 'model').value !== model;
+  }, [node, before]);
   await page.waitForTimeout(1000);
 }
 
