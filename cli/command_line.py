@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -27,6 +28,10 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
     `argv` are the words after the program's name, by default those of this process.
     `poll_seconds` pass between two polls of a gateway's job.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A file on Windows takes the characters of an old code page only, without "≈".
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["emulator"]:
         from ..emulator import main as run_emulator

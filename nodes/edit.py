@@ -73,9 +73,10 @@ class MAIEdit(io.ComfyNode):
                     "output_size",
                     options=[inputs.SAME_AS_INPUT, inputs.AS_RETURNED],
                     default=inputs.SAME_AS_INPUT,
-                    tooltip="The service gives back about 1 megapixel. Same as input: scaled to "
-                    "the size of image_1, its ratio kept, what sticks out cut off. As returned: "
-                    "left as it came. With a mask it is always the input's size.",
+                    tooltip="Same as input: scaled to the size of image_1, its ratio kept, what "
+                    "sticks out cut off. As returned: left as it came; 2.5 gives about 1 "
+                    "megapixel, later models may give more. With a mask it is always the input's "
+                    "size.",
                     optional=True,
                 ),
                 io.Combo.Input(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from .endpoints import allowed_media_url, describe_host, is_loopback_host, normalize_endpoint
 from .environment import emulator_directives
 from .folders import data_folder, usual_folder, write_private
-from .profile import Profile
+from .profile import ANY_MODEL, Profile
 from .profiles import FILE_NAME, MAX_FILE_BYTES, Profiles
 from .services import SERVICES, Service
 from .toml_file import (
@@ -25,6 +25,7 @@ from .toml_file import (
 )
 
 __all__ = [
+    "ANY_MODEL",
     "CLOSED",
     "EMULATOR",
     "FILE_NAME",
