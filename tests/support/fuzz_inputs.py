@@ -270,14 +270,16 @@ SETTING_NAMES = [
 def network_settings() -> st.SearchStrategy[dict[str, str]]:
     """Variables about proxies and certificates; PORT stands for a server on this machine."""
     value = st.one_of(
-        st.sampled_from(["http://127.0.0.1:PORT", "socks5://127.0.0.1:1", "http://u:p@ss@127.0.0.1:99999",
-                         "https://[::1", "/nowhere", "/", "*", "ftp://x", "[::1]:9", "a:b:c"]),
+        st.sampled_from(["http://127.0.0.1:PORT", "socks5://127.0.0.1:1", "https://[::1", "*", "/",
+                         "http://u:p@ss@127.0.0.1:99999", "/nowhere", "ftp://x", "[::1]:9"]),
         st.text(st.characters(min_codepoint=1, codec="utf-8"), max_size=8),
     )  # fmt: skip
-    usual = [{"ALL_PROXY": "http://127.0.0.1:PORT"}, {"SSL_CERT_DIR": "/nowhere"},
-             {"SSLKEYLOGFILE": "/nowhere/keys"}, # one that can be written would be written
-            
-             {"ALL_PROXY": "http://127.0.0.1:99999"}]  # fmt: skip
+    usual = [
+        {"ALL_PROXY": "http://127.0.0.1:PORT"},
+        {"ALL_PROXY": "http://127.0.0.1:99999"},
+        {"SSL_CERT_DIR": "/nowhere"},
+        {"SSLKEYLOGFILE": "/nowhere/keys"},  # a file that can be written would be written
+    ]
     return st.one_of(
         st.sampled_from(usual),
         st.dictionaries(st.sampled_from(SETTING_NAMES), value, min_size=1, max_size=2),
