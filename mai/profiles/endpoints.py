@@ -128,6 +128,9 @@ def _parse(text: str) -> httpx.URL:
         url = _read_url(f"http://{address}")
         here = url is not None and is_loopback_host(_host(url))
         text = f"http://{address}" if here else f"https://{address}"
+    scheme, _, rest = text.partition("://")
+    # httpx knows the usual port of "https", but not that of "HTTPS".
+    text = f"{scheme.lower()}://{rest}"
     url = _read_url(text)
     if url is None or not _is_read_as_written(url, text):
         raise _no_address()
