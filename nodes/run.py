@@ -11,6 +11,7 @@ import secrets
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -24,7 +25,7 @@ from comfy import model_management
 from comfy_api.latest import ComfyAPI
 from server import PromptServer
 
-from ..mai.errors import BlockedError, MaiError
+from ..mai.errors import BlockedError, InputError, MaiError
 from ..mai.in_flight import SENT, Siblings
 from ..mai.types import Progress, Request, Result
 from .results import Batch, raise_failures
@@ -137,6 +138,7 @@ async def run_requests(
     """
     display = _ProgressDisplay(len(requests), node_id)
     client = shared_client.get()
+    _count_images(len(requests), node_id, client.profiles.max_images_per_node(profile), profile)
     siblings = _siblings_in_prompt(profile)
     futures = [
         siblings.submit(client, request, profile, partial(operator.setitem, display.states, i))
@@ -155,6 +157,29 @@ async def run_requests(
     display.finish(batch)
     raise_failures(batch, if_blocked)
     return batch
+
+
+_ordered_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Counter[tuple[str, str]]] = (
+    WeakKeyDictionary()
+)
+"""Images that each node has ordered, by event loop, prompt id and node id."""
+
+
+def _count_images(count: int, node_id: str | None, most: int, profile: str) -> None:
+    """Raise InputError where a node would order more images than its profile allows in one run.
+
+    A node that gets a list runs once for each item: their images count together.
+    """
+    key = (_prompt_id() or "", node_id or "")
+    ordered = _ordered_by_loop.setdefault(asyncio.get_running_loop(), Counter())
+    before = ordered[key] if all(key) else 0
+    if before + count > most:
+        raise InputError(
+            f"This node would order {before + count:,} images in one run; the profile {profile!r} "
+            f"allows {most}. {count} of them were not sent.",
+            "Connect fewer images or list items, or set max_images_per_node in the profile.",
+        )
+    ordered[key] = before + count
 
 
 _siblings_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Siblings]] = (

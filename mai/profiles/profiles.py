@@ -137,6 +137,13 @@ class Profiles:
             names = [DEFAULT]
         return [*names, EMULATOR]
 
+    def max_images_per_node(self, name: str) -> int:
+        """How many images a node may order in one run; the usual number for a mistaken profile."""
+        try:
+            return self.get(name).max_images_per_node
+        except ProfileError:
+            return MAX_IMAGES_PER_NODE
+
     def store_limit_bytes(self) -> int | None:
         """[store] limit_gb of the file in bytes, None if it isn't set."""
         limit = self._read().store.limit_gb
