@@ -141,7 +141,7 @@ class Client:
             request, notes = snap_request(request)
             profile = self.profiles.get(name)
             PROVIDERS[profile.service].validate(request)
-            key = request_key(request, profile.store_service)
+            key = request_key(request, profile.store_identity)
         except Exception as error:  # noqa: BLE001  whatever it is, its caller waits for it
             _set_error(future, error)
             return

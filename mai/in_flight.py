@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import (
@@ -24,7 +24,7 @@ from .errors import (
     ProfileError,
     StoreError,
 )
-from .types import Progress, Request, Result
+from .types import Progress, Request, Result, request_key
 
 if TYPE_CHECKING:
     from .profiles import Profile
@@ -88,6 +88,11 @@ class InFlightCall:
     job_id: str = ""
     job_profile: str = ""
     progress: Progress | None = None
+
+    @cached_property
+    def key_of_version_0_1(self) -> str:
+        """The request's key in version 0.1, which knew images by their service alone."""
+        return request_key(self.request, self.profile.store_service)
 
     def join(self, future: Future[Result], waiter: Waiter) -> None:
         """One more who waits for this call."""

@@ -90,7 +90,7 @@ class Jobs:
         """Whether the request has an unfinished job, which is this call's from now on. Blocks."""
         if not isinstance(PROVIDERS[call.profile.service], JobProvider):
             return False
-        found = self._ledger.find_job(call.key)
+        found = self._ledger.find_job(call.key) or self._ledger.find_job(call.key_of_version_0_1)
         if found is not None:
             call.row, call.job_id, call.sent = found.row, found.job_id, True
             call.job_profile = found.profile

@@ -144,15 +144,16 @@ class Budget:
     strict: bool = False
 
 
-def request_key(request: Request, service: str) -> str:
-    """The SHA-256 (64 hex digits) under which a message's image is kept.
+def request_key(request: Request, identity: str) -> str:
+    """The SHA-256 (64 hex digits) under which a request's image is kept.
 
-    It covers the service, the model, the prompt, size or options, every reference's bytes and the
-    seed: all that makes an image another one, and no account, deployment or key.
+    `identity` is whose images they are: a profile's `store_identity`. The key covers it, the model,
+    the prompt, size or options, every reference's bytes and the seed: all that makes an image
+    another one, and no account, deployment or credential.
     """
     facts: dict[str, object] = {
         "version": KEY_VERSION,
-        "service": service,
+        "service": identity,
         "kind": request.kind,
         "model": request.model,
         "prompt": request.prompt,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from ..auth import Credential
 from ..models import CATALOGUE, Model
@@ -20,9 +21,12 @@ CONNECT_TIMEOUT = 10.0
 SHUTDOWN_GRACE = 20.0
 """Seconds for which the end of the process waits for images that are already paid for."""
 
-
 MAX_IMAGES_PER_NODE = 64
 """About $2.20 at the default model and size: a linked batch must not order thousands."""
+
+
+AZURE_DOMAINS = ("services.ai.azure.com", "cognitiveservices.azure.com", "openai.azure.com")
+"""The domains under which one Azure resource answers by its name, the canonical one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +85,18 @@ class Profile:
     def store_service(self) -> str:
         """The service as it stands in the store: what this machine drew is never a paid image."""
         return f"{self.service}-loopback" if self.on_loopback else self.service
+
+    @property
+    def store_identity(self) -> str:
+        """Whose images the store has for this profile: the service's at this resource or gateway.
+
+        What another one made of the same request is never served for it. The hosts of one Azure
+        resource are one; this machine's services are one, whatever their ports.
+        """
+        if self.on_loopback:
+            return self.store_service
+        host = (urlsplit(self.endpoint).hostname or "").rstrip(".")
+        resource, _, domain = host.partition(".")
+        if domain in AZURE_DOMAINS:
+            host = f"{resource}.{AZURE_DOMAINS[0]}"
+        return f"{self.service} {host}"

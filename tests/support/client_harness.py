@@ -177,7 +177,7 @@ class Harness:
 
     def key(self, request: Request) -> str:
         """The key of a message's image."""
-        return request_key(request, self.profile.store_service)
+        return request_key(request, self.profile.store_identity)
 
     def kept(self, requests: Iterable[Request]) -> list[Request]:
         """The messages whose images are in the store, whole."""
