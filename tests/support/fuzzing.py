@@ -182,6 +182,7 @@ def _local_addresses(host: Any, *others: Any, **more: Any) -> Any:
 def check_http(data: bytes, pieces: int, ending: str, name: str, environ: dict[str, str]) -> None:
     """Bytes on a connection are an answer without the key, or an error without it."""
     found = allowed(lambda: asyncio.run(_exchange(data, pieces, ending, name, environ)))
+    assert ending != "elsewhere" or isinstance(found, MaiError), "the key was sent elsewhere"
     if isinstance(found, HttpAnswer):
         assert not shows(repr(found.headers)), found.headers
         if len(found.body) <= LONGEST_TEXT:
