@@ -355,6 +355,27 @@ def image_files() -> st.SearchStrategy[bytes]:
     )
 
 
+# Nodes
+
+
+def node_inputs() -> st.SearchStrategy[dict[str, Any]]:
+    """What a prompt may give to a node: any value of the types that ComfyUI holds them to."""
+    number = st.one_of(st.integers(-20, 3000), st.integers(-(2**70), 2**70))
+    ratio = st.one_of(st.sampled_from(["1:1", "from target", "from image", "21:9"]), texts(8))
+    return st.fixed_dictionaries(
+        {"prompt": texts()},
+        optional={
+            "model": st.one_of(st.sampled_from(tuple(CATALOGUE)), texts(12)),
+            "width": number, "height": number, "seed": number,
+            "batch_size": st.one_of(st.integers(-1, 3), number),
+            "profile": st.one_of(st.just("emulator"), texts()),
+            "auto_aspect_ratio": st.booleans(), "web_grounding": st.booleans(),
+            "if_blocked": st.one_of(st.sampled_from(["stop", "skip"]), texts(5)),
+            "aspect_ratio": ratio, "target_width": number, "target_height": number,
+        },
+    )  # fmt: skip
+
+
 # The page
 
 

