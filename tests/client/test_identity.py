@@ -81,7 +81,7 @@ def test_an_image_of_version_0_1_serves_every_profile_of_its_service(
     fields = next(
         one["fields"]
         for one in expected["requests"]
-        if one["picture"] and one["kind"] == "generate" and "loopback" in one["service"]
+        if one["picture"] and (one["service"], one["kind"]) == ("foundry", "generate")
     )
     request = Generate(**fields)
     for endpoint in (AZURE, "https://gateway.example.com"):
