@@ -51,8 +51,8 @@ class MAICrop(io.ComfyNode):
             outputs=[
                 io.Image.Output(
                     "crop",
-                    tooltip="What is around the mask, about 1 megapixel at most. The crops of a "
-                    "batch have one size.",
+                    tooltip="What is around the mask, as large as the model's edits at most. The "
+                    "crops of a batch have one size.",
                 ),
                 io.Mask.Output(
                     "crop_mask",

@@ -30,9 +30,9 @@ Bytes = npt.NDArray[np.uint8]
 Decoder = Callable[[bytes, tuple[int, int], str], Bytes]
 
 MAX_PIXELS = {3: 5 << 19, 4: 5 << 18}
-"""By channels: 2.6 and 1.3 megapixels. kornia_rs holds the interpreter's lock, some 5 ms a megapixel
-of RGB and 10 of RGBA, and no event loop should stand still for 20 ms; what is larger goes to a
-process of its own (png_process.py), or to Pillow, which lets the lock go."""
+"""By channels: 2.6 and 1.3 megapixels. kornia_rs holds the interpreter's lock, some 5 ms a
+megapixel of RGB and 10 of RGBA, and no event loop should stand still for 20 ms; what is larger
+goes to a process of its own (png_process.py), or to Pillow, which lets the lock go."""
 
 MODES = {3: "rgb", 4: "rgba"}
 """What kornia_rs calls so many channels."""

@@ -8,10 +8,13 @@ is DECODED and the pixels, or FAILED. It ends when stdin does.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import struct
 import sys
 from typing import IO
+
+logger = logging.getLogger(__name__)
 
 READY, DECODED, FAILED = b"r", b"d", b"f"
 REQUEST = struct.Struct("<4Q")
@@ -42,6 +45,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # a panic of Rust's is no Exception
+            logger.debug("kornia_rs doesn't decode an image", exc_info=True)
             good = False
         answers.write(DECODED if good else FAILED)
         if good:
