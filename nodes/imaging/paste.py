@@ -188,24 +188,35 @@ def _blend_mask(out: Tensor, alpha: Levels, mask: Tensor, window: Window) -> Non
 def _layers(fitted: FittedEdit, patch: Patch) -> tuple[Tensor, Tensor | None]:
     """The edit [h,w,3] at the scale to work at, and the input's share in it [h,w,1].
 
-    The result is the edit + share x input. Where the crop was shrunk, the input's fine detail comes
-    back where the edit left the image as it was: edit + share x (input - crop), of which the
-    edit - share x crop is made here, at the smaller scale.
+    The result is the edit + share x input. Where what came back has fewer pixels than the box, the
+    input's fine detail comes back where the edit left the image as it was: edit + share x (input -
+    seen), of which the edit - share x seen is made here, at the smaller scale. Seen is what the
+    input shows at as few pixels as came back.
     """
-    frame = patch.frame
+    frame, window = patch.frame, fitted.window
     sent = patch.crop[frame.inner.slices]
     height, width = sent.shape[:2]
-    finer = min(fitted.window.width / width, 1 / frame.scale)
+    smaller = window.width / width
+    finer = min(smaller, 1 / frame.scale)
     if finer > 1:
         height = min(frame.box.height, round(height * finer))
         width = min(frame.box.width, round(width * finer))
     edit = fitted.at(height, width)
-    if frame.scale >= 1:
+    if frame.scale * min(1.0, smaller) >= 1:
         return edit, None
+    seen = sent if smaller >= 1 else _shrunk_and_back(sent, smaller)
     same_size = edit.shape == sent.shape
-    share = detail_share(edit if same_size else fitted.at(*sent.shape[:2]), sent)
-    lost = share * sent
+    share = detail_share(edit if same_size else fitted.at(*sent.shape[:2]), seen)
+    lost = share * seen
     return edit.sub_(resample(lost, Window.of(lost), height, width)), share
+
+
+def _shrunk_and_back(image: Tensor, scale: float) -> Tensor:
+    """What is left of an image [H,W,3] that was shrunk, at its own size."""
+    height, width = image.shape[:2]
+    rows, columns = (max(1, round(side * scale)) for side in (height, width))
+    small = resample(image, Window.of(image), rows, columns)
+    return resample(small, Window.of(small), height, width)
 
 
 def _blend(out: Tensor, alpha: Levels, edit: Tensor, share: Tensor | None) -> None:

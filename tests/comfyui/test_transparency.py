@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import json
+import urllib.request
 from typing import Any
 
-import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -39,17 +40,24 @@ def saved(server: Server, graph: dict[str, Node]) -> list[Pixels]:
     return asyncio.run(scenario())
 
 
-def of_the_service(service: emulator.Emulator, prompt: str) -> Pixels:
-    """The same request again, straight to the service: it gives the same image."""
-    answer = httpx.post(
-        f"{service.url}/mai/v1/images/generations",
-        json={"model": "MAI-Image-2.7", "prompt": prompt, "width": WIDTH, "height": HEIGHT,
-              "background": "transparent"},
-        headers={"api-key": "emulator"},
-        timeout=30,
-    )  # fmt: skip
-    data = base64.b64decode(answer.raise_for_status().json()["data"][0]["b64_json"])
-    return np.asarray(Image.open(io.BytesIO(data)))
+def sent_again(service: emulator.Emulator, prompt: str) -> Pixels:
+    """The image of the emulator's last request: the same request gets the same image."""
+    last = service.log.entries[-1]
+    body = {"model": "MAI-Image-2.7", "prompt": prompt, "width": WIDTH, "height": HEIGHT,
+            "background": "transparent"}  # fmt: skip
+    request = urllib.request.Request(
+        f"{service.url}{last.path}",
+        json.dumps(body).encode(),
+        {
+            "Content-Type": "application/json",
+            "api-key": emulator.DEFAULT_KEY,
+            "x-ms-client-request-id": last.client_request_id or "",
+        },
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request) as answer:
+        png = base64.b64decode(json.load(answer)["data"][0]["b64_json"])
+    return np.asarray(Image.open(io.BytesIO(png)))
 
 
 @pytest.fixture
@@ -63,22 +71,21 @@ def transparent(prompt: str, generate: Any) -> Node:
 def test_join_image_with_alpha_and_save_image_write_the_service_s_own_pixels(
     server: Server, service: emulator.Emulator, prompt: str, transparent: Node
 ) -> None:
-    sent = of_the_service(service, prompt)
-    assert sent.shape == (HEIGHT, WIDTH, 4)
-    assert len(np.unique(sent[..., 3])) > 100
     graph = {
         "1": transparent,
         "2": node("JoinImageWithAlpha", image=["1", 0], alpha=["1", 2]),
         "3": node("SaveImage", images=["2", 0], filename_prefix="joined"),
     }
     (joined,) = saved(server, graph)
+    sent = sent_again(service, prompt)
+    assert sent.shape == (HEIGHT, WIDTH, 4)
+    assert len(np.unique(sent[..., 3])) > 100
     assert np.array_equal(joined, sent)
 
 
 def test_invert_mask_and_image_composite_masked_show_the_service_s_own_alpha(
     server: Server, service: emulator.Emulator, prompt: str, transparent: Node
 ) -> None:
-    sent = of_the_service(service, prompt)
     graph = {
         "1": transparent,
         "2": node("InvertMask", mask=["1", 2]),
@@ -92,6 +99,7 @@ def test_invert_mask_and_image_composite_masked_show_the_service_s_own_alpha(
         "8": node("SaveImage", images=["7", 0], filename_prefix="b_image_over_black"),
     }  # fmt: skip
     white, image = saved(server, graph)
+    sent = sent_again(service, prompt)
     assert np.array_equal(white, np.repeat(sent[..., 3:], 3, axis=2))
     solid = sent[..., 3] == 255
     assert np.array_equal(image[solid], sent[..., :3][solid])
