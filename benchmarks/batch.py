@@ -18,10 +18,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 from . import pack
@@ -33,6 +33,8 @@ import torch
 from torch import Tensor
 
 from ..mai.client import Client
+from ..mai.ledger import Ledger
+from ..mai.ledger.tables import SCHEMA
 from ..mai.profiles import Profiles
 from ..mai.types import Generate
 from ..nodes.imaging.codec import decode_batch
@@ -69,12 +71,16 @@ def server() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def client_for(url: str) -> Iterator[Client]:
-    """The client on a fresh folder: store, ledger and quota as in ComfyUI."""
+def client_for(url: str, synchronous: Literal["FULL", "OFF"] = "FULL") -> Iterator[Client]:
+    """The client on a fresh folder: store, ledger and quota as in ComfyUI.
+
+    `synchronous` "OFF": the ledger doesn't wait for the disk.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         (path / "profiles.toml").write_text(PROFILE.format(url=url), encoding="utf-8")
-        client = Client(path, Profiles(path, {}))
+        ledger = Ledger(path / "ledger.sqlite", schema=replace(SCHEMA, synchronous=synchronous))
+        client = Client(path, Profiles(path, {}), ledger=ledger)
         try:
             yield client
         finally:
@@ -155,12 +161,12 @@ class Blocks:
 
 def tables(count: int = 16, repeat: int = 3) -> list[Table]:
     """The batch, and the longest block of the loop with it."""
-    with server() as url, client_for(url) as client:
+    with server() as url, client_for(url) as client, client_for(url, "OFF") as unsynced:
         works: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
             NAIVE: lambda: one_by_one(url, count),
             AT_ONCE: lambda: at_once(url, count),
             OURS: lambda: ours(client, count),
-            APART: lambda: without_fsync(client, count),
+            APART: lambda: without_fsync(unsynced, count),
         }
         ways = {name: (lambda work=work: asyncio.run(work())) for name, work in works.items()}
         title = f"Batch of {count}, {SIDE} x {SIDE}, no latency: whole time"

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from ..mai.client import Client
 from ..mai.errors import ProfileError
 from ..mai.own_models import read_own_models
-from ..mai.profiles import FILE_NAME, Profiles, usual_folder
+from ..mai.profiles import FILE_NAME, Profiles, emulator_directives, usual_folder
 
 EXIT_FAILED = 1
 EXIT_INPUT = 2
@@ -47,10 +49,11 @@ def read_catalogue(arguments: argparse.Namespace) -> None:
 def open_client(arguments: argparse.Namespace) -> Iterator[Client]:
     """A client that works on the folder; it is closed at the end."""
     folder, _ = locate_folder(arguments)
+    key = secrets.token_hex(16)
     client = Client(
         folder,
-        Profiles(folder, interactive=True),
-        launch_emulator=_launch_emulator,
+        Profiles(folder, interactive=True, emulator_key=key),
+        launch_emulator=partial(_launch_emulator, key),
         poll=arguments.poll_seconds,
     )
     try:
@@ -59,8 +62,9 @@ def open_client(arguments: argparse.Namespace) -> Iterator[Client]:
         client.close()
 
 
-def _launch_emulator() -> str:
+def _launch_emulator(key: str) -> str:
+    """Start the built-in emulator, which nobody but this process can call; gives its address."""
     # Imported here because it needs aiohttp and Pillow.
-    from ..emulator import start
+    from ..emulator import Options, start
 
-    return start().url
+    return start(options=Options(key=key, built_in=True, directives=emulator_directives())).url

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +28,10 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
     `argv` are the words after the program's name, by default those of this process.
     `poll_seconds` pass between two polls of a gateway's job.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A file on Windows takes the characters of an old code page only, without "≈".
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["emulator"]:
         from ..emulator import main as run_emulator
@@ -39,6 +45,9 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
         return int(arguments.run(arguments))
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else EXIT_FAILED
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     except (MaiError, OSError) as error:
         print(f"mai-image: {error}", file=sys.stderr)
         return EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILED

@@ -17,11 +17,12 @@ from ..mai.auth import Headers
 from ..mai.client import Client
 from ..mai.errors import ConnectError, MaiError
 from ..mai.http import HttpAnswer, HttpRequest, NotSentError, resolve
-from ..mai.models import DEFAULT_MODEL
-from ..mai.profiles import EMULATOR, SERVICES, Profile
+from ..mai.models import CATALOGUE, DEFAULT_MODEL, Model
+from ..mai.profiles import ANY_MODEL, EMULATOR, SERVICES, Profile
 from ..mai.providers import PROVIDERS, Provider
 from ..mai.types import Generate
 from .command import locate_folder, open_client
+from .model_list import unpublished_price
 
 
 class Step(IntEnum):
@@ -83,6 +84,9 @@ class _Examination:
             print(f"  {mark} {step.name.lower()}: {text}")
             if code:
                 return code
+            if step is Step.PROFILE:
+                for note in _notes(self._profile):
+                    print(f"  note  profile: {note}")
         return 0
 
     def _steps(self, spend: bool) -> Iterator[tuple[Step, Callable[[], str]]]:
@@ -169,3 +173,26 @@ class _Examination:
                 f"No connection to {self._profile.endpoint} ({error}).",
                 "Check the endpoint's spelling, the network and the proxy settings.",
             ) from None
+
+
+def _notes(profile: Profile) -> Iterator[str]:
+    """What isn't known of the models that a profile can call, and which of them are retired."""
+    service = SERVICES[profile.service]
+    models = _callable_models(profile)
+    if service.catalogue_prices:
+        yield from (unpublished_price(model) for model in models if not model.price_known)
+    else:
+        yield f"{service.name} has prices of its own, which aren't known: counted at Microsoft's"
+    learned = [model.name for model in models if profile.rpm(model) is None]
+    if learned:
+        names = "" if len(learned) == len(models) > 1 else f"{', '.join(learned)}: "
+        yield f"{names}requests a minute aren't known: learned from the answers"
+    yield from (model.retirement_note() for model in models if model.is_retired)
+
+
+def _callable_models(profile: Profile) -> list[Model]:
+    """The models that its deployments name; where one may be any model, all that aren't retired."""
+    named = set(profile.deployments)
+    if named and ANY_MODEL not in named:
+        return [model for name, model in CATALOGUE.items() if name in named]
+    return [model for model in CATALOGUE.values() if model.name in named or not model.is_retired]

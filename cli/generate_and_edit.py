@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..mai.errors import InputError, MaiError
+from ..mai.in_flight import Siblings
 from ..mai.models import DEFAULT_MODEL
-from ..mai.siblings import Siblings
 from ..mai.types import OPAQUE, TRANSPARENT, Edit, Generate, Progress, Request, Result
 from .command import EXIT_FAILED, EXIT_INPUT, open_client
 from .image_files import describe_image, read_reference, save_image
@@ -40,13 +40,19 @@ def add_edit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt")
     parser.add_argument("images", nargs="+", type=Path, help="PNG or JPEG; the first is edited")
     parser.add_argument("--size", metavar="WxH", help="ask for this size (not every model can)")
+    parser.add_argument(
+        "--keep-metadata",
+        action="store_true",
+        help="send the files as they are, with camera, place and comments",
+    )
     _add_buying_options(parser)
 
 
 def run_edit(arguments: argparse.Namespace) -> int:
     """Buy edits of the files."""
     size = parse_size(arguments.size) if arguments.size else None
-    images = tuple(read_reference(path, arguments.model) for path in arguments.images)
+    keep = arguments.keep_metadata
+    images = tuple(read_reference(path, arguments.model, keep) for path in arguments.images)
     return _buy(Edit(arguments.model, arguments.prompt, images, size=size), arguments)
 
 

@@ -11,6 +11,7 @@ from ..mai.errors import ImageError, MaiError, StoreError
 from ..mai.image_formats import inspect
 from ..mai.types import Reference, Request, Result
 from ..mai.validation import model_named
+from .metadata import UPRIGHT, turn_upright, without_metadata
 
 FILE_TYPES = {
     ".png": "image/png",
@@ -21,10 +22,16 @@ FILE_TYPES = {
 """The endings by which `--out` names a file, and the image type that each stands for."""
 
 
-def read_reference(path: Path, model: str) -> Reference:
-    """The file as it is sent; ImageError for one that can't be read or is too large."""
+def read_reference(path: Path, model: str, keep_metadata: bool = False) -> Reference:
+    """The file as it is sent: upright and without metadata, unless that is kept.
+
+    ImageError: it can't be read or is too large, or is turned and Pillow isn't there to turn it.
+    """
     try:
         data = path.read_bytes()
+        orientation = UPRIGHT
+        if not keep_metadata:
+            data, orientation = without_metadata(data)
         image = inspect(data)
     except OSError as error:
         raise ImageError(f"{path} can't be read: {error.strerror}.", "Check the path.") from None
@@ -38,6 +45,9 @@ def read_reference(path: Path, model: str) -> Reference:
             f"{path} has {image.width} x {image.height} pixels, {model} takes {limit:,}.",
             "Shrink it first; the node MAI Edit does that by itself.",
         )
+    if orientation != UPRIGHT:
+        data = turn_upright(data, orientation, path)
+        image = inspect(data)
     return Reference(data, image.media_type, image.width, image.height)
 
 

@@ -30,6 +30,8 @@ from ..mai.profiles import (
 from .command import locate_folder
 from .questions import Questions
 
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
 SERVICE_TITLES = {"foundry": "Microsoft Foundry, your own Azure resource", "pixazo": "Pixazo"}
 
 CREDENTIAL_KINDS = {
@@ -300,7 +302,7 @@ def _toml_lines(settings: Settings) -> list[str]:
 
 
 def _toml_key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
+    return name if _BARE_KEY.fullmatch(name) else _toml(name)
 
 
 def _toml(value: object) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from ..mai.errors import ProfileError
 from ..mai.models import CATALOGUE, Model
-from ..mai.profiles import SERVICES, Profile, Profiles
+from ..mai.profiles import ANY_MODEL, SERVICES, Profile, Profiles
 from ..mai.types import Usage
 from .command import locate_folder
 
@@ -33,10 +34,27 @@ def run_model_list(arguments: argparse.Namespace) -> int:
     except ProfileError as error:
         if arguments.profile:
             raise
-        print(f"mai-image: no deployments are shown. {error}", file=sys.stderr)
+        # Not its hint: a list of models is of use without an account.
+        print(f"mai-image: no deployments are shown. {error.what}", file=sys.stderr)
     listed = [_facts(model, profile) for model in CATALOGUE.values()]
-    print(json.dumps(listed, indent=1) if arguments.json else "\n".join(map(_paragraph, listed)))
+    if arguments.json:
+        print(json.dumps(listed, indent=1))
+        return 0
+    for facts in listed:
+        print("\n".join(_paragraph(facts)))
+    print("\n".join(_legend()))
     return 0
+
+
+def unpublished_price(model: Model) -> str:
+    """A clause for a model whose price isn't published: at which price it is counted."""
+    price = model.price
+    counted = f"${price.text_in:g} / {price.image_in:g} / {price.image_out:g} per 1M tokens"
+    for other in CATALOGUE.values():
+        if other.price_known and other.price == price:
+            counted = f"{other.name.removeprefix('MAI-Image-')}'s"
+            break
+    return f"price of {model.name} isn't published: counted at {counted}"
 
 
 def _facts(model: Model, profile: Profile | None) -> dict[str, Any]:
@@ -54,6 +72,7 @@ def _facts(model: Model, profile: Profile | None) -> dict[str, Any]:
         "options": sorted(model.options),
         "price_usd_1024": round(model.cost(SQUARE), 6),
         "price_known": model.price_known,
+        "price_usd_per_1m_tokens": asdict(model.price),
         "requests_a_minute": list(model.rpm_by_tier) or None,
         "deployments": _deployments(model, profile),
     }
@@ -64,38 +83,44 @@ def _deployments(model: Model, profile: Profile | None) -> list[str] | None:
     if profile is None or not SERVICES[profile.service].has_deployments or not profile.deployments:
         return None
     named = profile.deployments
-    return list(profile.deployments_for(model.name)) if {model.name, "*"} & set(named) else []
+    return list(profile.deployments_for(model.name)) if {model.name, ANY_MODEL} & set(named) else []
 
 
-def _paragraph(facts: dict[str, Any]) -> str:
-    """A model in three lines, for a person."""
-    state = facts["state"]
-    if facts["retired"]:
-        state = (
-            f"retired on {facts['retired']}"
-            if state == "retired"
-            else (f"{state}, retired from {facts['retired']}")
-        )
-        state += f", successor {facts['successor']}" if facts["successor"] else ""
+def _paragraph(facts: dict[str, Any]) -> list[str]:
+    """A model in three or four lines of at most 80 characters, for a person."""
+    count, rates = facts["references"], facts["requests_a_minute"]
+    references = "no" if not count else f"1-{count}" if count > 1 else "1"
     about = "" if facts["price_known"] else "≈ "
-    count = facts["references"]
-    rates = facts["requests_a_minute"]
-    able = [
-        f"sides from {facts['min_side']}, {facts['max_pixels']:,} pixels",
-        "no edits"
-        if not count
-        else f"edits with 1 to {count} images"
-        if count > 1
-        else "edits of 1 image",
-        *([", ".join(facts["options"])] if facts["options"] else []),
+    price = f"{about}${facts['price_usd_1024']:.4f}"
+    lines = [
+        f"{facts['name']}  ({_state(facts)})",
+        f"  {facts['max_pixels']:>10,} pixels, sides from {facts['min_side']:<4} "
+        f"{references:>3} reference{'s' if count != 1 else ' '} {price:>9} for 1024 x 1024",
+        f"  requests a minute by tier: {' '.join(f'{rate:g}' for rate in rates or ()) or '?'}",
     ]
-    costs = [
-        f"{about}${facts['price_usd_1024']:.4f} for 1024 x 1024",
-        f"requests a minute by tier: {' '.join(f'{rate:g}' for rate in rates)}"
-        if rates
-        else "requests a minute aren't known and are learned",
-    ]
-    deployments = facts["deployments"]
-    if deployments is not None:
-        costs.append(f"deployments: {', '.join(deployments)}" if deployments else "no deployment")
-    return f"{facts['name']}  ({state})\n  {'; '.join(able)}\n  {'; '.join(costs)}"
+    if facts["options"]:
+        lines.append(f"  options: {', '.join(facts['options'])}")
+    if facts["deployments"] is not None:
+        lines.append(f"  deployments: {', '.join(facts['deployments']) or 'none'}")
+    return lines
+
+
+def _state(facts: dict[str, Any]) -> str:
+    """The state with the day of retirement and the successor, as far as there are any."""
+    if not facts["retired"]:
+        return str(facts["state"])
+    before = "" if facts["state"] == "retired" else f"{facts['state']}, "
+    verb = "retired on" if facts["state"] == "retired" else "retired from"
+    after = f", successor {facts['successor']}" if facts["successor"] else ""
+    return f"{before}{verb} {facts['retired']}{after}"
+
+
+def _legend() -> list[str]:
+    """What the signs mean that stand for something unknown."""
+    lines = []
+    if any(not model.rpm_by_tier for model in CATALOGUE.values()):
+        lines.append("?  not known: requests a minute are learned from the answers")
+    for model in CATALOGUE.values():
+        if not model.price_known:
+            lines.append(f"≈  {unpublished_price(model)}")
+    return ["", *lines] if lines else []

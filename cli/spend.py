@@ -92,9 +92,10 @@ def _print_doubtful(calls: Sequence[PerhapsBilled], count: int | None = None) ->
     for call in calls:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(call.opened_at))
         status = f"HTTP {call.status}" if call.status else "no answer"
+        request_id = call.request_id or f"unknown, client request id {call.client_request_id}"
         print(
             f"  {call.row:5d}  {when}  {call.profile}  {call.model}  ${call.usd:.4f}  "
-            f"{call.outcome}  {status}  request id {call.request_id or 'unknown'}"
+            f"{call.outcome}  {status}  request id {request_id}"
         )
     if count and count > len(calls):
         print("  … `mai-image spend --doubtful` lists all")

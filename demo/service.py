@@ -67,6 +67,7 @@ def start_detached(log: Path) -> Running:
     """An emulator in a process of its own, which outlives this one; it prints to `log`."""
     port = free_port()
     command = [sys.executable, "-m", "mai_image.emulator", "--port", str(port)]
+    command += ["--key", emulator.DEFAULT_KEY]  # which `environ_for` names
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--latency", str(LATENCY)],

@@ -1,10 +1,12 @@
-"""Who may call: an API key, or Bearer tokens with an end of their life."""
+"""Who may call: an API key, or Bearer tokens with an end of their life; and by which name."""
 
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import math
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 from .options import Options
 from .refusals import Refusal
@@ -29,12 +31,8 @@ class Access:
 
     def check(self, headers: Mapping[str, str]) -> None:
         """Raise the 401 for a request that has no accepted credential."""
-        key = headers.get(self._header)
-        if key is not None:
-            if not same_secret(key, self._key):
-                raise _unauthorized(
-                    "Access denied due to invalid subscription key or wrong API endpoint."
-                )
+        if self._header in headers:
+            self.check_key(headers)
             return
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -42,6 +40,13 @@ class Access:
         if not self._accepts(token.strip()):
             raise _unauthorized(
                 "Unauthorized. Access token is missing, invalid, expired, or for another audience."
+            )
+
+    def check_key(self, headers: Mapping[str, str]) -> None:
+        """Raise the 401 for a request without the key, whatever token it has."""
+        if not same_secret(headers.get(self._header, ""), self._key):
+            raise _unauthorized(
+                "Access denied due to invalid subscription key or wrong API endpoint."
             )
 
     def _accepts(self, token: str) -> bool:
@@ -56,6 +61,40 @@ def same_secret(given: str, wanted: str) -> bool:
     return hmac.compare_digest(
         given.encode("utf-8", "surrogateescape"), wanted.encode("utf-8", "surrogateescape")
     )
+
+
+def check_host(host: str, scheme: str, listening: tuple[str, int]) -> None:
+    """Raise the 403 for a request to this machine that calls it by another machine's name.
+
+    `host` is the Host header, `listening` the address and port that the connection came to. A
+    browser sends the name that it knows: that of another site which was led here (DNS rebinding)
+    would make that site's page look like one of this machine.
+    """
+    address, port = listening
+    if not names_this_machine(address):
+        return
+    try:
+        called = urlsplit(f"{scheme}://{host}")
+        called_port = called.port or {"https": 443}.get(scheme, 80)
+    except ValueError:
+        raise _misnamed() from None
+    plain = called.netloc == host and "@" not in host
+    if not plain or called_port != port or not names_this_machine(called.hostname or ""):
+        raise _misnamed()
+
+
+def names_this_machine(host: str) -> bool:
+    """Whether a host, without brackets, is localhost or a loopback address."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    # A socket that listens on both kinds of addresses shows an IPv4 one as ::ffff:127.0.0.1.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _misnamed() -> Refusal:
+    return Refusal(403, "403", "Call the emulator by its address and port on this machine.")
 
 
 def _unauthorized(reason: str) -> Refusal:

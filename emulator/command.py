@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ipaddress
+import secrets
 import sys
 import time
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..mai.models import CATALOGUE
 from ..mai.own_models import read_own_models
+from .access import names_this_machine
 from .entra import APP_SERVICE_PATH
 from .options import Options
 from .server import Emulator, start
@@ -70,6 +71,7 @@ def parse_command(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace
     try:
         rates = dict(_rate(text) for text in arguments.rpm)
         general = rates.pop("", None)
+        given["key"] = given["client_secret"] = given["identity_header"] = arguments.key
         tokens = tuple(arguments.token)
         return arguments, Options(tokens=tokens, rpm=general, rpm_by_deployment=rates, **given)
     except ValueError as error:
@@ -107,18 +109,15 @@ def introduction(service: Emulator, host: str) -> str:
         f"  {name}" if name == model else f"  {name} -> {model}"
         for name, model in options.deployments.items()
     ]
-    lines += ["", f"Requests and what they would have cost: {service.url}/emulator/log"]
-    if not _is_loopback(host):
-        lines.append("Other machines can reach it: prompts and images are open to all of them.")
+    lines += [
+        "",
+        "Requests and what they would have cost, for who has the key:",
+        f'  curl -H "{options.key_header}: {options.key}" {service.url}/emulator/log',
+    ]
+    if not names_this_machine(host):
+        lines.append("Other machines can reach it: whoever has the key there can read all prompts.")
     lines.append("Ctrl+C ends it.")
     return "\n".join(lines)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,6 +131,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     add("--port", type=int, default=DEFAULT_PORT, help=f"0: a free one (default {DEFAULT_PORT})")
     add("--certificate", type=Path, help="PEM file for localhost: speak https too, for Entra ID")
+    add("--key", default=secrets.token_hex(16), help="API key that is accepted, and that opens "
+        "the log (default: a new one each time, which is printed)")  # fmt: skip
     add("--token", action="append", default=[], help="Bearer token that is accepted as well")
     add("--deployment", action="append", default=[], metavar="NAME=MODEL", type=_deployment,
         help="a deployment of this name (default: each model under its own)")  # fmt: skip

@@ -117,7 +117,8 @@ MAX_SIDE = 8192
 """An image of 8192 x 8192 is over the 64 megapixels that a client should decode."""
 
 _NAMES = ("fault", "edit", "latency", "job", "poll", "media")
-_IN_PROMPT = re.compile(r"\[\[\s*([A-Za-z]+)([^\[\]]*)\]\]")
+_IN_PROMPT = re.compile(r"\[\[\s*([A-Za-z]+)(?![A-Za-z])([^\[\]]*)\]\]")
+_TRIGGER = re.compile(rf"\b(?:{'|'.join(TRIGGERS)})\b", re.IGNORECASE)
 
 
 Asked = TypeVar("Asked", "Fault", "EditChanges", "JobDirective")
@@ -370,8 +371,9 @@ def parse_prompt(prompt: str) -> Directives:
 def _trigger(prompt: str, fault: str) -> str:
     """The answer that a trigger word asks for, unless a fault says which answer is sent."""
     if "answer=" not in fault and "status=" not in fault:
+        asked = {word.lower() for word in _TRIGGER.findall(prompt)}
         for trigger, answer in TRIGGERS.items():
-            if re.search(rf"\b{trigger}\b", prompt, re.IGNORECASE):
+            if trigger in asked:
                 return f" answer={answer}"
     return ""
 

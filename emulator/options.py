@@ -10,7 +10,8 @@ from ..mai.models import CATALOGUE
 from .directives import OUTPUTS, parse_changes, parse_fault, parse_job
 
 DEFAULT_KEY = "emulator"
-"""The API key that is accepted unless another is set: no secret, it opens nothing but this."""
+"""The API key of `Options` that name none, for tests: no secret. Neither the command nor ComfyUI
+uses it; each makes a key of its own."""
 
 MAX_BODY_BYTES = 128 * 2**20
 """No limit is published; five PNGs at the largest model's size stay well under this."""
@@ -34,9 +35,12 @@ class Options:
     - `edit_output`: 1 megapixel is measured on 2.5; what 2.6 and 2.7 do isn't known.
     - `token_expires_in`: the life that a token's answer names, None for the true one.
     - `client_secret`, `identity_header`: what a request for a token must bring.
+    - `built_in`: it serves a client of its own process, so it plays the image endpoints alone, for
+      its key alone: no tokens, no gateway, no log. `directives`: whether a prompt or a header can
+      order faults; off, a prompt is nothing but a prompt.
     """
 
-    key: str = _option(f"API key that is accepted (default {DEFAULT_KEY})", DEFAULT_KEY, False)
+    key: str = field(default=DEFAULT_KEY, repr=False)
     key_header: str = "api-key"
     tokens: tuple[str, ...] = field(default=(), repr=False)
     deployments: Mapping[str, str] = field(
@@ -94,6 +98,8 @@ class Options:
     token_fault: str = _option("a fault for every request for a token", "")
     client_secret: str = field(default=DEFAULT_KEY, repr=False)
     identity_header: str = field(default=DEFAULT_KEY, repr=False)
+    built_in: bool = False
+    directives: bool = True
 
     def __post_init__(self) -> None:
         for option in fields(self):

@@ -18,6 +18,7 @@ from pathlib import Path
 from aiohttp import web
 
 from . import entra, foundry, pixazo
+from .access import check_host
 from .answers import Answer, Envelope, error_answer, send
 from .directives import parse_fault, parse_job
 from .entra import entra_envelope
@@ -50,9 +51,16 @@ async def _answer_not_found(request: ServedRequest) -> Answer:
     raise refusal_of_status(404)
 
 
-ROUTES: tuple[Route, ...] = (
+IMAGE_ROUTES: tuple[Route, ...] = (
     ("POST", "/mai/v1/images/generations", foundry.answer_generation, foundry_envelope),
     ("POST", "/mai/v1/images/edits", foundry.answer_edit, foundry_envelope),
+)
+"""All that the built-in emulator plays."""
+
+NOT_FOUND: Route = ("*", "/{path:.*}", _answer_not_found, foundry_envelope)
+
+ROUTES: tuple[Route, ...] = (
+    *IMAGE_ROUTES,
     ("*", "/openai/{tail:.*}", foundry.answer_openai_path, foundry_envelope),
     ("POST", _ORDER, partial(pixazo.answer_order, edit=False), pixazo_envelope),
     ("POST", _EDIT_ORDER, partial(pixazo.answer_order, edit=True), pixazo_envelope),
@@ -62,7 +70,7 @@ ROUTES: tuple[Route, ...] = (
     ("POST", "/{tenant}/oauth2/v2.0/token", entra.answer_client_secret, entra_envelope),
     ("GET", entra.APP_SERVICE_PATH, entra.answer_app_service, entra_envelope),
     ("GET", entra.VIRTUAL_MACHINE_PATH, entra.answer_virtual_machine, entra_envelope),
-    ("*", "/{path:.*}", _answer_not_found, foundry_envelope),
+    NOT_FOUND,
 )
 """Every service that is played. A further one is a module with handlers and lines here."""
 
@@ -72,13 +80,39 @@ def app(
 ) -> web.Application:
     """The aiohttp application, for a server of one's own."""
     options = options or Options()
-    found = web.Application(client_max_size=options.max_body)
+    found = web.Application(client_max_size=options.max_body, middlewares=[_check_host])
     found[STATE] = State(options, clock)
-    found.router.add_get("/emulator/log", _show_log)
-    found.router.add_get("/emulator/images/{name}", _show_image)
-    for method, path, handler, envelope in ROUTES:
+    if not options.built_in:
+        found.router.add_get("/emulator/log", _show_log)
+    if options.directives:
+        # For `answer=url`: the name is a random one, and a client sends no key to such an address.
+        found.router.add_get("/emulator/images/{name}", _show_image)
+    for method, path, handler, envelope in _routes(options):
         found.router.add_route(method, path, _serve(handler, envelope))
     return found
+
+
+def _routes(options: Options) -> tuple[Route, ...]:
+    return (*IMAGE_ROUTES, NOT_FOUND) if options.built_in else ROUTES
+
+
+@web.middleware
+async def _check_host(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Refuse what was led to this machine by another site's name, before anything else."""
+    listening = request.transport and request.transport.get_extra_info("sockname")
+    try:
+        hosts = request.headers.getall("Host", [""])
+        if listening:
+            check_host(hosts[0] if len(hosts) == 1 else "", request.scheme, listening[:2])
+    except Refusal as error:
+        return _refused(error)
+    return await handler(request)
+
+
+def _refused(error: Refusal) -> web.Response:
+    return web.json_response(foundry_envelope(error), status=error.status)
 
 
 def _serve(
@@ -123,7 +157,13 @@ async def _answer(handler: Handler, request: ServedRequest, envelope: Envelope) 
 
 
 async def _show_log(http: web.Request) -> web.StreamResponse:
-    return web.json_response(http.app[STATE].log.as_json())
+    """The requests, with their prompts: for who has the key, a token isn't enough."""
+    state = http.app[STATE]
+    try:
+        state.access.check_key(http.headers)
+    except Refusal as error:
+        return _refused(error)
+    return web.json_response(state.log.as_json())
 
 
 async def _show_image(http: web.Request) -> web.StreamResponse:

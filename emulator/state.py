@@ -134,7 +134,7 @@ class ServedRequest:
         """What is to happen to this request; the nearest to it wins: header, prompt, server."""
         header, server = self._from_headers(), self.state.server
         try:
-            prompted = parse_prompt(prompt)
+            prompted = parse_prompt(prompt) if self.state.options.directives else Directives()
         except DirectiveError as error:
             raise bad_directive(error) from error
         latency = server.latency if prompted.latency is None else prompted.latency
@@ -167,6 +167,8 @@ class ServedRequest:
         return await self.state.work(lambda: paint(order, changes, nonce))
 
     def _from_headers(self) -> Directives:
+        if not self.state.options.directives:
+            return Directives()
         headers = self.http.headers
         latency = headers.get("x-emulator-latency")
         try:

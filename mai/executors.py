@@ -30,6 +30,17 @@ class Executors:
         """Run a job on the bytes of one image."""
         return await _run(self._parallel, job)
 
+    async def uninterrupted(self, job: Callable[[], T]) -> T:
+        """The same for what was paid for: a cancel of the waiting task doesn't take its outcome."""
+        task = asyncio.ensure_future(self.in_parallel(job))
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                if task.cancelled():
+                    raise
+        return task.result()
+
     def close(self) -> None:
         """Start no more threads; jobs that run go on."""
         self._ordered.shutdown(wait=False)

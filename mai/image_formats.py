@@ -60,12 +60,12 @@ class ImageHeader:
         return b"".join(view[start:end] for start, end in self.pixel_ranges)
 
 
-def inspect(data: bytes) -> ImageHeader:
+def inspect(data: bytes, max_pixels: int = MAX_PIXELS) -> ImageHeader:
     """What a complete PNG or JPEG file is, without decoding it.
 
     A PNG's chunks are walked once and their checksums compared (ISO/IEC 15948, section 5), a JPEG's
     segments up to its frame header (ITU T.81, annex B). AnswerError: another format, a file that
-    ends early or is damaged, an empty image, or one of more than MAX_PIXELS.
+    ends early or is damaged, an empty image, or one of more than `max_pixels`.
     """
     if data.startswith(PNG_SIGNATURE):
         header = _inspect_png(data)
@@ -77,10 +77,10 @@ def inspect(data: bytes) -> ImageHeader:
             "Queue again; if it comes back, check that the endpoint is the MAI service itself.",
         )
     pixels = header.width * header.height
-    if pixels == 0 or pixels > MAX_PIXELS:
+    if pixels == 0 or pixels > max_pixels:
         raise AnswerError(
             f"The image that came back is {header.width} x {header.height} pixels, "
-            f"which is outside what is decoded (1 to {MAX_PIXELS} pixels).",
+            f"which is outside what is decoded (1 to {max_pixels:,} pixels).",
             "Check that the endpoint is the MAI service itself: no MAI model makes such a size.",
         )
     return header

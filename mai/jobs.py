@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from urllib.parse import urlsplit
 
 from .auth import Headers
@@ -39,6 +40,10 @@ logger = logging.getLogger(__name__)
 
 POLL = 5.0
 """Seconds to the first poll; 5 to 10 between two are documented."""
+
+LONGEST_ASKED = 60.0
+"""Seconds: the longest pause between two polls, whatever a Retry-After says. Polls are free, and a
+header must not keep a finished image away until the job's time is over."""
 
 SLOWER, SLOWEST, SLOWEST_FAILING = 1.15, 2.0, 6.0
 """Each pause is so much longer than the last, up to so many times the first; and up to so many
@@ -207,7 +212,7 @@ class _Wait:
         while True:
             answer, reason = await self._poll()
             if answer is not None and 200 <= answer.status < 300:
-                job = self._read_status(answer)
+                job = await self._jobs.executors.in_parallel(partial(self._read_status, answer))
                 if job is not None:
                     self._trouble = ""
                     return job
@@ -224,7 +229,7 @@ class _Wait:
             asked = retry_after(answer.headers) if answer is not None else None
             pause = self._jobs.poll * min(1.5**failures, SLOWEST_FAILING)
             self._call.report(Progress(self._phase, reason=f"{reason}, asking again"))
-            await self._sleep(max(pause, asked or 0.0))
+            await self._sleep(max(pause, min(asked or 0.0, LONGEST_ASKED)))
 
     def _read_status(self, answer: HttpAnswer) -> Job | None:
         """What an answer says of this job; None where it says nothing, or speaks of another."""
@@ -255,7 +260,9 @@ class _Wait:
             raise _FetchAgain(f"The job is done, but the gateway names no image.{said}")
         source = job.media[0]
         try:
-            inline = self._provider.read_data_uri(source)
+            inline = await self._jobs.executors.in_parallel(
+                lambda: self._provider.read_data_uri(source)
+            )
         except AnswerError as error:
             raise _FetchAgain(error.what, error.hint) from error
         return await self._read(await self._download(source) if inline is None else inline)
@@ -279,9 +286,11 @@ class _Wait:
         hosts = (*profile.media_hosts, own)
         address = allowed_media_url(url, hosts, loopback=profile.on_loopback)
         if address is None:
+            where = describe_host(url)
+            if own and repr(own) in where:  # the endpoint's name stands in no error
+                where = "on the endpoint's host, but not at https and its usual port"
             refused = ServiceError(
-                f"The image is ready, but lies {describe_host(url)}, from which nothing is "
-                "fetched.",
+                f"The image is ready, but lies {where}, from which nothing is fetched.",
                 "If that host is the gateway's, add it to media_hosts in the profile.",
             )
             raise self._pending(refused)

@@ -94,6 +94,11 @@ class Model:
         return self.max_references > 0
 
     @property
+    def most_decoded(self) -> int:
+        """Pixels of the largest image that is believed to be this model's: four times its limit."""
+        return 4 * self.max_pixels
+
+    @property
     def is_retired(self) -> bool:
         """Whether its day has come; a clock that is behind doesn't bring a model back."""
         return self.retired is not None and self.retired <= max(date.today(), READ_ON)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
-from uuid import UUID
 
 from .auth import Headers
 from .errors import (
@@ -44,7 +43,7 @@ from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
 from .store import Store
-from .types import Progress, Result
+from .types import Progress, Result, client_request_id
 
 logger = logging.getLogger(__name__)
 
@@ -118,8 +117,8 @@ class Pipeline:
 
     def save_unsaved(self) -> None:
         """Try again to save the images that the disk refused. Blocks."""
-        for key in list(self._unsaved):
-            self._save(key)
+        for key, unsaved in list(self._unsaved.items()):
+            self._save(key, unsaved)
 
     async def _admit(self, call: InFlightCall) -> Result | None:
         """The image if it was paid for before; None when the call has its row in the ledger."""
@@ -153,7 +152,10 @@ class Pipeline:
     def _kept(self, call: InFlightCall) -> Result | None:
         """The image, free, if the store has it, or if the disk refused it before."""
         unsaved = self._unsaved.get(call.key)
-        kept = self._store.get(call.key) if unsaved is None else self._save(call.key)
+        if unsaved is not None:
+            kept: Result | None = self._save(call.key, unsaved)
+        else:
+            kept = self._store.get(call.key)
         return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
 
     async def _resume(self, call: InFlightCall) -> Result:
@@ -171,7 +173,8 @@ class Pipeline:
             self._transport.prepare(profile)
             await self._mark_sent(call, deployment)
             outcome = await self._exchange(call, deployment, headers)
-            repeat = attempts.repeat(call, outcome)
+            # A refusal's body is searched for words: not in the event loop.
+            repeat = await self._uninterrupted(partial(attempts.repeat, call, outcome))
             if repeat is None:
                 break
             await self._mark_not_sent(call)
@@ -221,9 +224,8 @@ class Pipeline:
         """Send the call once. The rate limiter hears of a refusal before anything else is done."""
         profile = call.profile
         name = _deployment_name(deployment)
-        client_request_id = str(UUID(call.key[:32]))
         request = PROVIDERS[profile.service].build(
-            call.request, profile.endpoint, name, client_request_id
+            call.request, profile.endpoint, name, client_request_id(call.key)
         )
         call.report(Progress("sent"))
         try:
@@ -254,14 +256,7 @@ class Pipeline:
 
     async def _uninterrupted(self, work: Callable[[], T]) -> T:
         """The outcome of blocking work that a cancel of the waiting task doesn't end."""
-        task = asyncio.ensure_future(self._executors.in_parallel(work))
-        while not task.done():
-            try:
-                await asyncio.shield(task)
-            except asyncio.CancelledError:
-                if task.cancelled():
-                    raise
-        return task.result()
+        return await self._executors.uninterrupted(work)
 
     def _keep_answer(self, call: InFlightCall, answer: HttpAnswer) -> Result | Job:
         """Read an answer, and keep its image or the id of its job. Blocks."""
@@ -280,11 +275,9 @@ class Pipeline:
         """The image into the store, then its cost into the ledger. Blocks."""
         if call.profile.emulated:
             image = _as_emulated(image)
-        self._unsaved[call.key] = _Unsaved(image, call.request.prompt, call.profile, call.row)
-        kept = self._save(call.key)
-        # A call without a row was joined by its result alone: `_save` closes the rest.
-        call.row = None
-        return kept
+        unsaved = _Unsaved(image, call.request.prompt, call.profile, call.row)
+        self._unsaved[call.key], call.row = unsaved, None
+        return self._save(call.key, unsaved)
 
     def _keep_unreadable(self, call: InFlightCall, error: UnreadableError) -> MaiError:
         """Put what was paid for and is no image into the store; gives the error that names it."""
@@ -310,9 +303,8 @@ class Pipeline:
                 cost_usd=error.cost_usd,
             )
 
-    def _save(self, key: str) -> Result:
+    def _save(self, key: str, unsaved: _Unsaved) -> Result:
         """Put an image into the store before anything decodes it; a full disk loses nothing."""
-        unsaved = self._unsaved[key]
         profile, result = unsaved.profile, unsaved.result
         try:
             self._store.put(
@@ -327,7 +319,7 @@ class Pipeline:
             logger.error("%s", error)
             self._close(unsaved.row, Outcome.NOT_KEPT, result=result)
             return replace(result, notes=(*result.notes, f"not kept on disk: {error.what}"))
-        del self._unsaved[key]
+        self._unsaved.pop(key, None)
         self._close(unsaved.row, Outcome.DELIVERED, result=result)
         return result
 

@@ -58,6 +58,7 @@ class SizePlan:
             "percent_of_limit": round(size.pixels / self.model.max_pixels * 100, 2),
             "tokens": size.tokens,
             "price_usd": round(cost, 6),
+            "price_known": self.model.price_known,
             "target": list(target),
             "scale": self.scale,
             "scaled": list(scaled),

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import ClassVar
+from uuid import UUID
 
 KEY_VERSION = 1
 """Part of every request's key: raised when what a key covers changes."""
@@ -168,3 +169,11 @@ def request_key(request: Request, service: str) -> str:
         facts["background"] = request.background
     canonical = json.dumps(facts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def client_request_id(key: str) -> str:
+    """The id by which Microsoft's support finds a call of this key that brought no answer.
+
+    It is sent with every attempt, in Azure's header for it, and the same for the same request.
+    """
+    return str(UUID(key[:32]))

@@ -51,8 +51,9 @@ class MAICrop(io.ComfyNode):
             outputs=[
                 io.Image.Output(
                     "crop",
-                    tooltip="What is around the mask, as large as the model's edits at most. The "
-                    "crops of a batch have one size.",
+                    tooltip="What is around the mask, as large as the model may give it back: "
+                    "about 1 megapixel of 2.5, more of later models. The crops of a batch have "
+                    "one size.",
                 ),
                 io.Mask.Output(
                     "crop_mask",

@@ -74,9 +74,10 @@ class MAIEdit(io.ComfyNode):
                     "output_size",
                     options=[inputs.SAME_AS_INPUT, inputs.AS_RETURNED],
                     default=inputs.SAME_AS_INPUT,
-                    tooltip="The service chooses the size of what comes back. Same as input: "
-                    "scaled to the size of image_1, its ratio kept, what sticks out cut off. As "
-                    "returned: left as it came. With a mask it is always the input's size.",
+                    tooltip="Same as input: scaled to the size of image_1, its ratio kept, what "
+                    "sticks out cut off. As returned: left as it came; 2.5 gives about 1 "
+                    "megapixel, later models may give more. With a mask it is always the input's "
+                    "size.",
                     optional=True,
                 ),
                 io.Combo.Input(
@@ -108,7 +109,8 @@ class MAIEdit(io.ComfyNode):
 
     @classmethod
     @override
-    def validate_inputs(cls, model: str = DEFAULT_MODEL) -> bool | str:
+    def validate_inputs(cls, model: str = DEFAULT_MODEL, images: object = None) -> bool | str:
+        # `images` is named because ComfyUI always passes inputs that grow.
         return inputs.validate_model(model, edits=True)
 
     @classmethod

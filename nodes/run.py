@@ -7,9 +7,11 @@ import atexit
 import logging
 import operator
 import os
+import secrets
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -23,8 +25,8 @@ from comfy import model_management
 from comfy_api.latest import ComfyAPI
 from server import PromptServer
 
-from ..mai.errors import BlockedError, MaiError
-from ..mai.siblings import SENT, Siblings
+from ..mai.errors import BlockedError, InputError, MaiError
+from ..mai.in_flight import SENT, Siblings
 from ..mai.types import Progress, Request, Result
 from .results import Batch, raise_failures
 
@@ -85,13 +87,17 @@ def _start_client() -> Client:
     from ..mai.profiles import Profiles
 
     folder = data_path()
-    return Client(folder, Profiles(folder), launch_emulator=_launch_emulator)
+    key = secrets.token_hex(16)
+    profiles = Profiles(folder, emulator_key=key)
+    return Client(folder, profiles, launch_emulator=partial(_launch_emulator, key))
 
 
-def _launch_emulator() -> str:
-    from ..emulator import start
+def _launch_emulator(key: str) -> str:
+    """Start the built-in emulator, which nobody but this process can call; gives its address."""
+    from ..emulator import Options, start
+    from ..mai.profiles import emulator_directives
 
-    emulator = start()
+    emulator = start(options=Options(key=key, built_in=True, directives=emulator_directives()))
     atexit.register(emulator.stop)
     return emulator.url
 
@@ -132,6 +138,7 @@ async def run_requests(
     """
     display = _ProgressDisplay(len(requests), node_id)
     client = shared_client.get()
+    _count_images(len(requests), node_id, client.profiles.max_images_per_node(profile), profile)
     siblings = _siblings_in_prompt(profile)
     futures = [
         siblings.submit(client, request, profile, partial(operator.setitem, display.states, i))
@@ -150,6 +157,29 @@ async def run_requests(
     display.finish(batch)
     raise_failures(batch, if_blocked)
     return batch
+
+
+_ordered_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Counter[tuple[str, str]]] = (
+    WeakKeyDictionary()
+)
+"""Images that each node has ordered, by event loop, prompt id and node id."""
+
+
+def _count_images(count: int, node_id: str | None, most: int, profile: str) -> None:
+    """Raise InputError where a node would order more images than its profile allows in one run.
+
+    A node that gets a list runs once for each item: their images count together.
+    """
+    key = (_prompt_id() or "", node_id or "")
+    ordered = _ordered_by_loop.setdefault(asyncio.get_running_loop(), Counter())
+    before = ordered[key] if all(key) else 0
+    if before + count > most:
+        raise InputError(
+            f"This node would order {before + count:,} images in one run; the profile {profile!r} "
+            f"allows {most}. {count} of them were not sent.",
+            "Connect fewer images or list items, or set max_images_per_node in the profile.",
+        )
+    ordered[key] = before + count
 
 
 _siblings_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Siblings]] = (
@@ -208,11 +238,21 @@ def _outcome(future: Future[Result], refusal: MaiError | None) -> Result | BaseE
     return future.exception() or future.result()
 
 
+def _asking_page() -> str | None:
+    """The client id of the page that queued the prompt which runs now; None where none did.
+
+    ComfyUI sends what names no client to every page that is connected, also other users'.
+    """
+    client_id = PromptServer.instance.client_id
+    return client_id if isinstance(client_id, str) and client_id else None
+
+
 class _ProgressDisplay:
-    """The node's progress text and bar, fed from the client's thread."""
+    """The node's progress text and bar, fed from the client's thread, for the page that asked."""
 
     def __init__(self, count: int, node_id: str | None) -> None:
         self._count, self._node_id = count, node_id
+        self._page = _asking_page()
         self.states: list[Progress | None] = [None] * count
         self._started = time.monotonic()
         self._shown: tuple[str, int] = ("", -1)
@@ -226,11 +266,11 @@ class _ProgressDisplay:
 
     async def show(self, done: int) -> None:
         """Send what changed to the page: at most one text a second, the bar per image."""
-        if self._node_id is None:
+        if self._node_id is None or self._page is None:
             return
         text = _describe(self.states, done, time.monotonic() - self._started)
         if text != self._shown[0]:
-            PromptServer.instance.send_progress_text(text, self._node_id)
+            PromptServer.instance.send_progress_text(text, self._node_id, sid=self._page)
         # Each step of a bar sends the state of every node of the prompt; of one image there is
         # no step between none and all.
         if done != self._shown[1] and self._count > 1:
@@ -239,7 +279,7 @@ class _ProgressDisplay:
 
     def finish(self, batch: Batch) -> None:
         """Leave cost and seconds on the node, and how many images did not come."""
-        if self._node_id is None:
+        if self._node_id is None or self._page is None:
             return
         blocked = sum(isinstance(error, BlockedError) for error in batch.errors.values())
         counts = {
@@ -250,7 +290,8 @@ class _ProgressDisplay:
         parts = [f"${batch.cost_usd:.3f}"] if batch.images else []
         parts.append(f"{time.monotonic() - self._started:.0f} s")
         parts += [f"{count} {what}" for what, count in counts.items() if count]
-        PromptServer.instance.send_progress_text(" · ".join(parts), self._node_id)
+        text = " · ".join(parts)
+        PromptServer.instance.send_progress_text(text, self._node_id, sid=self._page)
 
 
 _JOB_PHASES = ("queued", "processing")
@@ -262,10 +303,12 @@ def _describe(states: Sequence[Progress | None], done: int, seconds: float) -> s
     known = [state for state in states if state is not None]
     phases = [state.phase for state in known]
     count, now = len(states), time.monotonic()
-    sent = sum(phase in ("sent", "joined", *_JOB_PHASES) for phase in phases)
+    elsewhere = [state.reason for state in known if state.phase == "joined" and state.reason]
+    sent = sum(phase in ("sent", "joined", *_JOB_PHASES) for phase in phases) - len(elsewhere)
     parts = [f"sent {sent} of {count}"]
     if done and count > 1:
         parts.append(f"{done} done")
+    parts += [f"waiting for {reason}" for reason in elsewhere][:1]
     held_up = [state.reason for state in known if state.phase == "waiting" and state.reason]
     parts += [f"waiting: {reason}" for reason in held_up][:1]
     waits = [state for state in known if state.phase == "waiting" and state.until]
@@ -291,5 +334,6 @@ def show_notes(node: str, node_id: str | None, notes: Sequence[str]) -> None:
     """
     for note in notes:
         logger.info("%s: %s", node, note)
-    if notes and node_id is not None:
-        PromptServer.instance.send_progress_text("\n".join(notes), node_id)
+    page = _asking_page()
+    if notes and node_id is not None and page is not None:
+        PromptServer.instance.send_progress_text("\n".join(notes), node_id, sid=page)

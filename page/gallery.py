@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ..mai.errors import AnswerError, ProfileError
+from ..mai.errors import AnswerError
 from ..mai.image_formats import inspect
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def recent(
         profile = str(sidecar.get("profile", ""))
         facts = {name: sidecar.get(name) for name in _FACTS}
         facts["emulated"] = profile == EMULATOR
-        if with_prompts and _keeps_prompts(profiles, profile):
+        if with_prompts and profiles.keeps_prompts(profile):
             facts["prompt"] = sidecar.get("prompt")
         images.append(facts)
     return images
@@ -113,11 +113,3 @@ def thumbnail_jpeg(data: bytes) -> bytes | None:
     except _UNREADABLE:
         return None
     return small.getvalue()
-
-
-def _keeps_prompts(profiles: Profiles, name: str) -> bool:
-    """Whether the profile still allows it; one that is gone can't have changed its mind."""
-    try:
-        return profiles.get(name).keep_prompts
-    except ProfileError:
-        return True

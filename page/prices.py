@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from ..mai import sizes
 from ..mai.errors import InputError, OptionError
-from ..mai.models import Model, estimate_usage
+from ..mai.models import CATALOGUE, Model, estimate_usage
 from ..mai.size_plan import asked_ratio, plan_size
 from ..mai.sizes import Size
-from ..mai.types import Edit, Generate, Request, Usage
+from ..mai.types import OPAQUE, Edit, Generate, Request, Usage
 from ..mai.validation import model_named, snap_request, validate_options
 
 
@@ -25,6 +25,7 @@ def quote(
     *,
     auto_aspect_ratio: bool = False,
     web_grounding: bool = False,
+    background: str = OPAQUE,
 ) -> dict[str, object]:
     """The price of one image in USD, and what keeps a paid node's settings from being run.
 
@@ -36,17 +37,19 @@ def quote(
     aren't counted; or the price isn't published, or the estimate has no upper bound).
     `problems` are sentences; `nearest` is the [width, height] that mends a wrong size, else None.
     `notes` say what comes back where it isn't what was asked for.
+    `retired` is None, or of a retired model the day `on`, the `successor` that the catalogue names,
+    the model to `use` instead, and the [width, height] `size` to change to where that one can't
+    make this one; each may be None.
     The prompt's tokens, a hundredth of a cent or two, are left out.
     """
     try:
         model = model_named(model_name)
     except OptionError as error:
         # Not its hint, which is about this server's files.
-        problems = [error.what]
-        return {"usd": None, "bound": "exact", "problems": problems, "nearest": None, "notes": []}
+        return _answer(problems=[error.what])
     problems = []
     try:
-        validate_options(model, auto_aspect_ratio, web_grounding)
+        validate_options(model, auto_aspect_ratio, web_grounding, background)
     except OptionError as error:
         problems.append(_sentences(error))
     request, bound = _request(kind, model, width, height, auto_aspect_ratio)
@@ -59,13 +62,14 @@ def quote(
         bound = "about"
     sent, notes = snap_request(request)
     usage = Usage(image_out=estimate_usage(model, sent).image_out)
-    return {
-        "usd": None if nearest else round(model.cost(usage), 6),
-        "bound": bound,
-        "problems": problems,
-        "nearest": nearest,
-        "notes": [] if nearest else list(notes),
-    }
+    return _answer(
+        usd=None if nearest else round(model.cost(usage), 6),
+        bound=bound,
+        problems=problems,
+        nearest=nearest,
+        notes=[] if nearest else list(notes),
+        retired=_retirement(kind, model, width, height),
+    )
 
 
 def size_plan(
@@ -103,6 +107,51 @@ def _request(
     if width is None or height is None:
         return Generate(model.name, "", model.min_side, model.min_side), "at least"
     return Generate(model.name, "", width, height), "exact"
+
+
+def _answer(**facts: object) -> dict[str, object]:
+    """A quote with these facts, and with all others as they are where nothing is known."""
+    unknown: dict[str, object] = {
+        "usd": None,
+        "bound": "exact",
+        "problems": [],
+        "nearest": None,
+        "notes": [],
+        "retired": None,
+    }
+    return unknown | facts
+
+
+def _retirement(
+    kind: str, model: Model, width: int | None, height: int | None
+) -> dict[str, object] | None:
+    """What the page says of a retired model, and what its button sets."""
+    if not model.is_retired or model.retired is None:
+        return None
+    use = _living_successor(model)
+    if use is not None and kind == "edit" and not use.can_edit:
+        use = None
+    size = None
+    if use is not None and kind != "edit" and width is not None and height is not None:
+        fits = not sizes.size_problems(use, width, height)
+        size = None if fits else sizes.nearest_legal(use, width, height)
+    return {
+        "on": model.retired.isoformat(),
+        "successor": model.successor or None,
+        "use": use.name if use else None,
+        "size": size,
+    }
+
+
+def _living_successor(model: Model) -> Model | None:
+    """The first model after this one that isn't retired; a user's own rows may form a circle."""
+    passed = {model.name}
+    while (following := CATALOGUE.get(model.successor)) and following.name not in passed:
+        if not following.is_retired:
+            return following
+        passed.add(following.name)
+        model = following
+    return None
 
 
 def _sentences(error: InputError) -> str:

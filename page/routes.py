@@ -17,6 +17,7 @@ from aiohttp import web
 
 from ..mai.errors import InputError, MaiError
 from ..mai.sizes import Size
+from ..mai.types import OPAQUE
 from . import access, gallery, prices
 from .access import Server
 
@@ -75,6 +76,7 @@ def price(request: web.Request) -> dict[str, object]:
         _side(request, "height"),
         auto_aspect_ratio=_flag(request, "auto_aspect_ratio"),
         web_grounding=_flag(request, "web_grounding"),
+        background=_text(request, "background", OPAQUE),
     )
 
 

@@ -39,12 +39,18 @@ def section(title: str) -> str:
     return found[2]
 
 
+def anchors_of(text: str) -> set[str]:
+    headings = re.findall(r"(?m)^#+ (.+)$", text)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def table_row(model: Model) -> str:
     references = f"1–{model.max_references}" if model.max_references > 1 else "1"
     price, about = model.price, "" if model.price_known else "≈ "
+    retired = f"retired {model.retired}, successor {model.successor}"
     columns = (
         model.name,
-        f"retired {model.retired}" if model.is_retired else model.state,
+        retired if model.is_retired else model.state,
         "yes" if model.can_edit else "no",
         references if model.can_edit else "—",
         f"{model.max_pixels:,}",
@@ -127,11 +133,13 @@ def test_icon_and_banner_have_the_registrys_shapes() -> None:
 
 def test_every_link_leads_somewhere() -> None:
     targets = re.findall(r"(?<!!)\[[^\]]+\]\(([^)]+)\)", README)
-    headings = re.findall(r"(?m)^#+ (.+)$", README)
-    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    anchors = anchors_of(README)
     assert len(targets) > 10
     for target in targets:
-        assert target.removeprefix("#") in anchors or (ROOT / target).exists(), target
+        path, _, anchor = target.partition("#")
+        known = anchors_of((ROOT / path).read_text("utf-8")) if path and anchor else anchors
+        assert not path or (ROOT / path).exists(), target
+        assert not anchor or anchor in known, target
 
 
 def test_the_prices_of_the_examples_are_those_of_their_notes() -> None:

@@ -237,6 +237,7 @@ OUTSIDE = {
 
 
 USED_WHERE_COMFYUI_BRINGS_IT = {
+    ("cli/metadata.py", "PIL"),
     ("mai/providers/base64_field.py", "pydantic"),
     ("nodes/imaging/fast_png.py", "kornia_rs"),
     ("nodes/imaging/png_child.py", "kornia_rs"),

@@ -1,12 +1,14 @@
-// The badge with the price of a node's next run, and the notice when its settings can't be run.
+// The badges of a paid node, the price of its next run and a model that is retired; and the notice
+// that says what is wrong with its settings, or what will come back.
 import { app } from '../../scripts/app.js';
 import { el, Room } from './dom.mjs';
-import { isLinked, listen, setWidget, settle, source, widgetOf } from './graph.mjs';
+import { asOneChange, canSet, listen, setWidget, settle, source, widgetOf } from './graph.mjs';
 import { compute } from './server.mjs';
 import { dollars, pixels, text } from './texts.mjs';
 
 const READ = [
   'model', 'width', 'height', 'batch_size', 'profile', 'auto_aspect_ratio', 'web_grounding',
+  'background',
 ];
 
 const SIGNAL = 'mai_price';
@@ -16,22 +18,26 @@ const SIGNS = { exact: '', 'at least': '≥ ', 'at most': '≤ ', about: '≈ ' 
 const COLOURS = {
   price: { fgColor: '#ffffff', bgColor: '#1d5c42' },
   emulated: { fgColor: '#ffffff', bgColor: '#50555c' },
+  retired: { fgColor: '#ffffff', bgColor: '#7d5300' },
   wrong: { fgColor: '#ffffff', bgColor: '#9c2222' },
 };
+
+const NOTHING = { text: '', ...COLOURS.price };
 
 const MARK = '⚠ ';
 const GUESS = 64;
 const RETRY = 5000;
 
 /**
- * Fill a paid node's badge, now and after every change.
+ * Fill a paid node's badges, now and after every change.
  * @param {'generate' | 'edit'} kind
- * @param {{draw: () => any}} badge gives what is shown on the node
+ * @param {{draw: () => any}} price the badge for the price
+ * @param {{draw: () => any}} state the badge for a retired model
  */
-export function addPrice(node, kind, badge) {
+export function addPrice(node, kind, price, state) {
   const notice = new Notice(node);
   addSignal(node);
-  let shown = { text: '', ...COLOURS.price };
+  let shown = { price: NOTHING, state: NOTHING };
   let asked = '';
 
   const refresh = async () => {
@@ -44,10 +50,9 @@ export function addPrice(node, kind, badge) {
     // A later change has asked again: its answer counts.
     if (key !== asked) return;
     if (!quote) setTimeout(forget, RETRY, key);
-    shown = quote ? label(quote, values) : { text: '', ...COLOURS.price };
+    shown = { price: priceBadge(quote, values), state: stateBadge(quote) };
     redraw(node);
-    if (quote?.problems.length) notice.show(quote.problems, remedy(node, quote), wrong(quote));
-    else notice.hide();
+    notice.show(quote ? remarks(node, quote, values) : [], quote?.nearest ? ['width', 'height'] : []);
   };
 
   // A server that is being restarted may answer later: the next drawing asks again.
@@ -55,11 +60,12 @@ export function addPrice(node, kind, badge) {
     if (asked === key) asked = '';
   };
 
-  badge.draw = () => {
+  price.draw = () => {
     // Where the page draws it again for a reason of its own, a change can have been missed.
     if (JSON.stringify(read(node)) !== asked) refresh();
-    return new window.LGraphBadge(shown);
+    return new window.LGraphBadge(shown.price);
   };
+  state.draw = () => new window.LGraphBadge(shown.state);
   listen(node, refresh);
 }
 
@@ -78,29 +84,69 @@ async function ask(kind, { batch_size, profile, ...settings }) {
   return compute('price', { kind, ...settings }).catch(() => null);
 }
 
-function label(quote, { batch_size: count, profile }) {
+function priceBadge(quote, { batch_size: count, profile }) {
+  if (!quote) return NOTHING;
   if (quote.problems.length) return { text: text('impossible'), ...COLOURS.wrong };
   if (profile === 'emulator') return { text: text('emulated'), ...COLOURS.emulated };
-  const sign = count == null ? SIGNS['at least'] : SIGNS[quote.bound];
   const times = count > 1 ? ` × ${count}` : '';
-  return { text: `${sign}${dollars(quote.usd)}${times}`, ...COLOURS.price };
+  return { text: `${sign(quote.bound, count)}${dollars(quote.usd)}${times}`, ...COLOURS.price };
 }
 
-/** The widgets that a quote finds fault with. */
-function wrong(quote) {
-  return quote.nearest ? ['width', 'height'] : [];
+/** Of a number of images that isn't known, only what one costs at least bounds the sum. */
+function sign(bound, count) {
+  if (count != null) return SIGNS[bound];
+  return bound === 'exact' ? SIGNS['at least'] : SIGNS[bound === 'at most' ? 'about' : bound];
+}
+
+function stateBadge(quote) {
+  if (!quote?.retired) return NOTHING;
+  return { text: text('retired', { date: quote.retired.on }), ...COLOURS.retired };
+}
+
+/**
+ * A paragraph or more of the notice.
+ * @typedef {{kind: 'wrong' | 'retired' | 'note', sentences: string[], button?: Button | null}} Remark
+ * @typedef {{label: string, apply: () => void}} Button
+ */
+
+/** @returns {Remark[]} what a quote finds to say of a node's settings */
+function remarks(node, { problems, nearest, retired, notes }, { model }) {
+  const found = [];
+  if (problems.length) {
+    found.push({ kind: 'wrong', sentences: problems, button: sizeButton(node, nearest) });
+  }
+  if (retired) {
+    const button = successorButton(node, retired);
+    const said = [text('retiredModel', { model, date: retired.on })];
+    if (retired.successor && !button) said.push(text('successor', { model: retired.successor }));
+    found.push({ kind: 'retired', sentences: [said.join(' ')], button });
+  }
+  if (notes.length) found.push({ kind: 'note', sentences: notes });
+  return found;
 }
 
 /** The button that sets the nearest size, where both sides are the node's own to set. */
-function remedy(node, { nearest }) {
-  if (!nearest || isLinked(node, 'width') || isLinked(node, 'height')) return null;
-  return {
-    label: text('use', { size: pixels(nearest) }),
-    apply: () => {
-      setWidget(node, 'width', nearest[0]);
-      setWidget(node, 'height', nearest[1]);
-    },
+function sizeButton(node, nearest) {
+  if (!nearest || !canSet(node, 'width') || !canSet(node, 'height')) return null;
+  return { label: text('use', { what: pixels(nearest) }), apply: () => setSize(node, nearest) };
+}
+
+/** The button for a retired model's successor, and for a size that this one can make. */
+function successorButton(node, { use, size }) {
+  const offered = widgetOf(node, 'model')?.options?.values;
+  if (!use || !canSet(node, 'model') || (Array.isArray(offered) && !offered.includes(use))) {
+    return null;
+  }
+  const apply = () => {
+    setWidget(node, 'model', use);
+    if (size && canSet(node, 'width') && canSet(node, 'height')) setSize(node, size);
   };
+  return { label: text('use', { what: use }), apply };
+}
+
+function setSize(node, [width, height]) {
+  setWidget(node, 'width', width);
+  setWidget(node, 'height', height);
 }
 
 /** A widget that nobody sees, neither on the node nor in a workflow: see redraw. */
@@ -139,34 +185,26 @@ function redraw(node) {
 class Notice {
   constructor(node) {
     this.node = node;
-    this.body = el('div', { className: 'mai-notice' });
+    this.body = el('div', { className: 'mai-notices' });
     this.room = new Room(node, 'mai_notice', this.body, GUESS);
     this.said = '';
     this.marked = new Map();
   }
 
   /**
-   * @param {string[]} problems sentences
-   * @param {{label: string, apply: () => void} | null} remedy
+   * @param {Remark[]} remarks none: there is no notice
    * @param {string[]} names the widgets that are wrong
    */
-  show(problems, remedy, names) {
+  show(remarks, names) {
     this.mark(names);
-    const said = JSON.stringify([problems, remedy?.label]);
-    if (said === this.said) return;
+    const said = JSON.stringify(remarks.map(({ kind, sentences, button }) => [
+      kind, sentences, button?.label,
+    ]));
+    // Also where it says the same, a button may have to set something else.
+    this.body.replaceChildren(...remarks.map(drawRemark));
+    if (!remarks.length) this.room.close();
+    else if (said !== this.said) this.room.open();
     this.said = said;
-    this.body.replaceChildren(...problems.map((problem) => el('p', {}, problem)));
-    if (remedy) {
-      const button = el('button', { type: 'button', onclick: remedy.apply }, remedy.label);
-      this.body.append(button);
-    }
-    this.room.open();
-  }
-
-  hide() {
-    this.mark([]);
-    this.said = '';
-    this.room.close();
   }
 
   /** Put a sign before the names of widgets that are wrong, and take it from the others. */
@@ -184,4 +222,13 @@ class Notice {
       widget.label = `${MARK}${widget.label ?? name}`;
     }
   }
+}
+
+/** @param {Remark} remark */
+function drawRemark({ kind, sentences, button }) {
+  const lines = sentences.map((sentence) => el('p', {}, sentence));
+  const press = button && el(
+    'button', { type: 'button', onclick: () => asOneChange(button.apply) }, button.label,
+  );
+  return el('div', { className: `mai-notice mai-notice-${kind}` }, ...lines, press);
 }

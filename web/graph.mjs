@@ -36,6 +36,38 @@ export function isLinked(node, name) {
 }
 
 /**
+ * Whether a widget's value is what counts, so that it can be set: no link brings another one. A
+ * subgraph's input that nothing is connected to shows the same widget on the subgraph's own node.
+ * @returns {boolean}
+ */
+export function canSet(node, name) {
+  if (!widgetOf(node, name)) return false;
+  const link = linkOf(node, name);
+  if (!link) return !isLinked(node, name);
+  return link.origin_id === SUBGRAPH_INPUT && !isGivenFromOutside(node.graph, link.origin_slot);
+}
+
+/**
+ * Make changes that one undo takes back together, and nothing that came before them. The page looks
+ * for changes at its own times, which a click on a button isn't one of: so it is told to look
+ * before them as well as after.
+ * @param {() => void} work
+ */
+export function asOneChange(work) {
+  inTransaction(() => {});
+  inTransaction(work);
+}
+
+function inTransaction(work) {
+  app.canvas?.emitBeforeChange?.();
+  try {
+    work();
+  } finally {
+    app.canvas?.emitAfterChange?.();
+  }
+}
+
+/**
  * Change a widget as if the user had.
  * @param {string} name
  * @param {any} value

@@ -52,8 +52,8 @@ app.registerExtension({
   nodeCreated(node) {
     const kind = PAID[node.comfyClass];
     if (kind) {
-      const badge = addBadge(node);
-      withParts(({ addPrice }) => addPrice(node, kind, badge));
+      const [price, state] = [addBadge(node), addBadge(node)];
+      withParts(({ addPrice }) => addPrice(node, kind, price, state));
     }
     if (node.comfyClass === 'MAISizeHelper') {
       // At once: a workflow that is being opened sets its own size next.

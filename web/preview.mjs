@@ -1,6 +1,6 @@
 // The live preview on MAI Size Helper: what will be generated, and what becomes of it.
 import { el, Room, svg } from './dom.mjs';
-import { announce, answerOf, isLinked, listen, planOf, setWidget, widgetOf } from './graph.mjs';
+import { announce, answerOf, asOneChange, isLinked, listen, planOf, setWidget, widgetOf } from './graph.mjs';
 import { dollars, pixels, text } from './texts.mjs';
 
 const GUESS = 190;
@@ -44,7 +44,7 @@ function choices(node) {
         type: 'button',
         disabled: fixed,
         'aria-pressed': String(name === now),
-        onclick: () => setWidget(node, 'aspect_ratio', name),
+        onclick: () => asOneChange(() => setWidget(node, 'aspect_ratio', name)),
       },
       name,
     );
@@ -55,7 +55,7 @@ function choices(node) {
       className: 'mai-swap',
       title: text('swap'),
       'aria-label': text('swap'),
-      onclick: () => exchange(node),
+      onclick: () => asOneChange(() => exchange(node)),
     },
     '⇄',
   );
@@ -95,10 +95,14 @@ function show(plan) {
     drawFrame(plan),
     el('div', { className: 'mai-size' }, el('strong', {}, pixels(plan.size)), ratioLine(plan)),
     el('span', {}, text('share', { megapixels, percent }), share(plan.percent_of_limit)),
-    el('span', {}, text('price', { tokens: plan.tokens, price: dollars(plan.price_usd) })),
+    el('span', {}, text('price', { tokens: plan.tokens, price: priceOf(plan) })),
     el('span', {}, targetLine(plan)),
     ...plan.notes.map((note) => el('p', {}, note)),
   );
+}
+
+function priceOf({ price_usd: usd, price_known: known }) {
+  return `${known ? '' : '≈ '}${dollars(usd)}`;
 }
 
 function ratioLine({ ratio, ratio_asked: asked, ratio_error_percent: error }) {
@@ -123,7 +127,8 @@ function complain(error) {
 }
 
 function notice(problems) {
-  return el('div', { className: 'mai-notice' }, ...problems.map((one) => el('p', {}, one)));
+  const sentences = problems.map((one) => el('p', {}, one));
+  return el('div', { className: 'mai-notice mai-notice-wrong' }, ...sentences);
 }
 
 function remark(words) {

@@ -51,7 +51,7 @@ class Tab {
         this.numbers.replaceChildren(...sections(status));
         await this.gallery.refresh(status);
       } catch (error) {
-        this.numbers.replaceChildren(el('p', { className: 'mai-notice' }, error.message));
+        this.numbers.replaceChildren(el('p', { className: 'mai-notice mai-notice-wrong' }, error.message));
       }
     }
     if (!this.closed) this.timer = setTimeout(() => this.look(), PAUSE);

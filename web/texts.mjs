@@ -5,7 +5,11 @@ const TEXTS = {
   en: {
     emulated: 'emulated',
     impossible: 'not possible',
-    use: 'Use {size}',
+    use: 'Use {what}',
+    retired: 'retired on {date}',
+    retiredModel:
+      '{model} was retired on {date}. It can still be run: images in the store are free, but the service may refuse new ones.',
+    successor: 'Its successor is {model}.',
     swap: 'Swap width and height',
     exact: 'exactly {ratio}',
     offBy: '{ratio}, {error} % off {asked}',
@@ -44,7 +48,10 @@ const TEXTS = {
   zh: {
     emulated: '模拟',
     impossible: '不可用',
-    use: '改用 {size}',
+    use: '改用 {what}',
+    retired: '已于 {date} 停用',
+    retiredModel: '{model} 已于 {date} 停用。仍可运行：存储中的图片免费，新图片可能被服务拒绝。',
+    successor: '后继模型是 {model}。',
     swap: '交换宽和高',
     exact: '正好 {ratio}',
     offBy: '{ratio}，与 {asked} 相差 {error} %',
@@ -83,7 +90,11 @@ const TEXTS = {
   ja: {
     emulated: 'エミュレーター',
     impossible: '作成不可',
-    use: '{size} を使う',
+    use: '{what} を使う',
+    retired: '{date} に廃止',
+    retiredModel:
+      '{model} は {date} に廃止されました。実行はできます：保存済みの画像は無料、新しい画像はサービスに拒否されることがあります。',
+    successor: '後継モデルは {model} です。',
     swap: '幅と高さを入れ替える',
     exact: 'ちょうど {ratio}',
     offBy: '{ratio}（{asked} との差 {error} %）',
@@ -122,7 +133,11 @@ const TEXTS = {
   de: {
     emulated: 'emuliert',
     impossible: 'nicht möglich',
-    use: '{size} nehmen',
+    use: '{what} nehmen',
+    retired: 'abgeschaltet am {date}',
+    retiredModel:
+      '{model} wurde am {date} abgeschaltet. Es läuft trotzdem: Bilder aus dem Speicher sind kostenlos, neue lehnt der Dienst vielleicht ab.',
+    successor: 'Nachfolger ist {model}.',
     swap: 'Breite und Höhe tauschen',
     exact: 'genau {ratio}',
     offBy: '{ratio}, {error} % neben {asked}',
@@ -162,7 +177,11 @@ const TEXTS = {
   es: {
     emulated: 'emulado',
     impossible: 'no es posible',
-    use: 'Usar {size}',
+    use: 'Usar {what}',
+    retired: 'retirado el {date}',
+    retiredModel:
+      '{model} se retiró el {date}. Aún se puede ejecutar: las imágenes del almacén son gratis; las nuevas quizá las rechace el servicio.',
+    successor: 'Su sucesor es {model}.',
     swap: 'Intercambiar ancho y alto',
     exact: 'exactamente {ratio}',
     offBy: '{ratio}, a un {error} % de {asked}',

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from ..errors import CredentialError
 from .network_settings import hide_passwords, setting_mistakes
-from .secrets import Redact, Sealed, redacted_loggers
+from .secrets import Redact, Sealed, hide_tokens, keep_tokens_out, redacted_loggers
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +52,23 @@ MARGIN_WAIT = 5.0
 """Seconds for a new token within that margin; after that the old one is used, so that an endpoint
 which hangs fails no call before the token has really ended."""
 
+LONGEST_LIFE = 86_400.0
+"""Seconds: the longest that Entra's tokens live is a day. What says more is asked for anew then."""
+
 REMEMBER = 15.0
 """Seconds for which a failure is given to everyone who asks, instead of trying again."""
 
 RENEW_PAUSE = 10.0
 """Seconds after a renewal in which another 401 brings no further one: a batch of 16 whose token was
 refused comes back with sixteen 401s."""
+
+
+LOGGERS = ("azure", "msal", "msal_extensions", "urllib3", "requests", "httpx", "httpcore")
+"""The packages that sign in and what they connect with. They record answers that can't be read."""
+
+_TOKEN = re.compile(r"[\x21-\x7e]{1,65536}")
+_TRIED = re.compile(r"^[ \t]*(\w{1,80}Credential): *(.*)$", re.MULTILINE)
+_SENTENCE = re.compile(r".{15,199}?[.!](?=\s|$)")
 
 
 class SignInMethod(NamedTuple):
@@ -186,7 +197,7 @@ class EntraCredential(Sealed):
         self._build = build
         self._wait = wait or (DEVICE_WAIT if entra.method == "device_code" else WAIT)
         self._clock = clock
-        self._redact: Redact = lambda text: hide_passwords(redact(text))
+        self._redact: Redact = lambda text: hide_tokens(hide_passwords(redact(text)))
         self._lock = threading.Lock()
         self._provider: Any = None
         self._request: Future[_Outcome] | None = None
@@ -286,6 +297,7 @@ class EntraCredential(Sealed):
         try:
             provider = self._provider or self._build(self._entra)
             self._provider = provider
+            keep_tokens_out(LOGGERS)
             with redacted_loggers(_azure_loggers(), self._redact):
                 info = getattr(provider, "get_token_info", provider.get_token)(SCOPE)
             return _checked(info, self._clock())
@@ -298,9 +310,9 @@ class EntraCredential(Sealed):
 
 def _checked(info: Any, now: float) -> _Outcome:
     """A token fit for a header, with the time to renew it: at half of a short life."""
-    if not re.fullmatch(r"[\x21-\x7e]{1,65536}", str(info.token)):
+    if not _TOKEN.fullmatch(str(info.token)):
         return "what the token endpoint gave isn't a token."
-    expires_at = float(info.expires_on)
+    expires_at = min(now + LONGEST_LIFE, float(info.expires_on))
     renew_at = expires_at - min(MARGIN, (expires_at - now) / 2)
     refresh_on = getattr(info, "refresh_on", None)
     if refresh_on is not None and refresh_on > now:
@@ -333,7 +345,7 @@ def _explain(error: Exception, entra: Entra, redact: Redact) -> str:
 
 
 def _reasons(text: str, error: Exception, entra: Entra) -> str:
-    tried = re.findall(r"^[ \t]*(\w+Credential): *(.*)$", text, re.MULTILINE)
+    tried = _TRIED.findall(text)
     if tried:
         lines = [f"{name}: {_first_sentence(why)}" for name, why in tried[:12]]
         return "tried, without success:\n" + "\n".join(lines)
@@ -344,5 +356,5 @@ def _first_sentence(text: str) -> str:
     """The first sentence of a text, printable, 200 characters at most."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     line = "".join(letter if letter.isprintable() else "?" for letter in line)
-    found = re.match(r".{15,199}?[.!](?=\s|$)", line)
+    found = _SENTENCE.match(line)
     return found[0] if found else line[:200]

@@ -21,6 +21,8 @@ MAX_KEY_CHARACTERS = 8192
 
 _QUOTES = "\"'`“”‘’"
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_NAME_END = re.compile(r"[/\\._ ]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NOT_FOR_KEYS = re.compile(
     r"(?i)host|content-.*|transfer-encoding|connection|accept.*|expect|te|trailer|upgrade"
     r"|keep-alive|proxy-.*|user-agent|cookie|date|range|via"
@@ -111,7 +113,7 @@ def quote_unless_key(text: str) -> str:
     Azure's keys are 32 hexadecimal digits or 84 letters and digits: long, with many digits and
     without the dots, slashes or underscores of paths and names.
     """
-    for part in re.split(r"[/\\._ ]+", text):
+    for part in _NAME_END.split(text):
         if len(part) > 40 or (len(part) >= 16 and sum(map(str.isdigit, part)) > 4):
             return "(not shown: it looks like a key)"
     return repr(text) if len(text) <= 300 else "(not shown: it is too long)"
@@ -132,7 +134,7 @@ def _key_problem(secret: Secret) -> str | None:
         return "is empty"
     if len(secret.reveal()) > MAX_KEY_CHARACTERS:
         return f"is longer than {MAX_KEY_CHARACTERS} characters"
-    if re.search(r"[\x00-\x1f\x7f]", secret.reveal()):
+    if _CONTROL.search(secret.reveal()):
         return "has a line break or another control character in it"
     if not secret.reveal().isascii():
         return "has characters in it that aren't plain ASCII"

@@ -29,6 +29,9 @@ _TAKEN_BY_HTTPX = ("http", "https", "socks5", "socks5h")
 
 _HIDDEN = "[hidden]"
 
+_WORD = re.compile(r"\S+")
+_PART_END = re.compile(r"[:/?#@]")
+
 HINT = (
     "Correct or unset it where ComfyUI is started, then start it again. Nothing was sent, so "
     "nothing was billed."
@@ -37,14 +40,21 @@ HINT = (
 
 def hide_passwords(text: str) -> str:
     """A library's text without the password of an address in it, or any part of a proxy's."""
-    text = re.sub(r"//\S*@", f"//{_HIDDEN}@", text)
+    text = _WORD.sub(lambda word: _without_login(word[0]), text)
     for name, value in _set_variables().items():
         if name.upper() in PROXIES:
             _, _, password = value.split("://", 1)[-1].rpartition("@")[0].partition(":")
-            for part in re.split(r"[:/?#@]", password):
+            for part in _PART_END.split(password):
                 for spelled in {part, unquote(part)}:
                     text = text.replace(spelled, _HIDDEN) if len(spelled) > 2 else text
     return text
+
+
+def _without_login(word: str) -> str:
+    """A word without what stands between its first // and its last @."""
+    before, slashes, rest = word.partition("//")
+    _, at, host = rest.rpartition("@")
+    return f"{before}//{_HIDDEN}@{host}" if slashes and at else word
 
 
 def unusable_settings(error: Exception) -> ConfigurationError:

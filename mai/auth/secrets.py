@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
@@ -58,6 +60,65 @@ class Headers(Sealed, dict[str, str]):
 
     def __repr__(self) -> str:
         return f"<Headers: {', '.join(self)}>"
+
+
+_PLACEHOLDER = "[hidden]"
+
+_NAMED_VALUE = re.compile(
+    r"""((?:access_?token|refresh_?token|id_?token|client_?secret|client_?assertion|assertion"""
+    r"""|password)\\{0,4}["']?\s{0,8}[:=]\s{0,8}\\{0,4})"""
+    r"""("(?:[^"\\]|\\.)*|'(?:[^'\\]|\\.)*|[^\s"'&,;}]+)""",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A secret by its name, in JSON or in a form; its end may be cut off."""
+
+_TOKEN_ALONE = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}")
+"""A JWT (RFC 7519) begins with "{" and a quote in base64."""
+
+_BEARER = re.compile(r"(bearer\s{1,8})[A-Za-z0-9._~+/=-]{20,}", re.IGNORECASE)
+
+
+def hide_tokens(text: str) -> str:
+    """A text without what looks like a token or a client's secret, whole or cut.
+
+    Azure's libraries quote an answer that they can't read, and that may hold a token.
+    """
+    text = _NAMED_VALUE.sub(rf"\1{_PLACEHOLDER}", text)
+    text = _TOKEN_ALONE.sub(_PLACEHOLDER, text)
+    return _BEARER.sub(rf"\1{_PLACEHOLDER}", text)
+
+
+class _TokenFilter(logging.Filter):
+    """Keeps tokens out of a logger for as long as this process lives."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Lets every record pass, without tokens in its text, traceback and stack."""
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):  # arguments that don't fit: logging itself tells of it
+            text = f"{record.msg} {record.args}"
+        clean = hide_tokens(text)
+        if clean != text:
+            record.msg, record.args = clean, ()
+        if record.exc_info and record.exc_info[0] is not None:
+            record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+            record.exc_info = None
+        if record.exc_text:
+            record.exc_text = hide_tokens(record.exc_text)
+        if record.stack_info:
+            record.stack_info = hide_tokens(record.stack_info)
+        return True
+
+
+_token_filter = _TokenFilter()
+
+
+def keep_tokens_out(packages: Iterable[str]) -> None:
+    """From now on no logger of these packages that there is records a token."""
+    packages = tuple(packages)
+    for name in [*packages, *list(logging.root.manager.loggerDict)]:
+        if name.partition(".")[0] in packages:
+            logging.getLogger(name).addFilter(_token_filter)  # again changes nothing
 
 
 _redact: ContextVar[Redact | None] = ContextVar("_redact", default=None)

@@ -13,6 +13,7 @@ from .messages import (
     HttpAnswer,
     HttpRequest,
     header_number,
+    identifier,
     retry_after,
 )
 from .redaction import Redactor, redacted_logs
@@ -26,6 +27,7 @@ __all__ = [
     "Redactor",
     "Transport",
     "header_number",
+    "identifier",
     "redacted_logs",
     "resolve",
     "retry_after",

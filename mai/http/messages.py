@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
+from .redaction import Redactor
+
 _REQUEST_ID_HEADERS = ("apim-request-id", "x-ms-request-id", "x-request-id")
-_LONGEST_ID = 128
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+"""What a service's id or error code is made of. It stands in error texts, the ledger and its CSV
+file: so it holds no formula, no markup and no second line."""
+
+_LONGEST_TIME = 64
+"""Characters that are read of a header that says a number or a date; dates have 29."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +44,38 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A whole answer; header names are lower case."""
+    """A whole answer; header names are lower case.
+
+    Neither headers nor body hold the request's secrets as they are. What JSON's escapes may still
+    hide is taken out by `redactor`, after the JSON is parsed and before its texts are cut or shown.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     seconds: float = 0.0
+    redactor: Redactor = field(default=Redactor(()), repr=False, compare=False)
 
     @property
     def request_id(self) -> str | None:
         """What the service's support asks for, where one of its headers says it."""
         for name in _REQUEST_ID_HEADERS:
-            value = "".join(c for c in self.headers.get(name, "") if c.isprintable()).strip()
-            if value:
-                return value[:_LONGEST_ID]
+            value = identifier(self.redactor.shown(self.headers.get(name, "")))
+            if value is not None:
+                return value
         return None
+
+
+def identifier(text: str) -> str | None:
+    """A service's id or code without the space around it; None for what can't be one."""
+    text = text.strip()
+    return text if _IDENTIFIER.fullmatch(text) else None
 
 
 def header_number(headers: Mapping[str, str], name: str) -> float | None:
     """A header's value as a number that is at least 0, None where it is none."""
     try:
-        value = float(headers.get(name, ""))
+        value = float(headers.get(name, "").strip()[:_LONGEST_TIME])
     except ValueError:
         return None
     return value if 0 <= value < float("inf") else None
@@ -67,7 +87,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     None where no header says a usable time (RFC 9110, section 10.2.3, gives both forms).
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        text = headers.get(name, "").strip()
+        text = headers.get(name, "").strip()[:_LONGEST_TIME]
         if not text:
             continue
         try:

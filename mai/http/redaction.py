@@ -24,6 +24,12 @@ only: encoded they are what an image may hold by itself."""
 LONGEST_TEXT = 65_536
 """Bytes of a body that is searched as a text. A longer one is an image in JSON."""
 
+SHORTEST_BEGINNING = 12
+"""Characters of a secret's beginning that are taken out of what is shown, as servers cut texts."""
+
+SLICE = 1 << 20
+"""Bytes that are searched at a time: a search holds the interpreter, and other threads wait."""
+
 LOGGERS = (
     "httpx",
     "httpcore.connection",
@@ -40,13 +46,14 @@ class Redactor(Sealed):
 
     `secrets` are what the request's headers hold, such as "Bearer TOKEN". Every word of them and
     the whole are looked for in plain text of any case, percent-encoded and in base64. The escapes
-    of JSON are not resolved: redact the texts of a JSON answer once more after it is parsed.
-    The time grows with the length of the text and not faster, whatever the text is.
+    of JSON are not resolved by `text` and `body`: `parsed` searches once more after it is parsed.
+    `names` are those of the endpoint, which no text that is `shown` says. The time grows with the
+    length of the text and not faster, whatever the text is.
     """
 
-    __slots__ = ("_in_images", "_in_texts")
+    __slots__ = ("_beginnings", "_in_images", "_in_texts", "_names", "_shortest")
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    def __init__(self, secrets: Iterable[str], names: Iterable[str] = ()) -> None:
         values = [secret.removeprefix("Bearer ").strip() for secret in secrets]
         words = {word for value in values for word in (value, *value.split())}
         known = [word for word in words if _length(word) >= SHORTEST_SECRET]
@@ -58,11 +65,39 @@ class Redactor(Sealed):
         texts = {form.lower() for form in plain | standard | urlsafe | percent}
         self._in_texts = sorted(texts, key=len, reverse=True)
         self._in_images = sorted(plain | standard, key=len, reverse=True)
+        self._shortest = min(map(len, texts), default=0)
+        self._beginnings = [
+            word.lower() for word in known if len(word.encode()) > SHORTEST_BEGINNING
+        ]
+        self._names = sorted({name.encode().lower() for name in names}, key=len, reverse=True)
 
     def text(self, value: str) -> str:
         """A text without any secret."""
         data = value.encode("utf-8", "surrogatepass")
         return self._without_secrets(data).decode("utf-8", "surrogatepass")
+
+    def shown(self, value: str) -> str:
+        """A text for a person, before it is cut: also without the first part of a secret, as a
+        server may have cut it, and without the endpoint's names."""
+        data = self.text(value).encode("utf-8", "surrogatepass")
+        for secret in self._beginnings:
+            data = _replace_beginning(data, secret.encode())
+        for name in self._names:
+            data = _replace_in_any_case(data, name, b"the endpoint")
+        return data.decode("utf-8", "surrogatepass")
+
+    def parsed(self, value: object) -> object:
+        """A value out of JSON without any secret in its strings, which were escaped before."""
+        if isinstance(value, str):
+            if not 0 < self._shortest <= len(value):
+                return value
+            data = self.body(value.encode("utf-8", "surrogatepass"))
+            return data.decode("utf-8", "surrogatepass")
+        if isinstance(value, list):
+            return [self.parsed(one) for one in value]
+        if isinstance(value, dict):
+            return {self.parsed(name): self.parsed(one) for name, one in value.items()}
+        return value
 
     def body(self, data: bytes) -> bytes:
         """An answer's body without any secret.
@@ -74,7 +109,8 @@ class Redactor(Sealed):
         if len(data) <= LONGEST_TEXT:
             return self._without_secrets(data)
         for form in self._in_images:
-            data = data.replace(form, PLACEHOLDER.encode())
+            if _holds(data, form):
+                data = data.replace(form, PLACEHOLDER.encode())
         return data
 
     def _without_secrets(self, data: bytes) -> bytes:
@@ -109,11 +145,32 @@ def _base64(secret: str) -> Iterator[bytes]:
         yield encoded[-(-offset * 8 // 6) : (offset + len(data)) * 8 // 6]
 
 
-def _replace_in_any_case(data: bytes, lower_form: bytes) -> bytes:
-    """`data` with the placeholder for every place that is `lower_form` once in lower case."""
+def _holds(data: bytes, form: bytes) -> bool:
+    ends = range(SLICE, len(data) + SLICE, SLICE)
+    return any(data.find(form, end - SLICE, end + len(form)) >= 0 for end in ends)
+
+
+def _replace_beginning(data: bytes, secret: bytes) -> bytes:
+    """`data` with the placeholder for what begins like `secret`, as far as it goes on like it."""
+    first, *others = _split_in_any_case(data, secret[:SHORTEST_BEGINNING])
+    pieces, rest = [first], secret[SHORTEST_BEGINNING:]
+    for other in others:
+        pairs = enumerate(zip(other[: len(rest)].lower(), rest, strict=False))
+        alike = next((at for at, (a, b) in pairs if a != b), min(len(other), len(rest)))
+        pieces.append(other[alike:])
+    return PLACEHOLDER.encode().join(pieces)
+
+
+def _replace_in_any_case(data: bytes, lower_form: bytes, by: bytes = PLACEHOLDER.encode()) -> bytes:
+    """`data` with `by` for every place that is `lower_form` once in lower case."""
+    return by.join(_split_in_any_case(data, lower_form))
+
+
+def _split_in_any_case(data: bytes, lower_form: bytes) -> list[bytes]:
+    """What stands between the places that are `lower_form` once in lower case."""
     pieces = []
     start = 0
     for piece in data.lower().split(lower_form):
         pieces.append(data[start : start + len(piece)])
         start += len(piece) + len(lower_form)
-    return PLACEHOLDER.encode().join(pieces)
+    return pieces

@@ -8,11 +8,11 @@ every ServiceError says whether the call was perhaps billed.
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 import time
 import zlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Protocol
 
@@ -21,7 +21,6 @@ import httpx
 from ..auth import (
     Headers,
     certificate_folder_mistake,
-    hide_passwords,
     setting_mistakes,
     unusable_settings,
 )
@@ -33,11 +32,17 @@ from ..errors import (
     ProfileError,
     ServiceError,
 )
+from ..executors import Executors
+from .failures import describe_failure
 from .messages import HttpAnswer, HttpRequest
 from .redaction import Redactor, redacted_logs
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """A 2048 x 2048 PNG of noise is 12.6 MB, 16.8 MB in base64; anything near this is no image."""
+
+LONGEST_ON_LOOP = 4096
+"""Bytes of an answer that are searched for secrets in the event loop; more is searched in a thread,
+so that no answer keeps the other calls waiting."""
 
 _KEEP_ALIVE = 30.0
 """Seconds. Shorter than the idle timeouts of Azure's front ends: no dead connection is reused."""
@@ -68,9 +73,12 @@ class NotSentError(Exception):
 class Target(Protocol):
     """Where a request goes and how long it may take, in seconds. A profile is one.
 
-    `endpoint` is the address below which the credential may be sent.
+    `endpoint` is the address below which the credential may be sent; `name` stands for it in every
+    error, where no host or address is named.
     """
 
+    @property
+    def name(self) -> str: ...
     @property
     def endpoint(self) -> str: ...
     @property
@@ -91,12 +99,14 @@ class Transport:
     def __init__(self, http: httpx.AsyncBaseTransport | None = None) -> None:
         self._http = http
         self._clients: dict[bool, httpx.AsyncClient] = {}
+        self._executors = Executors()
 
     async def close(self) -> None:
         """Close every connection."""
         while self._clients:
             _, client = self._clients.popitem()
             await client.aclose()
+        self._executors.close()
 
     def prepare(self, target: Target) -> None:
         """Make what a call to this target needs on this machine; nothing is sent.
@@ -129,9 +139,12 @@ class Transport:
         client = self._clients[not target.on_loopback]
         exchange = _Exchange(client, request, headers, target)
         outcome = await exchange.within(target.timeout)
-        if isinstance(outcome, HttpAnswer):
-            return outcome
-        raise outcome
+        if not isinstance(outcome, HttpAnswer):
+            raise outcome
+        if exchange.is_short(outcome):
+            return exchange.redacted(outcome)
+        answer = outcome
+        return await self._executors.uninterrupted(lambda: exchange.redacted(answer))
 
     def _make_client(self, use_proxies: bool) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -160,7 +173,7 @@ class _Exchange:
     ) -> None:
         self._client = client
         self._target = target
-        self._redactor = Redactor(headers.values())
+        self._redactor = Redactor(headers.values(), _names_of(target.endpoint, request.url))
         self._sent = False
         self._response: httpx.Response | None = None
         self._request = client.build_request(
@@ -218,7 +231,7 @@ class _Exchange:
             quiet = 0 if steady else quiet + 1
 
     async def _run(self) -> HttpAnswer | Exception:
-        """The answer, or NotSentError, or a ServiceError once the request was sent.
+        """The answer as it came, or NotSentError, or a ServiceError once the request was sent.
 
         The error is returned, not raised where it is met: chained to it would be the frames of
         httpx and h11, which hold the request's headers and what the server said.
@@ -234,7 +247,7 @@ class _Exchange:
                 finally:
                     await response.aclose()
             except _NO_CONNECTION as error:
-                return NotSentError(self._reason(error))
+                return NotSentError(describe_failure(error))
             except (httpx.TransportError, ssl.SSLError, OSError) as error:
                 return self._lost(error)
             except httpx.InvalidURL:  # httpx reads a Location even where it doesn't follow it
@@ -243,17 +256,27 @@ class _Exchange:
                 return self._unexpected(error)
         if isinstance(body, str):
             return _unusable(response.status_code, body)
-        clean = self._redactor.text
-        named = {clean(name.lower()): clean(value) for name, value in response.headers.items()}
+        named = {name.lower(): value for name, value in response.headers.items()}
         seconds = time.monotonic() - started
-        return HttpAnswer(response.status_code, named, self._redactor.body(body), seconds)
+        return HttpAnswer(response.status_code, named, body, seconds, self._redactor)
+
+    def is_short(self, answer: HttpAnswer) -> bool:
+        """Whether an answer may be searched in the event loop."""
+        headers = sum(len(name) + len(value) for name, value in answer.headers.items())
+        return headers + len(answer.body) <= LONGEST_ON_LOOP
+
+    def redacted(self, answer: HttpAnswer) -> HttpAnswer:
+        """The answer without the request's secrets."""
+        clean = self._redactor.text
+        headers = {clean(name): clean(value) for name, value in answer.headers.items()}
+        return replace(answer, headers=headers, body=self._redactor.body(answer.body))
 
     def _lost(self, error: Exception) -> Exception:
         if not self._sent:
-            return NotSentError(self._reason(error))
+            return NotSentError(describe_failure(error))
         return ConnectionLostError(
-            "The connection to the endpoint broke after the request was sent "
-            f"({self._reason(error)}).",
+            f"The connection to the endpoint of profile {self._target.name!r} broke after the "
+            f"request was sent ({describe_failure(error)}).",
             "Check the network.",
         )
 
@@ -263,19 +286,12 @@ class _Exchange:
             return unusable_settings(error)
         return self._lost(error)
 
-    def _reason(self, error: BaseException) -> str:
-        """What a library says, without credentials, the endpoint's name or a proxy's password."""
-        text = hide_passwords(self._redactor.text(str(error).strip()))
-        host = self._request.url.host
-        if host:
-            text = re.sub(re.escape(host), "the endpoint", text, flags=re.IGNORECASE)
-        return text[:200] or type(error).__name__
-
     def _timed_out(self) -> ServiceError:
         """The error for a call that took longer than its target's timeout."""
         arrived = f"; {self._received:,} bytes of it had arrived" if self._received else ""
         return CallTimeoutError(
-            f"No whole answer from the endpoint within {self._target.timeout:g} s{arrived}.",
+            f"No whole answer from the endpoint of profile {self._target.name!r} within "
+            f"{self._target.timeout:g} s{arrived}.",
             "A longer `timeout` can be set in the profile."
             if self._sent
             else "The request could not even be sent whole: check the network, then queue again.",
@@ -295,29 +311,65 @@ def _content(request: HttpRequest) -> dict[str, Any]:
     return {"data": dict(request.fields), "files": files}
 
 
+def _names_of(*addresses: str) -> list[str]:
+    """The hosts of addresses, each with its port and without, as a server may quote them."""
+    urls = [httpx.URL(address) for address in addresses]
+    return [name for url in urls for name in (url.netloc.decode("ascii"), url.host) if name]
+
+
 async def _read(chunks: AsyncIterator[bytes], encoding: str) -> bytes | str:
     """The whole body, at most MAX_ANSWER_BYTES; or what is wrong with it, to end a sentence.
 
     `encoding` is the answer's Content-Encoding. None is asked for, but a proxy may compress an
-    answer that is paid for: gzip and deflate are decompressed step by step, so that a few
-    kilobytes never become gigabytes in memory.
+    answer that is paid for.
     """
-    if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        return await _read_compressed(chunks)
+    if encoding not in ("", "identity"):
         return "is compressed in a way that was not asked for (its Content-Encoding)"
-    decompressor = zlib.decompressobj(_GZIP_OR_ZLIB) if encoding not in ("", "identity") else None
     received = bytearray()
     async for chunk in chunks:
-        if decompressor is not None:
-            try:
-                chunk = decompressor.decompress(chunk, MAX_ANSWER_BYTES - len(received) + 1)
-            except zlib.error:
-                return "can't be decompressed"
         received += chunk
         if len(received) > MAX_ANSWER_BYTES:
-            return f"is larger than {MAX_ANSWER_BYTES // 2**20} MiB; the rest was not read"
-    if decompressor is not None and received and not decompressor.eof:
-        return "ends before it can be decompressed whole"
+            return _too_large()
     return bytes(received)
+
+
+async def _read_compressed(chunks: AsyncIterator[bytes]) -> bytes | str:
+    """A body out of its compression, up to the end of the first compressed stream.
+
+    It is decompressed step by step, so that a few kilobytes never become gigabytes in memory. What
+    comes after the stream's end is not read: it belongs to no image, and may have no end.
+    """
+    received, start, raw = bytearray(), b"", 0
+    decompressor = None
+    async for chunk in chunks:
+        raw += len(chunk)
+        if decompressor is None:
+            start += chunk
+            if len(start) < 2:
+                continue
+            chunk, decompressor = start, zlib.decompressobj(_window_bits(start))
+        try:
+            received += decompressor.decompress(chunk, MAX_ANSWER_BYTES - len(received) + 1)
+        except zlib.error:
+            return "can't be decompressed"
+        if max(len(received), raw) > MAX_ANSWER_BYTES:
+            return _too_large()
+        if decompressor.eof:
+            return bytes(received)
+    return "ends before it can be decompressed whole" if raw else b""
+
+
+def _too_large() -> str:
+    return f"is larger than {MAX_ANSWER_BYTES // 2**20} MiB; the rest was not read"
+
+
+def _window_bits(start: bytes) -> int:
+    """zlib's argument for a stream that begins so: gzip (RFC 1952), zlib (RFC 1950), or deflate
+    without a header, which some servers send as "deflate"."""
+    is_zlib = start[0] & 15 == zlib.DEFLATED and int.from_bytes(start[:2], "big") % 31 == 0
+    return _GZIP_OR_ZLIB if is_zlib or start[:2] == b"\x1f\x8b" else -zlib.MAX_WBITS
 
 
 def _unusable(status: int | None, what: str) -> AnswerError:

@@ -5,7 +5,8 @@ marks it sent, and closes it with its `Outcome`; those in DOUBTFUL were perhaps 
 waited for such a call of another process gets LostElsewhere with that `EndedCall`; a call of a
 service with job ids can be found again as an `OpenJob`. While calls are in flight,
 `Ledger.keep_alive` is called every BEAT_SECONDS. `Spend` holds the sums, as `Sum` and `Periods`,
-and lists the calls that were `PerhapsBilled`. Money is summed in whole nano-dollars: `nano` makes them, `usd` writes them.
+and lists the calls that were `PerhapsBilled`. Money is summed in whole nano-dollars: `nano` makes
+them, `usd` writes them.
 """
 
 from __future__ import annotations

@@ -239,6 +239,7 @@ class Ledger:
         """The newest unfinished call of this request that has a job id.
 
         It is this process's from then on; None when there is none or another living process has it.
+        One that is older than JOB_SECONDS is perhaps billed instead.
         """
         unfinished = CALLS.c.outcome.is_(None) & CALLS.c.job_id.is_not(None) & (CALLS.c.key == key)
         me = this_owner()
@@ -246,6 +247,9 @@ class Ledger:
             query = select(CALLS).where(unfinished).order_by(CALLS.c.id.desc())
             found = sql.execute(query).first()
             if found is None or found.owner in self._others(sql)[0]:
+                return None
+            if found.opened_at < self._now() - JOB_SECONDS:
+                self._end(sql, found, Outcome.PERHAPS_BILLED, None, {})
                 return None
             sql.execute(update(CALLS).where(CALLS.c.id == found.id).values(owner=me.token))
             self._show_life(sql)
@@ -262,11 +266,14 @@ class Ledger:
         stopped for long), what it delivers still counts as delivered.
         """
         perhaps = 0
-        with self._file.transaction() as sql:
+        nobodys = CALLS.c.owner.is_(None) | CALLS.c.owner.not_in(select(OWNERS.c.token))
+        abandoned = select(CALLS).where(CALLS.c.outcome.is_(None) & nobodys)
+        with self._file.transaction(read_only=True) as sql:
             _, dead = self._others(sql)
+            if not dead and sql.execute(abandoned).first() is None:
+                return 0
+        with self._file.transaction() as sql:
             sql.execute(delete(OWNERS).where(OWNERS.c.token.in_(dead)))
-            nobodys = CALLS.c.owner.is_(None) | CALLS.c.owner.not_in(select(OWNERS.c.token))
-            abandoned = select(CALLS).where(CALLS.c.outcome.is_(None) & nobodys)
             for row in sql.execute(abandoned).all():
                 outcome = self._outcome_of_abandoned(sql, row, delivered)
                 if outcome is not None:

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from sqlalchemy import Connection, func, select
 
+from ..types import client_request_id
 from .tables import CALLS, DOUBTFUL, LOST, SUMS, Outcome
 
 NANO = 1_000_000_000
@@ -48,7 +49,8 @@ class PerhapsBilled:
     """A call of which nobody here knows whether it was charged; `usd` is counted for it.
 
     `row` is its number in the ledger. `outcome` is "perhaps billed" (nothing arrived), "blocked,
-    perhaps billed" or "delivered, not kept".
+    perhaps billed" or "delivered, not kept". `request_id` is the service's, None where no answer
+    came; `client_request_id` was sent with the call.
     """
 
     row: int
@@ -57,6 +59,7 @@ class PerhapsBilled:
     model: str
     usd: float
     request_id: str | None
+    client_request_id: str
     status: int | None
     code: str | None
     outcome: str
@@ -154,6 +157,7 @@ def doubtful_calls(sql: Connection, profile: str | None) -> Iterator[PerhapsBill
             model=row.model,
             usd=row.counted_nano / NANO,
             request_id=row.request_id,
+            client_request_id=client_request_id(row.key),
             status=row.status,
             code=row.code,
             outcome=row.outcome,
@@ -187,8 +191,20 @@ def _local(moment: object) -> str:
     return datetime.fromtimestamp(moment).astimezone().isoformat(timespec="milliseconds")
 
 
+_SEPARATORS = str.maketrans({"；": ",", ";": ","})
+
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""What a spreadsheet takes for a formula at a cell's start; the wide ones where the language has
+them."""
+
+
 def _harmless(value: object) -> object:
-    """With a quote before what a spreadsheet would take for a formula (a server can send one)."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
+    """A text that is text in every spreadsheet, as servers and users choose what stands in it.
+
+    Where ";" separates cells, as in half of Europe, a ";" inside of a cell begins a new one, and so
+    does a tab or a line's end: none is left. What looks like a formula gets a quote before it.
+    """
+    if not isinstance(value, str):
+        return value
+    text = "".join(c if c.isprintable() else " " for c in value).translate(_SEPARATORS)
+    return f"'{text}" if text.lstrip(" \"'").startswith(_FORMULA) else text

@@ -9,8 +9,9 @@ and from which an image may be fetched; the folder functions where everything li
 from __future__ import annotations
 
 from .endpoints import allowed_media_url, describe_host, is_loopback_host, normalize_endpoint
+from .environment import emulator_directives
 from .folders import data_folder, usual_folder, write_private
-from .profile import Profile
+from .profile import ANY_MODEL, Profile
 from .profiles import FILE_NAME, MAX_FILE_BYTES, Profiles
 from .services import SERVICES, Service
 from .toml_file import (
@@ -24,6 +25,7 @@ from .toml_file import (
 )
 
 __all__ = [
+    "ANY_MODEL",
     "CLOSED",
     "EMULATOR",
     "FILE_NAME",
@@ -38,6 +40,7 @@ __all__ = [
     "allowed_media_url",
     "data_folder",
     "describe_host",
+    "emulator_directives",
     "is_loopback_host",
     "mistakes_in",
     "models_in",

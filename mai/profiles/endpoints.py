@@ -23,6 +23,7 @@ _PLAIN_ASCII = re.compile(r"[!-\[\]-~]{1,8192}")
 """No white space and no backslash. Signed addresses of images are the longest that are meant."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_PATH_END = re.compile(r"[?#]")
 _STANDARD_PORTS = {"https": 443, "http": 80}
 _LABEL = re.compile(r"(?!xn--)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -88,6 +89,17 @@ def is_media_host(name: str) -> bool:
         return False
 
 
+def is_page_host(name: str) -> bool:
+    """Whether a text is a host, or a host and a port, as an address bar shows it."""
+    try:
+        url = _parse(f"http://{name}")
+    except ProfileError:
+        return False
+    written = url.netloc.decode("ascii")
+    # A standard port is dropped where the address is read.
+    return name.lower() in (written, f"{written}:80")
+
+
 def is_loopback_host(host: str) -> bool:
     """Whether a host, without brackets, is this machine: localhost, 127.0.0.0/8 or ::1."""
     address = _ip_address(host)
@@ -116,6 +128,9 @@ def _parse(text: str) -> httpx.URL:
         url = _read_url(f"http://{address}")
         here = url is not None and is_loopback_host(_host(url))
         text = f"http://{address}" if here else f"https://{address}"
+    scheme, _, rest = text.partition("://")
+    # httpx knows the usual port of "https", but not that of "HTTPS".
+    text = f"{scheme.lower()}://{rest}"
     url = _read_url(text)
     if url is None or not _is_read_as_written(url, text):
         raise _no_address()
@@ -147,7 +162,7 @@ def _is_read_as_written(url: httpx.URL, text: str) -> bool:
     """Whether httpx dropped and changed nothing: user info, odd ports, '..' in the path."""
     if url.scheme not in _STANDARD_PORTS or not (url.port is None or 0 < url.port < 65536):
         return False
-    authority, *path = re.split(r"[?#]", text.partition("://")[2])[0].split("/")
+    authority, *path = _PATH_END.split(text.partition("://")[2])[0].split("/")
     read = url.netloc.decode("ascii")
     as_written = authority.lower() in (read, f"{read}:{_STANDARD_PORTS[url.scheme]}")
     return as_written and not {".", ".."} & set(path)
@@ -181,7 +196,7 @@ def _check_own_host(url: httpx.URL, owner: Service, service: str) -> None:
         )
     if url.scheme != "https" or url.port is not None:
         raise ProfileError(
-            f"The endpoint's host {_shown(url)} is called over https and port 443 only.",
+            "The endpoint's host is called over https and port 443 only.",
             "Begin it with https:// and leave the port out.",
         )
     if "#" in str(url) or _API_VERSION.fullmatch(url.query.decode("ascii")) is None:
@@ -200,12 +215,12 @@ def _check_gateway(url: httpx.URL, administrator: bool, service: Service) -> Non
     loopback = is_loopback_host(_host(url))
     if url.scheme == "http" and not loopback:
         raise ProfileError(
-            f"The endpoint's host {_shown(url)} would be called over plain http.",
+            "The endpoint's host would be called over plain http.",
             "Use https; plain http is for this machine only (localhost, 127.0.0.1, ::1).",
         )
     if not (loopback or administrator):
         raise ProfileError(
-            f"The endpoint's host {_shown(url)} is not an Azure host.",
+            "The endpoint's host is not an Azure host.",
             f"The environment can name only {', '.join(service.hosts)} or this machine. "
             "A gateway must be written in profiles.toml.",
         )

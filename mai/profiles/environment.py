@@ -50,6 +50,15 @@ READ_BY_AZURE = (
 """Secrets that azure-identity reads by itself; they are taken out of its texts."""
 
 
+EMULATOR_DIRECTIVES = "MAI_IMAGE_EMULATOR_DIRECTIVES"
+"""With 1, a prompt can order faults from the built-in emulator, also one of a shared workflow."""
+
+
+def emulator_directives(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether prompts order faults from the built-in emulator: only where it is said plainly."""
+    return value(reader(environ), EMULATOR_DIRECTIVES) == "1"
+
+
 def reader(environ: Mapping[str, str] | None) -> ReadVariable:
     """What reads the variables of `environ`, or of this process where it is None."""
     mapping = os.environ if environ is None else environ

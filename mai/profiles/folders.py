@@ -1,10 +1,11 @@
-"""Where profiles.toml, the store and the ledger lie outside a running ComfyUI."""
+"""Where profiles.toml, the store and the ledger lie, and that they are this user's alone."""
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..disk import make_folder, write_durable
@@ -13,6 +14,16 @@ from .environment import reader
 
 COMFYUI_PATH = "COMFYUI_PATH"
 """The variable that names a ComfyUI, as comfy-cli and this pack's own demo use it."""
+
+
+COMFYUI_FOLDER = "__mai"
+OWN_FOLDER = "mai-image"
+
+_OWN_FILES = ("profiles.toml", "store", "ledger.sqlite", "quota.sqlite")
+"""What the pack makes in its folder, and how the names of its helper files begin."""
+
+_OTHERS = 0o077
+"""The bits of a mode that let other users in."""
 
 
 def data_folder(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
@@ -26,7 +37,7 @@ def data_folder(environ: Mapping[str, str] | None = None, platform: str = sys.pl
     else:
         named = Path(read("XDG_DATA_HOME") or "")
         base = named if named.is_absolute() else home / ".local" / "share"
-    return base / "mai-image"
+    return base / OWN_FOLDER
 
 
 def usual_folder(
@@ -66,9 +77,68 @@ def write_private(path: Path, text: str) -> None:
     write_durable(target, text.encode("utf-8"))
 
 
+def make_private(folder: Path) -> list[Path]:
+    """Closes the folder (0700) and the pack's files in it (0600) to other users.
+
+    Gives those that were open. A folder that holds other things too stays as it is, as do links:
+    what they lead to may be meant for others. ProfileError where the folder is another user's.
+    """
+    if sys.platform == "win32" or not folder.is_dir():
+        return []
+    opened = []
+    if _is_own(folder) and _is_open(folder):
+        if not _close(folder):
+            raise ProfileError(
+                f"Other users of this machine can read the folder {folder}, and it belongs to one "
+                "of them.",
+                "Have its owner run `chown` and `chmod 700` on it, or move it away: a new one is "
+                "made when it is needed.",
+            )
+        opened.append(folder)
+    for path in _own_files(folder, deep=bool(opened)):
+        if _is_open(path) and _close(path):
+            opened.append(path)
+    return opened
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether it is the pack's by its name, or holds nothing else."""
+    if folder.name in (COMFYUI_FOLDER, OWN_FOLDER):
+        return True
+    return all(path.name.startswith(_OWN_FILES) for path in folder.iterdir())
+
+
+def _own_files(folder: Path, deep: bool) -> Iterator[Path]:
+    """The pack's files at the folder's top, and with `deep` all below them."""
+    by_name = folder.name in (COMFYUI_FOLDER, OWN_FOLDER)
+    for path in folder.iterdir():
+        if not path.is_symlink() and (by_name or path.name.startswith(_OWN_FILES)):
+            yield path
+            if deep and path.is_dir():
+                for parent, folders, files in os.walk(path):
+                    yield from (Path(parent, name) for name in (*folders, *files))
+
+
+def _is_open(path: Path) -> bool:
+    found = path.lstat()
+    return bool(stat.S_IMODE(found.st_mode) & _OTHERS) and not stat.S_ISLNK(found.st_mode)
+
+
+def _close(path: Path) -> bool:
+    """Takes a path from other users; False where it belongs to one of them.
+
+    A file system without modes (FAT, a Windows drive) has nothing to take away: True.
+    """
+    try:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    except OSError:
+        return sys.platform == "win32" or path.stat().st_uid == os.geteuid()
+    return True
+
+
 def _of_comfyui(root: Path) -> Path:
     """The pack's folder in ComfyUI's system user directory (`get_system_user_directory("mai")`)."""
-    return root / "user" / "__mai"
+    return root / "user" / COMFYUI_FOLDER
 
 
 def _is_comfyui(root: Path) -> bool:

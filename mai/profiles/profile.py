@@ -21,6 +21,10 @@ SHUTDOWN_GRACE = 20.0
 """Seconds for which the end of the process waits for images that are already paid for."""
 
 
+MAX_IMAGES_PER_NODE = 64
+"""About $2.20 at the default model and size: a linked batch must not order thousands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Where to call and as whom.
@@ -29,6 +33,7 @@ class Profile:
     without a slash at its end; `deployments` are names by model, "*" for any model. Times are in
     seconds. `media_hosts` are hosts from which a gateway's images are fetched besides its own.
     `emulated` is the built-in emulator, whose endpoint is filled in on first use.
+    `max_images_per_node` is how many images one node may order in one run of a graph.
     """
 
     name: str
@@ -45,6 +50,7 @@ class Profile:
     keep_prompts: bool = True
     emulated: bool = False
     media_hosts: tuple[str, ...] = ()
+    max_images_per_node: int = MAX_IMAGES_PER_NODE
 
     def deployments_for(self, model: str) -> tuple[str, ...]:
         """The deployments that serve a model: its own, else those for any, else its name."""

@@ -29,7 +29,8 @@ from ..errors import ProfileError
 from ..types import Budget
 from . import environment
 from .endpoints import is_loopback, normalize_endpoint
-from .profile import Profile
+from .folders import make_private
+from .profile import MAX_IMAGES_PER_NODE, Profile
 from .services import FOUNDRY, SERVICES
 from .toml_file import (
     EMULATOR,
@@ -61,16 +62,17 @@ MAX_FILE_BYTES = 262_144
 _SHOWN = 5
 """Mistakes in one error text."""
 
-_Stamp = tuple[int, int, int, int]
+_Stamp = tuple[int, ...]
 
 
 class Profiles:
     """The profiles of one folder's profiles.toml, of the environment, and the emulator.
 
     Nothing is raised before a profile is asked for. A change of the file is seen by the next call.
-    `interactive` allows device codes, which `prompt` shows to the user; `build` makes
-    azure-identity's credentials and `wait` is the seconds for a token (both for tests). Entra
-    credentials are kept for the life of this object.
+    `emulator_key` is the key of the emulator that the program starts. `interactive` allows device
+    codes, which `prompt` shows to the user; `build` makes azure-identity's credentials and `wait`
+    is the seconds for a token (both for tests). Entra credentials are kept for the life of this
+    object.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Profiles:
         folder: Path,
         environ: Mapping[str, str] | None = None,
         *,
+        emulator_key: str = EMULATOR,
         interactive: bool = False,
         prompt: Callable[[str], None] = logger.warning,
         build: Build | None = None,
@@ -92,12 +95,14 @@ class Profiles:
         self._stamp: _Stamp | None = None
         self._contents = Contents()
         self._of_file: dict[str, Profile] = {}
+        self._opened: list[Path] = []
+        """What other users could read before it was made private."""
         self._entra: dict[Entra, EntraCredential] = {}
         self._emulator = Profile(
             EMULATOR,
             FOUNDRY.name,
             "",
-            KeyCredential(lambda: Secret(EMULATOR), "the built-in emulator"),
+            KeyCredential(lambda: Secret(emulator_key), "the built-in emulator"),
             requests_a_minute=EMULATOR_RPM,
             emulated=True,
         )
@@ -132,23 +137,50 @@ class Profiles:
             names = [DEFAULT]
         return [*names, EMULATOR]
 
+    def max_images_per_node(self, name: str) -> int:
+        """How many images a node may order in one run; the usual number for a mistaken profile."""
+        try:
+            return self.get(name).max_images_per_node
+        except ProfileError:
+            return MAX_IMAGES_PER_NODE
+
     def store_limit_bytes(self) -> int | None:
         """[store] limit_gb of the file in bytes, None if it isn't set."""
         limit = self._read().store.limit_gb
         return None if limit is None else int(limit * 1_000_000_000)
 
     def page(self) -> PageSettings:
-        """[page] of the file: what the page may show, and to whom."""
+        """[page] of the file: what the page may show, and to whom.
+
+        Any mistake in the file closes all of it, even what this machine's user may see by default:
+        the mistake may stand where somebody meant to close something.
+        """
         contents = self._read()
-        if contents.file_mistakes:
-            # A mistake opens nothing, not even what this machine's user may see by default.
-            return PageSettings(allow_remote=False, show_prompts=False)
-        return contents.page
+        return PageSettings(show_prompts=False) if contents.mistaken else contents.page
+
+    def keeps_prompts(self, name: str) -> bool:
+        """Whether prompts of images that this profile paid for may be shown.
+
+        Any mistake in the file says no. A profile that is gone can't have changed its mind.
+        """
+        if self._read().mistaken:
+            return False
+        try:
+            return self.get(name).keep_prompts
+        except ProfileError:
+            return True
 
     def warnings(self) -> list[str]:
         """What is worth knowing and no error: keys that others can read, variables not used."""
         contents = self._read()
         found = [] if contents.names else environment.unused_keys(self._variable)
+        opened = [path for path in self._opened if path.is_dir() or contents.holds_key]
+        found += [
+            f"Other users of this machine could read {path}; it is private now (by `chmod "
+            f"{700 if path.is_dir() else 600}`). Change a key that they may have read."
+            for path in opened
+            if path in (self.path, self.path.parent)
+        ]
         if contents.holds_key and self._others_can_read():
             found.append(
                 f"{self.path} holds a key and other users of this machine can read it: "
@@ -159,17 +191,39 @@ class Profiles:
     def _read(self) -> Contents:
         """The file's contents, read again if the file is another one than before."""
         with self._lock:
-            stamp = _stamp(self.path)
-            if stamp is None or stamp != self._stamp:
-                self._contents = self._load() if stamp is not None else Contents()
+            if not self._is_current():
+                problem = self._make_private()
+                self._stamp = _stamp(self.path)
+                self._contents = self._load() if problem is None else problem
                 self._of_file = {
                     name: self._profile(name, settings)
                     for name, settings in self._contents.profiles.items()
                 }
-                self._stamp = stamp
             return self._contents
 
+    def _is_current(self) -> bool:
+        stamp = _stamp(self.path)
+        return stamp is not None and stamp == self._stamp
+
+    def _make_private(self) -> Contents | None:
+        """Close the folder to other users; the mistake that it is where that can't be done."""
+        try:
+            self._opened = make_private(self.path.parent)
+        except ProfileError as error:
+            return Contents(file_mistakes=[Mistake(f"{error.what} {error.hint}")])
+        except OSError as error:
+            return _unreadable(f"can't be looked for ({type(error).__name__})")
+        if self._opened:
+            logger.warning(
+                "Other users of this machine could read the folder of %s or files in it; they are "
+                "private now.",
+                FILE_NAME,
+            )
+        return None
+
     def _load(self) -> Contents:
+        if self._stamp is None:
+            return Contents()
         try:
             if not self.path.is_file():
                 return _unreadable("isn't a file")
@@ -198,8 +252,10 @@ class Profiles:
             connect_timeout=settings.connect_timeout,
             timeout=service.timeout if settings.timeout is None else settings.timeout,
             shutdown_grace=settings.shutdown_grace,
-            keep_prompts=settings.keep_prompts,
+            # As in `page`: a mistake anywhere may stand where somebody meant to keep none.
+            keep_prompts=settings.keep_prompts and not self._contents.mistaken,
             media_hosts=tuple(settings.media_hosts),
+            max_images_per_node=settings.max_images_per_node or MAX_IMAGES_PER_NODE,
         )
 
     def _credential(self, settings: ProfileSettings, header: str) -> Credential:
@@ -266,11 +322,13 @@ def _unreadable(problem: str) -> Contents:
 
 
 def _stamp(path: Path) -> _Stamp | None:
-    """What changes when a file is written or replaced; None if there is no file."""
+    """What changes when a file is written or replaced, or its folder is opened to others; None if
+    there is no file."""
     try:
-        found = path.stat()
+        found, folder = path.stat(), path.parent.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         return (0, 0, 0, 0)
-    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+    written = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+    return (*written, folder.st_mode, folder.st_uid)

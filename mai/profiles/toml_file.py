@@ -24,10 +24,10 @@ from pydantic import (
     ValidationInfo,
 )
 
-from ..auth import METHODS, Secret, header_problem
+from ..auth import METHODS, Secret, header_problem, quote_unless_key
 from ..errors import ProfileError
 from ..models import CATALOGUE, Model
-from .endpoints import is_media_host, normalize_endpoint
+from .endpoints import is_media_host, is_page_host, normalize_endpoint
 from .model_tables import (
     TIERS,
     ModelSettings,
@@ -85,6 +85,12 @@ def _deployment_name(name: str) -> str:
 def _media_host(name: str) -> str:
     if is_media_host(name):
         return name
+    raise ValueError
+
+
+def _page_host(name: str) -> str:
+    if is_page_host(name):
+        return name.lower()
     raise ValueError
 
 
@@ -180,6 +186,7 @@ class ProfileSettings(TomlTable):
     timeout: float | None = number(1, 3600)
     shutdown_grace: float = number(0, 600, SHUTDOWN_GRACE)
     keep_prompts: bool = flag(True)
+    max_images_per_node: int | None = whole_number(1, 10_000)
     media_hosts: Annotated[list[Annotated[str, AfterValidator(_media_host)]], ListOrOne] = Field(
         [],
         description="a list of host names in lower case, without https:// and path, such as "
@@ -196,10 +203,16 @@ class StoreTable(TomlTable):
 class PageSettings(TomlTable):
     """[page]: what the page may show of this server's images and money.
 
-    `allow_remote`: also when ComfyUI can be reached from other machines. `show_prompts`: images
-    with their prompts; None shows prompts only where nobody but the user of this machine can look.
+    `hosts`: names and addresses, with a port or for any port, by which the page may be called from
+    other machines; `allow_remote`: by any address in numbers. `show_prompts`: images with their
+    prompts; None shows prompts only where nobody but the user of this machine can look.
     """
 
+    hosts: Annotated[list[Annotated[str, AfterValidator(_page_host)]], ListOrOne] = Field(
+        default=[],
+        description="a list of host names or addresses as the browser shows them, without http:// "
+        'and path, such as ["studio.lan:8188", "192.168.1.5"]',
+    )
     allow_remote: bool = flag(False)
     show_prompts: bool | None = flag(None)
 
@@ -299,6 +312,11 @@ class Contents:
     models: dict[str, ModelSettings] = field(default_factory=dict)
     holds_key: bool = False
 
+    @property
+    def mistaken(self) -> bool:
+        """Whether there is any mistake, in a profile or outside."""
+        return bool(self.file_mistakes or self.profile_mistakes)
+
 
 S = TypeVar("S", bound=TomlTable)
 
@@ -383,7 +401,7 @@ def _read_profile(
     if not _is_name(name):
         rule = f"must be 1 to {MAX_NAME} letters, digits, spaces and . _ - only."
         problem = "is taken by the built-in emulator." if name.lower() == EMULATOR else rule
-        text = f"the profile name {short(name)} {problem}"
+        text = f"the profile name {_setting(name)} {problem}"
         contents.file_mistakes.append(Mistake(text, _line(lines, path)))
         return
     contents.names.append(name)
@@ -432,7 +450,7 @@ def _mistake(
 ) -> Mistake:
     """What is wrong with the setting at `place` of the table at `path`, which has this form."""
     if not place:
-        return Mistake(f"{path[-1]} must be a table.", _line(lines, path))
+        return Mistake(f"{_bare(path[-1])} must be a table.", _line(lines, path))
     table, *inner = place
     if table == "credential" and inner:
         # pydantic names the kind that it took the table for; the file doesn't.
@@ -449,6 +467,8 @@ def _mistake(
         text = _unknown_key((*path, key), place[1], known_models)
     else:
         must_be = f"must be {known[key].description}."
+        if key == "hosts" and place[-1].isdigit():
+            must_be += f" Number {int(place[-1]) + 1} of it isn't."
         missing = error_type == "missing"
         text = f"{_table_name(path)} has no {key}: it {must_be}" if missing else f"{key} {must_be}"
     return Mistake(text, _line(lines, (*path, *place)))
@@ -474,14 +494,25 @@ def _is_name(name: str) -> bool:
 
 def _table_name(path: Sequence[str]) -> str:
     """A table as it stands in the file."""
-    parts = (part if re.fullmatch(_BARE, part) else short(part) for part in path)
-    return f"[{'.'.join(parts)}]" if path else "the file"
+    return f"[{'.'.join(map(_bare, path))}]" if path else "the file"
+
+
+def _bare(name: str) -> str:
+    """A name as TOML has it: without quotes where it needs none."""
+    shown = _setting(name)
+    return name if shown == f"'{name}'" and _BARE_KEY.fullmatch(name) else shown
+
+
+def _setting(name: str) -> str:
+    """A name of the file for an error text, as `short` shows it; not if it may be a key."""
+    hidden = quote_unless_key(name[:40])
+    return short(name) if hidden == repr(name[:40]) else hidden
 
 
 def _unknown_key(path: Sequence[str], key: str, known: Sequence[str]) -> str:
     near = nearest(key, known)
     ends = f"did you mean {near!r}?" if near else f"known are {', '.join(known)}."
-    return f"{_table_name(path)} has an unknown key {short(key)}: {ends}"
+    return f"{_table_name(path)} has an unknown key {_setting(key)}: {ends}"
 
 
 # TOML
@@ -516,15 +547,25 @@ def _toml_parser() -> ModuleType | None:
 
 def _syntax_mistake(message: str) -> Mistake:
     """The parser's message with its "(at line 3, column 9)" as a line."""
-    found = re.search(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)", message)
+    found = _AT.search(message)
     line = int(found[1]) if found and found[1] else None
     text = message[: found.start()] if found else message
-    return Mistake(f"this is not TOML: {text[:120].rstrip('.')}.", line)
+    words = (word if _is_harmless(word) else "…" for word in text[:1000].split())
+    return Mistake(f"this is not TOML: {' '.join(words)[:120].rstrip('.')}.", line)
+
+
+def _is_harmless(word: str) -> bool:
+    """Whether a word of the parser may be shown: it may be a name of the file, or even a key."""
+    name = word.strip("()[],;:'\"")
+    return word.isprintable() and quote_unless_key(name) == repr(name)
 
 
 _BARE = r"[A-Za-z0-9_-]+"
 _PART = rf'(?:{_BARE}|"(?:[^"\\]|\\.)*"|\'[^\']*\')'
 _DOTTED = rf"{_PART}(?:\s*\.\s*{_PART})*"
+_AT = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)")
+_BARE_KEY = re.compile(_BARE)
+_KEY_PART = re.compile(_PART)
 _HEADER = re.compile(rf"\s*\[\[?\s*({_DOTTED})\s*\]")
 _KEY = re.compile(rf"\s*({_DOTTED})\s*=")
 _DEPTH = 5
@@ -559,4 +600,4 @@ def _line(lines: Lines, path: tuple[str, ...]) -> int | None:
 
 
 def _parts(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip("\"'") for part in re.findall(_PART, dotted))
+    return tuple(part.strip("\"'") for part in _KEY_PART.findall(dotted))

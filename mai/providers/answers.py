@@ -25,7 +25,7 @@ from ..errors import (
 from ..http import HttpAnswer
 from ..safe_json import parse_json
 from .charges import is_perhaps_billed
-from .error_body import ErrorBody, find_error, read_error_body
+from .error_body import ErrorBody, find_error, one_line, read_error_body
 
 _BLOCK_WORDS = (
     "content_safety_violation",
@@ -39,6 +39,8 @@ _BLOCK_WORDS = (
     "blocked by label",
 )
 """Every spelling of a content block that clients have met, in lower case."""
+
+_WORD = re.compile(r"\w+")
 
 _BLOCK_STATUSES = (400, 403, 422, 451)
 
@@ -87,7 +89,7 @@ def error_in_200(
     answer: HttpAnswer, body: Mapping[str, object], service: str, cost_usd: float | None = None
 ) -> ServiceError:
     """The error for a 200 whose JSON holds the service's error in place of an image."""
-    error = find_error(body)
+    error = find_error(body, answer.redactor)
     if is_content_block(error.text):
         kind, what, hint = _blocked(error)
     else:
@@ -108,7 +110,8 @@ def unusable(
     answer: HttpAnswer, what: str, service: str, cost_usd: float | None = None
 ) -> AnswerError:
     """The error for a 200 that isn't what the service documents; `what` ends a sentence."""
-    media_type = answer.headers.get("content-type", "").split(";")[0].strip()[:60]
+    media_type = answer.redactor.shown(answer.headers.get("content-type", ""))
+    media_type = one_line(media_type.split(";")[0], 60)
     return AnswerError(
         f"The answer of {service} {what} "
         f"({len(answer.body)} bytes, {media_type or 'no content type'}).",
@@ -123,7 +126,7 @@ def unusable(
 def json_object(answer: HttpAnswer, service: str, body: bytes | None = None) -> dict[str, object]:
     """The JSON object in an answer, or in `body` in its place; AnswerError where it has none."""
     try:
-        found = parse_json(answer.body if body is None else body)
+        found = answer.redactor.parsed(parse_json(answer.body if body is None else body))
     except ValueError:
         raise unusable(answer, "isn't JSON", service) from None
     if not isinstance(found, dict):
@@ -140,8 +143,7 @@ def refuses_field(answer: HttpAnswer, field: str) -> bool:
     """Whether a 400 says that the service doesn't take a field of the request."""
     error = read_error_body(answer)
     text = f"{error.code} {error.message}".lower()
-    known = "argument" in text and re.search(rf"\b{re.escape(field)}\b", text) is not None
-    return answer.status == 400 and known
+    return answer.status == 400 and "argument" in text and field in _WORD.findall(text)
 
 
 def _said(error: ErrorBody) -> str:

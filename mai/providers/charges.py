@@ -20,10 +20,11 @@ _NOT_SENT_ON = re.compile(r"before (?:the )?request was sent")
 
 _INPUT_LIMIT = re.compile(
     r"input[ _]limit|context[ _](?:length|window)|too[ _]long|\btokens?\b|max(?:imum)?[ _]length"
-    r"|prompt\W.*\b(?:exceeds?|longer|shorter|at most|limit|characters)\b",
-    re.DOTALL,
 )
-"""The prompt was read, and is too long: that is charged."""
+_PROMPT = re.compile(r"prompt\W")
+_MEASURE = re.compile(r"\b(?:exceeds?|longer|shorter|at most|limit|characters)\b")
+"""The prompt was read, and is too long: that is charged. A measure counts after the word "prompt";
+one pattern for both would look for each "prompt" through the whole rest of a text."""
 
 _NAMED = re.compile(
     r"unsupported_request|unrecognized_request_argument|missing_required_parameter"
@@ -56,4 +57,10 @@ def is_perhaps_billed(answer: HttpAnswer, error: ErrorBody) -> bool:
         return False
     if answer.status != 400:
         return True
-    return bool(_INPUT_LIMIT.search(error.named)) or not _NAMED.search(error.named)
+    return _is_about_length(error.named) or not _NAMED.search(error.named)
+
+
+def _is_about_length(text: str) -> bool:
+    prompt = _PROMPT.search(text)
+    measured = prompt is not None and _MEASURE.search(text, prompt.end()) is not None
+    return measured or _INPUT_LIMIT.search(text) is not None

@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..http import HttpAnswer
+from ..http import HttpAnswer, Redactor, identifier
 from ..safe_json import parse_json
 
 _LONGEST_BODY = 65_536
 _LONGEST_MESSAGE = 500
-_LONGEST_CODE = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +28,19 @@ def read_error_body(answer: HttpAnswer) -> ErrorBody:
     """The error in a refusal; its body may be HTML or empty behind a gateway."""
     text = answer.body[:_LONGEST_BODY].decode("utf-8", "replace")
     try:
-        body = parse_json(text.encode())
+        body = answer.redactor.parsed(parse_json(text.encode()))
     except ValueError:
         body = None
-    return find_error(body if isinstance(body, dict) else {}, text)
+    return find_error(body if isinstance(body, dict) else {}, answer.redactor, text)
 
 
-def find_error(body: Mapping[str, object], text: str | None = None) -> ErrorBody:
-    """The error in a JSON object; `text` is what it was read from."""
+def find_error(
+    body: Mapping[str, object], redactor: Redactor, text: str | None = None
+) -> ErrorBody:
+    """The error in a JSON object; `text` is what it was read from.
+
+    A code that is no identifier is read as a part of the message.
+    """
     error = body.get("error")
     if isinstance(error, str):
         error = {"code": error, "message": body.get("message")}
@@ -47,9 +51,12 @@ def find_error(body: Mapping[str, object], text: str | None = None) -> ErrorBody
     if isinstance(code, float):
         code = f"{code:g}"
     shown = next((one for one in (message, details) if isinstance(one, str) and one), "")
+    clean_code = redactor.shown(code) if isinstance(code, str) else ""
+    known = identifier(clean_code)
+    said = [redactor.shown(shown)] if known else [clean_code.strip(), redactor.shown(shown)]
     return ErrorBody(
-        code=one_line(code)[:_LONGEST_CODE] if isinstance(code, str) and code else None,
-        message=one_line(shown, _LONGEST_MESSAGE),
+        code=known,
+        message=one_line(": ".join(part for part in said if part), _LONGEST_MESSAGE),
         text=(json.dumps(body) if text is None else text).lower(),
         named="\n".join(part for part in parts if isinstance(part, str)).lower(),
     )

@@ -14,7 +14,7 @@ from typing import ClassVar
 from ..errors import AnswerError, BlockedError, ServiceError, UnreadableError
 from ..http import FormFile, HttpAnswer, HttpRequest
 from ..image_formats import inspect
-from ..models import DEFAULT_MODEL
+from ..models import CATALOGUE, DEFAULT_MODEL
 from ..types import OPAQUE, Edit, Generate, Request, Result
 from .answers import error_in_200, json_object, refusal, refuses_field, unusable
 from .base64_field import PLACEHOLDER, cut_out_image, decode_base64
@@ -78,7 +78,7 @@ class Foundry:
         data = _first_image(request, body, encoded, answer)
         charge = charge_of(request, body)
         try:
-            header = inspect(data)
+            header = inspect(data, CATALOGUE[request.model].most_decoded)
         except AnswerError as error:
             raise _unreadable(answer, error.what, data, charge.cost_usd) from error
         return Result(
@@ -195,7 +195,7 @@ def _without_image(
             request_id=answer.request_id,
             cost_usd=cost_usd,
         )
-    if data is None and find_error(body).message:
+    if data is None and find_error(body, answer.redactor).message:
         return error_in_200(answer, body, SERVICE, cost_usd)
     if isinstance(item.get("url"), str):
         what = "gives an address instead of the image, which is not followed"

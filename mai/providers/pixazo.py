@@ -139,7 +139,7 @@ class Pixazo:
         if not 200 <= answer.status < 300:
             raise self.error_for(answer)
         body = json_object(answer, SERVICE)
-        job = _job(body) or Job("failed", reason=_reason(body))
+        job = _job(body, answer) or Job("failed", reason=_reason(body, answer))
         if job.job_id is not None or job.media:
             return job
         if job.reason or job.phase == "error":
@@ -170,7 +170,7 @@ class Pixazo:
         A word for the status that isn't documented counts as "processing".
         """
         body = json_object(answer, SERVICE)
-        job = _job(body)
+        job = _job(body, answer)
         if job is None:
             raise unusable(answer, "names neither a job nor an image", SERVICE)
         return job
@@ -192,7 +192,7 @@ class Pixazo:
         self, request: Request, image: bytes, job_id: str | None, seconds: float
     ) -> Result:
         """The result of a finished job; AnswerError for bytes that are no image."""
-        header = inspect(image)
+        header = inspect(image, CATALOGUE[request.model].most_decoded)
         size = Size(header.width, header.height)
         return Result(
             image=image,
@@ -262,7 +262,7 @@ def _notes(request: Request, got: Size) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _job(body: Mapping[str, object]) -> Job | None:
+def _job(body: Mapping[str, object], answer: HttpAnswer) -> Job | None:
     """The job that an answer names, None where it names neither a job nor an image."""
     job_id, media, word = body.get("request_id"), _media(body), body.get("status")
     word = word.strip().upper() if isinstance(word, str) else ""
@@ -270,7 +270,7 @@ def _job(body: Mapping[str, object]) -> Job | None:
         return None
     phase = _PHASES.get(word, "processing" if word or not media else "completed")
     known = job_id if isinstance(job_id, str) and _JOB_ID.fullmatch(job_id) else None
-    return Job(phase, known, media, _reason(body))
+    return Job(phase, known, media, _reason(body, answer))
 
 
 def _media(body: Mapping[str, object]) -> tuple[str, ...]:
@@ -282,12 +282,12 @@ def _media(body: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(one for one in many if isinstance(one, str) and one)
 
 
-def _reason(body: Mapping[str, object]) -> str:
+def _reason(body: Mapping[str, object], answer: HttpAnswer) -> str:
     """The text of `error`, which is a text or an object, with the `message` beside it."""
     error = body.get("error")
     if not isinstance(error, (str, dict)) or not error:
         return ""
-    found = find_error(body)
+    found = find_error(body, answer.redactor)
     return one_line(
         ": ".join(part for part in (found.code, found.message) if part), _LONGEST_REASON
     )

@@ -5,6 +5,7 @@ import { add, badge, clear, handle, increase, set, words } from './hand.mjs';
 import { withPage } from './page.mjs';
 
 const [url, renderer, folder] = process.argv.slice(2);
+const SETTINGS = ['model', 'width', 'height'];
 const FREE = { profile: 'emulator', width: 768, height: 768 };
 
 const seen = {};
@@ -17,7 +18,9 @@ await withPage(url, settings, async ({ page, problems }) => {
   const asked = [];
   page.on('request', (request) => asked.push(request.url()));
   const shoot = (name) => page.screenshot({ path: `${folder}/${name}-${renderer}.png` });
-  for (const [name, part] of Object.entries({ prices, linked, wrong, preview, saved, run })) {
+  for (const [name, part] of Object.entries({
+    prices, linked, wrong, retired, snapped, preview, saved, run,
+  })) {
     await clear(page);
     seen[name] = await part(page, shoot, asked);
     await shoot(name);
@@ -32,11 +35,13 @@ async function prices(page, shoot, asked) {
   const node = await add(page, 'MAIGenerate', 400, 100);
   const edit = await add(page, 'MAIEdit', 900, 100);
   const read = (id, text) => badge(page, renderer, id, text);
-  const texts = { plain: await read(node, '$0.039'), edit: await read(edit, '≥ $0.039') };
+  const texts = { plain: await read(node, '$0.035'), edit: await read(edit, '≈ $0.139') };
   await increase(page, renderer, node, 'batch_size');
-  texts.batch = await read(node, '$0.039 × 2');
-  await set(page, node, { model: 'MAI-Image-2.7', width: 2048, height: 2048 });
+  texts.batch = await read(node, '$0.035 × 2');
+  await set(page, node, { width: 2048, height: 2048 });
   texts.size = await read(node, '$0.139 × 2');
+  await set(page, node, { model: 'MAI-Image-2.7-Flash' });
+  texts.unpublished = await read(node, '≈ $0.139 × 2');
   await set(page, node, { auto_aspect_ratio: true, model: 'MAI-Image-2.6', batch_size: 1 });
   texts.auto = await read(node, '≤ $0.088');
   await set(page, node, { profile: 'emulator' });
@@ -54,11 +59,11 @@ async function linked(page) {
     ]);
   await connect(helper, 0, 'width');
   await connect(helper, 1, 'height');
-  const texts = { square: await badge(page, renderer, node, '$0.088') };
+  const texts = { square: await badge(page, renderer, node, '$0.139') };
   await set(page, helper, { model: 'MAI-Image-2.5', aspect_ratio: '16:9' });
-  texts.wide = await badge(page, renderer, node, '$0.039');
+  texts.wide = await badge(page, renderer, node, '$0.035');
   await connect(unknown, 0, 'width');
-  texts.unknown = await badge(page, renderer, node, '≥ $0.022');
+  texts.unknown = await badge(page, renderer, node, '≥ $0.020');
   return texts;
 }
 
@@ -66,19 +71,105 @@ async function wrong(page, shoot) {
   const node = await add(page, 'MAIGenerate', 400, 100);
   const height = async () => (await page.evaluate((one) => one.size[1], await handle(page, node)));
   const before = await height();
-  await set(page, node, { model: 'MAI-Image-2.5', width: 1920, height: 1088 });
+  await set(page, node, { model: 'MAI-Image-2.6', width: 2048, height: 1536 });
   const told = { badge: await badge(page, renderer, node, 'not possible') };
   told.notice = await words(page, '.mai-notice');
   told.labels = await labels(page, node);
   await page.waitForTimeout(300);
   await shoot('wrong-size');
   await page.locator('.mai-notice button').click();
-  told.after = await badge(page, renderer, node, '$0.048');
+  told.after = await badge(page, renderer, node, '$0.088');
   told.values = await values(page, node, ['width', 'height']);
   told.labelsAfter = await labels(page, node);
   told.notices = await page.locator('.mai-notice').count();
   await page.waitForTimeout(300);
   told.grew = (await height()) - before;
+  return told;
+}
+
+/** A retired model, on a node of the graph and on one within a subgraph. */
+async function retired(page, shoot) {
+  const told = {};
+  const node = await add(page, 'MAIGenerate', 400, 100);
+  await set(page, node, { model: 'MAI-Image-2.5' });
+  told.badges = [
+    await badge(page, renderer, node, '$0.048'),
+    await badge(page, renderer, node, 'retired on 2026-10-01'),
+  ];
+  told.notice = await words(page, '.mai-notice');
+  await page.waitForTimeout(300);
+  await shoot('retired-model');
+  told.successor = await useSuccessor(page, node);
+  await undo(page, node);
+  told.undone = await values(page, node, SETTINGS);
+  await set(page, node, { width: 2048, height: 2048 });
+  await badge(page, renderer, node, 'not possible');
+  told.smaller = await useSuccessor(page, node);
+
+  await clear(page);
+  const edit = await add(page, 'MAIEdit', 400, 100);
+  await set(page, edit, { model: 'MAI-Image-2.5-Flash' });
+  const host = await enterSubgraph(page, edit);
+  told.inside = [await badge(page, renderer, edit, 'retired on 2026-10-01')];
+  await page.getByRole('button', { name: 'Use MAI-Image-2.6-Flash' }).click();
+  told.inside.push(...(await values(page, edit, ['model'])));
+  told.promoted = await page.evaluate(
+    (node) => node.widgets.find((widget) => widget.name === 'model').value, host,
+  );
+  await shoot('retired-subgraph');
+  return told;
+}
+
+async function useSuccessor(page, node) {
+  await page.getByRole('button', { name: 'Use MAI-Image-2.6' }).click();
+  await page.waitForTimeout(300);
+  return values(page, node, SETTINGS);
+}
+
+/** Take a change of the model back, and wait until it is. */
+async function undo(page, node) {
+  const [before] = await values(page, node, ['model']);
+  await page.keyboard.press('Control+z');
+  await page.waitForFunction(([id, model]) => {
+    const found = window.app.graph.getNodeById(id);
+    return found && found.widgets.find((one) => one.name === 'model').value !== model;
+  }, [node, before]);
+  await page.waitForTimeout(1000);
+}
+
+/** Make a subgraph of a node, whose model its own node shows too, and open it. */
+async function enterSubgraph(page, node) {
+  const host = await page.evaluateHandle((one) => {
+    const { canvas } = window.app;
+    const { subgraph, node: outside } = canvas.graph.convertToSubgraph(new Set([one]));
+    const [inside] = subgraph.nodes;
+    const slot = inside.inputs.find((input) => input.name === 'model');
+    subgraph.addInput('model', 'COMBO').connect(slot, inside);
+    canvas.setGraph(subgraph);
+    return outside;
+  }, await handle(page, node));
+  // The page moves the view to the subgraph first.
+  await page.waitForTimeout(800);
+  await page.evaluate(() => {
+    Object.assign(window.app.canvas.ds, { scale: 1, offset: [0, 0] });
+    window.app.canvas.setDirty(true, true);
+  });
+  await page.waitForTimeout(300);
+  return host;
+}
+
+/** A size over a link that isn't made of multiples of 16. */
+async function snapped(page) {
+  const number = await add(page, 'PrimitiveInt', 100, 100);
+  const node = await add(page, 'MAIGenerate', 500, 100);
+  await set(page, number, { value: 1365 });
+  await set(page, node, { width: 768 });
+  await page.evaluate(([one, other]) => one.connect(0, other, 'height'), [
+    await handle(page, number), await handle(page, node),
+  ]);
+  const told = { badge: await badge(page, renderer, node, '$0.035') };
+  told.notice = await words(page, '.mai-notice');
+  told.labels = await labels(page, node);
   return told;
 }
 
@@ -91,7 +182,7 @@ async function preview(page, shoot) {
   };
   const told = { first: await read() };
   await page.locator('.mai-chips button', { hasText: '16:9' }).click();
-  await set(page, node, { target_width: 3840 });
+  await set(page, node, { target_width: 3840, model: 'MAI-Image-2.6' });
   told.wide = await read();
   await page.locator('.mai-swap').click();
   told.tall = await read();

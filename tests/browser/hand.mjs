@@ -76,8 +76,9 @@ export async function words(page, selector) {
   return (await page.locator(selector).allInnerTexts()).join(' | ').replace(/\s+/g, ' ');
 }
 
+/** @returns the node of that id in the graph, or subgraph, that is open */
 export function handle(page, id) {
-  return page.evaluateHandle((wanted) => window.app.graph.getNodeById(wanted), id);
+  return page.evaluateHandle((wanted) => window.app.canvas.graph.getNodeById(wanted), id);
 }
 
 async function inVue(page, id) {

@@ -62,8 +62,8 @@ is connected.
 **Your own images:** replace the two MAI Generate nodes by *Load Image* nodes. They are here so \
 that the graph opens and runs without a file that you don't have.
 
-The service paints about 1 megapixel in the shape of the first image; **output_size** says whether \
-it is scaled to the size of that image. With a **mask**, only what is white in it changes.
+The edit comes back in the shape of the first image, as large as the model decides; \
+**output_size** says whether it is scaled to the size of that image. With a **mask**, only what is white in it changes.
 
 **Cost: about $0.11 a run:** $0.04 for the room, $0.02 for the chair, $0.05 for the edit. ${AGAIN}
 

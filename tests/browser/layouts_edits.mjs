@@ -9,7 +9,7 @@ export const EDITS = {
       title: 'Change one object',
       text: `# Change one object in a large photograph
 
-The service gives back about 1 megapixel and paints every pixel anew. With a **mask**, MAI Edit \
+The service gives back a few megapixels at most and paints every pixel anew. With a **mask**, MAI Edit \
 sends only the part around it and sets the edit back: a photograph of 12 megapixels keeps its \
 4000 x 3000 pixels, and everything outside the mask stays bit for bit as it was.
 

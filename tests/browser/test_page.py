@@ -17,7 +17,7 @@ from mai_image.mai.models import CATALOGUE
 from mai_image.mai.size_plan import plan_size
 from mai_image.mai.sizes import nearest_legal, ratio_of
 
-GENERATE = ["", "MAI-Image-2.6", 160, 1024, 7, "randomize", 1, "default", False, False, "stop"]
+GENERATE = ["", "MAI-Image-2.7", 160, 1024, 7, "randomize", 1, "default", False, False, "stop"]
 
 
 @pytest.fixture(scope="module", params=["canvas", "vue"])
@@ -48,10 +48,11 @@ def test_nothing_is_asked_of_the_server_before_a_node_is_there(seen: dict[str, A
 
 def test_the_badge_follows_every_change_of_a_widget(seen: dict[str, Any]) -> None:
     assert seen["prices"]["texts"] == {
-        "plain": "$0.039",
-        "edit": "≥ $0.039",
-        "batch": "$0.039 × 2",
+        "plain": "$0.035",
+        "edit": "≈ $0.139",
+        "batch": "$0.035 × 2",
         "size": "$0.139 × 2",
+        "unpublished": "≈ $0.139 × 2",
         "auto": "≤ $0.088",
         "emulator": "emulated",
     }
@@ -60,27 +61,49 @@ def test_the_badge_follows_every_change_of_a_widget(seen: dict[str, Any]) -> Non
 def test_the_badge_follows_a_linked_size_helper_and_says_what_it_cannot_know(
     seen: dict[str, Any],
 ) -> None:
-    assert seen["linked"] == {"square": "$0.088", "wide": "$0.039", "unknown": "≥ $0.022"}
+    assert seen["linked"] == {"square": "$0.139", "wide": "$0.035", "unknown": "≥ $0.020"}
 
 
 def test_a_size_that_cannot_be_made_is_seen_and_mended_with_one_click(
     seen: dict[str, Any],
 ) -> None:
-    wrong, nearest = seen["wrong"], nearest_legal(CATALOGUE["MAI-Image-2.5"], 1920, 1088)
+    wrong, nearest = seen["wrong"], nearest_legal(CATALOGUE["MAI-Image-2.6"], 2048, 1536)
     assert wrong["badge"] == "not possible"
-    assert "MAI-Image-2.5 can't make 1920 x 1088" in wrong["notice"]
+    assert "MAI-Image-2.6 can't make 2048 x 1536" in wrong["notice"]
     assert f"Use {nearest}" in wrong["notice"]
     assert wrong["labels"] == ["⚠ width", "⚠ height"]
     assert wrong["values"] == list(nearest)
-    assert (wrong["after"], wrong["notices"]) == ("$0.048", 0)
+    assert (wrong["after"], wrong["notices"]) == ("$0.088", 0)
     assert wrong["labelsAfter"] == ["width", "height"]
     assert abs(wrong["grew"]) <= 1
 
 
+def test_a_retired_model_is_seen_and_replaced_with_one_click_that_undo_takes_back(
+    seen: dict[str, Any],
+) -> None:
+    retired = seen["retired"]
+    assert retired["badges"] == ["$0.048", "retired on 2026-10-01"]
+    assert "MAI-Image-2.5 was retired on 2026-10-01" in retired["notice"]
+    assert retired["successor"] == ["MAI-Image-2.6", 1024, 1024]
+    assert retired["undone"] == ["MAI-Image-2.5", 1024, 1024]
+    assert retired["smaller"] == ["MAI-Image-2.6", 1536, 1536]
+
+
+def test_a_retired_model_is_replaced_within_a_subgraph_too(seen: dict[str, Any]) -> None:
+    assert seen["retired"]["inside"] == ["retired on 2026-10-01", "MAI-Image-2.6-Flash"]
+    assert seen["retired"]["promoted"] == "MAI-Image-2.6-Flash"
+
+
+def test_a_size_that_will_be_rounded_is_told_and_not_marked_as_wrong(seen: dict[str, Any]) -> None:
+    assert seen["snapped"]["badge"] == "$0.035"
+    assert "768 x 1365 comes back as 768 x 1360" in seen["snapped"]["notice"]
+    assert seen["snapped"]["labels"] == ["width", "height"]
+
+
 def test_the_preview_shows_what_size_helper_will_answer(seen: dict[str, Any]) -> None:
     first, wide = seen["preview"]["first"]["shown"], seen["preview"]["wide"]["shown"]
-    assert "1536 x 1536 exactly 1:1 2.36 MP · 100 % of the limit" in first
-    assert "2304 tokens · $0.088 used as it is" in first
+    assert "2048 x 2048 exactly 1:1 4.19 MP · 100 % of the limit" in first
+    assert "4096 tokens · $0.139 used as it is" in first
     facts = plan_size(CATALOGUE["MAI-Image-2.6"], ratio_of("16:9"), 3840, 0)
     assert f"{facts.size} exactly 16:9" in wide
     assert f"to {facts.target}: scale {facts.scale:g}, nothing cut" in wide
@@ -106,8 +129,8 @@ def test_the_preview_says_what_is_missing(seen: dict[str, Any]) -> None:
 def test_what_is_saved_and_sent_knows_nothing_of_the_pages_parts(seen: dict[str, Any]) -> None:
     saved = seen["saved"]
     assert saved["first"] == saved["second"]
-    assert saved["first"]["MAIGenerate"] == GENERATE
-    assert saved["first"]["MAISizeHelper"] == ["MAI-Image-2.6", "3:2", 0, 0]
+    assert saved["first"]["MAIGenerate"][: len(GENERATE)] == GENERATE
+    assert saved["first"]["MAISizeHelper"] == ["MAI-Image-2.7", "3:2", 0, 0]
     sent = [name for names in saved["sent"].values() for name in names]
     assert not [name for name in sent if name.startswith("mai_")]
 
@@ -119,9 +142,9 @@ def test_the_sidebar_shows_sums_and_the_last_images(seen: dict[str, Any]) -> Non
     assert before is not None
     assert after is not None
     assert before[1] == after[1]  # emulated images cost nothing
-    assert re.search(r"By model, this month .*MAI-Image-2\.6 \$", run["after"])
+    assert re.search(r"By model, this month .*MAI-Image-2\.7 \$", run["after"])
     assert "Nothing is under way." in run["after"]
-    card = f"a harbour, drawn by {seen['renderer']} MAI-Image-2.6 · 768 x 768 · emulated"
+    card = f"a harbour, drawn by {seen['renderer']} MAI-Image-2.7 · 768 x 768 · emulated"
     assert run["after"].count(card) == 2
     assert len(run["loaded"]) >= 2
     assert all(run["loaded"])

@@ -473,3 +473,57 @@ def test_an_interrupt_is_code_130(run, monkeypatch, capsys) -> None:
     monkeypatch.setattr(Client, "submit", interrupted)
     assert run("generate", "a red fox") == 130
     assert "cancelled" in capsys.readouterr().err
+
+
+def notes_of(said: str) -> list[str]:
+    return [line.split(": ", 1)[1] for line in said.splitlines() if line.startswith("  note  ")]
+
+
+def test_doctor_says_which_prices_and_quotas_are_not_known(run, folder, capsys) -> None:
+    _, said = doctor_lines(run, capsys, "--profile", "work")
+    assert notes_of(said) == [
+        "price of MAI-Image-2.7-Flash isn't published: counted at 2.7's",
+    ]
+    path = folder / "profiles.toml"
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("requests_a_minute = 6000", "tier = 2"), encoding="utf-8")
+    _, said = doctor_lines(run, capsys, "--profile", "work")
+    assert notes_of(said)[1:] == [
+        "MAI-Image-2.7, MAI-Image-2.7-Flash: requests a minute aren't known: "
+        "learned from the answers",
+    ]
+    _, said = doctor_lines(run, capsys, "--profile", "pix")
+    assert notes_of(said) == [
+        "pixazo has prices of its own, which aren't known: counted at Microsoft's",
+        "requests a minute aren't known: learned from the answers",
+    ]
+
+
+def test_doctor_speaks_of_the_models_that_the_profile_has_a_deployment_of(
+    run, folder, capsys
+) -> None:
+    path = folder / "profiles.toml"
+    deployments = '[profiles.work]\ndeployments = { "MAI-Image-2.5" = "old" }'
+    path.write_text(path.read_text("utf-8").replace("[profiles.work]", deployments), "utf-8")
+    _, said = doctor_lines(run, capsys, "--profile", "work")
+    assert notes_of(said) == [
+        "MAI-Image-2.5 was retired on 2026-10-01; its successor is MAI-Image-2.6."
+    ]
+
+
+def test_the_list_of_models_fits_a_terminal_and_explains_its_signs(run, capsys) -> None:
+    assert run("models") == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) < 80
+    assert said.count("requests a minute by tier: ?") == 2
+    assert "?  not known: requests a minute are learned from the answers" in said
+    assert "≈  price of MAI-Image-2.7-Flash isn't published: counted at 2.7's" in said
+
+
+def test_a_list_goes_into_a_file_whose_code_page_lacks_a_sign(run, monkeypatch) -> None:
+    """As a file on Windows does."""
+    file = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", file)
+    assert run("models") == 0
+    file.flush()
+    assert b"? $0.0348" in file.buffer.getvalue()  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -161,6 +162,34 @@ def test_a_call_cancelled_while_its_row_is_written_leaves_no_row_in_flight(
     go_on.set()
     until(lambda: harness.outcomes() == ["withdrawn"])
     assert harness.server.connections == 0
+
+
+class SlowCredential:
+    """A token that takes long to be had, as Entra ID's can."""
+
+    can_renew = False
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    async def headers(self, *, renew: bool = False) -> dict[str, str]:
+        self.asked.set()
+        await asyncio.sleep(30)
+        return {"api-key": "too late"}
+
+    def describe(self) -> str:
+        return "a slow credential"
+
+
+def test_a_call_cancelled_while_its_credential_is_had_buys_nothing(harness: Harness):
+    """It counts as sent only once the credential is there, and a slot."""
+    credential = SlowCredential()
+    future = harness.start(credential=credential).submit(ONE)
+    assert credential.asked.wait(5)
+    future.cancel()
+    until(lambda: harness.outcomes() == ["withdrawn"])
+    assert harness.server.connections == 0
+    assert harness.counted() == 0.0
 
 
 def test_when_one_of_two_who_wait_is_cancelled_the_other_still_gets_it(

@@ -22,7 +22,7 @@ from mai_image.mai.errors import (
     RateLimitError,
     StoreError,
 )
-from mai_image.mai.siblings import Siblings
+from mai_image.mai.in_flight import Siblings
 from mai_image.mai.types import Generate, Progress, Request, Result
 
 REQUEST = Generate("MAI-Image-2.6", "a fox", 768, 768)

@@ -177,7 +177,8 @@ def test_two_comfyuis_together_never_pass_the_budget(
     assert {finished.status for finished in ended} == {"error"}
     assert all("$0.15" in finished.error for finished in ended)
     assert slow.log.billed_usd <= 0.15
-    assert slow.log.billed == int(0.15 / (768 * 768 / 1024 * 38e-6 + 0.0002))
+    # The first call that the budget refuses ends those of its node that still wait for a slot.
+    assert 0 < slow.log.billed <= int(0.15 / (768 * 768 / 1024 * 38e-6 + 0.0002))
 
 
 def test_a_budget_is_checked_before_anything_is_sent(

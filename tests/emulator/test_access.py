@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
@@ -130,7 +131,8 @@ def test_the_key_is_in_no_log_and_no_repr(started):
     client.generate({"api-key": CANARY})
     client.http.post(f"/mai/v1/images/generations?api-key={CANARY}", json={})
     client.generate({"api-key": "", "authorization": f"Bearer {CANARY}t"})
-    seen = json.dumps(client.http.get("/emulator/log").json()) + repr(client.service.options)
+    log = client.http.get("/emulator/log", headers={"api-key": CANARY})
+    seen = json.dumps(log.json()) + repr(client.service.options)
     assert '"count": 3' in seen
     assert CANARY not in seen
 
@@ -140,3 +142,103 @@ def test_clearing_the_log_forgets_the_requests_and_the_bill(client):
     client.service.log.clear()
     log = client.service.log
     assert (log.entries, log.billed, log.billed_usd) == ((), 0, 0.0)
+
+
+LOG = "/emulator/log"
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"api-key": ""}, {"api-key": "x"}, {"api-key": "emulator"}]
+)
+def test_the_log_with_its_prompts_is_for_the_key_alone(started, headers):
+    client = started(key=CANARY, tokens=("t",))
+    client.http.headers.pop("api-key")
+    client.generate({"api-key": CANARY}, prompt="a secret garden")
+    for more in ({}, {"authorization": "Bearer t"}, {"authorization": f"Bearer {CANARY}"}):
+        answer = client.http.get(LOG, headers={**headers, **more})
+        assert answer.status_code == 401
+        assert "garden" not in answer.text
+    assert "garden" in client.http.get(LOG, headers={"api-key": CANARY}).text
+    assert client.http.get(LOG, params={"key": CANARY, "api-key": CANARY}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:{port}",
+        "127.0.0.1.evil.example:{port}",
+        "localhost.evil.example:{port}",
+        "127.0.0.1:1",
+        "127.0.0.1",
+        "localhost",
+        "evil@127.0.0.1:{port}",
+        "127.0.0.1:{port}@evil.example",
+        "127.0.0.1:{port}/",
+        "127.0.0.1:{port}?",
+        "127.0.0.1:99999999",
+        "[::1",
+        "192.168.1.5:{port}",
+        "",
+    ],
+)
+@pytest.mark.parametrize("built_in", [True, False])
+def test_a_name_that_was_led_to_this_machine_gets_nothing(started, host, built_in):
+    client = started(built_in=built_in)
+    headers = {"host": host.format(port=client.service.port)}
+    answers = [
+        client.generate(headers),
+        client.http.get(LOG, headers=headers),
+        client.http.get("/metadata/identity/oauth2/token", headers={"Metadata": "true", **headers}),
+    ]
+    assert {answer.status_code for answer in answers} <= {400, 403}
+    assert not client.service.log.entries
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LocalHost", "127.8.9.1", "[::1]"])
+def test_every_name_of_this_machine_with_the_port_is_taken(started, host):
+    client = started(built_in=True)
+    headers = {"host": f"{host}:{client.service.port}"}
+    assert client.generate(headers, prompt=None).status_code == 400
+
+
+def test_a_request_with_two_host_headers_gets_nothing(client):
+    good = f"127.0.0.1:{client.service.port}"
+    with socket.create_connection(("127.0.0.1", client.service.port), timeout=10) as raw:
+        raw.sendall(
+            f"GET {LOG} HTTP/1.1\r\nHost: {good}\r\nHost: evil.example\r\n"
+            "api-key: emulator\r\nConnection: close\r\n\r\n".encode()
+        )
+        status = raw.makefile("rb").readline()
+    assert status.split()[1] in (b"400", b"403")
+
+
+def test_the_built_in_emulator_plays_the_image_endpoints_and_nothing_else(started, file):
+    client = started(key=CANARY, built_in=True, directives=False)
+    client.http.headers["api-key"] = CANARY
+    assert client.generate(width=768, height=768).status_code == 200
+    assert client.edit(file(64, 64)).status_code == 200
+    client.http.headers["metadata"] = "true"
+    for path in (
+        LOG,
+        "/emulator/fault",
+        "/emulator/images/x.png",
+        "/msi/token",
+        "/metadata/identity/oauth2/token",
+        "/t/v2.0/.well-known/openid-configuration",
+    ):
+        assert client.http.get(path).status_code == 404, path
+    order = "/microsoft-mai-image-2-5/v1/microsoft-mai-image-2-5-request"
+    assert client.http.post(order, json={"prompt": "a fox"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "prompt", ["[[fault status=500]]", "blockprompt", "[[fault answer=huge]]", "[[lattency 9]]"]
+)
+def test_without_directives_a_prompt_is_nothing_but_a_prompt(started, prompt, decode):
+    client = started(directives=False)
+    answer = client.generate(
+        {"x-emulator-fault": "status=500"}, prompt=prompt, width=768, height=768
+    )
+    assert decode(answer).size == (768, 768)
+    assert client.service.log.entries[-1].fault is None

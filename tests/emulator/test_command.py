@@ -116,7 +116,8 @@ def test_bad_options_end_the_command_with_usage(argv, capsys):
 
 
 def test_every_option_reaches_the_service():
-    argv = "--host ::1 --port 0 --token t --rpm 3 --rpm a=7 --deployment a=MAI-Image-2 --window 6"
+    argv = "--host ::1 --port 0 --key k --token t --rpm 3 --rpm a=7 --deployment a=MAI-Image-2"
+    argv += " --window 6"
     more = "--burst 2 --count-refused --latency 1.5 --usage absent --edit-size refused"
     more += " --queued 3 --processing 4 --balance 5 --token-life 6 --certificate localhost.pem"
     texts = [
@@ -135,6 +136,9 @@ def test_every_option_reaches_the_service():
     assert (arguments.host, arguments.port) == ("::1", 0)
     assert str(arguments.certificate) == "localhost.pem"
     assert options == emulator.Options(
+        key="k",
+        client_secret="k",
+        identity_header="k",
         tokens=("t",),
         deployments={"a": "MAI-Image-2"},
         rpm=3,
@@ -167,3 +171,15 @@ def test_an_open_host_is_mentioned():
         assert "Other machines" in command.introduction(service, "0.0.0.0")
         assert "Other machines" not in command.introduction(service, "127.0.0.1")
         assert "Other machines" not in command.introduction(service, "localhost")
+
+
+def test_the_command_makes_a_new_key_each_time_and_prints_it():
+    keys = [command.parse_command(["--port", "0"])[1].key for _ in range(2)]
+    assert len({*keys, emulator.DEFAULT_KEY}) == 3
+    assert min(map(len, keys)) >= 32
+    options = command.parse_command(["--port", "0"])[1]
+    assert options.client_secret == options.identity_header == options.key
+    with emulator.start(options=options) as service:
+        text = command.introduction(service, "127.0.0.1")
+        assert f"(key: {options.key})" in text
+        assert f'"api-key: {options.key}" {service.url}/emulator/log' in text

@@ -95,7 +95,8 @@ def test_what_didnt_arrive_is_said_to_be_missing(server: Scripted) -> None:
         time.sleep(TIMEOUT + 3)
 
     printed = stopped(server, half)
-    assert printed.startswith("CallTimeoutError: No whole answer from the endpoint within 1.5 s; ")
+    said = "CallTimeoutError: No whole answer from the endpoint of profile 'test' within 1.5 s; "
+    assert printed.startswith(said)
     assert "bytes of it had arrived" in printed
 
 

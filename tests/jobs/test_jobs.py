@@ -180,3 +180,10 @@ def test_the_store_says_pixazo(buyer) -> None:
     buyer.buy()
     (kept,) = Store(buyer.folder / "store").recent(5)
     assert kept["service"] == "pixazo-loopback"
+
+
+def test_a_polls_retry_after_of_an_hour_keeps_no_finished_image_away(buyer, monkeypatch) -> None:
+    monkeypatch.setattr("mai_image.mai.jobs.LONGEST_ASKED", 0.05)
+    result = buyer.buy("a fox [[poll status=503 retry-after=3600 first=2]]")
+    assert result.width == 1024
+    assert buyer.outcomes == ["delivered"]

@@ -132,7 +132,9 @@ def test_notes_appear_on_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[str, str]] = []
 
     class Page:
-        def send_progress_text(self, text: str, node_id: str) -> None:
+        client_id = "page"
+
+        def send_progress_text(self, text: str, node_id: str, sid: str | None = None) -> None:
             sent.append((text, node_id))
 
     monkeypatch.setattr(run.PromptServer, "instance", Page(), raising=False)

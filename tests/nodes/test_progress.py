@@ -13,16 +13,19 @@ from mai_image.nodes import run as waiting
 from mai_image.nodes.run import SharedClient, run_requests
 
 NODE = "7"
+PAGE = "the page that queued the prompt"
 
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts that were sent to the node, in order."""
+    """The texts that were sent to the node, in order, each to the page that asked alone."""
     texts: list[str] = []
 
     class Server:
-        def send_progress_text(self, text: str, node_id: str) -> None:
-            assert node_id == NODE
+        client_id: object = PAGE
+
+        def send_progress_text(self, text: str, node_id: str, sid: str | None = None) -> None:
+            assert (node_id, sid) == (NODE, PAGE)
             texts.append(text)
 
     class Execution:
@@ -139,3 +142,35 @@ def test_many_waiting_nodes_look_less_often_and_still_see_a_cancel(
         assert asyncio.run(wait_for(1)) > 4, "nodes that ended still count as waiting"
     finally:
         waiting.model_management.interrupt_current_processing(False)
+
+
+@pytest.mark.parametrize("client_id", [None, "", 0, ["x"]])
+def test_a_prompt_of_no_page_says_nothing_to_any(
+    emulator: Any, said: list[str], monkeypatch: pytest.MonkeyPatch, client_id: object
+) -> None:
+    """ComfyUI sends what names no client to everybody, and the texts name costs."""
+    steps: list[int] = []
+
+    async def note(self: object, value: int, count: int, node_id: str) -> None:
+        steps.append(value)
+
+    monkeypatch.setattr(waiting.ComfyAPI().execution.__class__, "set_progress", note)
+    monkeypatch.setattr(waiting.PromptServer.instance, "client_id", client_id)
+    run("a fox", "a hare")
+    waiting.show_notes("MAI Crop for Edit", NODE, ["a note"])
+    assert (said, steps) == ([], [])
+
+
+def test_a_page_that_queues_next_gets_nothing_of_the_prompt_before(
+    emulator: Any, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = waiting.shared_client.get()
+    real = client.submit
+
+    def submit(*arguments: Any) -> Any:
+        waiting.PromptServer.instance.client_id = "another page"
+        return real(*arguments)
+
+    monkeypatch.setattr(client, "submit", submit)
+    run("a fox")
+    assert said[-1].startswith("$0.0")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date
 from urllib.parse import urlencode
 
 import pytest
@@ -11,6 +14,28 @@ from mai_image.mai.size_plan import plan_size
 from mai_image.mai.types import Usage
 from mai_image.page.prices import quote, size_plan
 from page_helpers import Ask
+
+Own = Callable[..., None]
+
+
+@pytest.fixture
+def own() -> Iterator[Own]:
+    """Adds models of the user's own: a successor ("" for none) and whether it is retired."""
+
+    def add(**models: tuple[str, bool]) -> None:
+        plain = replace(CATALOGUE["MAI-Image-2.6"], max_references=0)
+        CATALOGUE.take_own(
+            replace(
+                plain,
+                name=name,
+                successor=successor,
+                retired=date(2026, 1, 1) if retired else None,
+            )
+            for name, (successor, retired) in models.items()
+        )
+
+    yield add
+    CATALOGUE.take_own(())
 
 
 @pytest.mark.parametrize("model", CATALOGUE)
@@ -134,3 +159,70 @@ def test_what_is_no_number_of_pixels_is_a_400(side: str, ask: Ask) -> None:
 @pytest.mark.parametrize("path", ["price?model=MAI-Image-2e", "plan?model=MAI-Image-2e"])
 def test_arithmetic_is_for_everybody_also_on_a_network(path: str, ask: Ask) -> None:
     assert ask(path, listen="0.0.0.0", headers={"Host": "comfy.lan"}).status == 200
+
+
+def test_a_living_model_is_not_said_to_be_retired() -> None:
+    assert quote("generate", "MAI-Image-2.6", 1024, 1024)["retired"] is None
+    assert quote("edit", "MAI-Image-2.7")["retired"] is None
+
+
+@pytest.mark.parametrize("model", [name for name in CATALOGUE if CATALOGUE[name].is_retired])
+def test_a_retired_model_has_a_price_a_date_and_a_model_to_use_instead(model: str) -> None:
+    answer = quote("generate", model, 1024, 1024)
+    assert (answer["problems"], answer["usd"] is None) == ([], False)
+    retired = answer["retired"]
+    assert isinstance(retired, dict)
+    assert retired["on"] == str(CATALOGUE[model].retired)
+    assert retired["successor"] == retired["use"] == CATALOGUE[model].successor
+    assert retired["size"] is None
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"),
+    [(768, 1365, None), (2048, 2048, (1536, 1536)), (160, 1024, (768, 1024)), (None, 9000, None)],
+)
+def test_the_successor_keeps_a_size_that_fits_and_names_the_nearest_else(
+    width: int | None, height: int, size: tuple[int, int] | None
+) -> None:
+    retired = quote("generate", "MAI-Image-2.5", width, height)["retired"]
+    assert isinstance(retired, dict)
+    assert retired["size"] == size
+
+
+def test_a_chain_of_retired_successors_is_followed_to_the_end(own: Own) -> None:
+    own(A=("MAI-Image-2.5", True), B=("A", True), C=("nowhere", True), D=("E", True), E=("D", True))
+    used = {}
+    for name in "ABCDE":
+        retired = quote("generate", name, 1024, 1024)["retired"]
+        assert isinstance(retired, dict)
+        used[name] = (retired["successor"], retired["use"])
+    assert used == {
+        "A": ("MAI-Image-2.5", "MAI-Image-2.6"),
+        "B": ("A", "MAI-Image-2.6"),
+        "C": ("nowhere", None),
+        "D": ("E", None),
+        "E": ("D", None),
+    }
+
+
+def test_an_edit_is_not_sent_to_a_successor_that_cannot_edit(own: Own) -> None:
+    own(Painter=("", False), Editor=("Painter", True))
+    assert not CATALOGUE["Painter"].can_edit
+    by_kind = [quote(kind, "Editor")["retired"] for kind in ("generate", "edit")]
+    assert [retired["use"] for retired in by_kind if isinstance(retired, dict)] == ["Painter", None]
+
+
+def test_a_background_that_the_model_lacks_is_a_problem_before_the_run(ask: Ask) -> None:
+    size = "width=1024&height=1024&background=transparent"
+    (problem,) = ask(f"price?model=MAI-Image-2.6&{size}").json["problems"]  # type: ignore[misc]
+    assert "no transparent background" in problem
+    assert "MAI-Image-2.7" in problem
+    assert ask(f"price?model=MAI-Image-2.7&{size}").json["problems"] == []
+
+
+def test_a_plan_says_whether_its_price_is_published() -> None:
+    known = [size_plan(f"MAI-Image-{name}", "1:1", 0, 0)["price_known"] for name in ("2.7", "2.6")]
+    assert (known, size_plan("MAI-Image-2.7-Flash", "1:1", 0, 0)["price_known"]) == (
+        [True, True],
+        False,
+    )

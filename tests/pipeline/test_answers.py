@@ -23,11 +23,18 @@ from client_harness import (
     prompt_of,
     whole_body,
 )
-from fault_cases import TABLE, Fault, cut
+from fault_cases import INPUT_BLOCK, TABLE, Fault, cut
 from mai_image.mai.errors import BlockedError, BudgetError, MaiError, UnreadableError
 from mai_image.mai.ledger import DOUBTFUL
 from mai_image.mai.types import Budget, Request
-from scripted_server import Connection, ReceivedRequest, Scripted, refuse
+from scripted_server import (
+    Behaviour,
+    Connection,
+    ReceivedRequest,
+    Scripted,
+    error_body,
+    refuse,
+)
 
 
 def messages_for(fault: Fault) -> list[Request]:
@@ -119,6 +126,39 @@ def test_perhaps_billed_calls_count_against_the_budget(harness: Harness):
     harness.balance(requests)
     assert len(harness.server.requests) == 3
     assert len(harness.server.billed) * COST <= (harness.profile.budget.day or 0)
+
+
+@pytest.mark.parametrize(
+    "blocked",
+    [
+        refuse(400, error_body("content_safety_violation", INPUT_BLOCK), bill=True),
+        refuse(200, b'{"created":1,"data":[]}', bill=True),
+        refuse(408, bill=True),
+    ],
+    ids=["content filter", "empty answer", "408"],
+)
+def test_a_budget_counts_charged_refusals(harness: Harness, blocked: Behaviour):
+    """Each is charged though it brings nothing, and none is sent again by itself."""
+    harness.server.default = blocked
+    found = ask(harness.start(budget=Budget(day=2.5 * ESTIMATE)), batch(9))
+    assert len(harness.server.billed) == len(harness.server.requests) == 2
+    assert sum(isinstance(each, BudgetError) for each in found) == 7
+    others = [each for each in found if not isinstance(each, BudgetError)]
+    assert all("charge" in str(each) or "billed" in str(each) for each in others)
+    harness.balance(batch(9))
+
+
+@pytest.mark.parametrize(("usage", "cost"), [(True, 0.001), (False, ESTIMATE)])
+def test_an_empty_answer_costs_what_it_counted_or_its_estimate(
+    harness: Harness, usage: bool, cost: float
+):
+    counted = {"num_input_text_tokens": 200, "num_output_tokens": 0}
+    answer = {"data": [], **({"usage": counted} if usage else {})}
+    harness.server.default = refuse(200, json.dumps(answer).encode(), bill=True)
+    assert isinstance(ask(harness.start(), batch(1))[0], BlockedError)
+    harness.stop()
+    assert harness.outcomes() == ["blocked, perhaps billed"]
+    assert harness.counted() == pytest.approx(cost)
 
 
 @pytest.mark.parametrize("usage", [True, False], ids=["counted", "uncounted"])

@@ -5,15 +5,34 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import shutil
+import struct
+import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from client_harness import COST, Harness, ask, batch, failure, generate, image, outcome, until
+from client_harness import (
+    COST,
+    SIDE,
+    Harness,
+    ask,
+    batch,
+    draw_after,
+    drawn,
+    failure,
+    generate,
+    image,
+    outcome,
+    prompt_of,
+    until,
+)
 from mai_image.mai.errors import StoreError
 from mai_image.mai.ledger import Ledger
 from mai_image.mai.store import store as store_module
+from scripted_server import Connection, ReceivedRequest, image_body, usage_of
 
 FULL = errno.ENOSPC
 
@@ -153,6 +172,49 @@ def test_what_the_disk_refused_is_saved_when_it_has_room_again(
         assert all(image(found) for found in ask(harness.start(), requests))
     until(lambda: harness.outcomes() == ["delivered"] * 2)
     assert len(harness.kept(requests)) == 2
+
+
+def test_room_is_reserved_for_every_call_in_flight(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+):
+    """On room for eight images, four of twelve calls are refused before anything is sent."""
+    gate = threading.Event()
+    harness.server.default = draw_after(lambda: gate.wait(20))
+    free = store_module.ROOM_BYTES + 7 * store_module.ROOM_PER_CALL
+    usage = type(shutil.disk_usage(harness.folder.parent))
+    monkeypatch.setattr(store_module.shutil, "disk_usage", lambda path: usage(10**12, 1, free))
+    client = harness.start()
+    futures = [client.submit(request) for request in batch(12)]
+    until(lambda: sum(future.done() for future in futures) == 4)
+    until(lambda: len(harness.server.requests) == 8)
+    gate.set()
+    found = [outcome(future) for future in futures]
+    refused = [each for each in found if isinstance(each, StoreError)]
+    assert len(refused) == 4
+    assert "9 calls" in str(refused[0])
+    assert len(harness.server.billed) == 8
+    harness.balance(batch(12))
+
+
+def test_a_batch_larger_than_the_store_is_not_bought_in_parts_again(harness: Harness):
+    """Eviction leaves what this process's open requests delivered, with a warning."""
+    harness.folder.mkdir(parents=True, exist_ok=True)
+    (harness.folder / "profiles.toml").write_text("[store]\nlimit_gb = 0.001\n", "utf-8")
+    shades = [random.Random(i).randbytes(400_000) for i in range(6)]
+
+    def noise(connection: Connection, request: ReceivedRequest) -> None:
+        connection.server.bill(request)
+        number = int(prompt_of(request).split()[-1])
+        whole = drawn(request.json["prompt"])  # type: ignore[arg-type]
+        text = struct.pack(">I", len(shades[number])) + b"tEXt" + shades[number]
+        checksum = struct.pack(">I", zlib.crc32(text[4:]))
+        image = whole[:-12] + text + checksum + whole[-12:]
+        connection.answer(200, image_body(image, usage_of(SIDE, SIDE)))
+
+    harness.server.default = noise
+    for _ in range(2):
+        assert all(image(found) for found in ask(harness.restart(), batch(6)))
+    assert len(harness.server.billed) == 6
 
 
 def cut_off(path: Path) -> None:

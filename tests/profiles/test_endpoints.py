@@ -42,6 +42,7 @@ def is_azure(host: str) -> bool:
         "https://r-1.services.ai.azure.com/mai/v1/images/edits?api-version=2025-04-01-preview",
         "https://r-1.services.ai.azure.com:443/models?api-version=preview",
         "HTTPS://R-1.Services.AI.Azure.COM/MAI",
+        "HTTPS://r-1.services.ai.azure.com:443",
         "r-1.services.ai.azure.com",
         "//r-1.services.ai.azure.com/x",
         "r-1.services.ai.azure.com:443/openai",

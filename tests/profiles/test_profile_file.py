@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
 import tempfile
@@ -424,3 +425,44 @@ def test_a_key_of_many_parts_costs_no_time() -> None:
     began = time.perf_counter()
     assert mistakes_in(".".join(["a"] * 100_000) + " = 1")
     assert time.perf_counter() - began < 1
+
+
+STRANGE = [
+    "\x1b[31mred\x1b[0m",
+    "two\nlines",
+    "bell\x07",
+    "\u202eright to left",
+    "\u2028",
+    'q"u\'o"te',
+    "x" * 1500,
+    "\x1b" * 100,
+    "4f2b9c8d7e6a4f2b9c8d7e6a4f2b9c8d",
+    "a1b2c3d4e5f6" * 7,
+]
+
+
+@pytest.mark.parametrize("name", STRANGE, ids=lambda name: ascii(name)[:20])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{} = 1",
+        "[{}]\nx = 1",
+        "[page]\n{} = 1",
+        "[profiles.{}]\ntier = 1",
+        "[profiles.work.{}]\nx = 1",
+        "[profiles]\n{} = 1",
+        "[profiles.work.deployments]\n{} = 'x'",
+        '[profiles.work]\ncredential = {{ kind = "key", value = "x", {} = 1 }}',
+        "{0} = 1\n{0} = 2",
+        "[{0}]\n[{0}]",
+        "{} 3",
+    ],
+)
+def test_a_strange_name_is_quoted_harmlessly(text: str, name: str) -> None:
+    quoted = json.dumps(name)
+    for mistake in mistakes_in(text.format(quoted)):
+        assert mistake.isprintable()
+        assert len(mistake) < 600
+        assert "x" * 60 not in mistake
+        assert "4f2b9c8d7e6a4f2b" not in mistake
+        assert "a1b2c3d4e5f6a1b2" not in mistake

