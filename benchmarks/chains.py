@@ -128,7 +128,7 @@ def _fastest_png() -> tuple[Callable[[bytes], Pixels], str]:
     decoder = fast_png.usable_decoder()
     if decoder is not None:
         return lambda data: decoder(
-            data, size(data), fast_png.MODES[data[25] // 2 + 2]
+            data, size(data), fast_png.MODES[4 if data[25] == 6 else 3]
         ), "kornia_rs"
     try:
         import imagecodecs

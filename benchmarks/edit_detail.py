@@ -3,9 +3,9 @@
     python -m mai_image.benchmarks.edit_detail
 
 The edit changes nothing but the size and, so that it counts as one, each level by 3 of 255: what is
-sent comes back shrunk to 1, 2.4 or 4 megapixels, in 8 bits. Outside the mask nothing is lost; inside it PSNR says how close the result is to the input.
-There are no photographs in the repository: these are drawn with a photograph's statistics (discs
-of all sizes that hide each other, "dead leaves", with texture and a sensor's noise).
+sent comes back shrunk to 1, 2.4 or 4 megapixels, in 8 bits. Outside the mask nothing is lost;
+inside it PSNR says how close the result is to the input. There are no photographs in the repository: these are drawn with a photograph's statistics (discs
+of all sizes that hide each other, called "dead leaves", and a sensor's noise).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def photograph(seed: int) -> Tensor:
 
 def came_back(crop: Tensor, pixels: int) -> Tensor:
     """The crop [h,w,3] at the size of an edit that comes back, never enlarged, in 8 bits."""
-    height, width = shrunk_size(*crop.shape[:2], pixels)
+    height, width = shrunk_size(crop.shape[0], crop.shape[1], pixels)
     small = resample(crop, Window.of(crop), height, width)
     return small.mul_(255).round_().add_(3).clamp_(0, 255).div_(255)
 

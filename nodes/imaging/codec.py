@@ -326,9 +326,8 @@ def _open(data: bytes) -> _Decoding:
     if large and usable_decoder() is not None and png_process.is_ready():
         size = (header.height, header.width, header.plain_channels)
         return _Decoding(*size, _strips_of_process(needed, header))
-    pixels = decode_plain(needed, header)
-    if pixels is None:
-        pixels = _decode_by_pillow(needed, header)
+    plain = decode_plain(needed, header)
+    pixels = _decode_by_pillow(needed, header) if plain is None else plain
     height, width, channels = pixels.shape
     return _Decoding(height, width, channels, [(0, pixels)])
 

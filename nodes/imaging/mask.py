@@ -288,7 +288,8 @@ def separate_areas(levels: Levels, model: Model, context: float) -> list[Rect]:
     """The rectangles that are edited one by one: one around all, unless they are far apart.
 
     They are far apart if one box around all would lose more than a third of its resolution (FAR) or
-    would be LARGE, and the boxes of the single areas (each with its context) together cover less than half of it.
+    would be LARGE, and the boxes of the single areas (each with its context) together cover less
+    than half of it.
     Parts whose boxes overlap, or that are less than SMALLEST_BOX apart, count as one area. There
     are at most MAX_AREAS: of more, the nearest are joined.
     """

@@ -49,9 +49,9 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             good = False
         answers.write(DECODED if good else FAILED)
         if good:
-            answers.write(memoryview(np.ascontiguousarray(pixels)).cast("B"))
+            answers.write(np.ascontiguousarray(pixels).data.cast("B"))
         answers.flush()
-        data = pixels = None
+        del data  # the next file may be as large
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ def _exchange(
     buffer = np.empty((min(step, header.height), header.width, channels), np.uint8)
     for top in range(0, header.height, step):
         strip = buffer[: header.height - top]
-        if answers.readinto(memoryview(strip).cast("B")) != strip.nbytes:  # type: ignore[attr-defined]
+        if answers.readinto(strip.data.cast("B")) != strip.nbytes:  # type: ignore[attr-defined]
             raise OSError("the process ended")
         yield top, strip
 
