@@ -110,7 +110,7 @@ async def naive_call(url: str) -> Tensor:
     body = {"model": MODEL, "prompt": f"a lake {next(_seed)}", "width": SIDE, "height": SIDE}
     async with httpx.AsyncClient(timeout=300) as client:
         answer = await client.post(url + "/mai/v1/images/generations", json=body, headers=KEY)
-    return chains.naive_answer(answer.content)
+    return chains.naive_answer(answer.content)[0]
 
 
 async def one_by_one(url: str, count: int) -> Tensor:

@@ -21,7 +21,7 @@ from ..mai.providers import PROVIDERS, base64_field
 from ..mai.types import Edit, Generate, Result
 from ..nodes.imaging import codec, fast_png
 
-MODEL = "MAI-Image-2.6"
+MODEL = "MAI-Image-2.7"
 SENT = 1024 * 1024
 """Pixels to which a reference is shrunk here; a model that takes 4 megapixels is measured by it."""
 
@@ -42,6 +42,14 @@ def painting(width: int, height: int) -> Pixels:
     return np.clip(np.stack(planes, axis=2) + grain, 0, 255).astype(np.uint8)
 
 
+def cut_out(width: int, height: int) -> Pixels:
+    """A painting [H,W,4] that is transparent around an oval with a soft edge."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    distance = np.hypot(x / width - 0.5, y / height - 0.5)
+    alpha = np.clip((0.45 - distance) * 2000, 0, 255).astype(np.uint8)
+    return np.dstack([painting(width, height), alpha])
+
+
 def png(pixels: Pixels, level: int = 6) -> bytes:
     """The file as an ordinary encoder writes it."""
     buffer = io.BytesIO()
@@ -56,19 +64,24 @@ def answer_of(image: bytes) -> bytes:
     return json.dumps({"created": 1, "data": data, "usage": usage}).encode("ascii")
 
 
-def naive_answer(body: bytes) -> Tensor:
-    """As most packs do it."""
+def naive_answer(body: bytes) -> tuple[Tensor, ...]:
+    """As most packs do it; alpha as core's Load Image does."""
     data = base64.b64decode(json.loads(body)["data"][0]["b64_json"])
-    image = Image.open(io.BytesIO(data)).convert("RGB")
-    return torch.from_numpy(np.array(image).astype(np.float32) / 255)[None]
+    image = Image.open(io.BytesIO(data))
+    colours = torch.from_numpy(np.array(image.convert("RGB")).astype(np.float32) / 255)[None]
+    if image.mode != "RGBA":
+        return (colours,)
+    alpha = torch.from_numpy(np.array(image.getchannel("A")).astype(np.float32) / 255)
+    return colours, 1.0 - alpha[None]
 
 
-def our_answer(body: bytes, width: int, height: int) -> Tensor:
+def our_answer(body: bytes, width: int, height: int) -> tuple[Tensor, Tensor]:
     """From the answer's bytes to what the node gives out; the store lies in between."""
     request = Generate(MODEL, "an image", width, height)
     result = PROVIDERS["foundry"].read(request, HttpAnswer(200, {}, body))
     assert isinstance(result, Result)
-    return codec.decode_image(result.image)
+    decoded = codec.decode_batch([result.image])
+    return decoded.batch, decoded.mask
 
 
 def _no_decoder() -> None:
@@ -112,10 +125,11 @@ def _fastest_png() -> tuple[Callable[[bytes], Pixels], str]:
     def size(data: bytes) -> tuple[int, int]:
         return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
 
-    if fast_png.usable_decoder() is not None:
-        decoder = fast_png.usable_decoder()
-        assert decoder is not None
-        return lambda data: decoder(data, size(data), "rgb"), "kornia_rs"
+    decoder = fast_png.usable_decoder()
+    if decoder is not None:
+        return lambda data: decoder(
+            data, size(data), fast_png.MODES[4 if data[25] == 6 else 3]
+        ), "kornia_rs"
     try:
         import imagecodecs
     except ImportError:

@@ -19,10 +19,11 @@ MAX_SCANS = 100
 however few bytes it has."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_RGB_CHUNKS = frozenset({b"IHDR", b"IDAT", b"IEND"})
-_PIXEL_CHUNKS = _RGB_CHUNKS | {b"PLTE", b"tRNS", b"eXIf"}
-_8_BIT_RGB = bytes((8, 2, 0, 0, 0))
-"""The end of IHDR: bit depth 8, colour type RGB, deflate, the usual filters, not interlaced."""
+_PLAIN_CHUNKS = frozenset({b"IHDR", b"IDAT", b"IEND"})
+_PIXEL_CHUNKS = _PLAIN_CHUNKS | {b"PLTE", b"tRNS", b"eXIf"}
+_PLAIN_CHANNELS = {bytes((8, 2, 0, 0, 0)): 3, bytes((8, 6, 0, 0, 0)): 4}
+"""The end of IHDR: bit depth 8, colour type RGB or RGBA, deflate, the usual filters, not
+interlaced."""
 
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _JPEG_FRAMES = frozenset(
@@ -36,14 +37,15 @@ _JPEG_LENGTHLESS = frozenset({0x01, *range(0xD0, 0xD9)})
 class ImageHeader:
     """What the structure of an image file says: its MIME type, width and height in pixels.
 
-    `pixel_ranges` are the starts and ends of the bytes that a decoder needs. `plain_rgb` says of a
-    PNG that it is 8-bit RGB, not interlaced, without palette, transparency or orientation.
+    `pixel_ranges` are the starts and ends of the bytes that a decoder needs. `plain_channels`
+    is 3 for a PNG of 8-bit RGB and 4 for one of 8-bit RGBA, not interlaced, without palette, colour
+    key or orientation, and 0 for every other file.
     """
 
     media_type: str
     width: int
     height: int
-    plain_rgb: bool = field(default=False, compare=False)
+    plain_channels: int = field(default=0, compare=False)
     pixel_ranges: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
 
     def pixel_data(self, data: bytes) -> bytes:
@@ -105,8 +107,8 @@ def _inspect_png(data: bytes) -> ImageHeader:
                 ranges.append((at, end))
         if chunk_type == b"IEND":
             width, height, rest = struct.unpack_from(">II5s", data, 16)
-            plain_rgb = rest == _8_BIT_RGB and types == _RGB_CHUNKS
-            return ImageHeader("image/png", width, height, plain_rgb, tuple(ranges))
+            plain = _PLAIN_CHANNELS.get(rest, 0) if types == _PLAIN_CHUNKS else 0
+            return ImageHeader("image/png", width, height, plain, tuple(ranges))
         at, count = end, count + 1
     if count == MAX_CHUNKS:
         raise _damaged("PNG", f"it has more than {MAX_CHUNKS} chunks")

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ..mai.models import CATALOGUE, DEFAULT_MODEL
+from ..mai.types import OPAQUE
 from ..mai.validation import model_named, validate_options, validate_prompt
 from . import inputs
 from .results import blocked_output, info_json
@@ -92,14 +93,16 @@ class MAIEdit(io.ComfyNode):
                 inputs.mask_feather_input(optional=True),
                 inputs.context_input(optional=True),
                 inputs.match_color_input(optional=True),
-                *inputs.call_options(
-                    "The model chooses the image's shape. MAI-Image-2.6 and 2.6-Flash only."
-                ),
+                *inputs.call_options("The model chooses the image's shape."),
             ],
             outputs=[
                 io.Image.Output("images", tooltip="The edited images."),
                 io.Image.Output("as_returned", tooltip="As the service sent them."),
                 inputs.info_output(),
+                inputs.mask_output(
+                    "1 where images is transparent, as of Load Image, and always of their size; 0 "
+                    "outside of what was edited."
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -130,10 +133,11 @@ class MAIEdit(io.ComfyNode):
         auto_aspect_ratio: bool = False,
         web_grounding: bool = False,
         if_blocked: str = "stop",
+        background: str = OPAQUE,
     ) -> io.NodeOutput:
         chosen = model_named(model)
         validate_prompt(prompt)
-        validate_options(chosen, auto_aspect_ratio, web_grounding)
+        validate_options(chosen, auto_aspect_ratio, web_grounding, background)
         inputs.validate_batch_size(batch_size)
 
         # Imported by the first edit: ComfyUI's start should not wait for it.
@@ -141,7 +145,9 @@ class MAIEdit(io.ComfyNode):
 
         settings = MaskSettings(region, context, mask_grow, mask_feather)
         edit = await asyncio.to_thread(plan_edit, images, mask, chosen, settings)
-        requests = edit.requests(prompt, seed, batch_size, auto_aspect_ratio, web_grounding)
+        requests = edit.requests(
+            prompt, seed, batch_size, auto_aspect_ratio, web_grounding, background
+        )
         batch = await run_requests(
             requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked
         )
@@ -151,4 +157,4 @@ class MAIEdit(io.ComfyNode):
             edit.finish, batch.results, batch_size, match_color, output_size
         )
         info = info_json(batch, profile, edited.notes, edits=edited.facts)
-        return io.NodeOutput(edited.images, edited.as_returned, info)
+        return io.NodeOutput(edited.images, edited.as_returned, info, edited.mask)

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ..mai.models import CATALOGUE, DEFAULT_MODEL, STEP
-from ..mai.types import Generate
+from ..mai.types import OPAQUE, Generate
 from ..mai.validation import snap_request, validate_request
 from . import inputs
 from .imaging.codec import decode_batch
@@ -63,13 +63,15 @@ class MAIGenerate(io.ComfyNode):
                 inputs.seed_input(),
                 inputs.batch_size_input(),
                 *inputs.call_options(
-                    "The model chooses the image's shape; width and height "
-                    "are not sent. MAI-Image-2.6 and 2.6-Flash only."
+                    "The model chooses the image's shape; width and height are not sent."
                 ),
             ],
             outputs=[
                 io.Image.Output("images", tooltip="The images, [B,H,W,3]."),
                 inputs.info_output(),
+                inputs.mask_output(
+                    "1 where an image is transparent, as of Load Image; all 0 of opaque ones."
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -93,9 +95,12 @@ class MAIGenerate(io.ComfyNode):
         auto_aspect_ratio: bool = False,
         web_grounding: bool = False,
         if_blocked: str = "stop",
+        background: str = OPAQUE,
     ) -> io.NodeOutput:
         inputs.validate_batch_size(batch_size)
-        asked = Generate(model, prompt, width, height, seed, auto_aspect_ratio, web_grounding)
+        asked = Generate(
+            model, prompt, width, height, seed, auto_aspect_ratio, web_grounding, background
+        )
         validate_request(asked)
         request, notes = snap_request(asked)
         requests = [replace(request, seed=seed + i) for i in range(batch_size)]
@@ -105,4 +110,5 @@ class MAIGenerate(io.ComfyNode):
         if not batch.images:
             return blocked_output(batch, profile, image_outputs=1)
         decoded = await asyncio.to_thread(decode_batch, batch.take_files())
-        return io.NodeOutput(decoded.batch, info_json(batch, profile, [*notes, *decoded.notes]))
+        info = info_json(batch, profile, [*notes, *decoded.notes])
+        return io.NodeOutput(decoded.batch, info, decoded.mask)

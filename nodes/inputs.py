@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from comfy_api.latest import io
 
 from ..mai.errors import OptionError
-from ..mai.models import DEFAULT_MODEL
+from ..mai.models import AUTO_ASPECT_RATIO, BACKGROUND, CATALOGUE, DEFAULT_MODEL, WEB_GROUNDING
+from ..mai.types import OPAQUE, TRANSPARENT
 from ..mai.validation import model_named, validate_references
 
 CATEGORY = "image/MAI"
@@ -98,7 +99,7 @@ def validate_batch_size(count: int) -> None:
 
 
 def call_options(auto_aspect_ratio_tooltip: str) -> list[io.Input]:
-    """What every node that buys images lets its user set of the calls.
+    """What every node that buys images lets its user set of the calls, the last inputs of each.
 
     The profile's name is all that a workflow says of an account.
     """
@@ -114,7 +115,7 @@ def call_options(auto_aspect_ratio_tooltip: str) -> list[io.Input]:
         io.Boolean.Input(
             "auto_aspect_ratio",
             default=False,
-            tooltip=auto_aspect_ratio_tooltip,
+            tooltip=f"{auto_aspect_ratio_tooltip} {_only(AUTO_ASPECT_RATIO)}",
             optional=True,
             advanced=True,
         ),
@@ -122,7 +123,7 @@ def call_options(auto_aspect_ratio_tooltip: str) -> list[io.Input]:
             "web_grounding",
             default=False,
             tooltip="Let the model look things up on the web first: about twice as slow, and it "
-            "times out more often. MAI-Image-2.6 and 2.6-Flash only.",
+            f"times out more often. {_only(WEB_GROUNDING)}",
             optional=True,
             advanced=True,
         ),
@@ -135,7 +136,22 @@ def call_options(auto_aspect_ratio_tooltip: str) -> list[io.Input]:
             optional=True,
             advanced=True,
         ),
+        io.Combo.Input(
+            "background",
+            options=[OPAQUE, TRANSPARENT],
+            default=OPAQUE,
+            tooltip="Transparent: the object alone, with soft edges; where there is nothing, mask "
+            f"is white. Join Image with Alpha makes a PNG with alpha of both. {_only(BACKGROUND)}",
+            optional=True,
+            advanced=True,
+        ),
     ]
+
+
+def _only(option: str) -> str:
+    """Which models have an option of the requests, as a sentence."""
+    names = CATALOGUE.names_with({option})
+    return f"{' and '.join(names)} only." if names else "No model of this server has it."
 
 
 def info_output() -> io.String.Output:
@@ -143,6 +159,10 @@ def info_output() -> io.String.Output:
         "info",
         tooltip="JSON: model, sizes, request ids, tokens, cost in USD, from the store or not.",
     )
+
+
+def mask_output(tooltip: str) -> io.Mask.Output:
+    return io.Mask.Output("mask", tooltip=tooltip)
 
 
 # The inputs of a masked edit. On MAI Edit they are optional and advanced; on the crop nodes they

@@ -131,12 +131,12 @@ def info_json(batch: Batch, profile: str, notes: Sequence[str] = (), **more: obj
 
 
 def blocked_output(batch: Batch, profile: str, image_outputs: int) -> io.NodeOutput:
-    """The output when every image was skipped: nodes that use the images do not run.
+    """The output when every image was skipped: nodes that use the images or their mask don't run.
 
     An ExecutionBlocker without a message is the quiet one; with a message the page would show an
-    error. `info` still says what was blocked and why.
+    error. `info`, behind the images, still says what was blocked and why.
     """
     from comfy_execution.graph_utils import ExecutionBlocker
 
     quiet = ExecutionBlocker(None)
-    return io.NodeOutput(*([quiet] * image_outputs), info_json(batch, profile))
+    return io.NodeOutput(*([quiet] * image_outputs), info_json(batch, profile), quiet)

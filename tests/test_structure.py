@@ -43,6 +43,10 @@ MAY_USE = {
         "mai/ledger/processes.py",
         "importlib",
     ): "psutil, which ComfyUI brings",
+    (
+        "nodes/imaging/png_process.py",
+        "subprocess",
+    ): "ComfyUI's own Python with a file of the pack",
     ("mai/profiles/toml_file.py", "importlib"): "tomllib, or tomli on Python 3.10",
 }
 
@@ -236,6 +240,7 @@ USED_WHERE_COMFYUI_BRINGS_IT = {
     ("cli/metadata.py", "PIL"),
     ("mai/providers/base64_field.py", "pydantic"),
     ("nodes/imaging/fast_png.py", "kornia_rs"),
+    ("nodes/imaging/png_child.py", "kornia_rs"),
 }
 
 

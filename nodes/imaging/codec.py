@@ -11,8 +11,10 @@ import io
 import math
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +24,12 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...mai.errors import AnswerError, ImageError
-from ...mai.image_formats import inspect
+from ...mai.image_formats import ImageHeader, inspect
 from ...mai.types import Reference
-from .fast_png import decode_plain_rgb
-from .resample import cover
+from .fast_png import decode_plain, is_small, usable_decoder
+from .png_process import Unavailable, png_process
+from .resample import covering, resample_mask, resample_visible
+from .transparency import no_mask, rounded_mask, write_mask
 
 PNG_STRATEGY = zlib.Z_RLE
 """Runs of bytes only: faster than zlib's level 1 and most often smaller (benchmarks/README.md)."""
@@ -56,51 +60,60 @@ _DECODE_FAILURES = (
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
-def decode_image(data: bytes) -> Tensor:
-    """A PNG or JPEG file as IMAGE [1,H,W,3].
+class DecodedImage(NamedTuple):
+    """One image [H,W,3], and its MASK [H,W] (1 = transparent): None for a file without alpha."""
 
-    8-bit RGB is exact: SaveImage's conversion gives back the bytes of the file. Greyscale (16-bit
-    too), palette and CMYK become RGB; of 16-bit RGB the upper 8 bits are kept; alpha is dropped,
-    the colours under it stay; of an animation it is the first frame; an EXIF orientation is
-    applied; a colour profile is not. AnswerError: another format, a damaged or truncated file, more
-    than 64 megapixels (checked before a pixel is decoded).
-    """
-    pixels = _pixels(data)
-    return _to_unit(pixels, torch.empty(pixels.shape, dtype=torch.float32)).unsqueeze(0)
+    image: Tensor
+    mask: Tensor | None
 
 
 @dataclass(frozen=True)
 class DecodedBatch:
-    """`batch` is an IMAGE [n,H,W,3] and `images` are its images as they came, views of it where
-    they have its size. `notes` are sentences on the images that had to be fitted into the batch."""
+    """`batch` is an IMAGE [n,H,W,3], `mask` the MASK [n,H,W] of the same size, 1 where an image is
+    transparent and 0 all over where its file has no alpha. `images` are the images as they came,
+    views of both where they have that size. `notes` are sentences on the images that had to be
+    fitted into the batch."""
 
     batch: Tensor = field(repr=False)
-    images: list[Tensor] = field(repr=False)
+    mask: Tensor = field(repr=False)
+    images: list[DecodedImage] = field(repr=False)
     notes: list[str]
 
 
+def decode_image(data: bytes) -> Tensor:
+    """A PNG or JPEG file as IMAGE [1,H,W,3]: the colours of `decode_batch`."""
+    return decode_batch([data]).batch
+
+
 def decode_batch(files: list[bytes]) -> DecodedBatch:
-    """PNG or JPEG files as one IMAGE.
+    """PNG or JPEG files as one IMAGE and one MASK.
 
     The files are taken out of the list on the way, so that no image is in memory twice.
 
+    8-bit RGB and RGBA are exact: SaveImage's conversion gives back the colours of the file, and
+    its alpha behind Join Image with Alpha; colours under transparent alpha stay. Greyscale (16-bit
+    too), palette and CMYK become RGB; of 16-bit RGB the upper 8 bits are kept; of an animation it
+    is the first frame; an EXIF orientation is applied; a colour profile is not.
+
     The first file sets the size. One of another size (`auto_aspect_ratio` lets the service choose)
     is scaled, with its ratio kept, until it covers that size, and cut at the centre. ValueError: no
-    files; AnswerError as in `decode_image`.
+    files; AnswerError: another format, a damaged or truncated file, more than 64 megapixels
+    (checked before a pixel is decoded).
     """
     if not files:
         raise ValueError("There is no image to make a batch of.")
-    first = _pixels(files[0])
-    height, width, _ = first.shape
-    batch = torch.empty((len(files), *first.shape), dtype=torch.float32)
+    first = _open(files[0])
+    height, width = first.height, first.width
+    batch = torch.empty((len(files), height, width, 3), dtype=torch.float32)
+    mask = no_mask(len(files), height, width)
 
-    def place(index: int) -> Tensor:
+    def place(index: int) -> DecodedImage:
         file, files[index] = files[index], b""
-        pixels = first if index == 0 else _pixels(file)
-        if pixels.shape == first.shape:
-            return _to_unit(pixels, batch[index])
-        image = _to_unit(pixels, torch.empty(pixels.shape, dtype=torch.float32))
-        _to_unit(to_levels(cover(image, height, width)).numpy(), batch[index])
+        pixels = first if index == 0 else _open(file)
+        if (pixels.height, pixels.width) == (height, width):
+            return pixels.write(batch[index], mask[index])
+        image = pixels.read()
+        _write_covering(image, batch[index], mask[index])
         return image
 
     indices = range(len(files))
@@ -110,10 +123,21 @@ def decode_batch(files: list[bytes]) -> DecodedBatch:
     notes = [
         f"Image {number} is {image.shape[1]} x {image.shape[0]}; it was scaled and cut at the "
         f"centre to {width} x {height}, the size of image 1."
-        for number, image in enumerate(images, 1)
-        if image.shape != first.shape
+        for number, (image, _) in enumerate(images, 1)
+        if image.shape[:2] != (height, width)
     ]
-    return DecodedBatch(batch, images, notes)
+    return DecodedBatch(batch, mask, images, notes)
+
+
+def _write_covering(decoded: DecodedImage, image_out: Tensor, mask_out: Tensor) -> None:
+    """Scale an image until it covers [H,W,3] and [H,W], in the levels that a file has."""
+    height, width = image_out.shape[:2]
+    image, mask = decoded
+    window = covering(image, height, width)
+    scaled = resample_visible(image, mask, window, height, width)
+    _to_unit(to_levels(scaled).numpy(), image_out)
+    if mask is not None:
+        mask_out.copy_(rounded_mask(resample_mask(mask, window, height, width)))
 
 
 def split_batch(images: Tensor, name: str = "image") -> list[Tensor]:
@@ -246,20 +270,84 @@ def _resize(levels: Tensor, height: int, width: int) -> Tensor:
     return image if width > 1 else image.round().clamp(0, 255).to(torch.uint8)
 
 
-def _pixels(data: bytes) -> Pixels:
-    """A file's pixels, upright, [H,W,3] uint8 (uint16 for 16-bit greyscale)."""
+class _Decoding(NamedTuple):
+    """A file whose pixels come in `strips`: the first row of each, and its pixels [rows,W,C]."""
+
+    height: int
+    width: int
+    channels: int
+    strips: Iterable[tuple[int, Pixels]]
+
+    def read(self) -> DecodedImage:
+        """The image in memory of its own."""
+        image = torch.empty((self.height, self.width, 3), dtype=torch.float32)
+        return self.write(image, no_mask(self.height, self.width))
+
+    def write(self, image: Tensor, mask: Tensor) -> DecodedImage:
+        """The image in these tensors [H,W,3] and [H,W]; the mask is left alone without alpha."""
+        for top, strip in self.strips:
+            rows = slice(top, top + len(strip))
+            if not len(strip):
+                _touch(image)
+            elif self.channels == 3:
+                _to_unit(strip, image[rows])
+            else:
+                _write_rgba(strip, image[rows], mask[rows])
+        return DecodedImage(image, mask if self.channels == 4 else None)
+
+
+def _write_rgba(pixels: Pixels, image: Tensor, mask: Tensor) -> None:
+    """RGBA [H,W,4] into [H,W,3] and [H,W]. Each channel of a strip is copied alone, which takes a
+    quarter of the time, and what is divided then is in one piece."""
+    step = max(1, STRIP_PIXELS // pixels.shape[1])
+    colours = np.empty((min(step, len(pixels)), pixels.shape[1], 3), pixels.dtype)
+    for top in range(0, len(pixels), step):
+        strip = pixels[top : top + step]
+        for channel in range(3):
+            colours[: len(strip), :, channel] = strip[..., channel]
+        _to_unit(colours[: len(strip)], image[top : top + step])
+        write_mask(strip[..., 3].astype(np.uint8), mask[top : top + step])
+
+
+PAGE = 4096 // 4
+"""Floats of a page of memory."""
+
+
+def _touch(image: Tensor) -> None:
+    """Take the memory of a new tensor now, which is half of the time that writing to it takes."""
+    image.view(-1)[::PAGE] = 0
+
+
+def _open(data: bytes) -> _Decoding:
+    """A file's pixels, upright, uint8 (uint16 for 16-bit greyscale), RGBA where it has alpha."""
     header = inspect(data)
     needed = header.pixel_data(data)
-    pixels = decode_plain_rgb(needed, header)
-    if pixels is not None:
-        return pixels
+    large = header.plain_channels > 0 and not is_small(header)
+    if large and usable_decoder() is not None and png_process.is_ready():
+        size = (header.height, header.width, header.plain_channels)
+        return _Decoding(*size, _strips_of_process(needed, header))
+    plain = decode_plain(needed, header)
+    pixels = _decode_by_pillow(needed, header) if plain is None else plain
+    height, width, channels = pixels.shape
+    return _Decoding(height, width, channels, [(0, pixels)])
+
+
+def _strips_of_process(data: bytes, header: ImageHeader) -> Iterator[tuple[int, Pixels]]:
+    """The strips of another process; where it fails Pillow begins anew, or names the fault."""
     try:
-        with Image.open(io.BytesIO(needed), formats=("PNG", "JPEG")) as image:
+        yield from png_process.strips(data, header)
+    except Unavailable:
+        yield 0, _decode_by_pillow(data, header)
+
+
+def _decode_by_pillow(data: bytes, header: ImageHeader) -> Pixels:
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
             if image.size != (header.width, header.height):
                 raise ValueError("it gives its size twice, differently")
             image.load()
             _turn_upright(image)
-            return _rgb(image)
+            return _colours(image)
     except _DECODE_FAILURES as error:
         raise AnswerError(
             f"The image that came back can't be decoded ({type(error).__name__}: {error}).",
@@ -273,14 +361,18 @@ def _turn_upright(image: Image.Image) -> None:
         ImageOps.exif_transpose(image, in_place=True)
 
 
-def _rgb(image: Image.Image) -> Pixels:
+def _colours(image: Image.Image) -> Pixels:
+    """RGB [H,W,3], or RGBA [H,W,4] where the file says anything of transparency."""
+    key = image.info.get("transparency")
     if image.mode.startswith("I"):
-        grey = np.asarray(image).astype(np.uint16)
-        return np.repeat(grey[..., np.newaxis], 3, axis=2)
-    if image.mode == "RGB":
+        grey = np.asarray(image).astype(np.uint16)[..., np.newaxis]
+        if key is None:
+            return np.repeat(grey, 3, axis=2)
+        opaque = np.where(grey == key, np.uint16(0), np.uint16(255))
+        return np.concatenate((grey, grey, grey, opaque), axis=2)
+    if image.mode in ("RGB", "RGBA") and key is None:
         return np.asarray(image)
-    image.info.pop("transparency", None)  # else Pillow warns that RGB can't express it
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
 def _to_unit(pixels: Pixels, out: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from .color_match import fit_colors, map_colors, remaining_difference
 from .mask import Levels, largest_within
 from .regions import Rect
 from .registration import GAIN, Move, find_move, luma
-from .resample import Window, resample, scaled
+from .resample import Window, resample, resample_mask, resample_visible, scaled
 
 RING = 64
 """Pixels of the sent image around the mask in which it is compared with what came back."""
@@ -35,6 +35,9 @@ SMALLEST_RING = 1024
 
 SAME = 1.01 / 255
 """Pixels that differ by one level of 8 bits at most are the same: a PNG file rounds that much."""
+
+OPAQUE_BELOW = 0.02
+"""MASK values below which a pixel of an edit is compared: what is see-through has any colour."""
 
 SAME_ASPECT = 0.001
 """Aspects that differ by less than this share are the same to within a pixel in 1000."""
@@ -65,7 +68,8 @@ class FittedEdit:
     """A returned image and where it lies: `window` of `edited` belongs at `inner` of the frame.
 
     `visible` [h,w] says which pixels of it the returned image shows, None if all. `matrix` maps
-    its colours, `color_offset` [h,w,3] is then added, given at the scale of the sent image.
+    its colours, `color_offset` [h,w,3] is then added, given at the scale of the sent image. `mask`
+    [H,W] says where the edit is transparent, None if nowhere.
     """
 
     edited: Tensor
@@ -75,28 +79,36 @@ class FittedEdit:
     notes: tuple[str, ...]
     matrix: Tensor | None = None
     color_offset: Tensor | None = None
+    mask: Tensor | None = None
 
     def at(self, height: int, width: int) -> Tensor:
         """The inner part at another size, with its colours matched."""
-        image = map_colors(resample(self.edited, self.window, height, width), self.matrix)
+        image = resample_visible(self.edited, self.mask, self.window, height, width)
+        image = map_colors(image, self.matrix)
         if self.color_offset is not None:
             image += scaled(self.color_offset, height, width)
         return image
 
 
 def fit_edit(
-    edited: Tensor, crop: Tensor, inner: Rect, alpha: Levels, match_color: bool
+    edited: Tensor,
+    crop: Tensor,
+    inner: Rect,
+    alpha: Levels,
+    match_color: bool,
+    mask: Tensor | None = None,
 ) -> FittedEdit:
     """Fit `edited` [h,w,3] to the inner part of `crop` [H,W,3], the sent image.
 
     `alpha` [h,w] is the mask at the scale of the sent image, for the inner part. An edit of another
     aspect is scaled until it covers the crop and cut at the centre, unless the ring shows that the
-    service had squeezed or cut the image to its new aspect: then that is undone.
+    service had squeezed or cut the image to its new aspect: then that is undone. Where the edit is
+    transparent, as its MASK [h,w] says, it isn't compared.
     """
     sent = crop[inner.slices]
     windows = _placements(edited, crop, inner)
     ring = ring_around(alpha)
-    drift, placement = _measure(edited, sent, windows, ring)
+    drift, placement = _measure(edited, mask, sent, windows, ring)
     window = windows[placement]
     notes = [] if placement == "same" else [_aspect_note(edited, crop, placement)]
     visible = _visible(window, edited, sent)
@@ -107,8 +119,9 @@ def fit_edit(
     elif drift.shift != (0.0, 0.0):
         notes.append(_shift_note(drift))
     seen = visible if placement == "cut" else None
-    fitted = FittedEdit(edited, window, seen, drift, tuple(notes))
-    return _with_matched_colors(fitted, sent, alpha, ring & visible) if match_color else fitted
+    fitted = FittedEdit(edited, window, seen, drift, tuple(notes), mask=mask)
+    ring &= visible & _opaque(mask, window, sent)
+    return _with_matched_colors(fitted, sent, alpha, ring) if match_color else fitted
 
 
 def _with_matched_colors(
@@ -151,13 +164,17 @@ def detail_share(fitted: Tensor, sent: Tensor) -> Tensor:
 
 
 def _measure(
-    edited: Tensor, sent: Tensor, windows: Mapping[str, Window], ring: npt.NDArray[np.bool_]
+    edited: Tensor,
+    mask: Tensor | None,
+    sent: Tensor,
+    windows: Mapping[str, Window],
+    ring: npt.NDArray[np.bool_],
 ) -> tuple[Drift, str]:
     """The drift, and the name of the window that fits: the first, unless the ring shows another."""
     edited_luma, sent_luma = luma(edited), luma(sent)[..., 0].numpy()
     name, move, least = next(iter(windows)), None, 0.0
     for other, window in windows.items():
-        seen = ring & _visible(window, edited, sent)
+        seen = ring & _visible(window, edited, sent) & _opaque(mask, window, sent)
         if int(seen.sum()) < SMALLEST_RING:
             continue
         found, left = find_move(sent_luma, edited_luma, window, seen)
@@ -165,8 +182,9 @@ def _measure(
             name, move, least = other, found, left
     if move is None:
         return Drift(), name
-    seen = ring & _visible(windows[name], edited, sent)
-    unmoved = resample(edited, windows[name], *sent.shape[:2])
+    window = windows[name]
+    seen = ring & _visible(window, edited, sent) & _opaque(mask, window, sent)
+    unmoved = resample(edited, window, *sent.shape[:2])
     difference = float((unmoved - sent).abs()[torch.from_numpy(seen)].mean())
     corrected = move != Move() and move.small
     return Drift(difference, (move.x, move.y), move.zoom, corrected), name
@@ -181,6 +199,17 @@ def _visible(window: Window, edited: Tensor, sent: Tensor) -> npt.NDArray[np.boo
     columns = (x >= 0) & (x <= edited.shape[1])
     visible: npt.NDArray[np.bool_] = rows[:, None] & columns
     return visible
+
+
+def _opaque(mask: Tensor | None, window: Window, sent: Tensor) -> npt.NDArray[np.bool_]:
+    """The pixels [h,w] of the sent image at which the returned one isn't see-through."""
+    height, width = sent.shape[:2]
+    if mask is None:
+        return np.ones((height, width), np.bool_)
+    opaque: npt.NDArray[np.bool_] = (
+        resample_mask(mask, window, height, width).numpy() < OPAQUE_BELOW
+    )
+    return opaque
 
 
 def _placements(edited: Tensor, crop: Tensor, inner: Rect) -> dict[str, Window]:

@@ -37,6 +37,9 @@ FAR = 2 / 3
 """The scale at which a box around several areas is shrunk too much: below, a second paid request
 shows clearly more."""
 
+LARGE = 1 << 20
+"""Pixels sent; of a larger box around several areas most is paid for, and nothing of it changes."""
+
 MAX_AREAS = 4
 """Each area that is edited alone is a paid request."""
 
@@ -284,8 +287,9 @@ def _ramp_of_thin(covered: Levels, best: Levels) -> Levels:
 def separate_areas(levels: Levels, model: Model, context: float) -> list[Rect]:
     """The rectangles that are edited one by one: one around all, unless they are far apart.
 
-    They are far apart if one box around all would lose more than a third of its resolution (FAR),
-    and the boxes of the single areas (each with its context) together cover less than half of it.
+    They are far apart if one box around all would lose more than a third of its resolution (FAR) or
+    would be LARGE, and the boxes of the single areas (each with its context) together cover less
+    than half of it.
     Parts whose boxes overlap, or that are less than SMALLEST_BOX apart, count as one area. There
     are at most MAX_AREAS: of more, the nearest are joined.
     """
@@ -294,10 +298,10 @@ def separate_areas(levels: Levels, model: Model, context: float) -> list[Rect]:
 
     @functools.cache
     def box(rect: Rect) -> Rect:
-        return frame_around(with_context(rect, image, context), image, model).box
+        return frame_around(with_context(rect, image, context, model), image, model).box
 
-    joint = frame_around(with_context(around_all, image, context), image, model)
-    if joint.scale >= FAR:
+    joint = frame_around(with_context(around_all, image, context, model), image, model)
+    if joint.scale >= FAR and joint.sent.pixels <= LARGE:
         return [around_all]
     rects = _parts(levels)
     if len(rects) > MAX_SPECKS:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...mai.models import Model
 from ...mai.sizes import Size
-from ...mai.types import Edit, Reference, Result
+from ...mai.types import OPAQUE, Edit, Reference, Result
 from ...mai.validation import validate_references
 from ..inputs import (
     AROUND_MASK,
@@ -26,12 +26,13 @@ from ..inputs import (
     MASK_GROW,
     WHOLE_IMAGE,
 )
-from .codec import decode_batch, encode_image, split_batch
+from .codec import DecodedImage, decode_batch, encode_image, split_batch
 from .drift import SAME_ASPECT, Drift
 from .mask import edit_mask, pair_masks, separate_areas
 from .paste import Patch, copy_rgb, cut_patch, paste_edit
 from .regions import frame_around, frame_whole, with_context
-from .resample import cover, rgb
+from .resample import clamped, covering, resample_mask, resample_visible, rgb
+from .transparency import no_mask
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,12 @@ class ImagePlan:
 
 @dataclass(frozen=True)
 class EditOutputs:
-    """MAI Edit's outputs: both [B,H,W,3]; `facts` on each edited area and `notes` for `info`."""
+    """MAI Edit's outputs: the IMAGEs [B,H,W,3], and the MASK [B,H,W] of `images`; `facts` on each
+    edited area and `notes` for `info`."""
 
     images: Tensor = field(repr=False)
     as_returned: Tensor = field(repr=False)
+    mask: Tensor = field(repr=False)
     facts: list[dict[str, object]]
     notes: list[str]
 
@@ -88,6 +91,7 @@ class EditPlan:
         batch_size: int,
         auto_aspect_ratio: bool,
         web_grounding: bool,
+        background: str = OPAQUE,
     ) -> list[Edit]:
         """One request a crop: image by image, then copy by copy, then area by area.
 
@@ -101,6 +105,7 @@ class EditPlan:
                 seed + i * batch_size + j,
                 auto_aspect_ratio=auto_aspect_ratio,
                 web_grounding=web_grounding,
+                background=background,
             )
             for i, crops in enumerate(self.crops)
             for j in range(batch_size)
@@ -118,7 +123,7 @@ class EditPlan:
         decoded = decode_batch([result.image for result in results if result is not None])
         if output_size == AS_RETURNED and not self.images[0].patches:
             facts = [{"index": i, "areas": []} for i in range(len(decoded.images))]
-            return EditOutputs(decoded.batch, decoded.batch, facts, decoded.notes)
+            return EditOutputs(decoded.batch, decoded.batch, decoded.mask, facts, decoded.notes)
         images = iter(decoded.images)
         returned = iter([None if result is None else next(images) for result in results])
         edits = [
@@ -129,14 +134,15 @@ class EditPlan:
         edits = [(plan, came) for plan, came in edits if any(edit is not None for edit in came)]
         height, width = self.images[0].image.shape[:2]
         batch = torch.empty((len(edits), height, width, 3))
+        mask = no_mask(len(edits), height, width)
         facts, notes = [], decoded.notes
         for index, (plan, edited) in enumerate(edits):
-            areas, sentences = finish_image(plan, edited, batch[index], match_color)
+            areas, sentences = finish_image(plan, edited, batch[index], match_color, mask[index])
             facts.append({"index": index, "areas": areas})
             notes += sentences
         if output_size == AS_RETURNED:
             notes.append("With a mask the image keeps its size: output_size was not applied.")
-        return EditOutputs(batch, decoded.batch, facts, list(dict.fromkeys(notes)))
+        return EditOutputs(batch, decoded.batch, mask, facts, list(dict.fromkeys(notes)))
 
 
 def plan_edit(
@@ -184,14 +190,19 @@ def plan_image(
         if not edited.padded:
             areas = separate_areas(edited.levels, model, chosen.context)
         frames = [
-            frame_around(with_context(area, size, chosen.context), size, model) for area in areas
+            frame_around(with_context(area, size, chosen.context, model), size, model)
+            for area in areas
         ]
     patches = tuple(cut_patch(image, edited.levels, frame) for frame in frames)
     return ImagePlan(image, patches, edited.notes)
 
 
 def finish_image(
-    plan: ImagePlan, returned: Sequence[Tensor | None], out: Tensor, match_color: bool = True
+    plan: ImagePlan,
+    returned: Sequence[DecodedImage | Tensor | None],
+    out: Tensor,
+    match_color: bool = True,
+    mask_out: Tensor | None = None,
 ) -> tuple[list[dict[str, object]], list[str]]:
     """Make the image of a plan in `out` [H,W,3], which has the size of the plan's image.
 
@@ -199,31 +210,38 @@ def finish_image(
 
     `returned` are the edits [h,w,C] of its crops, in the order of `plan.crops`. With a mask all
     outside the mask is the input's bit for bit; None in place of an edit leaves its area as it was.
-    Without a mask the edit is scaled with its ratio kept and cut at the centre.
+    Without a mask the edit is scaled with its ratio kept and cut at the centre. Where the edits
+    have alpha, `mask_out` [H,W], which is 0 all over, gets their MASKs in the same way.
     """
     if len(returned) != len(plan.crops):
         raise ValueError(f"{len(plan.crops)} crops were planned, not {len(returned)}.")
+    edits = [DecodedImage(one, None) if isinstance(one, Tensor) else one for one in returned]
     if not plan.patches:
-        return [], _scale_to_cover(returned[0], out)
+        return [], _scale_to_cover(edits[0], out, mask_out)
     copy_rgb(plan.image, out)
     facts, notes = [], list(plan.notes)
-    for i, (patch, edited) in enumerate(zip(plan.patches, returned, strict=True)):
+    for i, (patch, edited) in enumerate(zip(plan.patches, edits, strict=True)):
         if edited is None:
             notes.append(f"Area {i + 1} has no edit; it was left as it was.")
             continue
-        drift, area_notes = paste_edit(out, patch, edited, match_color)
-        facts.append(_facts(patch, edited, drift))
+        image, mask = edited
+        drift, area_notes = paste_edit(out, patch, image, match_color, mask, mask_out)
+        facts.append(_facts(patch, image, drift))
         notes += [f"Area {i + 1}: {note}" if len(plan.patches) > 1 else note for note in area_notes]
     return facts, notes
 
 
-def _scale_to_cover(edited: Tensor | None, out: Tensor) -> list[str]:
-    """An edit [h,w,C] at the size of `out` [H,W,3], and sentences for the user."""
+def _scale_to_cover(edited: DecodedImage | None, out: Tensor, mask_out: Tensor | None) -> list[str]:
+    """An edit at the size of `out` [H,W,3] and `mask_out` [H,W], and sentences for the user."""
     if edited is None:
         raise ValueError("Without a mask there must be an edit.")
     height, width = out.shape[:2]
-    rows, columns = edited.shape[:2]
-    out.copy_(cover(rgb(edited), height, width).clamp_(0, 1))
+    rows, columns = edited.image.shape[:2]
+    window = covering(edited.image, height, width)
+    image = clamped(rgb(edited.image))
+    out.copy_(resample_visible(image, edited.mask, window, height, width).clamp_(0, 1))
+    if edited.mask is not None and mask_out is not None:
+        mask_out.copy_(resample_mask(edited.mask, window, height, width))
     if abs(columns * height / (rows * width) - 1) <= SAME_ASPECT:
         return []
     return [

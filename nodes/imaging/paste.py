@@ -17,7 +17,7 @@ from .codec import split_batch
 from .drift import SAME, Drift, FittedEdit, detail_share, fit_edit
 from .mask import Levels, edit_mask, largest_within, pair_masks
 from .regions import Frame, Rect, bounds, common_size, frame_around, with_context
-from .resample import Window, clamped, resample, rgb
+from .resample import Window, clamped, resample, resample_mask, rgb
 
 STRIP = 128
 """Rows that are blended at a time, so that 12 megapixels need no second copy."""
@@ -68,7 +68,7 @@ def crop_batch(
         if own is not None
     ]
     size = Size(batch.shape[2], batch.shape[1])
-    areas = [with_context(own.bounds, size, context) for own in masks]
+    areas = [with_context(own.bounds, size, context, model) for own in masks]
     sent = common_size(areas, model)
     patches = tuple(
         cut_patch(image, own.levels, frame_around(area, size, model, sent))
@@ -135,11 +135,17 @@ def copy_rgb(image: Tensor, out: Tensor) -> None:
 
 
 def paste_edit(
-    out: Tensor, patch: Patch, edited: Tensor, match_color: bool
+    out: Tensor,
+    patch: Patch,
+    edited: Tensor,
+    match_color: bool,
+    mask: Tensor | None = None,
+    mask_out: Tensor | None = None,
 ) -> tuple[Drift, list[str]]:
     """Blend an edit [h,w,C] of a patch's crop into an image [H,W,3], in place.
 
-    Pixels whose alpha is 0 are not written; nor are those that came back as they were sent. Returns
+    Pixels whose alpha is 0 are not written; nor are those that came back as they were sent. The
+    MASK [h,w] of an edit that has alpha is blended into `mask_out` [H,W] in the same way. Returns
     the drift and sentences for the user. ImageError: the edit is no image.
     """
     if edited.ndim != 3 or 0 in edited.shape:
@@ -149,42 +155,68 @@ def paste_edit(
         )
     frame, crop = patch.frame, patch.crop
     edited = clamped(rgb(edited))
-    alpha = patch.alpha
+    alpha = changed = patch.alpha
     if edited.shape == crop.shape:
         same = ((edited - crop).abs() <= SAME).all(-1).numpy()
-        if same[frame.inner.slices].all():
+        if mask is None and same[frame.inner.slices].all():
             return Drift(0.0), []
-        changed = largest_within(np.where(same, np.uint8(0), np.uint8(255)), 3, 3)
-        alpha = np.where(_scaled(changed[frame.inner.slices], alpha.shape) > 0, alpha, np.uint8(0))
-    fitted = fit_edit(edited, crop, frame.inner, patch.sent_alpha, match_color)
+        differs = largest_within(np.where(same, np.uint8(0), np.uint8(255)), 3, 3)
+        near = _scaled(differs[frame.inner.slices], alpha.shape) > 0
+        changed = np.where(near, alpha, np.uint8(0))
+    fitted = fit_edit(edited, crop, frame.inner, patch.sent_alpha, match_color, mask)
     if fitted.visible is not None:
-        visible = np.where(fitted.visible, np.uint8(255), np.uint8(0))
-        alpha = np.where(_scaled(visible, alpha.shape) == 255, alpha, np.uint8(0))
-    _blend(out[frame.box.slices], alpha, *_layers(fitted, patch))
+        shown = _scaled(np.where(fitted.visible, np.uint8(255), np.uint8(0)), alpha.shape) == 255
+        alpha, changed = (np.where(shown, levels, np.uint8(0)) for levels in (alpha, changed))
+    _blend(out[frame.box.slices], changed, *_layers(fitted, patch))
+    if mask is not None and mask_out is not None:
+        _blend_mask(mask_out[frame.box.slices], alpha, mask, fitted.window)
     return fitted.drift, list(fitted.notes)
+
+
+def _blend_mask(out: Tensor, alpha: Levels, mask: Tensor, window: Window) -> None:
+    """Blend a window of an edit's MASK [h,w] into the box `out` [H,W] where `alpha` isn't 0."""
+    box = bounds(alpha)
+    if not box.area:
+        return
+    part = window.part(box, *out.shape)
+    new = resample_mask(mask, part, box.height, box.width)
+    weight = torch.from_numpy(alpha[box.slices]) / 255
+    target = _writable(out)[box.slices]
+    target.copy_(torch.where(weight > 0, target.lerp(new, weight), target))
 
 
 def _layers(fitted: FittedEdit, patch: Patch) -> tuple[Tensor, Tensor | None]:
     """The edit [h,w,3] at the scale to work at, and the input's share in it [h,w,1].
 
-    The result is the edit + share x input. Where the crop was shrunk, the input's fine detail comes
-    back where the edit left the image as it was: edit + share x (input - crop), of which the
-    edit - share x crop is made here, at the smaller scale.
+    The result is the edit + share x input. Where what came back has fewer pixels than the box, the
+    input's fine detail comes back where the edit left the image as it was: edit + share x (input -
+    seen), of which the edit - share x seen is made here, at the smaller scale. Seen is what the
+    input shows at as few pixels as came back.
     """
-    frame = patch.frame
+    frame, window = patch.frame, fitted.window
     sent = patch.crop[frame.inner.slices]
     height, width = sent.shape[:2]
-    finer = min(fitted.window.width / width, 1 / frame.scale)
+    smaller = window.width / width
+    finer = min(smaller, 1 / frame.scale)
     if finer > 1:
         height = min(frame.box.height, round(height * finer))
         width = min(frame.box.width, round(width * finer))
     edit = fitted.at(height, width)
-    if frame.scale >= 1:
+    if frame.scale * min(1.0, smaller) >= 1:
         return edit, None
+    seen = sent if smaller >= 1 else _shrunk_and_back(sent, smaller)
     same_size = edit.shape == sent.shape
-    share = detail_share(edit if same_size else fitted.at(*sent.shape[:2]), sent)
-    lost = share * sent
+    share = detail_share(edit if same_size else fitted.at(*sent.shape[:2]), seen)
+    lost = share * seen
     return edit.sub_(resample(lost, Window.of(lost), height, width)), share
+
+
+def _shrunk_and_back(image: Tensor, scale: float) -> Tensor:
+    """What is left of an image [H,W,3] that was shrunk, at its own size."""
+    height, width = image.shape[:2]
+    rows, columns = (max(1, round(side * scale)) for side in (height, width))
+    small = resample(image, Window.of(image), rows, columns)
+    return resample(small, Window.of(small), height, width)
 
 
 def _blend(out: Tensor, alpha: Levels, edit: Tensor, share: Tensor | None) -> None:

@@ -13,15 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...mai.models import EDIT_PIXELS, MIN_SIDE, STEP, Model
+from ...mai.models import STEP, Model
 from ...mai.sizes import Size
 
 SMALLEST_BOX = 192
 """Pixels: a quarter of the least side that can be sent. Enlarging more than fourfold shows the
 model nothing but blur; a small mask gets more context instead."""
-
-MAX_EDIT_RATIO = (EDIT_PIXELS // MIN_SIDE // STEP * STEP, MIN_SIDE)
-"""Width and height of the most extreme ratio that comes back at 1 megapixel: 1376 x 768, 1.79:1."""
 
 
 class Rect(NamedTuple):
@@ -116,18 +113,30 @@ class Area:
     height: int
 
 
-def with_context(rect: Rect, image: Size, context: float) -> Area:
+def longest_edit(model: Model) -> Size:
+    """The most extreme size at which an edit may come back: 1376 x 768 at 1 megapixel."""
+    least = _least_side(model)
+    limit = max(least * least, min(model.edit_pixels, model.max_pixels))
+    return Size(limit // least // STEP * STEP, least)
+
+
+def _least_side(model: Model) -> int:
+    return -(-model.min_side // STEP) * STEP
+
+
+def with_context(rect: Rect, image: Size, context: float, model: Model) -> Area:
     """The area with its context: (context - 1) times its longer side is added on every side.
 
     So 1.0 adds nothing and 1.5 half of the longer side, left, right, above and below; never less
-    than SMALLEST_BOX in all, never more than the image.
+    than SMALLEST_BOX in all, never more than the image. One that is longer than any edit of the
+    model gets more context at its long sides.
     """
     margin = 2 * math.ceil(max(0.0, context - 1) * max(rect.width, rect.height))
     width, height = (
         min(side, max(SMALLEST_BOX, length + margin))
         for side, length in zip(image, (rect.width, rect.height), strict=True)
     )
-    long, short = MAX_EDIT_RATIO
+    long, short = longest_edit(model)
     return Area(
         rect,
         max(width, min(image.width, -(-height * short // long))),
@@ -175,17 +184,18 @@ def sent_size(model: Model, width: int, height: int) -> tuple[float, Size]:
     """The scale and the size at which a box of this size is sent.
 
     As it is where it fits; enlarged until its shorter side is what the model takes at least; shrunk
-    to about 1 megapixel, since that is what comes back whatever is sent and input pixels are paid
-    for. Only a box that is too long for that (1.79:1) is sent larger, up to the model's limit; one
-    that is too long for the model is padded.
+    to what an edit of the model can have, since input pixels are paid for. Only a box that is too
+    long for that (1.79:1 at 1 megapixel) is sent larger, up to the model's limit; one that is too
+    long for the model is padded.
     """
     if width < height:
         scale, size = sent_size(model, height, width)
         return scale, size.transposed
-    limit = min(EDIT_PIXELS, model.max_pixels)
-    least = -(-model.min_side // STEP) * STEP
+    longest = longest_edit(model)
+    least, limit = longest.height, longest.pixels
+    limit = max(limit, min(model.edit_pixels, model.max_pixels))
     scale = max(1.0, least / height)
-    if width * MAX_EDIT_RATIO[1] > MAX_EDIT_RATIO[0] * height:
+    if width * longest.height > longest.width * height:
         limit, scale = model.max_pixels, least / height
     fitting = max(
         min(limit // row // STEP * STEP / width, row / height)

@@ -22,6 +22,9 @@ WORKERS = 2
 THREADED = 1 << 20
 """Pixels from which on that is worth a thread."""
 
+FAINTEST = 0.5 / 255
+"""Opacity below which a pixel's own colour is nobody's to see, and too little to be divided by."""
+
 
 class Window(NamedTuple):
     """A part of an image, in its pixels and fractions of them; it may reach beyond the border."""
@@ -91,8 +94,7 @@ def resample(
     pixels that keeps its size is copied, not filtered.
     """
     result = torch.empty((height, width, image.shape[-1]), dtype=torch.float32)
-    whole = all(edge == int(edge) for edge in window)
-    exact = whole and (window.height, window.width) == (height, width)
+    exact = _is_copy(window, height, width)
     rows, columns = image.shape[:2]
     left, right = _reach(window.left, window.right, columns, 0 if exact else width)
     top, bottom = _reach(window.top, window.bottom, rows, 0 if exact else height)
@@ -118,16 +120,45 @@ def resample(
     return result
 
 
+def resample_visible(
+    image: Tensor, mask: Tensor | None, window: Window, height: int, width: int
+) -> Tensor:
+    """As `resample` for an image [H,W,3] in 0..1 with a MASK [H,W]: every pixel counts as far as it
+    is visible, so that colours hidden under transparent parts don't show at their edges."""
+    plain = resample(image, window, height, width)
+    if mask is None or not mask.any() or _is_copy(window, height, width):
+        return plain
+    visible = (1 - mask).unsqueeze(-1)
+    share = resample(visible, window, height, width)
+    seen = resample(image * visible, window, height, width)
+    return torch.where(share > FAINTEST, seen / share.clamp_min(FAINTEST), plain).clamp_(0, 1)
+
+
+def resample_mask(mask: Tensor, window: Window, height: int, width: int) -> Tensor:
+    """A window of a MASK [H,W] at another size [height,width], in 0..1."""
+    return resample(mask.unsqueeze(-1), window, height, width)[..., 0].clamp_(0, 1)
+
+
+def covering(image: Tensor, height: int, width: int) -> Window:
+    """The centre of an image [h,w,...] that has the ratio of [height,width]."""
+    rows, columns = image.shape[:2]
+    scale = min(columns / width, rows / height)
+    left, top = (columns - width * scale) / 2, (rows - height * scale) / 2
+    return Window(left, top, columns - left, rows - top)
+
+
 def cover(image: Tensor, height: int, width: int) -> Tensor:
     """An image [h,w,C] with its ratio kept, scaled to cover [height,width,C], cut at the centre.
 
     Values are brought to 0..1, but may overshoot a little.
     """
-    rows, columns = image.shape[:2]
-    scale = min(columns / width, rows / height)
-    left, top = (columns - width * scale) / 2, (rows - height * scale) / 2
-    window = Window(left, top, columns - left, rows - top)
-    return resample(image, window, height, width, clamp=True)
+    return resample(image, covering(image, height, width), height, width, clamp=True)
+
+
+def _is_copy(window: Window, height: int, width: int) -> bool:
+    """Whether the window is of complete pixels and keeps its size."""
+    whole = all(edge == int(edge) for edge in window)
+    return whole and (window.height, window.width) == (height, width)
 
 
 def _reach(start: float, end: float, size: int, length: int) -> tuple[int, int]:

@@ -92,42 +92,41 @@ MAI-Image-2.5 takes one reference only; 2.6 takes five.`,
   cut_out_over_photograph: {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3403',
     note: {
-      box: [0, -50, 1630, 225],
+      box: [0, -50, 1420, 275],
       title: 'Cut out over a photograph',
       text: `# Cut out over a photograph
 
-A generated thing on white becomes a mask, and the mask lays it over a photograph. After the two \
-purchases everything is done by ComfyUI's own nodes, free, as often as you like.
+One call makes a thing that is cut out already, with soft edges, and core nodes lay it over a \
+photograph, free, as often as you like.
 
-1. The balloon is red, the background white: in the **green channel** one is dark, the other \
-bright.
-2. **Invert** and **Threshold** make a mask of the dark part; **Feather** lets it fade at the frame.
+1. **background** is *transparent* at the second MAI Generate: **mask** is white where there is \
+nothing. MAI-Image-2.7 and 2.7-Flash can do that.
+2. **Invert Mask** turns it round: white where the balloon is.
 3. **Image Composite Masked** lays the balloon over the photograph. **x** and **y** move it.
 
+For a PNG with alpha connect images and mask to **Join Image with Alpha** and save that.
+
 **Your own photograph:** replace *The photograph* by a *Load Image* node. It stays bit for bit as \
-it was wherever the mask is black.
+it was wherever the inverted mask is black.
 
 **Cost: about $0.06 a run**, $0.02 with your own photograph. ${AGAIN}
 
 ${ACCOUNT}`,
     },
     nodes: {
-      1: [0, 370, 320, 410],
-      2: [0, 890, 320, 410],
-      3: [440, 610, 240, 90],
-      4: [390, 890, 225, 60],
-      5: [635, 890, 225, 30],
-      6: [880, 890, 225, 60],
-      7: [1125, 890, 225, 130],
-      8: [1390, 890, 240, 330],
-      9: [1390, 370, 240, 170],
-      10: [1660, 370, 380, 410],
+      1: [0, 370, 320, 430],
+      2: [0, 920, 320, 430],
+      3: [440, 920, 240, 40],
+      4: [440, 1060, 240, 290],
+      5: [440, 370, 240, 170],
+      6: [800, 370, 620, 520],
     },
     groups: [
       { title: 'The photograph: yours, or this one', nodes: [1], color: GREEN },
-      { title: 'Something on white', nodes: [2], color: BROWN },
-      { title: 'Mask', nodes: [4, 5, 6, 7, 8], color: BLUE },
-      { title: 'Composite', nodes: [3, 9, 10], color: BLUE },
+      { title: 'One call: a thing without a background', nodes: [2], color: BROWN },
+      { title: 'Where it is', nodes: [3, 4], color: BLUE },
+      { title: 'Composite', nodes: [5], color: BLUE },
+      { title: 'Result', nodes: [6], color: BLUE },
     ],
   },
 };

@@ -68,7 +68,7 @@ exactly at the old image, and mask_grow and mask_feather are not applied.
 
 Say in the prompt what should be there, and that the grey areas are to be filled.
 
-**Cost: about $0.08 a run**, $0.05 with your own image. ${AGAIN}
+**Cost: about $0.09 a run**, $0.05 with your own image. ${AGAIN}
 
 ${ACCOUNT}`,
     },

@@ -277,7 +277,7 @@ def test_what_was_decoded_is_in_memory_once() -> None:
     file = png(noise(8, 9))
     done = codec.decode_batch([file, file])
     assert (done.batch.shape, done.notes) == ((2, 8, 9, 3), [])
-    assert [one.data_ptr() for one in done.images] == [one.data_ptr() for one in done.batch]
+    assert [one.image.data_ptr() for one in done.images] == [one.data_ptr() for one in done.batch]
 
 
 def test_images_of_other_sizes_are_kept_as_they_came() -> None:
@@ -286,7 +286,7 @@ def test_images_of_other_sizes_are_kept_as_they_came() -> None:
     done = codec.decode_batch([png(pixels) for pixels in arrays])
     assert done.batch.shape == (2, 40, 60, 3)
     assert len(done.notes) == 1
-    for image, pixels in zip(done.images, arrays, strict=True):
+    for (image, _), pixels in zip(done.images, arrays, strict=True):
         assert np.array_equal(as_save_image_writes(image), pixels)
 
 

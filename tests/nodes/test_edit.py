@@ -43,7 +43,7 @@ def test_a_batch_on_image_1_is_edited_image_by_image_with_the_other_sockets_alon
     output = edit({"image_1": image(count=3), "image_2": image(50, 60)}, seed=10)
     assert output.args[0].shape[0] == 3
     assert sent(emulator) == [[(128, 96), (60, 50)]] * 3
-    assert [entry["seed"] for entry in json.loads(output.args[-1])["images"]] == [10, 11, 12]
+    assert [entry["seed"] for entry in json.loads(output.args[2])["images"]] == [10, 11, 12]
 
 
 def test_batch_size_makes_so_many_of_each_image(emulator: Any):
@@ -164,7 +164,7 @@ def test_a_masked_12_megapixel_image_costs_one_edit_of_about_1_megapixel(emulato
 def test_info_says_how_far_the_edit_drifted_in_each_area(emulator: Any):
     mask = masked(800, 800, (300, 300, 400, 400))
     output = edit({"image_1": image(800, 800)}, mask=mask)
-    (edited,) = json.loads(output.args[-1])["edits"]
+    (edited,) = json.loads(output.args[2])["edits"]
     (area,) = edited["areas"]
     assert area["mean_abs_difference"] >= 0
     assert len(area["shift_px"]) == 2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mai_image.mai.models import CATALOGUE, EDIT_PIXELS, Model
+from mai_image.mai.models import CATALOGUE, Model
 from mai_image.mai.sizes import Size, validate_size
 from mai_image.nodes.imaging.mask import MAX_AREAS, separate_areas
 from mai_image.nodes.imaging.regions import (
@@ -21,7 +22,7 @@ from mai_image.nodes.imaging.regions import (
 )
 
 MODELS = [CATALOGUE[name] for name in CATALOGUE.edit_names]
-M26, M25 = CATALOGUE["MAI-Image-2.6"], CATALOGUE["MAI-Image-2.5"]
+M27, M26, M25 = (CATALOGUE[f"MAI-Image-{version}"] for version in ("2.7", "2.6", "2.5"))
 ODD_SIZES = [Size(1, 1), Size(5000, 1), Size(1, 5000), Size(15, 16), Size(767, 769), Size(16384, 7)]
 
 models = st.sampled_from(MODELS)
@@ -59,7 +60,7 @@ def test_the_box_holds_the_mask_and_is_sent_at_a_legal_size(
     place: tuple[Size, Rect], model: Model, context: float
 ) -> None:
     size, rect = place
-    frame = frame_around(with_context(rect, size, context), size, model)
+    frame = frame_around(with_context(rect, size, context, model), size, model)
     assert_sound(frame, size, rect, model)
 
 
@@ -69,7 +70,7 @@ def test_the_box_keeps_its_aspect_to_a_pixel(
     place: tuple[Size, Rect], model: Model, context: float
 ) -> None:
     size, rect = place
-    frame = frame_around(with_context(rect, size, context), size, model)
+    frame = frame_around(with_context(rect, size, context, model), size, model)
     across = frame.inner.width / frame.box.width
     down = frame.inner.height / frame.box.height
     scale = across if frame.inner.width >= frame.inner.height else down
@@ -96,7 +97,7 @@ def test_boxes_of_a_batch_can_share_one_size(
     second = Rect(*(min(edge, side) for edge, side in zip(other[1], size * 2, strict=True)))
     if second.width < 1 or second.height < 1:
         second = rect
-    needs = [with_context(one, size, context) for one in (rect, second)]
+    needs = [with_context(one, size, context, model) for one in (rect, second)]
     sent = common_size(needs, model)
     for one in needs:
         frame = frame_around(one, size, model, sent)
@@ -107,26 +108,39 @@ def test_boxes_of_a_batch_can_share_one_size(
 @pytest.mark.parametrize("model", MODELS)
 def test_a_box_of_a_usable_size_is_sent_pixel_for_pixel(model: Model) -> None:
     size, rect = Size(4000, 3000), Rect(1600, 1200, 2000, 1600)
-    frame = frame_around(with_context(rect, size, 1.5), size, model)
+    frame = frame_around(with_context(rect, size, 1.5, model), size, model)
     assert frame.scale == 1
     assert frame.sent == (800, 800) == (frame.box.width, frame.box.height)
 
 
 def test_context_adds_its_share_of_the_longer_side_on_every_side() -> None:
-    one = with_context(Rect(1000, 1000, 1400, 1300), Size(4000, 3000), 1.5)
+    one = with_context(Rect(1000, 1000, 1400, 1300), Size(4000, 3000), 1.5, M26)
     assert (one.width, one.height) == (800, 700)
 
 
 def test_a_small_box_is_enlarged_at_most_fourfold() -> None:
     size = Size(4000, 3000)
-    frame = frame_around(with_context(Rect(50, 50, 51, 51), size, 1.5), size, M26)
+    frame = frame_around(with_context(Rect(50, 50, 51, 51), size, 1.5, M26), size, M26)
     assert (frame.box.width, frame.box.height) == (192, 192)
     assert frame.sent == (768, 768)
 
 
-def test_a_large_box_is_shrunk_to_what_comes_back_anyway() -> None:
-    frame = frame_whole(Size(4000, 3000), M26)
-    assert 0.95 * EDIT_PIXELS < frame.sent.pixels <= EDIT_PIXELS
+@pytest.mark.parametrize("model", MODELS)
+def test_a_large_box_is_shrunk_to_what_an_edit_of_the_model_can_have(model: Model) -> None:
+    frame = frame_whole(Size(4000, 3000), model)
+    assert 0.95 * model.edit_pixels < frame.sent.pixels <= model.edit_pixels
+
+
+def test_an_own_model_s_edit_pixels_are_what_is_sent() -> None:
+    own = replace(M26, name="own", max_pixels=9_000_000, edit_pixels=1_500_000)
+    frame = frame_whole(Size(4000, 3000), own)
+    assert 0.95 * 1_500_000 < frame.sent.pixels <= 1_500_000
+
+
+def test_a_long_object_keeps_its_pixels_where_the_model_can() -> None:
+    size, rect = Size(4000, 3000), Rect(500, 1300, 3500, 1700)
+    frame = frame_around(with_context(rect, size, 1.0, M27), size, M27)
+    assert frame.scale >= 1
 
 
 def test_a_panorama_is_sent_in_its_aspect_where_the_model_can_and_padded_where_not() -> None:
@@ -139,7 +153,7 @@ def test_a_panorama_is_sent_in_its_aspect_where_the_model_can_and_padded_where_n
 def test_a_box_at_the_border_moves_inwards_and_needs_no_padding() -> None:
     size = Size(4000, 3000)
     for rect in (Rect(0, 0, 400, 400), Rect(3600, 2600, 4000, 3000)):
-        frame = frame_around(with_context(rect, size, 1.5), size, M26)
+        frame = frame_around(with_context(rect, size, 1.5, M26), size, M26)
         assert frame.inner == Rect(0, 0, *frame.sent)
         assert holds(Rect(0, 0, *size), frame.box)
 
