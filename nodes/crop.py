@@ -74,6 +74,7 @@ class MAICrop(io.ComfyNode):
 
     @classmethod
     @override
+    @inputs.within_limits
     def execute(
         cls,
         image: Tensor,

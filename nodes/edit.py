@@ -115,6 +115,7 @@ class MAIEdit(io.ComfyNode):
 
     @classmethod
     @override
+    @inputs.within_limits
     async def execute(
         cls,
         images: Mapping[str, torch.Tensor],

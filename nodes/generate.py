@@ -83,6 +83,7 @@ class MAIGenerate(io.ComfyNode):
 
     @classmethod
     @override
+    @inputs.within_limits
     async def execute(
         cls,
         prompt: str,

@@ -5,14 +5,21 @@ ComfyUI's start imports this file; it imports nothing of the code that does the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar, cast
 
 from comfy_api.latest import io
 
-from ..mai.errors import OptionError
+from ..mai.errors import InputError, OptionError
 from ..mai.models import AUTO_ASPECT_RATIO, BACKGROUND, CATALOGUE, DEFAULT_MODEL, WEB_GROUNDING
 from ..mai.types import OPAQUE, TRANSPARENT
 from ..mai.validation import model_named, validate_references
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 CATEGORY = "image/MAI"
 
@@ -219,3 +226,47 @@ def match_color_input(optional: bool = False) -> io.Boolean.Input:
         optional=optional,
         advanced=optional,
     )
+
+
+def within_limits(execute: Callable[P, T]) -> Callable[P, T]:
+    """Decorates a node's execute: it gets no number outside of its widget's limits.
+
+    ComfyUI checks them on widgets only; a number that comes over a link can be anything.
+    InputError: one is too small, too large or no number at all.
+    """
+    signature = inspect.signature(execute)
+
+    def check(*args: P.args, **kwargs: P.kwargs) -> None:
+        given = signature.bind(*args, **kwargs).arguments
+        schema: io.Schema = given["cls"].define_schema()
+        for each in schema.inputs:
+            if isinstance(each, (io.Int.Input, io.Float.Input)):
+                _check_number(each, given.get(each.id))
+
+    if inspect.iscoroutinefunction(execute):
+
+        @functools.wraps(execute)
+        async def checked(*args: P.args, **kwargs: P.kwargs) -> Any:
+            check(*args, **kwargs)
+            return await execute(*args, **kwargs)
+
+        return cast("Callable[P, T]", checked)
+
+    @functools.wraps(execute)
+    def checked_at_once(*args: P.args, **kwargs: P.kwargs) -> T:
+        check(*args, **kwargs)
+        return execute(*args, **kwargs)
+
+    return checked_at_once
+
+
+def _check_number(widget: io.Int.Input | io.Float.Input, value: object) -> None:
+    if value is None or not isinstance(value, (int, float)):
+        return
+    low = -math.inf if widget.min is None else widget.min
+    high = math.inf if widget.max is None else widget.max
+    if not low <= value <= high:
+        raise InputError(
+            f"{widget.id} is {value:g}; it can be from {low:g} to {high:g}.",
+            "Change what is linked to it. Nothing was sent.",
+        )

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 
 from comfy_api.latest import io
 
-from ..mai.errors import Billed, BlockedError, MaiError
+from ..mai.errors import AnswerError, Billed, BlockedError, MaiError
+from ..mai.models import CATALOGUE
 from ..mai.types import Request, Result
 from .inputs import SKIP
 
@@ -41,7 +42,21 @@ class Batch:
         self.errors = dict(others)
 
     def take_files(self) -> list[bytes]:
-        """The files of `images`, which keep their facts only: a batch's can be 100 MB."""
+        """The files of `images`, which keep their facts only: a batch's can be 100 MB.
+
+        AnswerError: together they have more pixels than the model can have made. One image may be
+        four times its largest, as no limit is known exactly; a whole batch of such would fill the
+        memory with gigabytes.
+        """
+        pixels = sum(image.width * image.height for image in self.images)
+        largest = CATALOGUE[self.requests[0].model].max_pixels
+        if pixels > largest * (len(self.images) + 3):
+            raise AnswerError(
+                f"The {len(self.images)} images that came back have {pixels / 1e6:,.0f} megapixels "
+                "together, more than the model can make. They are not decoded.",
+                "They are kept in the store. Check that the endpoint is the MAI service itself.",
+                billed=Billed.YES,
+            )
         files = [image.image for image in self.images]
         self.results = [result and replace(result, image=b"") for result in self.results]
         return files

@@ -84,6 +84,7 @@ class MAISizeHelper(io.ComfyNode):
 
     @classmethod
     @override
+    @inputs.within_limits
     def execute(
         cls,
         model: str = DEFAULT_MODEL,

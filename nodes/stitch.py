@@ -51,6 +51,7 @@ class MAIStitch(io.ComfyNode):
 
     @classmethod
     @override
+    @inputs.within_limits
     def execute(cls, stitch: Stitch, image: Tensor, match_color: bool = True) -> io.NodeOutput:
         from .imaging.paste import stitch_batch
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 from mai_image.mai.errors import AnswerError, MaiError, UnreadableError
+from mai_image.mai.types import Generate, Result
 from mai_image.nodes.generate import MAIGenerate
+from mai_image.nodes.results import Batch
 
 
 def generate(prompt: str) -> Any:
@@ -50,3 +52,14 @@ def test_an_answer_that_is_too_large_ends_the_call_and_the_next_one_works(emulat
     with pytest.raises(MaiError):
         generate("a fox [[fault answer=huge]]")
     assert generate("a fox").args[0].shape == (1, 768, 768, 3)
+
+
+def test_a_batch_has_no_more_pixels_than_its_model_can_make():
+    """One may be four times the largest; eight of those would be gigabytes of tensor."""
+    request = Generate("MAI-Image-2.6", "a fox", 768, 768)
+    large = Result(b"x", "image/png", 3072, 3072, "MAI-Image-2.6")
+    Batch([request], [large]).take_files()
+    batch = Batch([request] * 8, [large] * 8)
+    with pytest.raises(AnswerError, match="75 megapixels together"):
+        batch.take_files()
+    assert all(image.image for image in batch.images), "nothing is lost"

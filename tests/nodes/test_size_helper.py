@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mai_image.mai import sizes
-from mai_image.mai.errors import ImageError, OptionError, SizeError
+from mai_image.mai.errors import ImageError, InputError, OptionError, SizeError
 from mai_image.mai.models import CATALOGUE
 from mai_image.nodes.size_helper import ASPECT_RATIOS, MAISizeHelper
 
@@ -201,8 +201,8 @@ def test_info_holds_the_numbers_of_one_image() -> None:
         ({"aspect_ratio": "17:9"}, OptionError, "Choose one of 1:1"),
         ({"aspect_ratio": None}, OptionError, "Choose one of 1:1"),
         ({"model": "MAI-Image-9"}, OptionError, "Choose one of MAI-Image-2.7"),
-        ({"target_width": -1}, SizeError, "from 1 to 16384"),
-        ({"target_height": 16385}, SizeError, "from 1 to 16384"),
+        ({"target_width": -1}, InputError, "from 0 to 16384"),
+        ({"target_height": 16385}, InputError, "from 0 to 16384"),
         ({"target_height": True}, SizeError, "whole number"),
         ({"target_width": 512.0}, SizeError, "whole number"),
         ({"target_width": "512"}, SizeError, "whole number"),
@@ -210,8 +210,8 @@ def test_info_holds_the_numbers_of_one_image() -> None:
         ({"aspect_ratio": "21:9", "target_height": 16384}, SizeError, "both of its sides"),
         (
             {"aspect_ratio": "from target", "target_width": 20_000, "target_height": 9},
-            SizeError,
-            "from 1 to 16384",
+            InputError,
+            "from 0 to 16384",
         ),
         (
             {"aspect_ratio": "from image", "image": torch.zeros(1, 8, 8)},
