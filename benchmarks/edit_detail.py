@@ -2,11 +2,11 @@
 
     python -m mai_image.benchmarks.edit_detail
 
-The edit changes nothing but the size and, so that it counts as one, each level by 3 of 255: what is
-sent comes back shrunk to 1, 2.4 or 4 megapixels, in 8 bits. Outside the mask nothing is lost;
+The edit changes nothing but the size and, so that it counts as one, each level by 3 of 255: what
+is sent comes back shrunk to 1, 2.4 or 4 megapixels, in 8 bits. Outside the mask nothing is lost;
 inside it PSNR says how close the result is to the input. There are no photographs in the
-repository: these are drawn with a photograph's statistics (discs of all sizes that hide each other,
-called "dead leaves", and a sensor's noise).
+repository: these are drawn with a photograph's statistics (discs of all sizes that hide each
+other, called "dead leaves", and a sensor's noise).
 """
 
 from __future__ import annotations

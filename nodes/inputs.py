@@ -267,6 +267,6 @@ def _check_number(widget: io.Int.Input | io.Float.Input, value: object) -> None:
     high = math.inf if widget.max is None else widget.max
     if not low <= value <= high:
         raise InputError(
-            f"{widget.id} is {value:g}; it can be from {low:g} to {high:g}.",
-            "Change what is linked to it. Nothing was sent.",
+            f"{widget.id} is {value:g}, which its widget doesn't allow. Nothing was sent.",
+            f"It can be from {low:g} to {high:g}: change what is linked to it.",
         )

@@ -37,7 +37,7 @@ FAR = 2 / 3
 """The scale at which a box around several areas is shrunk too much: below, a second paid request
 shows clearly more."""
 
-LARGE = 1 << 20
+LARGE = 2 << 20
 """Pixels sent; of a larger box around several areas most is paid for, and nothing of it changes."""
 
 MAX_AREAS = 4

@@ -54,5 +54,5 @@ def test_every_number_of_every_node_has_limits() -> None:
 def test_a_linked_number_outside_of_its_limits_is_refused_before_any_work(
     node: Any, name: str, wrong: float
 ) -> None:
-    with pytest.raises(InputError, match=f"{name} is .*can be from"):
+    with pytest.raises(InputError, match=rf"{name} is .*\nIt can be from"):
         run(node, **{name: wrong})

@@ -127,6 +127,7 @@ def test_the_process_ends_after_a_while_and_starts_again() -> None:
     began = time.monotonic()
     while process._process is not None and time.monotonic() - began < 20:
         time.sleep(0.05)
+    process.stop()  # waits until it is gone
     with pytest.raises(ProcessLookupError):
         os.kill(number, 0)
     assert process.wait_until_ready()
