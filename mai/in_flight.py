@@ -92,6 +92,8 @@ class InFlightCall:
     @cached_property
     def key_of_version_0_1(self) -> str:
         """The request's key in version 0.1, which knew images by their service alone."""
+        if self.profile.store_identity == self.profile.store_service:
+            return self.key
         return request_key(self.request, self.profile.store_service)
 
     def join(self, future: Future[Result], waiter: Waiter) -> None:

@@ -155,7 +155,9 @@ class Pipeline:
         if unsaved is not None:
             kept: Result | None = self._save(call.key, unsaved)
         else:
-            kept = self._store.get(call.key) or self._store.get(call.key_of_version_0_1)
+            kept = self._store.get(call.key)
+            if kept is None and call.key_of_version_0_1 != call.key:
+                kept = self._store.get(call.key_of_version_0_1)
         return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
 
     async def _resume(self, call: InFlightCall) -> Result:
