@@ -21,8 +21,8 @@ from scripted_server import Scripted
 KNOWN = {
     "prompt", "model", "width", "height", "seed", "batch_size", "profile", "auto_aspect_ratio",
     "web_grounding", "if_blocked", "background", "images", "mask", "output_size", "region",
-    "mask_grow", "mask_feather", "context", "match_color", "aspect_ratio", "target_width", "target_height",
-    "image", "stitch",
+    "mask_grow", "mask_feather", "context", "match_color", "aspect_ratio", "target_width",
+    "target_height", "image", "stitch",
 }  # fmt: skip
 """Every input of every node. One that is added here must not name a place, a file or a secret."""
 
