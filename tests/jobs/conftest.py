@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from client_harness import quick
 from mai_image import emulator
 from mai_image.emulator import Emulator
 from mai_image.mai.client import Client
@@ -114,3 +115,9 @@ def until() -> Callable[[Callable[[], object]], None]:
             time.sleep(0.005)
 
     return wait
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the waits that are there for the sake of a real service."""
+    quick(monkeypatch)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import comfyui_modules  # noqa: F401  (makes the nodes importable)
 import pytest
+from client_harness import quick
 from mai_image import emulator as emulators
 from mai_image.mai.client import Client
 from mai_image.mai.profiles import Profiles
@@ -41,3 +42,9 @@ def emulator(emulated: object, tmp_path: Path) -> Iterator[object]:
     yield emulated
     shared_client.replace(None)
     client.close(grace=5)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the waits that are there for the sake of a real service."""
+    quick(monkeypatch)

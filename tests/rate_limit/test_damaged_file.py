@@ -10,10 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mai_image.mai.rate_limit import Deployment, RateLimiter
+from mai_image.mai.rate_limit import Deployment, Pacing, RateLimiter, Timings
 
 FAST = Deployment("fast", 6000.0)
 PAGE = 4096
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment may be called again at once."""
+    monkeypatch.setattr(Pacing, "timings", Timings(0.0, 0.0, 0.0, 0.0, backoff=0.05))
+
 
 Spoil = Callable[[bytes], bytes]
 
