@@ -24,7 +24,19 @@ for 2.5 ms a slice, and no event loop should wait for all of a large image."""
 
 _FIELD = re.compile(rb'"b64_json"\s*:\s*"')
 
+_IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8")
+"""How files of PNG, JPEG, WebP and GIF begin."""
+
 _TRIAL = b"AAECA/4="
+
+
+def holds_image(body: bytes) -> bool:
+    """Whether an answer that can't be read has an image in it all the same: base64 in JSON that is
+    cut or damaged, or a bare file."""
+    if body.startswith(_IMAGE_STARTS):
+        return True
+    found = _FIELD.search(body)
+    return found is not None and body[found.end() : found.end() + 1] not in (b"", b'"')
 
 
 def cut_out_image(body: bytes) -> tuple[bytes, memoryview]:

@@ -17,7 +17,7 @@ from ..image_formats import inspect
 from ..models import CATALOGUE, DEFAULT_MODEL
 from ..types import OPAQUE, Edit, Generate, Request, Result
 from .answers import error_in_200, json_object, refusal, refuses_field, unusable
-from .base64_field import PLACEHOLDER, cut_out_image, decode_base64
+from .base64_field import PLACEHOLDER, cut_out_image, decode_base64, holds_image
 from .error_body import find_error
 from .usage import charge_of, counted_cost
 
@@ -74,7 +74,12 @@ class Foundry:
         if answer.status != 200:
             raise refusal(answer)
         json, encoded = cut_out_image(answer.body)
-        body = json_object(answer, SERVICE, json)
+        try:
+            body = json_object(answer, SERVICE, json)
+        except AnswerError as error:
+            if holds_image(answer.body):
+                raise _unreadable(answer, error.what, answer.body, None) from error
+            raise
         data = _first_image(request, body, encoded, answer)
         charge = charge_of(request, body)
         try:

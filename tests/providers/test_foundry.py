@@ -159,7 +159,6 @@ ODD_BODIES = {
     "image is a number": b'{"data": [{"b64_json": 5}]}',
     "empty image": b'{"data": [{"b64_json": ""}]}',
     "url instead": b'{"data": [{"url": "https://x/y.png"}]}',
-    "cut json": image_body(png(16, 16))[:-10],
     "deep json": b"[" * 100_000,
     "wrong encoding": b'{"data": "\xff\xfe"}',
 }
@@ -182,6 +181,26 @@ UNREADABLE = {
     "gif": b"GIF89a" + bytes(99),
     "webp": b"RIFF\x10\0\0\0WEBPVP8L" + bytes(9),
 }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [image_body(png(16, 16))[:-10], image_body(png(64, 64))[:-60], png(16, 16), b"RIFFxxxxWEBP"],
+    ids=["cut JSON", "JSON cut in the image", "a bare PNG", "a bare WebP"],
+)
+def test_an_answer_with_an_image_that_is_no_json_is_handed_over_whole(body: bytes):
+    with pytest.raises(UnreadableError) as caught:
+        read(answer(body=body), GENERATE)
+    assert caught.value.received == body
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"data": [{"b64_json": ""', b'{"data": [{"b64_json": "', b"<html>", b""]
+)
+def test_an_answer_without_an_image_that_is_no_json_is_perhaps_billed(body: bytes):
+    with pytest.raises(AnswerError) as caught:
+        read(answer(body=body), GENERATE)
+    assert caught.value.billed is Billed.PERHAPS
 
 
 @pytest.mark.parametrize("received", UNREADABLE.values(), ids=UNREADABLE.keys())
