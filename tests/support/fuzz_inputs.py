@@ -421,7 +421,7 @@ def _quoted(value: object) -> str:
 
 PAGE_HEADERS = {
     "Host": ["localhost:8188", "127.0.0.1", "evil.example", "[::1]:8188", "[::1", "", "a:b:c"],
-    "Origin": ["http://localhost:8188", "null", "http://", "https://evil.example"],
+    "Origin": ["http://localhost:8188", "null", "http://", "http://[", "https://evil.example"],
     "Sec-Fetch-Site": ["same-origin", "cross-site", "none", "x"],
     "X-Forwarded-For": ["10.0.0.1"],
 }

@@ -32,6 +32,8 @@ TABLES: list[Any] = [
                         "budget": {"day": 1, "month": 2.5, "strict": True},
                         "deployments": {"MAI-Image-2.6": ["d", "e"], "*": "f"}}},
      "store": {"limit_gb": 1}, "page": {"allow_remote": True, "show_prompts": False}},
+    {"profiles": {"a": {"endpoint": _AZURE, "credential": _KEY, "max_images_per_node": 100}},
+     "page": {"hosts": ["studio.lan:8188", "192.168.1.5", "[::1]:8188"]}},
     {"profiles": {"a": {"service": "pixazo", "media_hosts": ["*.example.com"], "header": "x-key",
                         "credential": {"kind": "key_env", "name": "K"}, "keep_prompts": False},
                   "b": {"endpoint": "http://127.0.0.1:9/x/mai/v1", "deployments": "d",

@@ -481,14 +481,16 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def check_csv(rows: list[tuple[str, str]]) -> None:
     """Calls whose answers had these ids and codes are exported as one row each, and no cell is a
-    formula."""
+    formula, whichever separator a spreadsheet takes."""
     stream = io.StringIO()
     assert write_csv((_call_row(*row) for row in rows), stream) == len(rows)
     text = stream.getvalue()
     read = list(csv.reader(io.StringIO(text)))
     assert [len(row) for row in read] == [len(COLUMNS)] * (len(rows) + 1)
-    cells = [cell for row in read for cell in row]
-    assert not any(cell.startswith(FORMULA) for cell in cells), text
+    for separator in ",;":
+        found = csv.reader(io.StringIO(text), delimiter=separator)
+        cells = [cell for row in found for cell in row]
+        assert not any(cell.startswith(FORMULA) for cell in cells), text
 
 
 def _call_row(request_id: str, code: str) -> dict[str, object]:
