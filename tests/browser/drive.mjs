@@ -167,6 +167,8 @@ async function snapped(page) {
   await page.evaluate(([one, other]) => one.connect(0, other, 'height'), [
     await handle(page, number), await handle(page, node),
   ]);
+  // The price of 1024 x 1024 is the same, so the badge doesn't show that the size has arrived.
+  await page.locator('.mai-notice').first().waitFor();
   const told = { badge: await badge(page, renderer, node, '$0.035') };
   told.notice = await words(page, '.mai-notice');
   told.labels = await labels(page, node);
