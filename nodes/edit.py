@@ -139,7 +139,6 @@ class MAIEdit(io.ComfyNode):
         chosen = model_named(model)
         validate_prompt(prompt)
         validate_options(chosen, auto_aspect_ratio, web_grounding, background)
-        inputs.validate_batch_size(batch_size)
 
         # Imported by the first edit: ComfyUI's start should not wait for it.
         from .imaging.masked_edit import MaskSettings, plan_edit

@@ -98,7 +98,6 @@ class MAIGenerate(io.ComfyNode):
         if_blocked: str = "stop",
         background: str = OPAQUE,
     ) -> io.NodeOutput:
-        inputs.validate_batch_size(batch_size)
         asked = Generate(
             model, prompt, width, height, seed, auto_aspect_ratio, web_grounding, background
         )

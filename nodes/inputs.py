@@ -96,15 +96,6 @@ def batch_size_input() -> io.Int.Input:
     )
 
 
-def validate_batch_size(count: int) -> None:
-    """OptionError for a count that came over a link, past the widget's limits."""
-    if not 1 <= count <= MAX_BATCH:
-        raise OptionError(
-            f"batch_size is {count}; it can be from 1 to {MAX_BATCH}.",
-            "Check the node that gives this number. Each image is a paid request.",
-        )
-
-
 def call_options(auto_aspect_ratio_tooltip: str) -> list[io.Input]:
     """What every node that buys images lets its user set of the calls, the last inputs of each.
 

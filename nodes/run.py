@@ -11,9 +11,10 @@ import secrets
 import signal
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -138,8 +139,10 @@ async def run_requests(
     """
     display = _ProgressDisplay(len(requests), node_id)
     client = shared_client.get()
-    _count_images(len(requests), node_id, client.profiles.max_images_per_node(profile), profile)
-    siblings = _siblings_in_prompt(profile)
+    run = _this_run()
+    most = client.profiles.max_images_per_node(profile)
+    run.count_images(len(requests), node_id or "", most, profile)
+    siblings = run.siblings[profile]
     futures = [
         siblings.submit(client, request, profile, partial(operator.setitem, display.states, i))
         for i, request in enumerate(requests)
@@ -159,43 +162,43 @@ async def run_requests(
     return batch
 
 
-_ordered_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Counter[tuple[str, str]]] = (
+@dataclass
+class _PromptRun:
+    """What the nodes of one prompt have in common: by profile the calls that end together, and by
+    node id the images that were ordered."""
+
+    siblings: defaultdict[str, Siblings] = field(default_factory=lambda: defaultdict(Siblings))
+    ordered: Counter[str] = field(default_factory=Counter)
+
+    def count_images(self, count: int, node_id: str, most: int, profile: str) -> None:
+        """Raise InputError where a node would order more images than its profile allows in one run.
+
+        A node that gets a list runs once for each item: their images count together.
+        """
+        whole = self.ordered[node_id] + count
+        if whole > most:
+            raise InputError(
+                f"This node would order {whole:,} images in one run; the profile {profile!r} "
+                f"allows {most}. {count} of them were not sent.",
+                "Connect fewer images or list items, or set max_images_per_node in the profile.",
+            )
+        self.ordered[node_id] = whole
+
+
+_runs_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[str, _PromptRun]] = (
     WeakKeyDictionary()
 )
-"""Images that each node has ordered, by event loop, prompt id and node id."""
+"""By event loop and prompt id. ComfyUI runs each prompt in a loop of its own: what a refusal ended
+stays so for the nodes and list items that begin later, and no longer than the run."""
 
 
-def _count_images(count: int, node_id: str | None, most: int, profile: str) -> None:
-    """Raise InputError where a node would order more images than its profile allows in one run.
-
-    A node that gets a list runs once for each item: their images count together.
-    """
-    key = (_prompt_id() or "", node_id or "")
-    ordered = _ordered_by_loop.setdefault(asyncio.get_running_loop(), Counter())
-    before = ordered[key] if all(key) else 0
-    if before + count > most:
-        raise InputError(
-            f"This node would order {before + count:,} images in one run; the profile {profile!r} "
-            f"allows {most}. {count} of them were not sent.",
-            "Connect fewer images or list items, or set max_images_per_node in the profile.",
-        )
-    ordered[key] = before + count
-
-
-_siblings_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Siblings]] = (
-    WeakKeyDictionary()
-)
-"""By event loop, prompt id and profile. ComfyUI runs each prompt in a loop of its own: what a
-refusal ended stays so for the nodes and list items that begin later, and no longer than the run."""
-
-
-def _siblings_in_prompt(profile: str) -> Siblings:
-    """All calls to a profile of the prompt that runs now; a batch of its own outside of one."""
+def _this_run() -> _PromptRun:
+    """The prompt that runs now; outside of one, a run of its own."""
     prompt_id = _prompt_id()
     if prompt_id is None:
-        return Siblings()
-    of_loop = _siblings_by_loop.setdefault(asyncio.get_running_loop(), {})
-    return of_loop.setdefault((prompt_id, profile), Siblings())
+        return _PromptRun()
+    of_loop = _runs_by_loop.setdefault(asyncio.get_running_loop(), defaultdict(_PromptRun))
+    return of_loop[prompt_id]
 
 
 def _prompt_id() -> str | None:
