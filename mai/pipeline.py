@@ -279,7 +279,11 @@ class Pipeline:
             image = _as_emulated(image)
         unsaved = _Unsaved(image, call.request.prompt, call.profile, call.row)
         self._unsaved[call.key], call.row = unsaved, None
-        return self._save(call.key, unsaved)
+        kept = self._save(call.key, unsaved)
+        if call.key in self._unsaved:
+            logger.error("An image is %s", kept.notes[-1])
+            self._close(unsaved.row, Outcome.NOT_KEPT, result=image)
+        return kept
 
     def _keep_unreadable(self, call: InFlightCall, error: UnreadableError) -> MaiError:
         """Put what was paid for and is no image into the store; gives the error that names it."""
@@ -318,8 +322,6 @@ class Pipeline:
                 profile=profile.name,
             )
         except StoreError as error:
-            logger.error("%s", error)
-            self._close(unsaved.row, Outcome.NOT_KEPT, result=result)
             return replace(result, notes=(*result.notes, f"not kept on disk: {error.what}"))
         self._unsaved.pop(key, None)
         self._close(unsaved.row, Outcome.DELIVERED, result=result)
