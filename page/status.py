@@ -35,6 +35,7 @@ def status(client: Client) -> dict[str, object]:
         "profiles": _profiles(client.profiles, spend),
         "calls": [asdict(call) for call in client.in_flight()],
         "in_flight": _sum(spend.in_flight),
+        "spent": _sum(spend.spent.month),
         "blocked": _sum(spend.blocked.month),
         "lost": _sum(spend.lost.month),
         "perhaps_billed": [_perhaps(call) for call in doubtful[:PERHAPS_BILLED]],

@@ -76,8 +76,9 @@ function line(left, right) {
 }
 
 /** The sums of all profiles, then each profile that has a budget, with how much of it is used. */
-function spent({ today, month, blocked, lost, in_flight: booked, profiles }) {
+function spent({ today, month, spent: images, blocked, lost, in_flight: booked, profiles }) {
   const total = [line(text('today'), amount(today)), line(text('month'), amount(month))];
+  if (blocked.calls || lost.calls) total.push(line(text('ofThatSpent'), amount(images)));
   if (blocked.calls) total.push(line(text('ofThatBlocked'), amount(blocked)));
   if (lost.calls) total.push(line(text('ofThatLost'), amount(lost)));
   if (booked.calls) total.push(line(text('inFlight'), amount(booked)));
@@ -130,7 +131,7 @@ function doubtful({ perhaps_billed: calls, perhaps_billed_count: count }) {
   const rows = calls.map((call) => {
     const when = new Date(call.at).toLocaleString();
     const id = call.request_id ? el('code', {}, call.request_id) : null;
-    const why = call.blocked ? el('em', {}, text('blocked')) : null;
+    const why = call.blocked ? el('p', { className: 'mai-remark' }, text('blocked')) : null;
     return el('div', {}, line(`${when}, ${call.model}`, dollars(call.usd)), why, id);
   });
   const help = el('p', { className: 'mai-remark' }, text('doubtfulHelp'));

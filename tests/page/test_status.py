@@ -49,6 +49,17 @@ def test_a_call_that_was_perhaps_billed_is_listed_with_its_request_id(
     assert doubtful["request_id"] == "r-7"
 
 
+def test_what_was_spent_blocked_and_lost_stands_apart(ask: Ask, client: Client) -> None:
+    spend(client, 1, Outcome.DELIVERED, 0.03)
+    spend(client, 2, Outcome.BLOCKED, None)
+    spend(client, 3, Outcome.NOT_KEPT, 0.02)
+    status = ask("status").json
+    assert status["spent"] == {"usd": 0.03, "calls": 1}
+    assert status["blocked"] == {"usd": 0.04, "calls": 1}
+    assert status["lost"] == {"usd": 0.02, "calls": 1}
+    assert status["month"] == {"usd": 0.09, "calls": 3}
+
+
 def test_a_profile_that_is_gone_keeps_its_line_without_a_budget(ask: Ask, client: Client) -> None:
     spend(client, 1, Outcome.DELIVERED, 0.03, profile="removed")
     rows = {row["profile"]: row for row in ask("status").json["profiles"]}  # type: ignore[attr-defined]
