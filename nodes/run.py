@@ -142,7 +142,7 @@ async def run_requests(
     run = _this_run()
     most = client.profiles.max_images_per_node(profile)
     run.count_images(len(requests), node_id or "", most, profile)
-    siblings = run.siblings[profile]
+    siblings = run.siblings[str(profile)]  # over the API it can be anything
     futures = [
         siblings.submit(client, request, profile, partial(operator.setitem, display.states, i))
         for i, request in enumerate(requests)
