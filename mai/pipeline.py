@@ -12,11 +12,9 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
 
 from .auth import Headers
 from .errors import (
@@ -46,8 +44,6 @@ from .store import Store
 from .types import Progress, Result, client_request_id
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 LOOK_ELSEWHERE = 0.5
 """Seconds between looks at a call that another process has in flight."""
@@ -163,7 +159,7 @@ class Pipeline:
     async def _resume(self, call: InFlightCall) -> Result:
         """The image of a job that an earlier run began."""
         image = await self._jobs.resume(call)
-        return await self._uninterrupted(lambda: self._keep_image(call, image))
+        return await self._executors.uninterrupted(lambda: self._keep_image(call, image))
 
     async def _buy(self, call: InFlightCall) -> Result:
         """Send the call, again only where `Attempts.repeat` allows it, and keep what comes."""
@@ -175,8 +171,11 @@ class Pipeline:
             self._transport.prepare(profile)
             await self._mark_sent(call, deployment)
             outcome = await self._exchange(call, deployment, headers)
+            if isinstance(outcome, HttpAnswer) and outcome.status == 200:
+                break
             # A refusal's body is searched for words: not in the event loop.
-            repeat = await self._uninterrupted(partial(attempts.repeat, call, outcome))
+            again = partial(attempts.repeat, call, outcome)
+            repeat = await self._executors.uninterrupted(again)
             if repeat is None:
                 break
             await self._mark_not_sent(call)
@@ -186,11 +185,11 @@ class Pipeline:
                 await asyncio.sleep(repeat.seconds)
         if isinstance(outcome, NotSentError):
             raise _unreachable(profile, outcome)
-        answer = outcome
-        found = await self._uninterrupted(lambda: self._keep_answer(call, answer))
+        keep = partial(self._keep_answer, call, outcome)
+        found = await self._executors.uninterrupted(keep)
         if isinstance(found, Job):
             image = await self._jobs.follow(call, found)
-            return await self._uninterrupted(lambda: self._keep_image(call, image))
+            return await self._executors.uninterrupted(lambda: self._keep_image(call, image))
         return found
 
     async def _wait_for_slot(self, call: InFlightCall, first: bool) -> Deployment:
@@ -225,9 +224,8 @@ class Pipeline:
     ) -> HttpAnswer | NotSentError:
         """Send the call once. The rate limiter hears of a refusal before anything else is done."""
         profile = call.profile
-        name = _deployment_name(deployment)
         request = PROVIDERS[profile.service].build(
-            call.request, profile.endpoint, name, client_request_id(call.key)
+            call.request, profile.endpoint, _name_of(deployment), client_request_id(call.key)
         )
         call.report(Progress("sent"))
         try:
@@ -241,24 +239,19 @@ class Pipeline:
 
     async def _mark_sent(self, call: InFlightCall, deployment: Deployment) -> None:
         """From now on the call is perhaps billed, whatever becomes of this process."""
-        row, name = call.row, _deployment_name(deployment)
-        assert row is not None
-        if not await self._executors.in_order(lambda: self._ledger.mark_sent(row, name)):
+        assert call.row is not None
+        mark = partial(self._ledger.mark_sent, call.row, _name_of(deployment))
+        if not await self._executors.in_order(mark):
             raise _RowLostError
         call.sent = True
 
     async def _mark_not_sent(self, call: InFlightCall) -> None:
         """The service surely did not begin: the call may be withdrawn again."""
-        row = call.row
-        assert row is not None
-        kept = await self._executors.in_order(lambda: self._ledger.mark_not_sent(row))
+        assert call.row is not None
+        kept = await self._executors.in_order(partial(self._ledger.mark_not_sent, call.row))
         call.sent = False
         if not kept:
             raise _RowLostError
-
-    async def _uninterrupted(self, work: Callable[[], T]) -> T:
-        """The outcome of blocking work that a cancel of the waiting task doesn't end."""
-        return await self._executors.uninterrupted(work)
 
     def _keep_answer(self, call: InFlightCall, answer: HttpAnswer) -> Result | Job:
         """Read an answer, and keep its image or the id of its job. Blocks."""
@@ -467,7 +460,7 @@ def _as_emulated(result: Result) -> Result:
     return replace(result, cost_usd=0.0, notes=(*result.notes, note))
 
 
-def _deployment_name(deployment: Deployment) -> str:
+def _name_of(deployment: Deployment) -> str:
     return deployment.name.partition("|")[2]
 
 
