@@ -40,7 +40,7 @@ from .models import CATALOGUE
 from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
-from .store import Store
+from .store import Order, Store
 from .types import Progress, Result, client_request_id
 
 logger = logging.getLogger(__name__)
@@ -270,7 +270,7 @@ class Pipeline:
         """The image into the store, then its cost into the ledger. Blocks."""
         if call.profile.emulated:
             image = _as_emulated(image)
-        unsaved = _Unsaved(image, call.request.prompt, call.profile, call.row)
+        unsaved = _Unsaved(image, _order(call), call.row)
         self._unsaved[call.key], call.row = unsaved, None
         kept = self._save(call.key, unsaved)
         if call.key in self._unsaved:
@@ -280,20 +280,8 @@ class Pipeline:
 
     def _keep_unreadable(self, call: InFlightCall, error: UnreadableError) -> MaiError:
         """Put what was paid for and is no image into the store; gives the error that names it."""
-        profile = call.profile
         try:
-            return self._store.keep_unreadable(
-                call.key,
-                error.received,
-                reason=error.what,
-                request_id=error.request_id,
-                cost_usd=error.cost_usd,
-                model=call.request.model,
-                prompt=call.request.prompt,
-                keep_prompt=profile.keep_prompts,
-                service=profile.store_service,
-                profile=profile.name,
-            )
+            return self._store.keep_unreadable(call.key, call.request.model, error, _order(call))
         except StoreError as problem:
             return AnswerError(
                 f"{error.what} {problem.what}",
@@ -304,16 +292,9 @@ class Pipeline:
 
     def _save(self, key: str, unsaved: _Unsaved) -> Result:
         """Put an image into the store before anything decodes it; a full disk loses nothing."""
-        profile, result = unsaved.profile, unsaved.result
+        result = unsaved.result
         try:
-            self._store.put(
-                key,
-                result,
-                prompt=unsaved.prompt,
-                keep_prompt=profile.keep_prompts,
-                service=profile.store_service,
-                profile=profile.name,
-            )
+            self._store.put(key, result, unsaved.order)
         except StoreError as error:
             return replace(result, notes=(*result.notes, f"not kept on disk: {error.what}"))
         self._unsaved.pop(key, None)
@@ -366,8 +347,7 @@ class _Unsaved:
     """An image that isn't on the disk yet, with what its sidecar needs and its row."""
 
     result: Result
-    prompt: str
-    profile: Profile
+    order: Order
     row: str | None
 
 
@@ -452,6 +432,11 @@ def _new_call(call: InFlightCall) -> NewCall:
         estimate_usd=0.0 if emulated else CATALOGUE[call.request.model].estimate(call.request),
         why_unbounded=call.profile.why_unbounded(call.request),
     )
+
+
+def _order(call: InFlightCall) -> Order:
+    profile = call.profile
+    return Order(call.request.prompt, profile.store_service, profile.name, profile.keep_prompts)
 
 
 def _as_emulated(result: Result) -> Result:

@@ -40,6 +40,7 @@ from ..types import Result
 from .index import StoreIndex
 from .sidecar import (
     DamagedImage,
+    Order,
     build_sidecar,
     build_unreadable_sidecar,
     parse_sidecar,
@@ -110,13 +111,16 @@ class Store:
         something that was paid for and can't be read.
         """
         try:
-            found = self._read(key)
-        except DamagedImage:
-            found = self._read_or_set_aside(key)
+            try:
+                found = self._read(key)
+            except DamagedImage:
+                found = self._read_or_set_aside(key)
+            unreadable = self._unreadable.find(key) if found is None else None
         except OSError as error:
             raise self._explain(error, "read") from error
+        if unreadable is not None:
+            raise unreadable
         if found is None:
-            self._refuse_unreadable(key)
             return None
         with contextlib.suppress(OSError):
             os.utime(self._sidecar(key))
@@ -130,16 +134,7 @@ class Store:
         except UnreadableError:
             return True
 
-    def put(
-        self,
-        key: str,
-        result: Result,
-        *,
-        prompt: str,
-        keep_prompt: bool = True,
-        service: str,
-        profile: str,
-    ) -> None:
+    def put(self, key: str, result: Result, order: Order) -> None:
         """Keeps an image: when this returns, a power cut can't take it. Then evicts if needed.
 
         An image that is there under the same key is replaced.
@@ -149,15 +144,7 @@ class Store:
         """
         self._start()
         now = time.time_ns()
-        facts = build_sidecar(
-            key,
-            result,
-            prompt=prompt,
-            keep_prompt=keep_prompt,
-            service=service,
-            profile=profile,
-            now_ns=now,
-        )
+        facts = build_sidecar(key, result, order, now)
         try:
             total = self._write(key, result, facts, now)
         except OSError as error:
@@ -166,48 +153,25 @@ class Store:
             self._evict(but=key)
 
     def keep_unreadable(
-        self,
-        key: str,
-        data: bytes,
-        *,
-        reason: str,
-        request_id: str | None,
-        cost_usd: float | None,
-        model: str,
-        prompt: str,
-        keep_prompt: bool,
-        service: str,
-        profile: str,
+        self, key: str, model: str, error: UnreadableError, order: Order
     ) -> UnreadableError:
-        """Keeps bytes that were paid for and are no image that can be read.
+        """Keeps bytes that were paid for and are no image that can be read: what `error` received.
 
         Gives the error for whoever asked for it; `get` raises the same one from then on, in every
-        process, until `forget`. `reason` is why they can't be read. Raises StoreError, having kept
-        nothing, when the disk is full or the folder can't be written.
+        process, until `forget`. Raises StoreError, having kept nothing, when the disk is full or
+        the folder can't be written.
         """
         now = time.time_ns()
         self._sidecar(key)  # refuses a key that is none
-        facts = build_unreadable_sidecar(
-            key,
-            data,
-            reason=reason,
-            request_id=request_id,
-            cost_usd=cost_usd,
-            model=model,
-            prompt=prompt,
-            keep_prompt=keep_prompt,
-            service=service,
-            profile=profile,
-            now_ns=now,
-        )
+        facts = build_unreadable_sidecar(key, model, error, order, now)
         try:
-            self._unreadable.keep(key, data, facts, now)
-            error = self._unreadable.find(key)
+            self._unreadable.keep(key, error.received, facts, now)
+            kept = self._unreadable.find(key)
         except OSError as problem:
             raise self._explain(problem, "written", then=_LOST) from problem
-        if error is None:
+        if kept is None:
             raise StoreError(f"The store {self.folder} was cleared while it was written.", _LOST)
-        return error
+        return kept
 
     def find(self, prefix: str) -> list[str]:
         """The keys that begin so, of images and of what can't be read.
@@ -341,15 +305,6 @@ class Store:
         remove_stale(self._incoming)
         for warning in self.warnings():
             logger.warning("%s", warning)
-
-    def _refuse_unreadable(self, key: str) -> None:
-        """Raises UnreadableError where something came for this request that can't be read."""
-        try:
-            error = self._unreadable.find(key)
-        except OSError as problem:
-            raise self._explain(problem, "read") from problem
-        if error is not None:
-            raise error
 
     def _read_or_set_aside(self, key: str) -> Result | None:
         """Looks again under the lock: what looked damaged may have been half replaced."""
