@@ -32,7 +32,7 @@ from .errors import (
     UnreadableError,
 )
 from .executors import Executors
-from .http import HttpAnswer, NotSentError, Transport, header_number, retry_after
+from .http import HttpAnswer, HttpRequest, NotSentError, Transport, header_number, retry_after
 from .in_flight import InFlightCall
 from .jobs import Jobs
 from .ledger import EndedCall, Ledger, LostElsewhere, NewCall, Outcome
@@ -169,8 +169,12 @@ class Pipeline:
             headers = Headers(await profile.credential.headers(renew=attempts.renew))
             deployment = await self._wait_for_slot(call, first=attempts.refusals > 0)
             self._transport.prepare(profile)
-            await self._mark_sent(call, deployment)
-            outcome = await self._exchange(call, deployment, headers)
+            name = deployment.name.partition("|")[2]
+            await self._mark_sent(call, name)
+            request = PROVIDERS[profile.service].build(
+                call.request, profile.endpoint, name, client_request_id(call.key)
+            )
+            outcome = await self._exchange(call, deployment, request, headers)
             if isinstance(outcome, HttpAnswer) and outcome.status == 200:
                 break
             # A refusal's body is searched for words: not in the event loop.
@@ -220,16 +224,12 @@ class Pipeline:
             raise _cooling_down(call, error.seconds) from None
 
     async def _exchange(
-        self, call: InFlightCall, deployment: Deployment, headers: Headers
+        self, call: InFlightCall, deployment: Deployment, request: HttpRequest, headers: Headers
     ) -> HttpAnswer | NotSentError:
         """Send the call once. The rate limiter hears of a refusal before anything else is done."""
-        profile = call.profile
-        request = PROVIDERS[profile.service].build(
-            call.request, profile.endpoint, _name_of(deployment), client_request_id(call.key)
-        )
         call.report(Progress("sent"))
         try:
-            answer = await self._transport.exchange(request, headers, profile)
+            answer = await self._transport.exchange(request, headers, call.profile)
         except NotSentError as error:
             return error
         self._limiter.learn(deployment, header_number(answer.headers, "x-ratelimit-limit-requests"))
@@ -237,10 +237,10 @@ class Pipeline:
             self._limiter.cool_down(deployment, retry_after(answer.headers))
         return answer
 
-    async def _mark_sent(self, call: InFlightCall, deployment: Deployment) -> None:
+    async def _mark_sent(self, call: InFlightCall, deployment: str) -> None:
         """From now on the call is perhaps billed, whatever becomes of this process."""
         assert call.row is not None
-        mark = partial(self._ledger.mark_sent, call.row, _name_of(deployment))
+        mark = partial(self._ledger.mark_sent, call.row, deployment)
         if not await self._executors.in_order(mark):
             raise _RowLostError
         call.sent = True
@@ -443,10 +443,6 @@ def _as_emulated(result: Result) -> Result:
     """The built-in emulator's images cost nothing; a note says what a real one would."""
     note = f"emulated: a real one would have cost ${result.cost_usd or 0.0:.4f}"
     return replace(result, cost_usd=0.0, notes=(*result.notes, note))
-
-
-def _name_of(deployment: Deployment) -> str:
-    return deployment.name.partition("|")[2]
 
 
 def _outcome(error: MaiError) -> Outcome:

@@ -82,7 +82,8 @@ class StoreIndex:
     @contextlib.contextmanager
     def lock(self) -> Iterator[sqlite3.Connection]:
         """Keeps every other thread and process from changing the store's files."""
-        self._verify_once()
+        if not self._verified:
+            self._verify()
         with self._database.write() as sql:
             if not _facts(sql)[1]:
                 _fill(sql, self._folder)
@@ -133,7 +134,8 @@ class StoreIndex:
     @repeat_if_damaged
     def newest(self, count: int, skip: int = 0) -> list[str]:
         """Keys, newest first."""
-        self._verify_once()
+        if not self._verified:
+            self._verify()
         with self._database.read() as sql:
             if not _facts(sql)[1]:
                 with self.lock():
@@ -155,11 +157,10 @@ class StoreIndex:
             self._uses.clear()
 
     @repeat_if_damaged
-    def _verify_once(self) -> None:
+    def _verify(self) -> None:
         """Once a process: a damaged index is begun anew."""
-        if not self._verified:
-            self._database.verify()
-            self._verified = True
+        self._database.verify()
+        self._verified = True
 
 
 def _facts(sql: sqlite3.Connection) -> tuple[int, int]:

@@ -33,7 +33,7 @@ from ..disk import (
     remove_stale,
     replace,
     sync_folder,
-    write_temporary,
+    temporary_files,
 )
 from ..errors import InputError, StoreError, UnreadableError
 from ..types import Result
@@ -344,27 +344,21 @@ class Store:
         folder = self._sidecar(key).parent
         make_folder(self._incoming)
         make_folder(folder)
-        temporary: list[Path] = []
-        try:
-            temporary.append(write_temporary(self._incoming, result.image))
-            temporary.append(write_temporary(self._incoming, facts))
+        with (
+            temporary_files(self._incoming, result.image, facts) as (image, sidecar),
+            contextlib.ExitStack() as stack,
+        ):
             # Finer than the system's own times, which are alike for images of one moment.
-            os.utime(temporary[1], ns=(now, now))
-            with contextlib.ExitStack() as stack:
-                total = 0
-                try:
-                    # The row comes first: after a crash there may be a row without an image, which
-                    # eviction passes over, but never an image without a row.
-                    total = self._index.add(key, len(result.image) + len(facts))
-                    stack.enter_context(self._index.lock())
-                except StoreError as error:
-                    logger.warning("An image is kept without the index of the store: %s", error)
-                self._name(key, temporary[0], result.media_type, temporary[1])
-        except BaseException:
-            for path in temporary:
-                with contextlib.suppress(OSError):
-                    remove(path)
-            raise
+            os.utime(sidecar, ns=(now, now))
+            total = 0
+            try:
+                # The row comes first: after a crash there may be a row without an image, which
+                # eviction passes over, but never an image without a row.
+                total = self._index.add(key, len(result.image) + len(facts))
+                stack.enter_context(self._index.lock())
+            except StoreError as error:
+                logger.warning("An image is kept without the index of the store: %s", error)
+            self._name(key, image, result.media_type, sidecar)
         sync_folder(folder)
         return total
 
