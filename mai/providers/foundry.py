@@ -110,18 +110,19 @@ class Foundry:
             header = inspect(data, CATALOGUE[request.model].most_decoded)
         except AnswerError as error:
             raise _unreadable(answer, error.what, data, cost_usd) from error
+        asked, size = request.requested_size, (header.width, header.height)
         return Result(
             image=data,
             media_type=header.media_type,
             width=header.width,
             height=header.height,
             model=request.model,
-            asked=request.requested_size,
+            asked=asked,
             request_id=answer.request_id,
             usage=charge.usage if has_usage else None,
             cost_usd=cost_usd,
             seconds=answer.seconds,
-            notes=(*_size_notes(request, (header.width, header.height)), *charge.notes),
+            notes=(*_size_notes(asked, size), *charge.notes),
         )
 
     def error_for(self, answer: HttpAnswer) -> ServiceError:
@@ -301,8 +302,7 @@ def _without_image(
     return unusable(answer, what, SERVICE, cost_usd)
 
 
-def _size_notes(request: Request, size: tuple[int, int]) -> tuple[str, ...]:
-    asked = request.requested_size
+def _size_notes(asked: tuple[int, int] | None, size: tuple[int, int]) -> tuple[str, ...]:
     if not asked or asked == size:
         return ()
     return (f"asked for {asked[0]}x{asked[1]}, the service sent {size[0]}x{size[1]}",)

@@ -161,24 +161,20 @@ class _Queue:
                 "DELETE FROM tickets WHERE owner NOT IN (SELECT owner FROM processes)"
             )
 
-    def add(self, owner: str, waiter: _Waiter) -> None:
-        """Put a ticket at the queue's end; `first` before all that aren't.
-
-        One that had a number before goes back to its old place.
-        """
-        insert = "INSERT OR IGNORE INTO tickets (id, first, owner, deployments) VALUES (?, ?, ?, ?)"
-        names = [deployment.name for deployment in waiter.deployments]
-        values = (waiter.first, owner, json.dumps(names))
-        cursor = self._sql.execute(insert, (waiter.ticket, *values))
-        if not cursor.rowcount:
-            cursor = self._sql.execute(insert, (None, *values))
-        waiter.ticket = cursor.lastrowid
-
     def remove(self, ticket: int | None) -> None:
         """Take a ticket out of the queue."""
         self._sql.execute("DELETE FROM tickets WHERE id = ?", (ticket,))
 
-    def tickets(self) -> dict[int, list[str]]:
+    def tickets(self, owner: str, waiters: Sequence[_Waiter]) -> dict[int, list[str]]:
+        """The queue with the tickets of all of these waiters, which belong to `owner`."""
+        found = self._read_tickets()
+        # New ones, and those of this process that another one took for dead.
+        missing = [waiter for waiter in waiters if waiter.ticket not in found]
+        for waiter in missing:
+            self._add(owner, waiter)
+        return self._read_tickets() if missing else found
+
+    def _read_tickets(self) -> dict[int, list[str]]:
         """The queue, the next ticket first: the deployments that each may be sent to, by number.
 
         DatabaseError for a ticket that only damage can have put there.
@@ -193,6 +189,19 @@ class _Queue:
         if not all(found.values()):
             raise sqlite3.DatabaseError("malformed ticket")
         return found
+
+    def _add(self, owner: str, waiter: _Waiter) -> None:
+        """Put a ticket at the queue's end; `first` before all that aren't.
+
+        One that had a number before goes back to its old place.
+        """
+        insert = "INSERT OR IGNORE INTO tickets (id, first, owner, deployments) VALUES (?, ?, ?, ?)"
+        names = [deployment.name for deployment in waiter.deployments]
+        values = (waiter.first, owner, json.dumps(names))
+        cursor = self._sql.execute(insert, (waiter.ticket, *values))
+        if not cursor.rowcount:
+            cursor = self._sql.execute(insert, (None, *values))
+        waiter.ticket = cursor.lastrowid
 
 
 _Change = Callable[[_Queue], None]
@@ -413,13 +422,8 @@ class RateLimiter:
         Once a tick, and when a slot moves, it goes through all tickets and reports to those who
         wait; else to the first of them.
         """
-        tickets = queue.tickets()
-        # New ones, and those of this process that another one took for dead.
-        missing = [waiter for waiter in self._waiters if waiter.ticket not in tickets]
-        for waiter in missing:
-            queue.add(self._owner, waiter)
-        tickets = queue.tickets() if missing else tickets
-        waiters = {waiter.ticket: waiter for waiter in self._waiters}
+        tickets = queue.tickets(self._owner, self._waiters)
+        waiters: dict[int | None, _Waiter] = {each.ticket: each for each in self._waiters}
         own = {each.name: each for waiter in self._waiters for each in waiter.deployments}
         called = {name for names in tickets.values() for name in names}
         pacings = {name: queue.pacing(name, own.get(name)) for name in called}
@@ -432,8 +436,7 @@ class RateLimiter:
             name = min(names, key=lambda each: pacings[each].next_at())
             slot_at = max(now, pacings[name].next_at())
             pacings[name].send(slot_at)
-            waiter = waiters.get(ticket)
-            if waiter is None:
+            if (waiter := waiters.get(ticket)) is None:
                 behind_others = True
             elif slot_at <= now:
                 granted.append((waiter, own[name]))
