@@ -354,16 +354,15 @@ class RateLimiter:
         self._tried_at, self._locked = now, True
         report = not 0 <= now - self._reported_at < self._tick
         self._reported_at = now if report else self._reported_at
-        holder = getattr(error, "holder", "") or "another process"
         delay = RETRY_LOCKED
         for waiter in list(self._waiters):
             waiter.locked_seconds += passed
             if waiter.locked_seconds >= self._fail_locked_after:
-                self._fail_locked(waiter, holder)
+                self._fail_locked(waiter, error.holder)
             elif waiter.locked_seconds < self._say_locked_after:
                 delay = RETRY_BUSY
             elif report or not waiter.held_by:
-                waiter.held_by = holder
+                waiter.held_by = error.holder
                 waiter.changed.set()
         return delay
 
