@@ -29,6 +29,9 @@ LEAST_BORDER = 8
 SEAM = 3
 """Pixels next to a border that a resampled image has mixed with its grey."""
 
+SAME_ASPECT = 0.02
+"""Sides are multiples of 16, so that an aspect is met to within 2 %."""
+
 MIDDLE = 0.42
 """What stands in the middle, as a share of the image's shorter side."""
 
@@ -51,25 +54,30 @@ def edit(
     changes: EditChanges,
     subject: bytes,
     variation: bytes,
-) -> Image.Image:
-    """The first reference, cut to the size's aspect and scaled to it, then changed; RGB."""
+) -> tuple[Image.Image, float]:
+    """The first reference, cut to the size's aspect and scaled to it, then changed (RGB); and how
+    wide a caption may be at its right: where the old image lies a client puts it back."""
     image = _opened(references[0])
-    wider = None if changes.mark == "none" else outpainted(image)
-    image = ImageOps.fit(wider or image, size, _BICUBIC)
-    if wider is None:
+    old = None if changes.mark == "none" else _inside_padding(image)
+    room = float(size[0])
+    if old is not None:
+        room *= (image.width - old[2]) / image.width or 1
+        image = _squeezed(outpainted(image, old), size)
+    image = ImageOps.fit(image, size, _BICUBIC)
+    if old is None:
         image = _in_light(image, TONES[variation[0] % len(TONES)], changes.tint)
     if changes.recolour != (1.0, 1.0, 1.0):
         table = [min(255, round(value * gain)) for gain in changes.recolour for value in range(256)]
         image = image.point(table)
     image = _moved(image, changes)
     if changes.mark == "none":
-        return image
+        return image, room
     others = [_opened(upload) for upload in references[1:]]
     canvas = Canvas(image)
-    if wider is None:
+    if old is None:
         _paint_middle(canvas, others[:1], subject, variation)
     _inset(canvas, others)
-    return image
+    return image, room
 
 
 def _opened(upload: Upload) -> Image.Image:
@@ -112,14 +120,11 @@ def _moved(image: Image.Image, changes: EditChanges) -> Image.Image:
 # Grey borders
 
 
-def outpainted(image: Image.Image) -> Image.Image | None:
-    """The image with its grey borders painted over, None if it has none.
+def outpainted(image: Image.Image, old: Box) -> Image.Image:
+    """The image with the grey borders around `old` painted over.
 
     What lies beyond a border is the image mirrored, the softer the farther away.
     """
-    old = _inside_padding(image)
-    if old is None:
-        return None
     right, bottom = image.width - old[2], image.height - old[3]
     whole = _widened(_without_caption(image.crop(old)), old[0], right, 0.6)
     whole = whole.transpose(Image.Transpose.TRANSPOSE)
@@ -127,6 +132,13 @@ def outpainted(image: Image.Image) -> Image.Image | None:
     whole = Image.composite(_softened(whole), whole, _farness(whole.size, old))
     whole.paste(image.crop(old), old[:2])
     return whole
+
+
+def _squeezed(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The image at this size where the aspects are nearly the same, so that a painted border isn't
+    cut by a few pixels; otherwise as it is."""
+    share = image.width * size[1] / (image.height * size[0])
+    return image.resize(size, _BICUBIC) if abs(share - 1) < SAME_ASPECT else image
 
 
 def _without_caption(image: Image.Image) -> Image.Image:

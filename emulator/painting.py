@@ -43,16 +43,16 @@ def paint(request: ImageRequest, changes: EditChanges, nonce: str = "") -> Image
     """
     subject = hashlib.sha256(request.prompt.encode("utf-8", "surrogatepass")).digest()
     variation = _digest(request, changes, nonce)
-    alpha = None
+    alpha, room = None, float(request.size[0])
     if request.references:
-        image = edit(request.references, request.size, changes, subject, variation)
+        image, room = edit(request.references, request.size, changes, subject, variation)
         alpha = _soft_oval(image.size) if request.transparent else None
     elif request.transparent:
         image, alpha = _single_object(request.size, subject, variation)
     else:
         image = scene(subject, variation, request.size)
     if changes.mark != "none":
-        _write_caption(Canvas(image, alpha), f"{CAPTION} · {request.model.name}")
+        _write_caption(Canvas(image, alpha), request.model.name, room)
     if alpha is not None:
         image.putalpha(alpha)
     return image
@@ -98,12 +98,16 @@ def _soft_oval(size: tuple[int, int]) -> Image.Image:
     return oval.resize(size, Image.Resampling.BICUBIC)
 
 
-def _write_caption(canvas: Canvas, text: str) -> None:
-    """A line of text in the lower right corner, light on a dark label."""
+def _write_caption(canvas: Canvas, model: str, room: float) -> None:
+    """A line of text in the lower right corner, light on a dark label; without the model's name
+    where the room is narrow."""
     if canvas.unit < SMALLEST_CAPTION:
         return
     font = _font(max(8, canvas.unit // 44))
     height = font.size * 1.7
+    text = f"{CAPTION} · {model}"
+    if font.getlength(text) + 2 * height > room:
+        text = CAPTION
     width = font.getlength(text) + height * 0.8
     right, bottom = canvas.width - canvas.unit * 0.02, canvas.height - canvas.unit * 0.02
     left, top, cap = right - width, bottom - height, height / 2
