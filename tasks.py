@@ -7,6 +7,7 @@ python3 tasks.py check                                   formatting, lint and ty
 python3 tasks.py cli …                                   the command mai-image, from this clone
 python3 tasks.py bench [name …]                          all benchmarks, or one
 python3 tasks.py fuzz [minutes] [--seed N] [--again FILE]   odd answers, images, files and settings
+python3 tasks.py frontend VERSION                        the browser tests on another page
 python3 tasks.py audit                                   known vulnerabilities in what is installed
 python3 tasks.py lock                                    write tests/constraints.txt
 
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     commands = {
         "demo": demo, "test": test, "check": check, "cli": cli, "bench": bench, "fuzz": fuzz,
-        "audit": audit, "lock": lock,
+        "frontend": frontend, "audit": audit, "lock": lock,
     }  # fmt: skip
     if not arguments or arguments[0] not in commands:
         print(__doc__)
@@ -154,6 +155,15 @@ def fuzz(arguments: Sequence[str]) -> int:
     set_up("dev")
     script = str(ROOT / "tests" / "security" / "fuzz.py")
     return run(script, *arguments, cwd=Path.cwd())
+
+
+def frontend(arguments: Sequence[str]) -> int:
+    """The browser tests on one version of comfyui-frontend-package; gates nothing."""
+    if len(arguments) != 1:
+        raise Failed("Name one version of comfyui-frontend-package, such as 1.58.1.")
+    set_up("dev")
+    page = str(ROOT / "tests" / "browser")
+    return run("-m", "pytest", page, MAI_IMAGE_FRONTEND=arguments[0])
 
 
 def lock(arguments: Sequence[str]) -> int:

@@ -5,26 +5,33 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import shutil
 import sys
 import tempfile
+import webbrowser
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from ..mai.errors import MaiError
 from ..mai.profiles import Profiles, data_folder
+from . import browser, service
 from . import graph as workflows
-from . import service
 from .comfyui import run
 from .find import ROOT, ComfyUI, NotUsable, locate
 from .graph import Graph, Outcome
 from .launch import Server, link_folder
 
+logger = logging.getLogger(__name__)
+
 EXAMPLES = ROOT / "example_workflows"
 WORKFLOW = EXAMPLES / "api" / "demo.json"
 INPUTS = EXAMPLES / "inputs"
+TEMPLATE = EXAMPLES / "text_to_4k.json"
+"""What the picture of the page shows."""
+
 PACKAGES = ROOT / ".venv" / "comfyui-packages"
 
 
@@ -83,10 +90,9 @@ def demo(options: argparse.Namespace) -> None:
     if options.live:
         _ask_before_spending(graph, _account_folder(comfyui))
     if comfyui is None:
-        outcome = _in_process(graph, options)
+        _report(_in_process(graph, options), live=options.live)
     else:
-        outcome = _in_comfyui(graph, comfyui, options)
-    _report(outcome, live=options.live)
+        _in_comfyui(graph, comfyui, options)
 
 
 def _account_folder(comfyui: ComfyUI | None) -> Path:
@@ -122,7 +128,7 @@ def _service(stack: ExitStack, options: argparse.Namespace) -> Mapping[str, str 
     return service.environ_for(running.url)
 
 
-def _in_comfyui(graph: Graph, comfyui: ComfyUI, options: argparse.Namespace) -> Outcome:
+def _in_comfyui(graph: Graph, comfyui: ComfyUI, options: argparse.Namespace) -> None:
     with ExitStack() as stack:
         server = Server(
             comfyui,
@@ -142,10 +148,28 @@ def _in_comfyui(graph: Graph, comfyui: ComfyUI, options: argparse.Namespace) -> 
             outcome = asyncio.run(run(server, graph))
         except NotUsable as error:
             raise Failed(f"{error}\nComfyUI's log: {_short(server.log_file)}") from error
+        _report(outcome, live=options.live)
+        _show_page(server, options)
         if options.keep:
             stack.pop_all()
             line("kept", f"ComfyUI is left running: {server.url} (process {server.pid})")
-    return outcome
+
+
+def _show_page(server: Server, options: argparse.Namespace) -> None:
+    """End with the page open where somebody sits at a desktop, else with a picture of it."""
+    if sys.stdin.isatty() and sys.stdout.isatty() and webbrowser.open(server.url):
+        line("page", f"{server.url} (opened in your browser)")
+        if not options.keep:
+            input("            Press Enter to end ComfyUI. ")
+        return
+    file = options.output / "demo" / "page.png"
+    try:
+        browser.run("picture.mjs", server.url, str(TEMPLATE), str(file))
+    except (browser.Missing, AssertionError) as error:
+        logger.debug("no picture of the page", exc_info=error)
+        line("page", "python3 tasks.py demo --keep leaves ComfyUI running and says where it is")
+    else:
+        line("page", f"{_short(file)}; with --keep ComfyUI is left running")
 
 
 def _in_process(graph: Graph, options: argparse.Namespace) -> Outcome:

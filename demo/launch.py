@@ -50,6 +50,7 @@ class Server:
     LoadImage finds by name, `output` is where SaveImage writes, `user` the user directory and `log`
     the file for what it prints (None: temporary ones), `packages` a folder in which requirements
     that its Python lacks are kept. `with_pack` False is a ComfyUI without this pack, to compare.
+    `front_end` is the folder of another page than the one that this ComfyUI brings.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Server:
         log: Path | None = None,
         detached: bool = False,
         with_pack: bool = True,
+        front_end: Path | None = None,
     ) -> None:
         self.comfyui = comfyui
         self.gpu = comfyui.has_gpu()
@@ -76,6 +78,7 @@ class Server:
         self._environ = _child_environ(environ or {})
         self._detached = detached
         self._with_pack = with_pack
+        self._front_end = front_end
         self._process: subprocess.Popen[bytes] | None = None
         _lay_out(self.base, self.user, output, inputs)
         if with_pack:
@@ -162,6 +165,8 @@ class Server:
         command += ["--output-directory", str(self.output)]
         command += ["--database-url", f"sqlite:///{database}"]
         command += ["--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK]
+        if self._front_end is not None:
+            command += ["--front-end-root", str(self._front_end)]
         return command if self.gpu else [*command, "--cpu"]
 
     def _wait_until_it_answers(self, deadline: float) -> None:

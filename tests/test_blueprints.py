@@ -38,10 +38,10 @@ def subgraph(text: str) -> Graph:
     return dict(found)
 
 
-def test_the_readme_tells_of_each() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
+def test_the_documentation_tells_of_each() -> None:
+    text = (ROOT / "docs" / "examples.md").read_text("utf-8")
     assert len(NAMES) >= 2
-    assert all(f"*{name}*" in readme for name in NAMES)
+    assert all(f"*{name}*" in text for name in NAMES)
 
 
 def test_it_is_one_node_of_the_subgraph_that_it_defines(

@@ -1,4 +1,4 @@
-"""The README says what the code does: its tables, commands, images and names are compared."""
+"""README and docs say what the code does: their tables, commands, images and names are compared."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from mai_image.cli import main
@@ -26,16 +28,20 @@ else:
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+DOCS = {path.name: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}
+PAGES = {"README.md": README, **{f"docs/{name}": text for name, text in DOCS.items()}}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
-LARGEST = 300_000
-"""Bytes of an image: the README must open quickly."""
+LARGEST = {".gif": 1_500_000}
+"""Bytes of an image, 300,000 of other kinds: the README must open quickly."""
+
+MOST_WORDS = 1_800
 
 
-def section(title: str) -> str:
+def section(title: str, text: str = README) -> str:
     """The text under a heading, to the next of the same or a higher level."""
-    found = re.search(rf"(?m)^(#+) {re.escape(title)}\n(?s:(.*?))(?=^\1 |^## |\Z)", README)
-    assert found is not None, f"the README has no heading {title!r}"
+    found = re.search(rf"(?m)^(#+) {re.escape(title)}\n(?s:(.*?))(?=^\1 |^## |\Z)", text)
+    assert found is not None, f"there is no heading {title!r}"
     return found[2]
 
 
@@ -62,17 +68,40 @@ def table_row(model: Model) -> str:
     return f"| {' | '.join(columns)} |"
 
 
-def test_the_table_of_models_is_the_catalogue() -> None:
-    rows = [
-        line for line in section("Models, limits and prices").splitlines() if "MAI-Image" in line
-    ]
-    assert [row for row in rows if row.startswith("|")] == [
-        table_row(model) for model in CATALOGUE.values()
-    ]
+def short_row(model: Model) -> str:
+    references = f"1–{model.max_references}" if model.max_references > 1 else "1"
+    retired = f" (retired {model.retired})" if model.is_retired else ""
+    about = "" if model.price_known else "≈ "
+    columns = (
+        f"{model.name}{retired}",
+        f"yes, {references}" if model.can_edit else "no",
+        f"{model.max_pixels:,}",
+        f"{about}${model.cost(Usage(image_out=1024)):.3f}",
+    )
+    return f"| {' | '.join(columns)} |"
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [(DOCS["models.md"], table_row), (section("Models and prices"), short_row)],
+    ids=["docs", "README"],
+)
+def test_the_tables_of_models_are_the_catalogue(text: str, row: Callable[[Model], str]) -> None:
+    rows = [line for line in text.splitlines() if line.startswith("| MAI-Image")]
+    assert rows == [row(model) for model in CATALOGUE.values()]
+
+
+def test_the_readme_is_read_in_some_minutes() -> None:
+    assert len(README.split()) <= MOST_WORDS
+
+
+def test_every_page_of_docs_is_in_the_index_by_subject() -> None:
+    listed = set(re.findall(r"\]\(([\w-]+\.md)\)", DOCS["README.md"]))
+    assert listed == set(DOCS) - {"README.md"}
 
 
 def test_its_profiles_toml_has_no_mistake() -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", section("Profiles"), re.DOTALL)
+    (example,) = re.findall(r"```toml\n(.*?)```", section("Connect an account"), re.DOTALL)
     assert mistakes_in(example) == []
 
 
@@ -83,10 +112,11 @@ def test_every_input_and_output_of_every_node_is_named() -> None:
     for node in asyncio.run(asyncio.run(comfy_entrypoint()).get_node_list()):
         info = node.GET_NODE_INFO_V1()
         inputs = [name for names in info["input_order"].values() for name in names]
-        text = section(info["display_name"])
+        text = section(info["display_name"], DOCS["nodes.md"])
         hidden = set(info["input_order"].get("hidden", ()))
         for name in [*inputs, *info["output_name"]]:
             assert name in hidden or f"`{name}`" in text, (info["display_name"], name)
+        assert info["display_name"] in section("Nodes")
 
 
 def test_the_two_commands_stand_on_the_first_screen() -> None:
@@ -97,7 +127,7 @@ def test_the_two_commands_stand_on_the_first_screen() -> None:
 
 COMMANDS = [
     line
-    for text in (README, (ROOT / "docs" / "command-line.md").read_text("utf-8"))
+    for text in PAGES.values()
     for line in re.findall(r"(?m)^(?:mai-image|python3 tasks\.py cli) (.+)$", text)
     if not line.startswith("emulator")
 ]
@@ -116,10 +146,10 @@ def test_every_command_that_is_shown_is_understood(line, tmp_path, monkeypatch, 
 
 
 def test_every_image_is_there_small_and_whole() -> None:
-    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
-    assert len(shown) >= 3
-    for path in [*(ROOT / name for name in shown), *(ROOT / "docs" / "images").iterdir()]:
-        assert path.stat().st_size < LARGEST, path.name
+    images = list((ROOT / "docs" / "images").iterdir())
+    assert len(images) >= 3
+    for path in images:
+        assert path.stat().st_size < LARGEST.get(path.suffix, 300_000), path.name
         with Image.open(path) as image:
             image.load()
 
@@ -131,20 +161,22 @@ def test_icon_and_banner_have_the_registrys_shapes() -> None:
         assert banner.width * 9 == banner.height * 21
 
 
-def test_every_link_leads_somewhere() -> None:
-    targets = re.findall(r"(?<!!)\[[^\]]+\]\(([^)]+)\)", README)
-    anchors = anchors_of(README)
-    assert len(targets) > 10
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_and_image_leads_somewhere(name: str) -> None:
+    targets = re.findall(r"\[[^\]]*\]\(([^)]+)\)", PAGES[name])
+    folder = (ROOT / name).parent
     for target in targets:
         path, _, anchor = target.partition("#")
-        known = anchors_of((ROOT / path).read_text("utf-8")) if path and anchor else anchors
-        assert not path or (ROOT / path).exists(), target
-        assert not anchor or anchor in known, target
+        if path.startswith("https:"):
+            continue
+        file = (folder / unquote(path)).resolve() if path else ROOT / name
+        assert file.exists(), target
+        assert not anchor or anchor in anchors_of(file.read_text("utf-8")), target
 
 
 def test_the_prices_of_the_examples_are_those_of_their_notes() -> None:
     said = dict(
-        re.findall(r"\*\*(\w+)\*\* \([^)]*about (\$\d\.\d\d)\)", section("Example workflows"))
+        re.findall(r"(?m)^\*\*([^*]+)\*\* \([^)]*about (\$\d\.\d\d)\)", DOCS["examples.md"])
     )
     notes = {path.stem: _note(path) for path in (ROOT / "example_workflows").glob("*.json")}
     assert said

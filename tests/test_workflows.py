@@ -64,9 +64,9 @@ def twin(name: str) -> Graph:
     return found
 
 
-def test_there_are_those_that_the_readme_tells_of() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    named = re.findall(r"(?m)^\*\*(\w+)\*\* \(", readme)
+def test_there_are_those_that_the_documentation_tells_of() -> None:
+    text = (ROOT / "docs" / "examples.md").read_text("utf-8")
+    named = re.findall(r"(?m)^\*\*([^*]+)\*\* \(", text)
     assert sorted(named) == NAMES
     assert len(NAMES) >= 8
 

@@ -85,7 +85,12 @@ export class Room {
 
   /** Pixels of the canvas that the widget takes, its margins included. */
   height() {
-    return (this.body.offsetHeight || this.guess) + 2 * MARGIN;
+    return (this.isLaidOut() ? this.body.offsetHeight : this.guess) + 2 * MARGIN;
+  }
+
+  /** Some versions of the page show it as a narrow column first, of a word or less a line. */
+  isLaidOut() {
+    return this.body.offsetHeight > 0 && this.body.offsetWidth > this.node.size[0] / 2;
   }
 
   /** Higher if that is needed; never lower, as somebody may want the node so. */

@@ -18,7 +18,7 @@ import { compute } from './server.mjs';
  */
 
 const ACTIVE = 0;
-const SUBGRAPH_INPUT = -10;
+const SUBGRAPH_INPUT = '-10'; // some versions of the page have numbers for ids, some texts
 const LONGEST_WAY = 20;
 const PRIMITIVES = new Set([
   'PrimitiveNode', 'PrimitiveInt', 'PrimitiveFloat', 'PrimitiveBoolean', 'PrimitiveString',
@@ -37,14 +37,11 @@ export function isLinked(node, name) {
 
 /**
  * Whether a widget's value is what counts, so that it can be set: no link brings another one. A
- * subgraph's input that nothing is connected to shows the same widget on the subgraph's own node.
+ * subgraph's input that nothing is connected to is a widget of the subgraph's own node.
  * @returns {boolean}
  */
 export function canSet(node, name) {
-  if (!widgetOf(node, name)) return false;
-  const link = linkOf(node, name);
-  if (!link) return !isLinked(node, name);
-  return link.origin_id === SUBGRAPH_INPUT && !isGivenFromOutside(node.graph, link.origin_slot);
+  return Boolean(widgetOf(node, name)) && holders(node, name) !== null;
 }
 
 /**
@@ -68,17 +65,21 @@ function inTransaction(work) {
 }
 
 /**
- * Change a widget as if the user had.
+ * Change a widget as if the user had, also where the node of a subgraph shows it in its place.
  * @param {string} name
  * @param {any} value
  */
 export function setWidget(node, name, value) {
-  const widget = widgetOf(node, name);
+  change(node, widgetOf(node, name), value);
+  for (const holder of holders(node, name) ?? []) change(holder.node, holder.widget, value);
+}
+
+function change(node, widget, value) {
   if (!widget || widget.value === value) return;
   const before = widget.value;
   widget.value = value;
   widget.callback?.(value, app.canvas, node);
-  node.onWidgetChanged?.(name, value, before, widget);
+  node.onWidgetChanged?.(widget.name, value, before, widget);
   node.setDirtyCanvas?.(true, true);
 }
 
@@ -89,9 +90,7 @@ export function setWidget(node, name, value) {
 export function source(node, name, way = LONGEST_WAY) {
   const link = linkOf(node, name);
   if (!link) return own(node, name);
-  if (link.origin_id === SUBGRAPH_INPUT) {
-    return isGivenFromOutside(node.graph, link.origin_slot) ? null : own(node, name);
-  }
+  if (isSubgraphInput(link)) return outside(node, name, link.origin_slot, way);
   return from(node.graph.getNodeById(link.origin_id), link.origin_slot, way);
 }
 
@@ -212,11 +211,42 @@ function from(node, slot, way) {
   return link ? from(node.graph.getNodeById(link.origin_id), link.origin_slot, way - 1) : null;
 }
 
-/** Whether an input of a subgraph is linked, at any of the nodes that stand for the subgraph. */
-function isGivenFromOutside(subgraph, slot) {
+/** Where a subgraph's input gets its value: the same at all nodes that stand for it, else unknown. */
+function outside(node, name, slot, way) {
+  const hosts = way === 0 ? [] : hostsOf(node.graph);
+  const found = hosts.map((host) => {
+    const input = host.inputs[slot];
+    return widgetOf(host, input.name) || input.link != null
+      ? source(host, input.name, way - 1)
+      : own(node, name);
+  });
+  if (!found.length) return own(node, name);
+  const [first, ...others] = found.map((one) => JSON.stringify(one));
+  return others.every((one) => one === first) ? found[0] : null;
+}
+
+/**
+ * The widgets whose value an input takes: its own, or in a subgraph those of the nodes that stand
+ * for it, which some versions of the page keep apart from its own. Null where a node gives it.
+ */
+function holders(node, name, way = LONGEST_WAY) {
+  const link = linkOf(node, name);
+  if (!link) return isLinked(node, name) ? null : [{ node, widget: widgetOf(node, name) }];
+  if (!isSubgraphInput(link) || way === 0) return null;
+  const found = hostsOf(node.graph).map((host) =>
+    holders(host, host.inputs[link.origin_slot].name, way - 1),
+  );
+  return found.includes(null) ? null : found.flat();
+}
+
+function isSubgraphInput(link) {
+  return String(link.origin_id) === SUBGRAPH_INPUT;
+}
+
+/** The nodes that stand for a subgraph, in all graphs. */
+function hostsOf(subgraph) {
   const graphs = [app.rootGraph ?? app.graph, ...(app.rootGraph?.subgraphs?.values() ?? [])];
-  const hosts = graphs.flatMap((graph) => graph.nodes.filter((node) => node.subgraph === subgraph));
-  return hosts.some((host) => host.inputs?.[slot]?.link != null);
+  return graphs.flatMap((graph) => graph.nodes.filter((node) => node.subgraph === subgraph));
 }
 
 /** The address of the image that a Load Image node gives to an input, null for any other. */

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import front_ends
 import pytest
 from mai_image import emulator
 from mai_image.demo import browser
@@ -33,11 +34,17 @@ def _why_not() -> str | None:
     return None
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="session", params=front_ends.versions())
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A running ComfyUI with nothing but this pack; its profile "default" is an emulator."""
     comfyui = locate()
     assert comfyui is not None
+    try:
+        front_end = front_ends.folder_of(request.param, comfyui)
+    except front_ends.NotHad as reason:
+        pytest.skip(str(reason))
     with (
         emulator.start() as service,
         Server(
@@ -45,6 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             output=tmp_path_factory.mktemp("output"),
             packages=ROOT / ".venv" / "comfyui-packages",
             environ=environ_for(service.url),
+            front_end=front_end,
         ) as running,
     ):
         yield running
