@@ -9,13 +9,29 @@ const OURS = /^MAI[A-Z]/;
 /** @type {WeakMap<object, string>} */
 const english = new WeakMap();
 
+/** What becomes of an event's detail, by the event's name. */
+const TRANSLATORS = { progress_text: progressText, execution_error: executionError };
+
 /**
- * Translate the events from now on. Listeners that capture come first, whenever they were added: so
- * the page's own, which draw the text and open the dialog, read what is written here.
+ * Translate the events from now on. The page's own listeners draw the text and open the dialog as
+ * soon as they hear of an event, and were there first: so it is done where events are sent from.
  */
 export function translateEvents() {
-  api.addEventListener('progress_text', hearProgress, true);
-  api.addEventListener('execution_error', hearError, true);
+  const dispatch = api.dispatchCustomEvent;
+  if (typeof dispatch !== 'function') return;
+  api.dispatchCustomEvent = function (type, detail, ...more) {
+    return dispatch.call(this, type, translated(type, detail), ...more);
+  };
+}
+
+/** Whatever goes wrong here, the page gets its event. */
+function translated(type, detail) {
+  try {
+    return TRANSLATORS[type]?.(detail) ?? detail;
+  } catch (error) {
+    console.warn('MAI Image: a text of the server could not be translated.', error);
+    return detail;
+  }
 }
 
 /**
@@ -27,19 +43,20 @@ export function saidInEnglish(detail) {
   return english.get(detail) ?? detail.exception_message;
 }
 
-function hearProgress({ detail }) {
-  if (OURS.test(typeAt(detail.nodeId))) detail.text = translate(detail.text);
+function progressText(detail) {
+  return OURS.test(typeAt(detail.nodeId)) ? { ...detail, text: translate(detail.text) } : detail;
 }
 
 /** The English text stays in the report, where Python puts it: at the end of the traceback. */
-function hearError({ detail }) {
+function executionError(detail) {
   const { node_type: type, exception_type: kind, exception_message: said, traceback } = detail;
-  if (!OURS.test(type) || !said) return;
-  const translated = translate(said);
-  if (translated === said) return;
-  english.set(detail, said);
-  detail.exception_message = translated;
-  detail.traceback = [...(traceback ?? []), `${kind}: ${said}`];
+  if (!OURS.test(type) || !said) return detail;
+  const message = translate(said);
+  if (message === said) return detail;
+  const report = [...(traceback ?? []), `${kind}: ${said}`];
+  const shown = { ...detail, exception_message: message, traceback: report };
+  english.set(shown, said);
+  return shown;
 }
 
 /** The type of the node with the id of a run: "12", or within a subgraph's node "7:12". */

@@ -44,7 +44,12 @@ async function notice(page) {
   await set(page, id, { model: 'MAI-Image-2.6', width: 2048, height: 1536 });
   await page.locator('.mai-notice-wrong').waitFor();
   const problem = await words(page, '.mai-notice-wrong p');
-  await set(page, id, { width: 768, height: 1365 });
+  const number = await add(page, 'PrimitiveInt', 100, 100);
+  await set(page, number, { value: 1365 });
+  await set(page, id, { width: 768 });
+  await page.evaluate(([one, other]) => one.connect(0, other, 'height'), [
+    await handle(page, number), await handle(page, id),
+  ]);
   await page.locator('.mai-notice-note').waitFor();
   return { problem, note: await words(page, '.mai-notice-note p') };
 }
@@ -53,8 +58,8 @@ async function notice(page) {
 async function failed(page) {
   const node = await add(page, 'MAIGenerate', 300, 100);
   const end = await add(page, 'PreviewImage', 800, 100);
-  const prompt = `blockprompt ${language} [[latency 2]]`;
-  const free = { profile: 'emulator', width: 768, height: 768, batch_size: 2, prompt };
+  const prompt = `blockprompt ${renderer}`;
+  const free = { profile: 'default', width: 768, height: 768, batch_size: 2, prompt };
   await set(page, node, free);
   await page.evaluate(([one, other]) => one.connect(0, other, 0), [
     await handle(page, node), await handle(page, end),
@@ -62,7 +67,6 @@ async function failed(page) {
   const heard = page.evaluate(() => new Promise((resolve) => {
     const texts = [];
     const { api } = window.comfyAPI.api;
-    // As the page's own listeners, which were there before the pack's modules.
     api.addEventListener('progress_text', ({ detail }) => texts.push(detail.text));
     api.addEventListener('execution_error', ({ detail }) => resolve({
       texts, message: detail.exception_message, report: detail.traceback.join(''),
@@ -72,5 +76,6 @@ async function failed(page) {
   const told = await heard;
   await page.waitForTimeout(500);
   told.page = await page.evaluate(() => document.body.innerText);
+  told.node = await page.locator('text=/^\\d+ s · /').first().innerText();
   return told;
 }
