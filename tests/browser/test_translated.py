@@ -76,3 +76,54 @@ def test_an_error_is_shown_in_the_pages_language_and_reported_in_english_too(
     assert says["blocked"] in failed["page"].replace("\n", "")
     assert "2 of 2 images failed." in failed["report"]
     assert "request id " in failed["report"]
+
+
+ENGLISH = {
+    "several sentences": "The prompt is empty. Write what the image should show.",
+    "lines with numbers": "2 of 4 images failed.\nImages 1, 3: The prompt is empty.",
+    "a sentence that nobody knows": "Nobody knows this. Nothing was sent.",
+    "a service's words": 'The service refused the request. It said: "No. Never" Queue again.',
+    "clauses": "X can't make 1 x 2: the width is 1, less than 768; the height is 2, less than 768.",
+    "values side by side": "The ledger /my files/a.sqlite can't be written: the disk is full.",
+    "no text at all": "· \n 12 s · $0.088",
+}
+GERMAN = {
+    "several sentences": "Der Prompt ist leer. Schreiben, was das Bild zeigen soll.",
+    "lines with numbers": "2 von 4 Bildern sind gescheitert.\nBilder 1, 3: Der Prompt ist leer.",
+    "a sentence that nobody knows": "Nobody knows this. Nichts wurde gesendet.",
+    "a service's words": "Der Dienst lehnt die Anfrage ab. Es sagte: „No. Never“. "
+    "Noch einmal ausführen.",
+    "clauses": "X kann 1 x 2 nicht machen: width ist 1, weniger als 768; "
+    "height ist 2, weniger als 768.",
+    "values side by side": "Das Kassenbuch /my files/a.sqlite lässt sich nicht schreiben: "
+    "Der Datenträger ist voll.",
+    "no text at all": "· \n 12 s · $0.088",
+}
+
+
+@pytest.fixture(scope="module")
+def says() -> dict[str, Any]:
+    """What says.mjs found: the English texts, and the German ones, which stay as they are."""
+    texts = {"de": [*ENGLISH.values(), *GERMAN.values()]}
+    found: dict[str, Any] = json.loads(browser.run("says.mjs", json.dumps(texts)))
+    return found
+
+
+def test_every_sentence_of_a_catalogue_is_found_and_not_taken_for_another(
+    says: dict[str, Any],
+) -> None:
+    assert says["lost"] == []
+
+
+def test_texts_of_several_sentences_are_translated_as_far_as_they_are_known(
+    says: dict[str, Any],
+) -> None:
+    assert says["said"]["de"][: len(ENGLISH)] == list(GERMAN.values())
+
+
+def test_what_is_translated_stays_as_it_is(says: dict[str, Any]) -> None:
+    assert says["said"]["de"][len(ENGLISH) :] == list(GERMAN.values())
+
+
+def test_long_texts_of_a_hostile_server_are_read_quickly(says: dict[str, Any]) -> None:
+    assert says["seconds"] < 10
