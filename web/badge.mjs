@@ -5,6 +5,7 @@ import { el, Room } from './dom.mjs';
 import { asOneChange, canSet, listen, setWidget, settle, source, widgetOf } from './graph.mjs';
 import { compute } from './server.mjs';
 import { dollars, pixels, text } from './texts.mjs';
+import { ready, translate } from './translate.mjs';
 
 const READ = [
   'model', 'width', 'height', 'batch_size', 'profile', 'auto_aspect_ratio', 'web_grounding',
@@ -47,6 +48,7 @@ export function addPrice(node, kind, price, state) {
     asked = key;
     const values = await settleAll(sources);
     const quote = await ask(kind, values);
+    await ready();
     // A later change has asked again: its answer counts.
     if (key !== asked) return;
     if (!quote) setTimeout(forget, RETRY, key);
@@ -226,7 +228,7 @@ class Notice {
 
 /** @param {Remark} remark */
 function drawRemark({ kind, sentences, button }) {
-  const lines = sentences.map((sentence) => el('p', {}, sentence));
+  const lines = sentences.map((sentence) => el('p', {}, translate(sentence)));
   const press = button && el(
     'button', { type: 'button', onclick: () => asOneChange(button.apply) }, button.label,
   );

@@ -2,6 +2,7 @@
 import { el, Room, svg } from './dom.mjs';
 import { announce, answerOf, asOneChange, isLinked, listen, planOf, setWidget, widgetOf } from './graph.mjs';
 import { dollars, pixels, text } from './texts.mjs';
+import { ready, translate } from './translate.mjs';
 
 const GUESS = 190;
 
@@ -23,6 +24,7 @@ export function addPreview(node) {
     if (key === asked) return;
     asked = key;
     chips.replaceChildren(...choices(node));
+    await ready();
     const shown = plan ? await answerOf(plan).then(show, complain) : remark(text('later'));
     // A later change has asked again: its answer counts.
     if (key === asked) body.replaceChildren(shown);
@@ -97,7 +99,7 @@ function show(plan) {
     el('span', {}, text('share', { megapixels, percent }), share(plan.percent_of_limit)),
     el('span', {}, text('price', { tokens: plan.tokens, price: priceOf(plan) })),
     el('span', {}, targetLine(plan)),
-    ...plan.notes.map((note) => el('p', {}, note)),
+    ...plan.notes.map((note) => el('p', {}, translate(note))),
   );
 }
 
@@ -127,7 +129,7 @@ function complain(error) {
 }
 
 function notice(problems) {
-  const sentences = problems.map((one) => el('p', {}, one));
+  const sentences = problems.map((one) => el('p', {}, translate(one)));
   return el('div', { className: 'mai-notice mai-notice-wrong' }, ...sentences);
 }
 

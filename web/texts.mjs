@@ -245,7 +245,8 @@ export function pixels([width, height]) {
   return `${width} x ${height}`;
 }
 
-function language() {
+/** The language that the page is shown in: "en", "zh" … */
+export function language() {
   const locale = app.extensionManager?.setting?.get('Comfy.Locale') ?? 'en';
   return String(locale).split('-')[0];
 }
