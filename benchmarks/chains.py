@@ -75,12 +75,14 @@ def naive_answer(body: bytes) -> tuple[Tensor, ...]:
     return colours, 1.0 - alpha[None]
 
 
-def our_answer(body: bytes, width: int, height: int) -> tuple[Tensor, Tensor]:
+def our_answer(body: bytes) -> tuple[Tensor, Tensor]:
     """From the answer's bytes to what the node gives out; the store lies in between."""
-    request = Generate(MODEL, "an image", width, height)
+    request = Generate(MODEL, "an image", 0, 0, auto_aspect_ratio=True)
     result = PROVIDERS["foundry"].read(request, HttpAnswer(200, {}, body))
     assert isinstance(result, Result)
-    decoded = codec.decode_batch([result.image])
+    files = [result.image]
+    del result  # a node keeps its facts only
+    decoded = codec.decode_batch(files)
     return decoded.batch, decoded.mask
 
 
@@ -92,7 +94,8 @@ def _no_decoder() -> None:
 def pillow_alone(standard_library: bool = False) -> Iterator[None]:
     """Without kornia_rs, and on demand without pydantic."""
     with contextlib.ExitStack() as patches:
-        patches.enter_context(mock.patch.object(fast_png, "usable_decoder", _no_decoder))
+        for module in (fast_png, codec):
+            patches.enter_context(mock.patch.object(module, "usable_decoder", _no_decoder))
         if standard_library:
             patches.enter_context(mock.patch.object(base64_field, "pydantic_decoder", _no_decoder))
         yield

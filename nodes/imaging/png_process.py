@@ -29,8 +29,9 @@ Bytes = npt.NDArray[np.uint8]
 STRIP_BYTES = 1 << 18
 """Of pixels that are read at a time: with the floats made of them about 1.3 MB."""
 
-IDLE_SECONDS = 60.0
-"""After the last image the process ends and gives its memory back, some 50 MB."""
+IDLE_SECONDS = 300.0
+"""After the last image the process ends and gives its memory back, some 50 MB. It is started when an
+image is asked for, and the service takes up to 100 s for one."""
 
 HUNG_SECONDS = 20.0
 """A process that takes so long for an image is ended; 64 megapixels take it about one."""
@@ -43,7 +44,7 @@ class Unavailable(Exception):
 
 
 class PngProcess:
-    """One process, started by the first large image, which itself doesn't wait for it.
+    """One process, started ahead of the first large image, which doesn't wait for it.
 
     Safe for threads: one image at a time.
     """
