@@ -108,8 +108,8 @@ def decode_batch(files: list[bytes]) -> DecodedBatch:
     mask = no_mask(len(files), height, width)
 
     def place(index: int) -> DecodedImage:
-        file, files[index] = files[index], b""
-        pixels = first if index == 0 else _open(file)
+        pixels = first if index == 0 else _open(files[index])
+        files[index] = b""
         if (pixels.height, pixels.width) == (height, width):
             return pixels.write(batch[index], mask[index])
         image = pixels.read()

@@ -30,8 +30,8 @@ STRIP_BYTES = 1 << 18
 """Of pixels that are read at a time: with the floats made of them about 1.3 MB."""
 
 IDLE_SECONDS = 300.0
-"""After the last image the process ends and gives its memory back, some 50 MB. It is started when an
-image is asked for, and the service takes up to 100 s for one."""
+"""After the last image the process ends and gives its memory back, some 50 MB. It is started when
+an image is asked for, and the service takes up to 100 s for one."""
 
 HUNG_SECONDS = 20.0
 """A process that takes so long for an image is ended; 64 megapixels take it about one."""
