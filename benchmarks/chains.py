@@ -94,8 +94,8 @@ def _no_decoder() -> None:
 def pillow_alone(standard_library: bool = False) -> Iterator[None]:
     """Without kornia_rs, and on demand without pydantic."""
     with contextlib.ExitStack() as patches:
-        for module in (fast_png, codec):
-            patches.enter_context(mock.patch.object(module, "usable_decoder", _no_decoder))
+        patches.enter_context(mock.patch.object(fast_png, "usable_decoder", _no_decoder))
+        patches.enter_context(mock.patch.object(codec.png_process, "is_ready", bool))
         if standard_library:
             patches.enter_context(mock.patch.object(base64_field, "pydantic_decoder", _no_decoder))
         yield

@@ -26,7 +26,7 @@ from torch import Tensor
 from ...mai.errors import AnswerError, ImageError
 from ...mai.image_formats import ImageHeader, inspect
 from ...mai.types import Reference
-from .fast_png import MAX_PIXELS, decode_plain, is_small, usable_decoder
+from .fast_png import MAX_PIXELS, decode_plain, is_small
 from .png_process import Unavailable, png_process
 from .resample import covering, resample_mask, resample_visible
 from .transparency import no_mask, rounded_mask, write_mask
@@ -323,7 +323,7 @@ def _open(data: bytes) -> _Decoding:
     header = inspect(data)
     needed = header.pixel_data(data)
     plain = header.plain_channels > 0 and not _is_turned(header.exif)
-    if plain and not is_small(header) and _process_is_ready():
+    if plain and not is_small(header) and png_process.is_ready():
         size = (header.height, header.width, header.plain_channels)
         return _Decoding(*size, _strips_of_process(needed, header))
     pixels = decode_plain(needed, header) if plain else None
@@ -342,14 +342,10 @@ def _is_turned(exif: bytes) -> bool:
     return False
 
 
-def _process_is_ready() -> bool:
-    return usable_decoder() is not None and png_process.is_ready()
-
-
 def prepare_decoder(width: int, height: int) -> None:
     """Start what decodes images of this size fast, while the service still paints them."""
     if width * height > min(MAX_PIXELS.values()):
-        _process_is_ready()
+        png_process.is_ready()
 
 
 def _strips_of_process(data: bytes, header: ImageHeader) -> Iterator[tuple[int, Pixels]]:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...mai.image_formats import ImageHeader
+from .fast_png import usable_decoder
 from .png_child import DECODED, READY, REQUEST
 
 logger = logging.getLogger(__name__)
@@ -57,10 +58,13 @@ class PngProcess:
         self._idle: threading.Timer | None = None
 
     def is_ready(self) -> bool:
-        """Whether it can take an image now; starts it where there is none, without a wait."""
+        """Whether it can take an image now; starts it where there is none, without a wait. Never
+        where kornia_rs isn't usable."""
         if self._process is None and self._starting is None:
-            self._starting = threading.Thread(target=self._start, name="png", daemon=True)
-            self._starting.start()
+            with self._lock:
+                if self._process is None and self._starting is None:
+                    self._starting = threading.Thread(target=self._start, name="png", daemon=True)
+                    self._starting.start()
         return self._process is not None
 
     def wait_until_ready(self, seconds: float = 30.0) -> bool:
@@ -103,6 +107,8 @@ class PngProcess:
             self._end()
 
     def _start(self) -> None:
+        if usable_decoder() is None:
+            return
         try:
             process = subprocess.Popen(
                 [sys.executable, str(CHILD)],
