@@ -46,6 +46,10 @@ def _certificate(number: int) -> ssl.SSLCertVerificationError:
     return error
 
 
+def _another_name(number: int) -> ssl.SSLCertVerificationError:
+    return _certificate(ANOTHER_NAME[number % 2])
+
+
 KINDS: dict[str, Callable[[int], BaseException]] = {
     **{
         kind.__name__: lambda number, kind=kind: kind(SAID)  # type: ignore[misc]
@@ -61,6 +65,7 @@ KINDS: dict[str, Callable[[int], BaseException]] = {
     "name": lambda number: socket.gaierror(number, SAID),
     "tls": _tls,
     "certificate": _certificate,
+    "another's certificate": _another_name,
 }  # fmt: skip
 
 MOST_CAUSES = 12
@@ -112,7 +117,7 @@ def check_failure(tree: Tree) -> None:
     for said in (*SAID.lower().split(), "10.9.8.7", "54321"):
         assert said not in told.lower().split(), told
     looped = any(how == "loop" for how, _ in tree[2])
-    certain = tree[0] in ("name", "tls", "certificate")
+    certain = tree[0] in ("name", "tls", "certificate", "another's certificate")
     if certain and not looped and _count(tree) < MOST_CAUSES:
         around = httpx.ConnectError(SAID)
         around.__cause__ = error
@@ -140,8 +145,8 @@ def _quoting(secrets: list[str]) -> st.SearchStrategy[Any]:
         lambda spelling, secret, cut, around: (
             around[0] + SPELLINGS[spelling](secret)[:cut] + around[1]
         ),
-        st.sampled_from(list(SPELLINGS)),
-        st.sampled_from([*secrets, *NAMES, KEY]),
+        st.sampled_from([*["plain"] * 5, *SPELLINGS]),
+        st.sampled_from([*secrets * 5, *NAMES, KEY]),
         st.sampled_from([None, None, 11, 12, 15, 30]),
         st.tuples(texts(9), st.one_of(texts(9), st.just("x" * LONGEST_TEXT))),
     )

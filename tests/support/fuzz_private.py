@@ -75,7 +75,10 @@ def check_private(name: str, mode: int, entries: list[Entry], owner: str) -> Non
         for path in folder.iterdir():
             ours = name in OWN_FOLDERS or path.name.startswith(OWN_FILES)
             assert path.is_symlink() or not ours or not after[path] & 0o077, path
-            assert ours or not changed & {path, *path.rglob("*")}, path
+            below = {path} if path.is_symlink() else {path, *path.rglob("*")}
+            assert ours or not changed & below, path
+            if own and ours and mode & 0o077:
+                assert not any(after[one] & 0o077 for one in below if not one.is_symlink()), path
         assert _closed(folder) == []
 
 
