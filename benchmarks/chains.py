@@ -20,6 +20,7 @@ from ..mai.http import HttpAnswer
 from ..mai.providers import PROVIDERS, base64_field
 from ..mai.types import Edit, Generate, Result
 from ..nodes.imaging import codec, fast_png
+from ..nodes.imaging.png_process import png_process
 
 MODEL = "MAI-Image-2.7"
 SENT = 1024 * 1024
@@ -95,7 +96,7 @@ def pillow_alone(standard_library: bool = False) -> Iterator[None]:
     """Without kornia_rs, and on demand without pydantic."""
     with contextlib.ExitStack() as patches:
         patches.enter_context(mock.patch.object(fast_png, "usable_decoder", _no_decoder))
-        patches.enter_context(mock.patch.object(codec.png_process, "is_ready", bool))
+        patches.enter_context(mock.patch.object(png_process, "is_ready", bool))
         if standard_library:
             patches.enter_context(mock.patch.object(base64_field, "pydantic_decoder", _no_decoder))
         yield

@@ -104,7 +104,7 @@ class MAIGenerate(io.ComfyNode):
         validate_request(asked)
         request, notes = snap_request(asked)
         requests = [replace(request, seed=seed + i) for i in range(batch_size)]
-        prepare_decoder(request.width, request.height)
+        prepare_decoder(asked.width, asked.height)
         batch = await run_requests(
             requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked
         )

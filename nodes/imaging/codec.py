@@ -326,7 +326,7 @@ def _open(data: bytes) -> _Decoding:
     if plain and not is_small(header) and png_process.is_ready():
         size = (header.height, header.width, header.plain_channels)
         return _Decoding(*size, _strips_of_process(needed, header))
-    pixels = decode_plain(needed, header) if plain else None
+    pixels: Pixels | None = decode_plain(needed, header) if plain else None
     if pixels is None:
         pixels = _decode_by_pillow(needed, header)
     height, width, channels = pixels.shape
