@@ -31,12 +31,16 @@ class MAIEdit(io.ComfyNode):
             "more images as references. With a mask only what it selects changes: the part "
             "around it is sent, and set back at full resolution.",
             search_aliases=[
-                "azure",
-                "foundry",
-                "microsoft",
+                # Two words: of equal ones the page lists the node with the shorter name first, and
+                # who looks for the service alone starts with MAI Generate.
+                "azure edit",
+                "foundry edit",
+                "microsoft edit",
                 "image to image",
                 "i2i",
                 "inpaint",
+                "mask edit",
+                "masked edit",
                 "outpaint",
                 "dall-e",
                 "instruct edit",

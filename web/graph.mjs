@@ -47,6 +47,40 @@ export function canSet(node, name) {
   return link.origin_id === SUBGRAPH_INPUT && !isGivenFromOutside(node.graph, link.origin_slot);
 }
 
+/** @returns {any[]} every node of the graph that is open, those in its subgraphs too */
+export function allNodes() {
+  return allGraphs().flatMap((graph) => graph.nodes);
+}
+
+/**
+ * The widgets that an input gets its value from, in the order in which they count: of the nodes
+ * that stand for its subgraph, of a primitive that is linked to it, and last its own. None where
+ * another node computes it.
+ * @returns {{node: any, widget: any}[]}
+ */
+export function settersOf(node, name, way = LONGEST_WAY) {
+  const widget = widgetOf(node, name);
+  const own = widget ? [{ node, widget }] : [];
+  const link = linkOf(node, name);
+  if (!link) return own;
+  if (link.origin_id === SUBGRAPH_INPUT) {
+    const outside = hostsOf(node.graph).map((host) => hostSetters(host, link.origin_slot, way));
+    return outside.includes(null) ? [] : [...outside.flat(), ...own];
+  }
+  const origin = node.graph.getNodeById(link.origin_id);
+  if (origin?.type === 'Reroute' && way > 0) return settersOf(origin, origin.inputs[0].name, way - 1);
+  if (!PRIMITIVES.has(origin?.type) || !origin.widgets?.length) return [];
+  return [{ node: origin, widget: origin.widgets[0] }];
+}
+
+/** The setters of a subgraph's input at a node that stands for it, null where it is computed. */
+function hostSetters(host, slot, way) {
+  const input = host.inputs?.[slot];
+  if (!input || way === 0) return [];
+  const found = settersOf(host, input.widget?.name ?? input.name, way - 1);
+  return input.link != null && !found.length ? null : found;
+}
+
 /**
  * Make changes that one undo takes back together, and nothing that came before them. The page looks
  * for changes at its own times, which a click on a button isn't one of: so it is told to look
@@ -74,11 +108,16 @@ function inTransaction(work) {
  */
 export function setWidget(node, name, value) {
   const widget = widgetOf(node, name);
-  if (!widget || widget.value === value) return;
+  if (widget) changeWidget(node, widget, value);
+}
+
+/** The same for a widget that is at hand. */
+export function changeWidget(node, widget, value) {
+  if (widget.value === value) return;
   const before = widget.value;
   widget.value = value;
   widget.callback?.(value, app.canvas, node);
-  node.onWidgetChanged?.(name, value, before, widget);
+  node.onWidgetChanged?.(widget.name, value, before, widget);
   node.setDirtyCanvas?.(true, true);
 }
 
@@ -214,9 +253,16 @@ function from(node, slot, way) {
 
 /** Whether an input of a subgraph is linked, at any of the nodes that stand for the subgraph. */
 function isGivenFromOutside(subgraph, slot) {
-  const graphs = [app.rootGraph ?? app.graph, ...(app.rootGraph?.subgraphs?.values() ?? [])];
-  const hosts = graphs.flatMap((graph) => graph.nodes.filter((node) => node.subgraph === subgraph));
-  return hosts.some((host) => host.inputs?.[slot]?.link != null);
+  return hostsOf(subgraph).some((host) => host.inputs?.[slot]?.link != null);
+}
+
+/** The nodes that stand for a subgraph. */
+function hostsOf(subgraph) {
+  return allNodes().filter((node) => node.subgraph === subgraph);
+}
+
+function allGraphs() {
+  return [app.rootGraph ?? app.graph, ...(app.rootGraph?.subgraphs?.values() ?? [])];
 }
 
 /** The address of the image that a Load Image node gives to an input, null for any other. */
