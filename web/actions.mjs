@@ -5,26 +5,28 @@ import {
   EMULATOR, useAccount, usedProfiles, useEmulator, useProfile,
 } from './account.mjs';
 import { el, Room } from './dom.mjs';
-import { changeWidget, settersOf, source } from './graph.mjs';
-import { dollars, SIGNS, text } from './texts.mjs';
+import { changeWidget, listen, settersOf, source, widgetOf } from './graph.mjs';
+import { dollars, sign, text } from './texts.mjs';
 
 const GUESS = 26;
 const SEEDS = 2 ** 50;
 
 const COLOURS = { fgColor: '#ffffff', bgColor: '#0a5a9c' };
 
-/** What a click on an account's badge does, by what can be said of the profile. */
-const WAYS = {
-  none: { name: 'noAccount', apply: useEmulator },
-  missing: { name: 'noAccount', apply: useEmulator },
-  emulated: { name: 'useMyAccount', apply: useAccount },
+const TRY = { name: 'noAccount', label: 'tryFree', help: 'noAccountHelp', apply: useEmulator };
+const BACK = {
+  name: 'useMyAccount', label: 'backToAccount', help: 'useMyAccountHelp', apply: useAccount,
 };
+
+/** What the badge says, and the button that does the same, by what can be said of the profile. */
+const WAYS = { none: TRY, missing: TRY, emulated: BACK };
 
 export class Actions {
   /** @param {{draw: () => any}} badge the badge for a profile that isn't set up */
   constructor(node, badge) {
     this.node = node;
     this.shown = '';
+    this.impossible = false;
     this.badge = badgeOf(null);
     badge.draw = () => this.badge;
     this.more = el('button', { type: 'button', onclick: () => newImage(node) });
@@ -33,6 +35,7 @@ export class Actions {
     const body = el('div', { className: 'mai-buttons mai-actions' }, this.more, this.way, this.all);
     new Room(node, 'mai_actions', body, GUESS).open();
     this.show(null, {}, null);
+    listen(node, () => this.drawLinks());
   }
 
   /**
@@ -45,21 +48,27 @@ export class Actions {
     if (this.shown !== way?.name) this.badge = badgeOf(way);
     this.shown = way?.name;
     this.drawMore(quote, values);
-    button(this.way, way && sentence(text(way.name)), way?.apply);
-    this.way.title = way ? text(`${way.name}Help`) : '';
-    const { profile } = values;
-    const others = profile != null && usedProfiles().length > 1;
-    button(this.all, others && text('useForAll', { profile }), () => useProfile(profile));
+    button(this.way, way && text(way.label), way?.apply);
+    this.way.title = way ? text(way.help) : '';
+    this.drawLinks();
+  }
+
+  /** What depends on links and on other nodes, too: no price is asked for when they change. */
+  drawLinks() {
+    const computed = !settersOf(this.node, 'seed').length;
+    this.more.disabled = computed || this.impossible;
+    this.more.title = text(computed ? 'seedLinked' : 'newImageHelp');
+    const profile = source(this.node, 'profile')?.value ?? widgetOf(this.node, 'profile')?.value;
+    const differ = usedProfiles().length > 1;
+    button(this.all, differ && text('useForAll', { profile }), () => useProfile(profile));
   }
 
   drawMore(quote, { batch_size: count, profile }) {
     const many = count == null || count > 1;
     const price = quote && priceOf(quote, count, profile);
-    const label = text(many ? 'newImages' : 'newImage', { price });
-    this.more.textContent = price ? label : label.replace(/ ?[(（].*/, '');
-    const fixed = !settersOf(this.node, 'seed').length;
-    this.more.disabled = fixed || Boolean(quote?.problems.length);
-    this.more.title = text(fixed ? 'seedLinked' : 'newImageHelp');
+    const label = text(many ? 'newImages' : 'newImage');
+    this.more.textContent = price ? `${label} (${price})` : label;
+    this.impossible = Boolean(quote?.problems.length);
   }
 }
 
@@ -74,7 +83,7 @@ export function newImage(node) {
 function priceOf({ usd, bound, problems }, count, profile) {
   if (problems.length || usd == null) return '';
   if (profile === EMULATOR) return text('free');
-  return `${SIGNS[count == null && bound === 'exact' ? 'at least' : bound]}${dollars(usd * (count ?? 1))}`;
+  return `${sign(bound, count)}${dollars(usd * (count ?? 1))}`;
 }
 
 /** A badge that both renderers give clicks to; the Vue one makes attributes of what it has else. */
@@ -90,7 +99,7 @@ function badgeOf(way) {
   };
   const badge = new window.LGraphBadge({ text: text(way.name), ...COLOURS, onClick });
   return Object.assign(badge, {
-    role: 'button', tabindex: 0, class: 'mai-badge', title: text(`${way.name}Help`), onKeydown,
+    role: 'button', tabindex: 0, class: 'mai-badge', title: text(way.help), onKeydown,
   });
 }
 
@@ -98,9 +107,4 @@ function button(element, label, onclick) {
   element.hidden = !label;
   element.textContent = label || '';
   element.onclick = onclick ?? null;
-}
-
-/** Badges are small words; a button begins as a sentence does. */
-function sentence(words) {
-  return words[0].toUpperCase() + words.slice(1);
 }

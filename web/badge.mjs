@@ -8,7 +8,7 @@ import { accountRemark, optionButtons } from './fixes.mjs';
 import { asOneChange, canSet, listen, setWidget, settle, source, widgetOf } from './graph.mjs';
 import { compute } from './server.mjs';
 import { offerProfiles } from './suggest.mjs';
-import { dollars, pixels, SIGNS, text } from './texts.mjs';
+import { dollars, pixels, sign, text } from './texts.mjs';
 
 const READ = [
   'model', 'width', 'height', 'batch_size', 'profile', 'auto_aspect_ratio', 'web_grounding',
@@ -109,12 +109,6 @@ function priceBadge(quote, { batch_size: count, profile }) {
   if (profile === 'emulator') return { text: text('emulated'), ...COLOURS.emulated };
   const times = count > 1 ? ` × ${count}` : '';
   return { text: `${sign(quote.bound, count)}${dollars(quote.usd)}${times}`, ...COLOURS.price };
-}
-
-/** Of a number of images that isn't known, only what one costs at least bounds the sum. */
-function sign(bound, count) {
-  if (count != null) return SIGNS[bound];
-  return bound === 'exact' ? SIGNS['at least'] : SIGNS[bound === 'at most' ? 'about' : bound];
 }
 
 function stateBadge(quote) {

@@ -47,8 +47,10 @@ const TEXTS = {
     failed: 'That did not work',
     noAccount: 'no account: try it free',
     useMyAccount: 'use my account',
-    newImage: 'New image ({price})',
-    newImages: 'New images ({price})',
+    tryFree: 'Try it free',
+    backToAccount: 'Back to my account',
+    newImage: 'New image',
+    newImages: 'New images',
     free: 'free',
     newImageHelp: 'Takes a new seed and runs the graph.',
     seedLinked: 'The seed comes from another node: change it there.',
@@ -106,8 +108,10 @@ const TEXTS = {
     failed: '操作没有成功',
     noAccount: '没有账户：免费试用',
     useMyAccount: '使用我的账户',
-    newImage: '新图片（{price}）',
-    newImages: '新图片（{price}）',
+    tryFree: '免费试用',
+    backToAccount: '换回我的账户',
+    newImage: '新图片',
+    newImages: '新图片',
     free: '免费',
     newImageHelp: '换一个新种子并运行工作流。',
     seedLinked: '种子来自其他节点：请在那里修改。',
@@ -166,8 +170,10 @@ const TEXTS = {
     failed: 'うまくいきませんでした',
     noAccount: 'アカウントなし：無料で試す',
     useMyAccount: '自分のアカウントを使う',
-    newImage: '新しい画像（{price}）',
-    newImages: '新しい画像（{price}）',
+    tryFree: '無料で試す',
+    backToAccount: '自分のアカウントに戻す',
+    newImage: '新しい画像',
+    newImages: '新しい画像',
     free: '無料',
     newImageHelp: '新しいシードにして、グラフを実行します。',
     seedLinked: 'シードは他のノードから来ています。そちらで変更してください。',
@@ -227,8 +233,10 @@ const TEXTS = {
     failed: 'Das hat nicht geklappt',
     noAccount: 'kein Konto: kostenlos testen',
     useMyAccount: 'mein Konto nehmen',
-    newImage: 'Neues Bild ({price})',
-    newImages: 'Neue Bilder ({price})',
+    tryFree: 'Kostenlos testen',
+    backToAccount: 'Zurück zu meinem Konto',
+    newImage: 'Neues Bild',
+    newImages: 'Neue Bilder',
     free: 'kostenlos',
     newImageHelp: 'Nimmt einen neuen Seed und startet den Graphen.',
     seedLinked: 'Der Seed kommt von einem anderen Knoten: dort ändern.',
@@ -288,8 +296,10 @@ const TEXTS = {
     failed: 'No ha funcionado',
     noAccount: 'sin cuenta: pruébalo gratis',
     useMyAccount: 'usar mi cuenta',
-    newImage: 'Imagen nueva ({price})',
-    newImages: 'Imágenes nuevas ({price})',
+    tryFree: 'Probar gratis',
+    backToAccount: 'Volver a mi cuenta',
+    newImage: 'Imagen nueva',
+    newImages: 'Imágenes nuevas',
     free: 'gratis',
     newImageHelp: 'Toma una semilla nueva y ejecuta el grafo.',
     seedLinked: 'La semilla viene de otro nodo: cámbiala allí.',
@@ -316,7 +326,13 @@ export function text(name, values = {}) {
 }
 
 /** What stands before an amount, by how far it is known. */
-export const SIGNS = { exact: '', 'at least': '≥ ', 'at most': '≤ ', about: '≈ ' };
+const SIGNS = { exact: '', 'at least': '≥ ', 'at most': '≤ ', about: '≈ ' };
+
+/** Of a number of images that isn't known, only what one costs at least bounds the sum. */
+export function sign(bound, count) {
+  if (count != null) return SIGNS[bound];
+  return bound === 'exact' ? SIGNS['at least'] : SIGNS[bound === 'at most' ? 'about' : bound];
+}
 
 /** An amount in USD: cents and tenths of a cent, as prices of images need them. */
 export function dollars(usd, digits = 3) {

@@ -70,12 +70,12 @@ async function everywhere(page) {
 async function keys(page) {
   const node = await add(page, 'MAIGenerate', 500, 100);
   await badge(page, renderer, node, NO_ACCOUNT);
-  const button = page.getByRole('button', { name: 'No account: try it free' });
+  const button = page.getByRole('button', { name: 'Try it free', exact: true });
   await button.focus();
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'New image (free)' }).waitFor();
   const told = { emulated: await profiles(page) };
-  await page.getByRole('button', { name: 'Use my account' }).focus();
+  await page.getByRole('button', { name: 'Back to my account' }).focus();
   await page.keyboard.press('Space');
   await button.waitFor();
   return { ...told, back: await profiles(page) };
