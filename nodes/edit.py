@@ -31,11 +31,11 @@ class MAIEdit(io.ComfyNode):
             "more images as references. With a mask only what it selects changes: the part "
             "around it is sent, and set back at full resolution.",
             search_aliases=[
-                # Two words: of equal ones the page lists the node with the shorter name first, and
-                # who looks for the service alone starts with MAI Generate.
-                "azure edit",
-                "foundry edit",
-                "microsoft edit",
+                # Of nodes that match alike the page lists the one with the shorter name first; who
+                # looks for the service alone starts with MAI Generate.
+                "edit with azure",
+                "edit with foundry",
+                "edit with microsoft",
                 "image to image",
                 "i2i",
                 "inpaint",

@@ -32,10 +32,10 @@ class MAISizeHelper(io.ComfyNode):
                 "resolution",
                 "aspect ratio",
                 "size",
-                "azure",
-                "foundry",
+                "size for azure",
+                "size for foundry",
                 "dimensions",
-                "microsoft",
+                "size for microsoft",
             ],
             inputs=[
                 io.Combo.Input(
