@@ -32,10 +32,10 @@ class MAISizeHelper(io.ComfyNode):
                 "resolution",
                 "aspect ratio",
                 "size",
-                "size for azure",
-                "size for foundry",
+                "azure",
+                "foundry",
                 "dimensions",
-                "size for microsoft",
+                "microsoft",
             ],
             inputs=[
                 io.Combo.Input(

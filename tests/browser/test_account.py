@@ -151,7 +151,8 @@ def test_a_workflow_saved_before_opens_with_every_value_in_its_place(seen: Seen)
 
 def test_the_search_lists_generate_before_edit_for_the_service(seen: Seen) -> None:
     found = [text.split(" mai_")[0] for text in seen["search"]["azure"]]
-    assert found[:2] == ["MAI Generate", "MAI Edit"]
+    assert found[0] == "MAI Generate"
+    assert "MAI Edit" in found
 
 
 @pytest.mark.parametrize("query", ["mask edit", "inpaint"])
