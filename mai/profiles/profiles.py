@@ -306,9 +306,10 @@ class Profiles:
             return ProfileError(
                 "No account is set up on this server: try it free, with profile set to "
                 '"emulator", or connect an account by `mai-image init`.',
-                f"There is no profile {short(name)}. `mai-image init` asks for an endpoint and a "
-                f"key and writes {self.path}; or set the environment variables AZURE_ENDPOINT and "
-                "AZURE_API_KEY and start ComfyUI again.",
+                f"There is no profile {short(name)}. Do one of these: set the environment "
+                "variables AZURE_ENDPOINT and AZURE_API_KEY and start ComfyUI again; or run "
+                f"`mai-image init`, which writes {self.path}; or choose the profile "
+                '"emulator", which needs no account and spends nothing.',
             )
         near = nearest(name, names) if isinstance(name, str) else None
         return ProfileError(

@@ -45,8 +45,7 @@ def test_without_any_profile_the_error_says_the_three_ways_to_make_one(tmp_path:
     profiles = Profiles(tmp_path, {})
     said = refusal(profiles)
     assert "AZURE_ENDPOINT and AZURE_API_KEY" in said
-    assert "`mai-image init`" in said
-    assert f"writes {tmp_path / 'profiles.toml'}" in said
+    assert f"`mai-image init`, which writes {tmp_path / 'profiles.toml'}" in said
     assert 'choose the profile "emulator"' in said
     assert profiles.names() == ["emulator"]
 
