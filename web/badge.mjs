@@ -1,10 +1,14 @@
 // The badges of a paid node, the price of its next run and a model that is retired; and the notice
 // that says what is wrong with its settings, or what will come back.
 import { app } from '../../scripts/app.js';
+import { accountOf, accountVersion } from './account.mjs';
+import { Actions } from './actions.mjs';
 import { el, Room } from './dom.mjs';
+import { accountRemark, optionButtons } from './fixes.mjs';
 import { asOneChange, canSet, listen, setWidget, settle, source, widgetOf } from './graph.mjs';
 import { compute } from './server.mjs';
-import { dollars, pixels, text } from './texts.mjs';
+import { offerProfiles } from './suggest.mjs';
+import { dollars, pixels, sign, text } from './texts.mjs';
 import { ready, translate } from './translate.mjs';
 
 const READ = [
@@ -13,8 +17,6 @@ const READ = [
 ];
 
 const SIGNAL = 'mai_price';
-
-const SIGNS = { exact: '', 'at least': '≥ ', 'at most': '≤ ', about: '≈ ' };
 
 const COLOURS = {
   price: { fgColor: '#ffffff', bgColor: '#1d5c42' },
@@ -34,27 +36,33 @@ const RETRY = 5000;
  * @param {'generate' | 'edit'} kind
  * @param {{draw: () => any}} price the badge for the price
  * @param {{draw: () => any}} state the badge for a retired model
+ * @param {{draw: () => any}} account the badge for a profile that isn't set up
  */
-export function addPrice(node, kind, price, state) {
+export function addPrice(node, kind, price, state, account) {
+  const actions = new Actions(node, account);
   const notice = new Notice(node);
   addSignal(node);
+  offerProfiles(node);
   let shown = { price: NOTHING, state: NOTHING };
   let asked = '';
 
   const refresh = async () => {
     const sources = read(node);
-    const key = JSON.stringify(sources);
+    const key = keyOf(sources);
     if (key === asked) return;
     asked = key;
     const values = await settleAll(sources);
-    const quote = await ask(kind, values);
+    const [quote, state] = await Promise.all([ask(kind, values), accountOf(values.profile)]);
     await ready();
     // A later change has asked again: its answer counts.
     if (key !== asked) return;
     if (!quote) setTimeout(forget, RETRY, key);
     shown = { price: priceBadge(quote, values), state: stateBadge(quote) };
+    actions.show(quote, values, state);
     redraw(node);
-    notice.show(quote ? remarks(node, quote, values) : [], quote?.nearest ? ['width', 'height'] : []);
+    const found = quote ? remarks(node, quote, values) : [];
+    const lacking = accountRemark(node, values.profile, state);
+    notice.show([...found, ...(lacking ? [lacking] : [])], wrongOf(quote, lacking));
   };
 
   // A server that is being restarted may answer later: the next drawing asks again.
@@ -64,7 +72,7 @@ export function addPrice(node, kind, price, state) {
 
   price.draw = () => {
     // Where the page draws it again for a reason of its own, a change can have been missed.
-    if (JSON.stringify(read(node)) !== asked) refresh();
+    if (keyOf(read(node)) !== asked) refresh();
     return new window.LGraphBadge(shown.price);
   };
   state.draw = () => new window.LGraphBadge(shown.state);
@@ -73,6 +81,17 @@ export function addPrice(node, kind, price, state) {
 
 function read(node) {
   return Object.fromEntries(READ.map((name) => [name, source(node, name)]));
+}
+
+/** What a price was asked for: the settings, and what was known of this server's accounts. */
+function keyOf(sources) {
+  return JSON.stringify([sources, accountVersion()]);
+}
+
+/** The names of the widgets that are wrong. */
+function wrongOf(quote, lacking) {
+  const size = quote?.nearest ? ['width', 'height'] : [];
+  return [...size, ...Object.keys(quote?.off ?? {}), ...(lacking ? ['profile'] : [])];
 }
 
 async function settleAll(sources) {
@@ -94,12 +113,6 @@ function priceBadge(quote, { batch_size: count, profile }) {
   return { text: `${sign(quote.bound, count)}${dollars(quote.usd)}${times}`, ...COLOURS.price };
 }
 
-/** Of a number of images that isn't known, only what one costs at least bounds the sum. */
-function sign(bound, count) {
-  if (count != null) return SIGNS[bound];
-  return bound === 'exact' ? SIGNS['at least'] : SIGNS[bound === 'at most' ? 'about' : bound];
-}
-
 function stateBadge(quote) {
   if (!quote?.retired) return NOTHING;
   return { text: text('retired', { date: quote.retired.on }), ...COLOURS.retired };
@@ -107,21 +120,22 @@ function stateBadge(quote) {
 
 /**
  * A paragraph or more of the notice.
- * @typedef {{kind: 'wrong' | 'retired' | 'note', sentences: string[], button?: Button | null}} Remark
+ * @typedef {{kind: 'wrong' | 'retired' | 'note', sentences: string[], buttons?: Button[]}} Remark
  * @typedef {{label: string, apply: () => void}} Button
  */
 
 /** @returns {Remark[]} what a quote finds to say of a node's settings */
-function remarks(node, { problems, nearest, retired, notes }, { model }) {
+function remarks(node, { problems, nearest, off, retired, notes }, { model }) {
   const found = [];
   if (problems.length) {
-    found.push({ kind: 'wrong', sentences: problems, button: sizeButton(node, nearest) });
+    const buttons = [...optionButtons(node, off), sizeButton(node, nearest)].filter(Boolean);
+    found.push({ kind: 'wrong', sentences: problems, buttons });
   }
   if (retired) {
     const button = successorButton(node, retired);
     const said = [text('retiredModel', { model, date: retired.on })];
     if (retired.successor && !button) said.push(text('successor', { model: retired.successor }));
-    found.push({ kind: 'retired', sentences: [said.join(' ')], button });
+    found.push({ kind: 'retired', sentences: [said.join(' ')], buttons: button ? [button] : [] });
   }
   if (notes.length) found.push({ kind: 'note', sentences: notes });
   return found;
@@ -199,8 +213,8 @@ class Notice {
    */
   show(remarks, names) {
     this.mark(names);
-    const said = JSON.stringify(remarks.map(({ kind, sentences, button }) => [
-      kind, sentences, button?.label,
+    const said = JSON.stringify(remarks.map(({ kind, sentences, buttons = [] }) => [
+      kind, sentences, buttons.map(({ label }) => label),
     ]));
     // Also where it says the same, a button may have to set something else.
     this.body.replaceChildren(...remarks.map(drawRemark));
@@ -211,26 +225,34 @@ class Notice {
 
   /** Put a sign before the names of widgets that are wrong, and take it from the others. */
   mark(names) {
-    for (const [name, label] of this.marked) {
+    for (const [name, before] of this.marked) {
       if (names.includes(name)) continue;
       const widget = widgetOf(this.node, name);
-      if (widget) widget.label = label;
+      if (widget) unmark(widget, before);
       this.marked.delete(name);
     }
     for (const name of names) {
       const widget = widgetOf(this.node, name);
       if (!widget || this.marked.has(name)) continue;
-      this.marked.set(name, widget.label);
+      this.marked.set(name, { label: widget.label, advanced: widget.options.advanced });
       widget.label = `${MARK}${widget.label ?? name}`;
+      // The Vue renderer hides advanced widgets: what is wrong has to be seen.
+      widget.options.advanced = false;
     }
   }
 }
 
 /** @param {Remark} remark */
-function drawRemark({ kind, sentences, button }) {
+function drawRemark({ kind, sentences, buttons = [] }) {
   const lines = sentences.map((sentence) => el('p', {}, translate(sentence)));
-  const press = button && el(
-    'button', { type: 'button', onclick: () => asOneChange(button.apply) }, button.label,
+  const row = buttons.map(({ label, apply }) =>
+    el('button', { type: 'button', onclick: () => asOneChange(apply) }, label),
   );
-  return el('div', { className: `mai-notice mai-notice-${kind}` }, ...lines, press);
+  const presses = row.length ? el('div', { className: 'mai-buttons' }, ...row) : null;
+  return el('div', { className: `mai-notice mai-notice-${kind}` }, ...lines, presses);
+}
+
+function unmark(widget, { label, advanced }) {
+  widget.label = label;
+  widget.options.advanced = advanced;
 }

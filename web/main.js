@@ -9,6 +9,8 @@ const { app } = window.comfyAPI?.app ?? (await import('../../scripts/app.js'));
 const PARTS = '../../mai-image/web/parts.mjs';
 const PAID = { MAIGenerate: 'generate', MAIEdit: 'edit' };
 const PREVIEW_WIDTH = 300;
+const PROMPT_LINES = 6;
+const PROMPT_HEIGHT = 80;
 
 let loading = null;
 
@@ -34,6 +36,23 @@ function addBadge(node) {
   return badge;
 }
 
+/** A new node shows six lines of its prompt; one that is opened keeps the size that it was given. */
+function showPrompt(node) {
+  const { options } = node.widgets.find((widget) => widget.name === 'prompt');
+  options.getMinHeight = () => PROMPT_HEIGHT;
+  options.rows = PROMPT_LINES;
+  const height = node.computeSize()[1];
+  node.setSize([node.size[0], Math.max(node.size[1], height)]);
+  const { onConfigure } = node;
+  node.onConfigure = function (saved, ...more) {
+    if (saved.size?.[1] < height) {
+      delete options.getMinHeight;
+      delete options.rows;
+    }
+    return onConfigure?.call(this, saved, ...more);
+  };
+}
+
 app.registerExtension({
   name: 'MAI.Image',
 
@@ -52,8 +71,9 @@ app.registerExtension({
   nodeCreated(node) {
     const kind = PAID[node.comfyClass];
     if (kind) {
-      const [price, state] = [addBadge(node), addBadge(node)];
-      withParts(({ addPrice }) => addPrice(node, kind, price, state));
+      showPrompt(node);
+      const [price, state, account] = [addBadge(node), addBadge(node), addBadge(node)];
+      withParts(({ addPrice }) => addPrice(node, kind, price, state, account));
     }
     if (node.comfyClass === 'MAISizeHelper') {
       // At once: a workflow that is being opened sets its own size next.

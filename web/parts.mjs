@@ -1,8 +1,10 @@
 // All that main.js has come later.
+import { watchAccounts } from './account.mjs';
 import { addStyle } from './dom.mjs';
 import { listenToPage } from './graph.mjs';
 import { translateEvents } from './heard.mjs';
 import { ready } from './translate.mjs';
+import { suggestProfiles } from './suggest.mjs';
 
 export { addPrice } from './badge.mjs';
 export { addPreview } from './preview.mjs';
@@ -12,3 +14,5 @@ addStyle();
 listenToPage();
 translateEvents();
 void ready();
+suggestProfiles();
+watchAccounts();

@@ -17,7 +17,7 @@ from mai_image.mai.models import CATALOGUE
 from mai_image.mai.size_plan import plan_size
 from mai_image.mai.sizes import nearest_legal, ratio_of
 
-GENERATE = ["", "MAI-Image-2.7", 160, 1024, 7, "randomize", 1, "default", False, False, "stop"]
+GENERATE = ["", "MAI-Image-2.7", 160, 1024, 7, "fixed", 1, "default", False, False, "stop"]
 
 
 @pytest.fixture(scope="module", params=["canvas", "vue"])
