@@ -142,6 +142,8 @@ async def run_requests(
     run = _this_run()
     most = client.profiles.max_images_per_node(profile)
     run.count_images(len(requests), node_id or "", most, profile)
+    if len(requests) > 1:  # of one alone the ledger says it
+        await asyncio.to_thread(client.check_affordable, requests, profile)
     siblings = run.siblings[str(profile)]  # over the API it can be anything
     futures = [
         siblings.submit(client, request, profile, partial(operator.setitem, display.states, i))
