@@ -2,22 +2,18 @@
 // that says what is wrong with its settings, or what will come back.
 import { app } from '../../scripts/app.js';
 import { el, Room } from './dom.mjs';
-import { asOneChange, canSet, listen, setWidget, settle, source, widgetOf } from './graph.mjs';
-import { compute } from './server.mjs';
-import { dollars, pixels, text } from './texts.mjs';
-
-const READ = [
-  'model', 'width', 'height', 'batch_size', 'profile', 'auto_aspect_ratio', 'web_grounding',
-  'background',
-];
+import { asOneChange, canSet, listen, setWidget, widgetOf } from './graph.mjs';
+import { badgeText, boundText, isAmber, priceOf, quoteFor, read, setting } from './prices.mjs';
+import { pixels, text } from './texts.mjs';
+import { badgeWithTip } from './tips.mjs';
 
 const SIGNAL = 'mai_price';
 
-const SIGNS = { exact: '', 'at least': '≥ ', 'at most': '≤ ', about: '≈ ' };
-
-const COLOURS = {
+export const COLOURS = {
   price: { fgColor: '#ffffff', bgColor: '#1d5c42' },
+  amber: { fgColor: '#241500', bgColor: '#ffb020' },
   emulated: { fgColor: '#ffffff', bgColor: '#50555c' },
+  state: { fgColor: '#ffffff', bgColor: '#3d4654' },
   retired: { fgColor: '#ffffff', bgColor: '#7d5300' },
   wrong: { fgColor: '#ffffff', bgColor: '#9c2222' },
 };
@@ -37,16 +33,15 @@ const RETRY = 5000;
 export function addPrice(node, kind, price, state) {
   const notice = new Notice(node);
   addSignal(node);
-  let shown = { price: NOTHING, state: NOTHING };
+  let shown = { price: badgeWithTip(NOTHING, ''), state: NOTHING };
   let asked = '';
 
   const refresh = async () => {
     const sources = read(node);
-    const key = JSON.stringify(sources);
+    const key = keyOf(sources);
     if (key === asked) return;
     asked = key;
-    const values = await settleAll(sources);
-    const quote = await ask(kind, values);
+    const { quote, values } = await quoteFor(kind, sources);
     // A later change has asked again: its answer counts.
     if (key !== asked) return;
     if (!quote) setTimeout(forget, RETRY, key);
@@ -62,40 +57,25 @@ export function addPrice(node, kind, price, state) {
 
   price.draw = () => {
     // Where the page draws it again for a reason of its own, a change can have been missed.
-    if (JSON.stringify(read(node)) !== asked) refresh();
-    return new window.LGraphBadge(shown.price);
+    if (keyOf(read(node)) !== asked) refresh();
+    return shown.price;
   };
   state.draw = () => new window.LGraphBadge(shown.state);
   listen(node, refresh);
 }
 
-function read(node) {
-  return Object.fromEntries(READ.map((name) => [name, source(node, name)]));
+/** What a badge depends on, to be compared. */
+function keyOf(sources) {
+  return JSON.stringify([sources, setting('MAI.AmberAbove')]);
 }
 
-async function settleAll(sources) {
-  const found = Object.entries(sources).map(async ([name, one]) => [name, await settle(one)]);
-  return Object.fromEntries(await Promise.all(found));
-}
-
-/** The server's quote; null while it doesn't answer, or where not even the model is known. */
-async function ask(kind, { batch_size, profile, ...settings }) {
-  if (settings.model == null) return null;
-  return compute('price', { kind, ...settings }).catch(() => null);
-}
-
-function priceBadge(quote, { batch_size: count, profile }) {
-  if (!quote) return NOTHING;
-  if (quote.problems.length) return { text: text('impossible'), ...COLOURS.wrong };
-  if (profile === 'emulator') return { text: text('emulated'), ...COLOURS.emulated };
-  const times = count > 1 ? ` × ${count}` : '';
-  return { text: `${sign(quote.bound, count)}${dollars(quote.usd)}${times}`, ...COLOURS.price };
-}
-
-/** Of a number of images that isn't known, only what one costs at least bounds the sum. */
-function sign(bound, count) {
-  if (count != null) return SIGNS[bound];
-  return bound === 'exact' ? SIGNS['at least'] : SIGNS[bound === 'at most' ? 'about' : bound];
+function priceBadge(quote, values) {
+  if (!quote) return badgeWithTip(NOTHING, '');
+  const { usd, real, bound, problems } = priceOf(quote, values);
+  if (problems) return badgeWithTip({ text: text('impossible'), ...COLOURS.wrong }, '');
+  const kind = real ? 'emulated' : isAmber(usd) ? 'amber' : 'price';
+  const tip = [real ? text('emulatedHelp') : text('perImage'), boundText(bound)].join(' ');
+  return badgeWithTip({ text: badgeText(quote, values), ...COLOURS[kind] }, tip.trim());
 }
 
 function stateBadge(quote) {
@@ -167,9 +147,9 @@ function addSignal(node) {
  * The canvas draws badges anew with every frame. The Vue renderer does when the list of widgets
  * changes, which the badge has read; newer ones also when they are told.
  */
-function redraw(node) {
+export function redraw(node) {
   const { graph, badges, widgets } = node;
-  const place = widgets.findIndex((widget) => widget.name === SIGNAL);
+  const place = widgets?.findIndex((widget) => widget.name === SIGNAL) ?? -1;
   if (place >= 0) widgets.push(...widgets.splice(place, 1));
   graph?.trigger?.('node:property:changed', {
     type: 'node:property:changed',

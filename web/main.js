@@ -34,8 +34,19 @@ function addBadge(node) {
   return badge;
 }
 
+function limit(id, name, defaultValue) {
+  const attrs = { min: 0, maxFractionDigits: 2 };
+  return { id: `MAI.${id}`, name, category: ['MAI Image', 'Money', id], type: 'number', attrs, defaultValue };
+}
+
 app.registerExtension({
   name: 'MAI.Image',
+
+  // What is bought in one run, in USD; 0 is no limit.
+  settings: [
+    limit('AmberAbove', 'Show prices above this in amber (USD, 0: never)', 1),
+    limit('ConfirmAbove', 'Ask before a run that costs more than this (USD, 0: never)', 5),
+  ],
 
   setup() {
     app.extensionManager.registerSidebarTab({
@@ -55,6 +66,8 @@ app.registerExtension({
       const [price, state] = [addBadge(node), addBadge(node)];
       withParts(({ addPrice }) => addPrice(node, kind, price, state));
     }
+    // On the node of a subgraph: what is in it costs, does, and failed at.
+    if (node.subgraph) node.maiBadges = { price: addBadge(node), state: addBadge(node) };
     if (node.comfyClass === 'MAISizeHelper') {
       // At once: a workflow that is being opened sets its own size next.
       node.setSize([Math.max(node.size[0], PREVIEW_WIDTH), node.size[1]]);
