@@ -7,8 +7,6 @@ import { badgeText, boundText, isAmber, priceOf, quoteFor, read, setting } from 
 import { pixels, text } from './texts.mjs';
 import { badgeWithTip } from './tips.mjs';
 
-const SIGNAL = 'mai_price';
-
 export const COLOURS = {
   price: { fgColor: '#ffffff', bgColor: '#1d5c42' },
   amber: { fgColor: '#241500', bgColor: '#ffb020' },
@@ -32,7 +30,6 @@ const RETRY = 5000;
  */
 export function addPrice(node, kind, price, state) {
   const notice = new Notice(node);
-  addSignal(node);
   let shown = { price: badgeWithTip(NOTHING, ''), state: NOTHING };
   let asked = '';
 
@@ -46,7 +43,7 @@ export function addPrice(node, kind, price, state) {
     if (key !== asked) return;
     if (!quote) setTimeout(forget, RETRY, key);
     shown = { price: priceBadge(quote, values), state: stateBadge(quote) };
-    redraw(node);
+    redraw();
     notice.show(quote ? remarks(node, quote, values) : [], quote?.nearest ? ['width', 'height'] : []);
   };
 
@@ -129,36 +126,19 @@ function setSize(node, [width, height]) {
   setWidget(node, 'height', height);
 }
 
-/** A widget that nobody sees, neither on the node nor in a workflow: see redraw. */
-function addSignal(node) {
-  const widget = node.addCustomWidget({
-    type: 'text',
-    name: SIGNAL,
-    value: '',
-    options: { serialize: false, hidden: true, canvasOnly: true },
-    hidden: true,
-    serialize: false,
-    y: 0,
-  });
-  widget.serialize = false;
+/**
+ * The canvas draws badges anew with every frame. The Vue renderer does when something of its own
+ * changes that a badge has read: all of ours read this number of the pack's tab.
+ */
+export function redraw() {
+  const tab = packTab();
+  if (tab) tab.drawn += 1;
+  app.canvas?.setDirty(true, true);
 }
 
-/**
- * The canvas draws badges anew with every frame. The Vue renderer does when the list of widgets
- * changes, which the badge has read; newer ones also when they are told.
- */
-export function redraw(node) {
-  const { graph, badges, widgets } = node;
-  const place = widgets?.findIndex((widget) => widget.name === SIGNAL) ?? -1;
-  if (place >= 0) widgets.push(...widgets.splice(place, 1));
-  graph?.trigger?.('node:property:changed', {
-    type: 'node:property:changed',
-    nodeId: node.id,
-    property: 'badges',
-    oldValue: badges,
-    newValue: [...badges],
-  });
-  app.canvas?.setDirty(true, true);
+/** The pack's tab in the page's own list, so that what is changed in it is drawn. */
+export function packTab() {
+  return app.extensionManager.getSidebarTabs?.().find(({ id }) => id === 'mai-image');
 }
 
 /** The notice of one node: there only while it has something to say. */

@@ -41,7 +41,7 @@ function fail({ node_id: id, node_type: type, exception_type: title, exception_m
   const node = nodeOf(id);
   if (!node || node.comfyClass !== type || !isOurs(node)) return;
   forget(String(id));
-  clearText(id);
+  removeText(node);
   const sentences = words.trim().split('\n').filter(Boolean);
   // Ours are shown in words; another error's name is one of the code.
   const named = /^[\w.]*(Error|Exception)$/.test(title) ? '' : title;
@@ -94,6 +94,15 @@ function clearText(id) {
   showOnHosts(id, '', 'state');
 }
 
+/** An empty text would keep its place above the failure. */
+function removeText(node) {
+  const widget = node.widgets?.find(({ name }) => name === PROGRESS);
+  if (!widget) return;
+  const spare = Math.max(0, node.size[1] - node.computeSize()[1]);
+  node.removeWidget(widget);
+  node.setSize([node.size[0], node.computeSize()[1] + spare]);
+}
+
 /** The page shows a progress text on the node itself, where that can be seen. */
 function tellHosts(id, words) {
   const node = nodeOf(id);
@@ -109,7 +118,7 @@ function showOnHosts(id, words, kind) {
     const badge = host?.maiBadges?.state;
     if (!badge) continue;
     badge.draw = () => new window.LGraphBadge({ text: short, ...COLOURS[kind] });
-    redraw(host);
+    redraw();
   }
 }
 

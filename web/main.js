@@ -8,6 +8,7 @@ const { app } = window.comfyAPI?.app ?? (await import('../../scripts/app.js'));
 
 const PARTS = '../../mai-image/web/parts.mjs';
 const PAID = { MAIGenerate: 'generate', MAIEdit: 'edit' };
+const TAB = 'mai-image';
 const PREVIEW_WIDTH = 300;
 
 let loading = null;
@@ -27,22 +28,23 @@ async function withParts(work) {
 function addBadge(node) {
   const badge = { draw: () => new window.LGraphBadge({ text: '' }) };
   node.badges.push(() => {
-    // Read so that the Vue renderer draws the badge again when the list changes: see badge.mjs.
-    void node.widgets?.length;
+    // Read so that the Vue renderer draws the badge again: see redraw in badge.mjs.
+    void app.extensionManager.getSidebarTabs?.().find(({ id }) => id === TAB)?.drawn;
     return badge.draw();
   });
   return badge;
 }
 
+/** A setting of the page: an amount in USD. */
 function limit(id, name, defaultValue) {
   const attrs = { min: 0, maxFractionDigits: 2 };
-  return { id: `MAI.${id}`, name, category: ['MAI Image', 'Money', id], type: 'number', attrs, defaultValue };
+  const category = ['MAI Image', 'Money', id];
+  return { id: `MAI.${id}`, name, category, type: 'number', attrs, defaultValue };
 }
 
 app.registerExtension({
   name: 'MAI.Image',
 
-  // What is bought in one run, in USD; 0 is no limit.
   settings: [
     limit('AmberAbove', 'Show prices above this in amber (USD, 0: never)', 1),
     limit('ConfirmAbove', 'Ask before a run that costs more than this (USD, 0: never)', 5),
@@ -50,7 +52,8 @@ app.registerExtension({
 
   setup() {
     app.extensionManager.registerSidebarTab({
-      id: 'mai-image',
+      id: TAB,
+      drawn: 0,
       icon: 'pi pi-palette',
       title: 'MAI',
       tooltip: 'MAI Image',

@@ -1,18 +1,18 @@
 // The whole graph's money: what its next run costs, in the sidebar, on its icon and on subgraphs;
 // and the question before a run that costs much.
 import { app } from '../../scripts/app.js';
-import { COLOURS, redraw } from './badge.mjs';
+import { COLOURS, packTab, redraw } from './badge.mjs';
 import { clearRefused } from './failures.mjs';
 import { onChange } from './graph.mjs';
 import {
-  amount, boundText, isAmber, NOTHING, PAID, priceOf, priceText, quoteFor, read, setting, sum,
+  amount, boundText, isAmber, NOTHING, PAID, priceOf, priceText, quoteFor, read, setting,
+  shortAmount, sum,
 } from './prices.mjs';
 import { text } from './texts.mjs';
 import { badgeWithTip } from './tips.mjs';
 
 const MUTED = 2;
 const BYPASSED = 4;
-const TAB = 'mai-image';
 const PAUSE = 1000;
 const RETRY = 5000;
 
@@ -128,15 +128,15 @@ function showOnHost(host, { usd, real, bound, amber, problems }) {
   const kind = problems ? 'wrong' : amber ? 'amber' : usd > 0 ? 'price' : 'emulated';
   const drawn = badgeWithTip({ text: words, ...COLOURS[kind] }, problems ? '' : boundText(bound));
   badge.draw = () => drawn;
-  redraw(host);
+  redraw();
 }
 
 /** On the tab's icon what has to be paid; in its name, which is also read aloud, all of it. */
 function showOnTab(now) {
-  // The page's own list, so that what changes is drawn.
-  const tab = app.extensionManager.getSidebarTabs?.().find(({ id }) => id === TAB);
+  const tab = packTab();
   if (!tab) return;
-  tab.iconBadge = now.usd > 0 ? amount(now.usd, now.bound).replace(' ', '') : '';
+  tab.iconBadge = now.usd > 0 ? shortAmount(now.usd, now.bound) : '';
+  document.body.classList.toggle('mai-amber', now.amber);
   const words = priceText(now);
   tab.tooltip = words ? text('tabTotal', { price: words }) : 'MAI Image';
 }

@@ -83,6 +83,12 @@ export function amount(usd, bound = 'exact') {
   return `${SIGNS[bound]}${dollars(usd, usd < 1 ? 3 : 2)}`;
 }
 
+/** The same where there is little room: "≥$0.03", "$120". */
+export function shortAmount(usd, bound) {
+  const digits = usd < 100 ? 2 : 0;
+  return `${SIGNS[bound].trim()}${dollars(Math.max(usd, 0.01), digits)}`;
+}
+
 /** The words for a price: "$6.98", "emulated; real ≈ $0.088"; "" where nothing costs anything. */
 export function priceText({ usd, real, bound }) {
   if (usd > 0) return amount(usd, bound);

@@ -61,7 +61,7 @@ async function totals(page) {
   const mode = async (id, value) =>
     page.evaluate(([node, wanted]) => { node.mode = wanted; }, [await handle(page, id), value]);
   await mode(edit, 4);
-  told.bypassed = await onIcon(page, '$0.06');
+  told.bypassed = await onIcon(page, '$0.07');
   await mode(one, 2);
   told.muted = await onIcon(page, '$0.02');
   await set(page, other, { profile: 'emulator' });
@@ -170,7 +170,8 @@ async function failureInside(page) {
 
 /** A run that the user stops while it waits. */
 async function stopped(page) {
-  const node = await runnable(page, `a slow harbour [[latency 60]] ${renderer}`);
+  // A new one for each run: what was sent before is kept.
+  const node = await runnable(page, `a slow harbour [[latency 60]] ${Date.now()}`);
   const ended = queue(page, 'execution_interrupted');
   await until(async () => /^sent 1 of 1/.test(await progress(page, node)));
   await page.evaluate(() => window.app.api.interrupt());
@@ -290,6 +291,6 @@ async function progress(page, id) {
 }
 
 async function until(isSo) {
-  const end = Date.now() + 15_000;
+  const end = Date.now() + 30_000;
   while (!(await isSo()) && Date.now() < end) await new Promise((go) => setTimeout(go, 100));
 }
