@@ -343,7 +343,7 @@ def _describe(
 ) -> str:
     """One line on what the calls are doing: "sent 2 of 4 · 14 s".
 
-    While some wait for their turn it says when all will be there, if a call takes `typical` seconds.
+    While some wait it says when all will be there, if a call takes `typical` seconds.
     """
     known = [state for state in states if state is not None]
     phases = [state.phase for state in known]

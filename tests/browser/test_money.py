@@ -1,4 +1,4 @@
-"""Money in sight before a run, and what went wrong after one: in the real page, in both renderers."""
+"""Money in sight before a run, and what went wrong after one: in the real page."""
 
 from __future__ import annotations
 
