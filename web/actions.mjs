@@ -2,11 +2,12 @@
 // for all nodes. A row of buttons at the node's foot, and a badge that can be clicked.
 import { app } from '../../scripts/app.js';
 import {
-  EMULATOR, useAccount, usedProfiles, useEmulator, useProfile,
+  useAccount, usedProfiles, useEmulator, useProfile,
 } from './account.mjs';
 import { el, Room } from './dom.mjs';
 import { changeWidget, listen, settersOf, source, widgetOf } from './graph.mjs';
-import { dollars, sign, text } from './texts.mjs';
+import { amount, priceOf } from './prices.mjs';
+import { text } from './texts.mjs';
 
 const GUESS = 26;
 const SEEDS = 2 ** 50;
@@ -63,9 +64,9 @@ export class Actions {
     button(this.all, differ && text('useForAll', { profile }), () => useProfile(profile));
   }
 
-  drawMore(quote, { batch_size: count, profile }) {
-    const many = count == null || count > 1;
-    const price = quote && priceOf(quote, count, profile);
+  drawMore(quote, values) {
+    const many = values.batch_size == null || values.batch_size > 1;
+    const price = quote && priceOfAll(quote, values);
     const label = text(many ? 'newImages' : 'newImage');
     this.more.textContent = price ? `${label} (${price})` : label;
     this.impossible = Boolean(quote?.problems.length);
@@ -80,10 +81,10 @@ export function newImage(node) {
 }
 
 /** The price of the whole batch; "" where there is none. */
-function priceOf({ usd, bound, problems }, count, profile) {
-  if (problems.length || usd == null) return '';
-  if (profile === EMULATOR) return text('free');
-  return `${sign(bound, count)}${dollars(usd * (count ?? 1))}`;
+function priceOfAll(quote, values) {
+  const { usd, real, bound, problems } = priceOf(quote, values);
+  if (problems) return '';
+  return real ? text('free') : amount(usd, bound);
 }
 
 /** A badge that both renderers give clicks to; the Vue one makes attributes of what it has else. */

@@ -5,22 +5,18 @@ import { accountOf, accountVersion } from './account.mjs';
 import { Actions } from './actions.mjs';
 import { el, Room } from './dom.mjs';
 import { accountRemark, optionButtons } from './fixes.mjs';
-import { asOneChange, canSet, listen, setWidget, settle, source, widgetOf } from './graph.mjs';
-import { compute } from './server.mjs';
+import { asOneChange, canSet, listen, setWidget, widgetOf } from './graph.mjs';
+import { badgeText, boundText, isAmber, priceOf, quoteFor, read, setting } from './prices.mjs';
 import { offerProfiles } from './suggest.mjs';
-import { dollars, pixels, sign, text } from './texts.mjs';
+import { pixels, text } from './texts.mjs';
+import { badgeWithTip } from './tips.mjs';
 import { ready, translate } from './translate.mjs';
 
-const READ = [
-  'model', 'width', 'height', 'batch_size', 'profile', 'auto_aspect_ratio', 'web_grounding',
-  'background',
-];
-
-const SIGNAL = 'mai_price';
-
-const COLOURS = {
+export const COLOURS = {
   price: { fgColor: '#ffffff', bgColor: '#1d5c42' },
+  amber: { fgColor: '#241500', bgColor: '#ffb020' },
   emulated: { fgColor: '#ffffff', bgColor: '#50555c' },
+  state: { fgColor: '#ffffff', bgColor: '#3d4654' },
   retired: { fgColor: '#ffffff', bgColor: '#7d5300' },
   wrong: { fgColor: '#ffffff', bgColor: '#9c2222' },
 };
@@ -41,9 +37,8 @@ const RETRY = 5000;
 export function addPrice(node, kind, price, state, account) {
   const actions = new Actions(node, account);
   const notice = new Notice(node);
-  addSignal(node);
   offerProfiles(node);
-  let shown = { price: NOTHING, state: NOTHING };
+  let shown = { price: badgeWithTip(NOTHING, ''), state: NOTHING };
   let asked = '';
 
   const refresh = async () => {
@@ -51,17 +46,17 @@ export function addPrice(node, kind, price, state, account) {
     const key = keyOf(sources);
     if (key === asked) return;
     asked = key;
-    const values = await settleAll(sources);
-    const [quote, state] = await Promise.all([ask(kind, values), accountOf(values.profile)]);
+    const { quote, values } = await quoteFor(kind, sources);
+    const profile = await accountOf(values.profile);
     await ready();
     // A later change has asked again: its answer counts.
     if (key !== asked) return;
     if (!quote) setTimeout(forget, RETRY, key);
     shown = { price: priceBadge(quote, values), state: stateBadge(quote) };
-    actions.show(quote, values, state);
-    redraw(node);
+    actions.show(quote, values, profile);
+    redraw();
     const found = quote ? remarks(node, quote, values) : [];
-    const lacking = accountRemark(node, values.profile, state);
+    const lacking = accountRemark(node, values.profile, profile);
     notice.show([...found, ...(lacking ? [lacking] : [])], wrongOf(quote, lacking));
   };
 
@@ -73,19 +68,15 @@ export function addPrice(node, kind, price, state, account) {
   price.draw = () => {
     // Where the page draws it again for a reason of its own, a change can have been missed.
     if (keyOf(read(node)) !== asked) refresh();
-    return new window.LGraphBadge(shown.price);
+    return shown.price;
   };
   state.draw = () => new window.LGraphBadge(shown.state);
   listen(node, refresh);
 }
 
-function read(node) {
-  return Object.fromEntries(READ.map((name) => [name, source(node, name)]));
-}
-
-/** What a price was asked for: the settings, and what was known of this server's accounts. */
+/** What a badge depends on, to be compared: also what is known of this server's accounts. */
 function keyOf(sources) {
-  return JSON.stringify([sources, accountVersion()]);
+  return JSON.stringify([sources, accountVersion(), setting('MAI.AmberAbove')]);
 }
 
 /** The names of the widgets that are wrong. */
@@ -94,23 +85,13 @@ function wrongOf(quote, lacking) {
   return [...size, ...Object.keys(quote?.off ?? {}), ...(lacking ? ['profile'] : [])];
 }
 
-async function settleAll(sources) {
-  const found = Object.entries(sources).map(async ([name, one]) => [name, await settle(one)]);
-  return Object.fromEntries(await Promise.all(found));
-}
-
-/** The server's quote; null while it doesn't answer, or where not even the model is known. */
-async function ask(kind, { batch_size, profile, ...settings }) {
-  if (settings.model == null) return null;
-  return compute('price', { kind, ...settings }).catch(() => null);
-}
-
-function priceBadge(quote, { batch_size: count, profile }) {
-  if (!quote) return NOTHING;
-  if (quote.problems.length) return { text: text('impossible'), ...COLOURS.wrong };
-  if (profile === 'emulator') return { text: text('emulated'), ...COLOURS.emulated };
-  const times = count > 1 ? ` × ${count}` : '';
-  return { text: `${sign(quote.bound, count)}${dollars(quote.usd)}${times}`, ...COLOURS.price };
+function priceBadge(quote, values) {
+  if (!quote) return badgeWithTip(NOTHING, '');
+  const { usd, real, bound, problems } = priceOf(quote, values);
+  if (problems) return badgeWithTip({ text: text('impossible'), ...COLOURS.wrong }, '');
+  const kind = real ? 'emulated' : isAmber(usd) ? 'amber' : 'price';
+  const tip = [real ? text('emulatedHelp') : text('perImage'), boundText(bound)].join(' ');
+  return badgeWithTip({ text: badgeText(quote, values), ...COLOURS[kind] }, tip.trim());
 }
 
 function stateBadge(quote) {
@@ -165,36 +146,19 @@ function setSize(node, [width, height]) {
   setWidget(node, 'height', height);
 }
 
-/** A widget that nobody sees, neither on the node nor in a workflow: see redraw. */
-function addSignal(node) {
-  const widget = node.addCustomWidget({
-    type: 'text',
-    name: SIGNAL,
-    value: '',
-    options: { serialize: false, hidden: true, canvasOnly: true },
-    hidden: true,
-    serialize: false,
-    y: 0,
-  });
-  widget.serialize = false;
+/**
+ * The canvas draws badges anew with every frame. The Vue renderer does when something of its own
+ * changes that a badge has read: all of ours read this number of the pack's tab.
+ */
+export function redraw() {
+  const tab = packTab();
+  if (tab) tab.drawn += 1;
+  app.canvas?.setDirty(true, true);
 }
 
-/**
- * The canvas draws badges anew with every frame. The Vue renderer does when the list of widgets
- * changes, which the badge has read; newer ones also when they are told.
- */
-function redraw(node) {
-  const { graph, badges, widgets } = node;
-  const place = widgets.findIndex((widget) => widget.name === SIGNAL);
-  if (place >= 0) widgets.push(...widgets.splice(place, 1));
-  graph?.trigger?.('node:property:changed', {
-    type: 'node:property:changed',
-    nodeId: node.id,
-    property: 'badges',
-    oldValue: badges,
-    newValue: [...badges],
-  });
-  app.canvas?.setDirty(true, true);
+/** The pack's tab in the page's own list, so that what is changed in it is drawn. */
+export function packTab() {
+  return app.extensionManager.getSidebarTabs?.().find(({ id }) => id === 'mai-image');
 }
 
 /** The notice of one node: there only while it has something to say. */

@@ -205,6 +205,11 @@ export function listen(node, listener) {
   for (const widget of node.widgets ?? []) chain(widget, 'callback', announce);
 }
 
+/** Call `listener` after changes for as long as the page is there. */
+export function onChange(listener) {
+  listeners.add(listener);
+}
+
 /** Undo, paste, changes of other nodes: the page looks for them itself and says so. */
 export function listenToPage() {
   api.addEventListener('graphChanged', announce);

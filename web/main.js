@@ -8,6 +8,7 @@ const { app } = window.comfyAPI?.app ?? (await import('../../scripts/app.js'));
 
 const PARTS = '../../mai-image/web/parts.mjs';
 const PAID = { MAIGenerate: 'generate', MAIEdit: 'edit' };
+const TAB = 'mai-image';
 const PREVIEW_WIDTH = 300;
 const PROMPT_LINES = 6;
 const PROMPT_HEIGHT = 80;
@@ -29,8 +30,8 @@ async function withParts(work) {
 function addBadge(node) {
   const badge = { draw: () => new window.LGraphBadge({ text: '' }) };
   node.badges.push(() => {
-    // Read so that the Vue renderer draws the badge again when the list changes: see badge.mjs.
-    void node.widgets?.length;
+    // Read so that the Vue renderer draws the badge again: see redraw in badge.mjs.
+    void app.extensionManager.getSidebarTabs?.().find(({ id }) => id === TAB)?.drawn;
     return badge.draw();
   });
   return badge;
@@ -51,14 +52,25 @@ function showPrompt(node) {
     }
     return onConfigure?.call(this, saved, ...more);
   };
+/** A setting of the page: an amount in USD. */
+function limit(id, name, defaultValue) {
+  const attrs = { min: 0, maxFractionDigits: 2 };
+  const category = ['MAI Image', 'Money', id];
+  return { id: `MAI.${id}`, name, category, type: 'number', attrs, defaultValue };
 }
 
 app.registerExtension({
   name: 'MAI.Image',
 
+  settings: [
+    limit('AmberAbove', 'Show prices above this in amber (USD, 0: never)', 1),
+    limit('ConfirmAbove', 'Ask before a run that costs more than this (USD, 0: never)', 5),
+  ],
+
   setup() {
     app.extensionManager.registerSidebarTab({
-      id: 'mai-image',
+      id: TAB,
+      drawn: 0,
       icon: 'pi pi-palette',
       title: 'MAI',
       tooltip: 'MAI Image',
@@ -75,6 +87,8 @@ app.registerExtension({
       const [price, state, account] = [addBadge(node), addBadge(node), addBadge(node)];
       withParts(({ addPrice }) => addPrice(node, kind, price, state, account));
     }
+    // On the node of a subgraph: what is in it costs, does, and failed at.
+    if (node.subgraph) node.maiBadges = { price: addBadge(node), state: addBadge(node) };
     if (node.comfyClass === 'MAISizeHelper') {
       // At once: a workflow that is being opened sets its own size next.
       node.setSize([Math.max(node.size[0], PREVIEW_WIDTH), node.size[1]]);

@@ -95,10 +95,14 @@ function show(plan) {
     'div',
     { className: 'mai-facts' },
     drawFrame(plan),
-    el('div', { className: 'mai-size' }, el('strong', {}, pixels(plan.size)), ratioLine(plan)),
+    el('div', { className: 'mai-size' }, el('strong', {}, pixels(plan.size)), el('span', { title: ratioHelp(plan) }, ratioLine(plan))),
     el('span', {}, text('share', { megapixels, percent }), share(plan.percent_of_limit)),
-    el('span', {}, text('price', { tokens: plan.tokens, price: priceOf(plan) })),
-    el('span', {}, targetLine(plan)),
+    el(
+      'span',
+      { title: plan.price_known ? '' : text('bound about') },
+      text('price', { tokens: plan.tokens, price: priceOf(plan) }),
+    ),
+    el('span', { title: isTarget(plan) ? text('asItIsHelp') : '' }, targetLine(plan)),
     ...plan.notes.map((note) => el('p', {}, translate(note))),
   );
 }
@@ -112,8 +116,16 @@ function ratioLine({ ratio, ratio_asked: asked, ratio_error_percent: error }) {
   return text('offBy', { ratio, asked, error: Number(error.toPrecision(3)) });
 }
 
+function ratioHelp({ ratio, size: [width, height] }) {
+  return text('ratioHelp', { ratio, decimal: (width / height).toFixed(2) });
+}
+
+function isTarget({ size, target }) {
+  return pixels(size) === pixels(target);
+}
+
 function targetLine({ size, target, scale, cut: [width, height] }) {
-  if (pixels(size) === pixels(target)) return text('asItIs');
+  if (isTarget({ size, target })) return text('asItIs');
   const values = { target: pixels(target), scale: Number(scale.toPrecision(5)), width, height };
   return text(width || height ? 'cut' : 'scaled', values);
 }
