@@ -156,6 +156,11 @@ class Pipeline:
                 kept = self._store.get(call.key_of_version_0_1)
         return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
 
+    def is_kept(self, call: InFlightCall) -> bool:
+        """Whether the request needn't be bought: it was paid for before. Blocks."""
+        keys = {call.key, call.key_of_version_0_1}
+        return call.key in self._unsaved or any(map(self._store.has_arrived, keys))
+
     async def _resume(self, call: InFlightCall) -> Result:
         """The image of a job that an earlier run began."""
         image = await self._jobs.resume(call)
@@ -421,15 +426,19 @@ def jitter(most: float) -> float:
     return random.uniform(0, most)
 
 
+def estimate_usd(call: InFlightCall) -> float:
+    """What a call counts in a budget until its cost is known: the emulator's nothing."""
+    return 0.0 if call.profile.emulated else CATALOGUE[call.request.model].estimate(call.request)
+
+
 def _new_call(call: InFlightCall) -> NewCall:
-    emulated = call.profile.emulated
     return NewCall(
         key=call.key,
         profile=call.profile.name,
         service=call.profile.store_service,
         model=call.request.model,
         kind=call.request.kind,
-        estimate_usd=0.0 if emulated else CATALOGUE[call.request.model].estimate(call.request),
+        estimate_usd=estimate_usd(call),
         why_unbounded=call.profile.why_unbounded(call.request),
     )
 

@@ -74,13 +74,16 @@ def validate_model(name: str, edits: bool = False) -> bool | str:
 
 
 def seed_input() -> io.Int.Input:
-    """The seed: not sent, but part of what a stored image is found by."""
+    """The seed: not sent, but part of what a stored image is found by.
+
+    On a fresh node it stays as it is after a run: with a new one each Run would buy again.
+    """
     return io.Int.Input(
         "seed",
         default=0,
         min=0,
         max=MAX_SEED,
-        control_after_generate=True,
+        control_after_generate=io.ControlAfterGenerate.fixed,
         tooltip="The service has no seed. A new number buys a new image; a number that was run "
         "before with the same inputs gives its image from the store, free.",
     )
@@ -108,7 +111,6 @@ def call_options(auto_aspect_ratio_tooltip: str) -> list[io.Input]:
             tooltip="The name of a profile on this server: endpoint, key and budget stay there. "
             '"emulator" makes test images without an account.',
             optional=True,
-            advanced=True,
         ),
         io.Boolean.Input(
             "auto_aspect_ratio",

@@ -7,12 +7,15 @@ import struct
 import threading
 import zlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from ..mai.errors import AnswerError
 from ..mai.image_formats import inspect
+from ..mai.models import CATALOGUE
+from ..mai.types import Usage
 
 if TYPE_CHECKING:
     from ..mai.profiles import Profiles
@@ -43,6 +46,8 @@ _UNREADABLE = (
 )
 """What Pillow raises for a damaged file."""
 
+_TOKENS = ("text_in", "image_in", "image_out")
+
 _FACTS = ("key", "width", "height", "model", "profile", "cost_usd", "seconds", "arrived_at")
 
 
@@ -52,7 +57,7 @@ def recent(
     """The newest images, newest first; blocks on the disk, raises StoreError.
 
     A prompt is there only if the image's profile keeps prompts, then and now, and
-    `with_prompts` is true.
+    `with_prompts` is true. `real_usd` is what an emulated image would have cost, else None.
     """
     from ..mai.profiles import EMULATOR
 
@@ -61,10 +66,19 @@ def recent(
         profile = str(sidecar.get("profile", ""))
         facts = {name: sidecar.get(name) for name in _FACTS}
         facts["emulated"] = profile == EMULATOR
+        facts["real_usd"] = _real_usd(sidecar) if profile == EMULATOR else None
         if with_prompts and profiles.keeps_prompts(profile):
             facts["prompt"] = sidecar.get("prompt")
         images.append(facts)
     return images
+
+
+def _real_usd(sidecar: Mapping[str, object]) -> float | None:
+    """What the tokens of an emulated image would cost; None where they aren't known."""
+    model, usage = CATALOGUE.get(str(sidecar.get("model"))), sidecar.get("usage")
+    if model is None or not isinstance(usage, dict):
+        return None
+    return round(model.cost(Usage(*(int(usage[one]) for one in _TOKENS))), 6)
 
 
 def image(store: Store, key: str) -> tuple[bytes, str] | None:

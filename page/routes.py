@@ -2,7 +2,8 @@
 
 price, plan                    arithmetic on public numbers: for everybody
 web/<file>                     the page's own modules: for everybody
-status, images, images/<key>…  this server's money and images: see access.py
+accounts                       names of this server's profiles: see access.py
+status, images, images/<key>…  this server's money and images: the same
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def register(routes: web.RouteTableDef, client: Callable[[], Client], server: Se
     routes.get(f"{PREFIX}/price")(_computed(price))
     routes.get(f"{PREFIX}/plan")(_computed(plan))
     routes.get(f"{PREFIX}/web/{{name:[a-z]+\\.(?:mjs|css)}}")(module)
+    routes.get(f"{PREFIX}/accounts")(private.guarded(private.accounts))
     routes.get(f"{PREFIX}/status")(private.guarded(private.status))
     routes.get(f"{PREFIX}/images")(private.guarded(private.images))
     routes.get(f"{PREFIX}/images/{_KEY}")(private.guarded(private.image))
@@ -117,6 +119,12 @@ class Private:
         self._get_client = client
         self._server = server
         self._thumbnails: gallery.Thumbnails | None = None
+
+    async def accounts(self, client: Client, request: web.Request) -> web.Response:
+        """The profiles' names and whether each can be called with: accounts.accounts()."""
+        from .accounts import accounts
+
+        return _json(await asyncio.to_thread(accounts, client.profiles))
 
     async def status(self, client: Client, request: web.Request) -> web.Response:
         """Sums, budgets, calls under way: status.status()."""

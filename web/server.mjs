@@ -1,13 +1,18 @@
 // The server's read-only answers under /mai-image/. All arithmetic is done there.
 import { api } from '../../scripts/api.js';
+import { translate } from './translate.mjs';
 
 const KEPT = 500;
 
 /** @type {Map<string, Promise<any>>} */
 const answers = new Map();
 
-/** An answer that is an error, with the server's sentence. */
-export class Refused extends Error {}
+/** An answer that is an error, with the server's sentence in the page's language. */
+export class Refused extends Error {
+  constructor({ error, hint }, status) {
+    super(translate([error, hint].filter(Boolean).join(' ')) || status);
+  }
+}
 
 /**
  * Ask for arithmetic: the same question is sent once.
@@ -37,7 +42,7 @@ export function compute(path, question) {
 export async function get(path) {
   const answer = await api.fetchApi(`/mai-image/${path}`);
   const data = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused([data.error, data.hint].filter(Boolean).join(' '));
+  if (!answer.ok) throw new Refused(data, answer.statusText);
   return data;
 }
 
@@ -55,5 +60,5 @@ export async function image(key) {
   const answer = await api.fetchApi(`/mai-image/images/${key}`);
   if (answer.ok) return answer.blob();
   const data = await answer.json().catch(() => ({}));
-  throw new Refused(data.error ?? answer.statusText);
+  throw new Refused(data, answer.statusText);
 }

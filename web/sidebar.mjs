@@ -161,8 +161,12 @@ class Gallery {
   }
 }
 
+function emulatedCost({ real_usd: usd }) {
+  return usd == null ? text('emulated') : text('emulatedReal', { price: dollars(usd) });
+}
+
 function card(facts) {
-  const cost = facts.emulated ? text('emulated') : dollars(facts.cost_usd ?? 0);
+  const cost = facts.emulated ? emulatedCost(facts) : dollars(facts.cost_usd ?? 0);
   const image = el('img', {
     src: thumbnailAddress(facts.key),
     alt: facts.prompt ?? facts.model,

@@ -301,10 +301,12 @@ class Profiles:
         names = self.names()
         if names == [EMULATOR]:
             return ProfileError(
-                f"There is no profile {short(name)}: no account is set up yet.",
-                "Do one of these: set the environment variables AZURE_ENDPOINT and AZURE_API_KEY "
-                f"and start ComfyUI again; or run `mai-image init`, which writes {self.path}; or "
-                'choose the profile "emulator", which needs no account and spends nothing.',
+                "No account is set up on this server: try it free, with profile set to "
+                '"emulator", or connect an account by `mai-image init`.',
+                f"There is no profile {short(name)}. Do one of these: set the environment "
+                "variables AZURE_ENDPOINT and AZURE_API_KEY and start ComfyUI again; or run "
+                f"`mai-image init`, which writes {self.path}; or choose the profile "
+                '"emulator", which needs no account and spends nothing.',
             )
         near = nearest(name, names) if isinstance(name, str) else None
         return ProfileError(

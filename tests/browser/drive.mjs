@@ -37,15 +37,15 @@ async function prices(page, shoot, asked) {
   const read = (id, text) => badge(page, renderer, id, text);
   const texts = { plain: await read(node, '$0.035'), edit: await read(edit, '≈ $0.139') };
   await increase(page, renderer, node, 'batch_size');
-  texts.batch = await read(node, '$0.035 × 2');
+  texts.batch = await read(node, '$0.035 × 2 = $0.070');
   await set(page, node, { width: 2048, height: 2048 });
-  texts.size = await read(node, '$0.139 × 2');
+  texts.size = await read(node, '$0.139 × 2 = $0.279');
   await set(page, node, { model: 'MAI-Image-2.7-Flash' });
-  texts.unpublished = await read(node, '≈ $0.139 × 2');
+  texts.unpublished = await read(node, '≈ $0.139 × 2 = $0.279');
   await set(page, node, { auto_aspect_ratio: true, model: 'MAI-Image-2.6', batch_size: 1 });
   texts.auto = await read(node, '≤ $0.088');
   await set(page, node, { profile: 'emulator' });
-  texts.emulator = await read(node, 'emulated');
+  texts.emulator = await read(node, 'emulated; real ≈ $0.088');
   return { before, texts };
 }
 

@@ -189,3 +189,15 @@ def test_a_budget_is_checked_before_anything_is_sent(
     assert failed.status == "error"
     assert "budget" in failed.error
     assert not slow.log.entries
+
+
+def test_a_batch_over_the_budget_is_refused_whole_in_words(
+    boot: Any, slow: emulator.Emulator, tmp_path: Path, prompt: str, generate: Any, save: Any
+) -> None:
+    server = boot("budget = { day = 0.05 }")
+    finished = run(server, batch_of_8(generate, save, prompt))
+    assert finished.status == "error"
+    assert "$0.05 left today. Nothing was sent." in finished.error
+    assert "The budget pays for 2 of the 8 images." in finished.error
+    assert slow.log.billed == images(tmp_path) == 0
+    assert "Over budget: The budget of profile" in server.log()
