@@ -1,5 +1,6 @@
 // Every text of the page that isn't the server's: five languages, English where one is missing.
 import { app } from '../../scripts/app.js';
+import { SIDEBAR } from './sidebartexts.mjs';
 
 const TEXTS = {
   en: {
@@ -231,7 +232,8 @@ const TEXTS = {
  * @param {Record<string, string | number>} [values]
  */
 export function text(name, values = {}) {
-  const template = TEXTS[language()]?.[name] ?? TEXTS.en[name];
+  const own = { ...TEXTS[language()], ...SIDEBAR[language()] };
+  const template = own[name] ?? TEXTS.en[name] ?? SIDEBAR.en[name];
   return template.replace(/\{(\w+)\}/g, (_, key) => String(values[key]));
 }
 
