@@ -29,7 +29,7 @@ class Tab {
     this.history = new History();
     this.start = new Start();
     this.total = new Total();
-    this.wrong = el('p', { className: 'mai-notice mai-notice-wrong', role: 'alert', hidden: true });
+    this.wrong = el('p', { className: 'mai-alert', role: 'alert', hidden: true });
     this.numbers = new Numbers(() => this.look());
     this.root = el('div', { className: 'mai-tab', role: 'region', 'aria-label': 'MAI Image' },
       el('h2', {}, 'MAI Image'), this.wrong, this.total.root, this.numbers.root, this.history.root, this.start.root);

@@ -161,20 +161,24 @@ class Doubtful {
 
   choice(call, name) {
     const asked = this.asked?.call === call.call ? this.asked.verdict : null;
-    const button = (label, verdict, focus, onclick, className = '') =>
+    const button = (label, focus, onclick, className = '') =>
       el('button', {
         type: 'button', className, onclick, 'aria-label': `${label}: ${name}`, 'data-focus': `${focus}-${call.call}`,
+        // A key that is held would answer the question that it has just asked.
+        onkeydown: (event) => {
+          if (event.repeat && event.key !== 'Tab') event.preventDefault();
+        },
       }, label);
     if (!asked) {
       return el('div', { className: 'mai-choice' },
-        button(text('settleBilled'), 'billed', 'billed', () => this.ask(call, 'billed')),
-        button(text('settleFree'), 'free', 'free', () => this.ask(call, 'free')));
+        button(text('settleBilled'), 'billed', () => this.ask(call, 'billed')),
+        button(text('settleFree'), 'free', () => this.ask(call, 'free')));
     }
     const label = text(asked === 'billed' ? 'countAsBilled' : 'countAsFree', { price: dollars(call.usd) });
     return el('div', { className: 'mai-choice', role: 'group', 'aria-label': text('noUndo') },
       el('p', { className: 'mai-remark' }, text('noUndo')),
-      button(label, asked, asked, () => this.settle(call, asked), 'mai-primary'),
-      button(text('settleCancel'), null, 'cancel', () => this.ask(null)));
+      button(label, asked, () => this.settle(call, asked), 'mai-primary'),
+      button(text('settleCancel'), 'cancel', () => this.ask(null)));
   }
 
   ask(call, verdict) {

@@ -44,14 +44,20 @@ export function enlarge(images, start, { describe, name, actions, closed }) {
     after.disabled = at === images.length - 1;
     if (focused?.disabled) close.focus();
   };
-  dialog.onkeydown = (event) => {
-    // The graph behind has keys of its own.
+  const press = (event) => {
+    // Before the page hears of it: the graph behind has keys of its own.
     event.stopPropagation();
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (by) step(by);
+    else if (event.key === 'Escape') dialog.close();
+    else if (event.key === 'Tab') goRound(dialog, event);
   };
-  dialog.onclick = (event) => event.target === dialog && dialog.close();
+  window.addEventListener('keydown', press, true);
+  dialog.onclick = ({ target }) => {
+    if (target === dialog) dialog.close();
+  };
   dialog.onclose = () => {
+    window.removeEventListener('keydown', press, true);
     dialog.remove();
     closed(images[at].key);
   };
@@ -59,4 +65,13 @@ export function enlarge(images, start, { describe, name, actions, closed }) {
   document.body.append(dialog);
   dialog.showModal();
   close.focus();
+}
+
+/** The next button of the dialog, or the one before; after the last comes the first. */
+function goRound(dialog, event) {
+  event.preventDefault();
+  const buttons = [...dialog.querySelectorAll('button:not(:disabled)')];
+  const now = buttons.indexOf(document.activeElement);
+  const by = event.shiftKey ? -1 : 1;
+  buttons[(Math.max(now, by > 0 ? -1 : 0) + by + buttons.length) % buttons.length].focus();
 }

@@ -161,7 +161,8 @@ def _conditions(wanted: Search, before: int | None) -> tuple[list[str], list[obj
     marks = ", ".join("?" for _ in wanted.unread)
     if marks:
         readable += f" AND profile NOT IN ({marks})"
-    for word in map(_fold, wanted.words):
+    # The longest first: it is the rarest, and the others are then looked for in fewer prompts.
+    for word in sorted(map(_fold, wanted.words), key=len, reverse=True):
         conditions.append(f"(instr(lower(model), ?) > 0 OR (instr(prompt, ?) > 0 AND {readable}))")
         values += [word, word, *wanted.unread]
     return conditions, values

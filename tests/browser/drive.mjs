@@ -241,7 +241,7 @@ async function run(page, shoot) {
     await handle(page, node),
   );
   await shoot('sidebar');
-  await page.locator('.mai-image button').first().click();
+  await page.locator('.mai-image .mai-plus').first().click();
   const loader = () => page.evaluate(() => {
     const found = window.app.graph.nodes.find((one) => one.type === 'LoadImage');
     return found?.widgets.find((widget) => widget.name === 'image').value;
