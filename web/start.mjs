@@ -87,9 +87,10 @@ export class Start {
 }
 
 async function tryEmulator() {
-  const { useEmulator } = await import('./account.mjs');
+  const { useEmulator, usesEmulator } = await import('./account.mjs');
   useEmulator();
-  say('success', text('triesEmulator'));
+  if (usesEmulator()) say('success', text('triesEmulator'));
+  else say('info', text('noMaiNodes'));
 }
 
 function guide() {
