@@ -43,7 +43,7 @@ from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
 from .store import Store
-from .types import Progress, Result, client_request_id
+from .types import Progress, Result, client_request_id, request_settings
 
 logger = logging.getLogger(__name__)
 
@@ -282,7 +282,9 @@ class Pipeline:
         """The image into the store, then its cost into the ledger. Blocks."""
         if call.profile.emulated:
             image = _as_emulated(image)
-        unsaved = _Unsaved(image, call.request.prompt, call.profile, call.row)
+        unsaved = _Unsaved(
+            image, call.request.prompt, request_settings(call.request), call.profile, call.row
+        )
         self._unsaved[call.key], call.row = unsaved, None
         kept = self._save(call.key, unsaved)
         if call.key in self._unsaved:
@@ -325,6 +327,7 @@ class Pipeline:
                 keep_prompt=profile.keep_prompts,
                 service=profile.store_service,
                 profile=profile.name,
+                settings=unsaved.settings,
             )
         except StoreError as error:
             return replace(result, notes=(*result.notes, f"not kept on disk: {error.what}"))
@@ -379,6 +382,7 @@ class _Unsaved:
 
     result: Result
     prompt: str
+    settings: dict[str, object]
     profile: Profile
     row: str | None
 

@@ -1,4 +1,4 @@
-// The server's read-only answers under /mai-image/. All arithmetic is done there.
+// The server's answers under /mai-image/. All arithmetic is done there.
 import { api } from '../../scripts/api.js';
 import { translate } from './translate.mjs';
 
@@ -44,6 +44,27 @@ export async function get(path) {
   const data = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Refused(data, answer.statusText);
   return data;
+}
+
+/**
+ * Have something changed: the one route that does is `settle`.
+ * @param {string} path
+ * @param {Record<string, any>} change
+ */
+export async function post(path, change) {
+  const answer = await api.fetchApi(`/mai-image/${path}`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(change),
+  });
+  const data = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Refused([data.error, data.hint].filter(Boolean).join(' '));
+  return data;
+}
+
+/** @param {string} key @returns {string} where an image of the store is */
+export function imageAddress(key) {
+  return api.apiURL(`/mai-image/images/${key}`);
 }
 
 /** @param {string} key @returns {string} where the thumbnail of an image of the store is */

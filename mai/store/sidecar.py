@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
@@ -38,6 +39,7 @@ def build_sidecar(
     keep_prompt: bool,
     service: str,
     profile: str,
+    settings: Mapping[str, object] | None = None,
     now_ns: int,
 ) -> bytes:
     """The sidecar's bytes: no credential, no endpoint, and the prompt only if it may be kept.
@@ -64,6 +66,8 @@ def build_sidecar(
         "notes": list(result.notes),
         "prompt_sha256": _hash_prompt(prompt),
     }
+    if settings is not None:
+        facts["settings"] = dict(settings)
     if keep_prompt:
         facts["prompt"] = prompt
     return json.dumps(facts, indent=1).encode("ascii")
@@ -205,6 +209,7 @@ def _is_valid(facts: dict[str, Any]) -> bool:
         and _is_amount(facts["seconds"])
         and (isinstance(notes, list) and all(isinstance(note, str) for note in notes))
         and isinstance(facts.get("prompt", ""), str)
+        and isinstance(facts.get("settings", {}), dict)
     )
 
 

@@ -24,7 +24,10 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..disk import (
     make_folder,
@@ -38,6 +41,7 @@ from ..disk import (
 from ..errors import InputError, StoreError, UnreadableError
 from ..types import Result
 from .index import StoreIndex
+from .search import Details, Found, Search
 from .sidecar import (
     DamagedImage,
     build_sidecar,
@@ -65,6 +69,12 @@ EVICT_TO = 0.9
 
 _EVICT_AT_ONCE = 200
 """Images in one transaction of eviction: other processes wait for it, some 10 ms."""
+
+_DESCRIBE_SECONDS = 1.0
+"""For so long a search describes the images of a new index before it answers."""
+
+_DESCRIBE_AT_ONCE = 200
+"""Images in one transaction of describing, some 10 ms."""
 
 _ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 _OTHER_ENDING = ".bin"
@@ -139,10 +149,12 @@ class Store:
         keep_prompt: bool = True,
         service: str,
         profile: str,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
         """Keeps an image: when this returns, a power cut can't take it. Then evicts if needed.
 
-        An image that is there under the same key is replaced.
+        An image that is there under the same key is replaced. `settings` are those of its request
+        (see `types.request_settings`), to ask for it again.
 
         Raises StoreError, having kept nothing, when the disk is full or the folder can't be
         written; `result` is untouched and can still be given to the user.
@@ -156,6 +168,7 @@ class Store:
             keep_prompt=keep_prompt,
             service=service,
             profile=profile,
+            settings=settings,
             now_ns=now,
         )
         try:
@@ -295,18 +308,48 @@ class Store:
             f"again on each run. Set it to {SENSIBLE_LIMIT / 1e9:g} (64 images) or more."
         ]
 
-    def recent(self, count: int) -> list[dict[str, object]]:
+    def recent(self, count: int) -> list[dict[str, Any]]:
         """The sidecars of the newest images, newest first, without paths; raises StoreError."""
-        found: list[dict[str, object]] = []
+        return self.search(Search(), count).sidecars
+
+    def search(self, wanted: Search, count: int, before: int | None = None) -> Found:
+        """A page of at most `count` images, from the number `before` (`Found.after`) on.
+
+        Takes the same time and memory at any page of a store of any size. Raises StoreError.
+        """
+        found: list[dict[str, Any]] = []
         if count <= 0 or not self.folder.is_dir():
-            return found
-        skip = 0
-        while len(found) < count and (keys := self._index.newest(count, skip)):
-            skip += len(keys)
-            for key in keys:
+            return Found()
+        undescribed = 0 if wanted.wants_all else self._describe()
+        look = self._index.newest if wanted.wants_all else partial(self._index.find, wanted)
+        while rows := look(count - len(found), before):
+            before = rows[-1][0]
+            for _, key in rows:
                 with contextlib.suppress(OSError, DamagedImage):
                     found.append(parse_sidecar(read_file(self._sidecar(key)), key))
-        return found[:count]
+            if len(found) >= count:
+                return Found(found, before if look(1, before) else None, undescribed)
+        return Found(found, None, undescribed)
+
+    def models(self) -> list[str]:
+        """The models of the images, by name, as far as a search has found them."""
+        return self._index.models() if self.folder.is_dir() else []
+
+    def _describe(self) -> int:
+        """Reads sidecars of images that a new index hasn't described yet, for a moment.
+
+        Gives how many are left.
+        """
+        end = time.monotonic() + _DESCRIBE_SECONDS
+        while rows := self._index.undescribed(_DESCRIBE_AT_ONCE):
+            found: dict[str, Details] = {}
+            for _, key in rows:
+                with contextlib.suppress(OSError, DamagedImage):
+                    found[key] = Details.of(parse_sidecar(read_file(self._sidecar(key)), key))
+            self._index.describe(found, down_to=rows[-1][0])
+            if time.monotonic() > end:
+                return self._index.count_undescribed()
+        return 0
 
     def close_file(self) -> None:
         """Closes the index; the next use opens it again."""
@@ -400,7 +443,8 @@ class Store:
                 try:
                     # The row comes first: after a crash there may be a row without an image, which
                     # eviction passes over, but never an image without a row.
-                    total = self._index.add(key, len(result.image) + len(facts))
+                    details = Details.of(parse_sidecar(facts, key))
+                    total = self._index.add(key, len(result.image) + len(facts), details)
                     stack.enter_context(self._index.lock())
                 except StoreError as error:
                     logger.warning("An image is kept without the index of the store: %s", error)
