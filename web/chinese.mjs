@@ -538,4 +538,6 @@ export default {
   "stopped · {1} sent before will be kept": "已停止 · 之前发送的 {1} 个会保留",
   "{1} min": "{1} 分钟",
   "all in about {1}": "全部约需 {1}",
+  "Call {1} isn't one that was perhaps billed.": "调用 {1} 不是可能已计费的调用。",
+  "`mai-image spend --doubtful` lists them with their numbers.": "`mai-image spend --doubtful` 列出它们及编号。",
 };

@@ -538,4 +538,6 @@ export default {
   "stopped · {1} sent before will be kept": "angehalten · {1} schon gesendete bleiben erhalten",
   "{1} min": "{1} min",
   "all in about {1}": "alles in etwa {1}",
+  "Call {1} isn't one that was perhaps billed.": "Aufruf {1} ist keiner, der vielleicht berechnet wurde.",
+  "`mai-image spend --doubtful` lists them with their numbers.": "`mai-image spend --doubtful` zeigt sie mit ihren Nummern.",
 };

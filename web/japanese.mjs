@@ -538,4 +538,6 @@ export default {
   "stopped · {1} sent before will be kept": "停止しました · 送信済みの {1} 件は保存されます",
   "{1} min": "{1} 分",
   "all in about {1}": "全部で約 {1}",
+  "Call {1} isn't one that was perhaps billed.": "呼び出し {1} は「課金された可能性あり」ではありません。",
+  "`mai-image spend --doubtful` lists them with their numbers.": "`mai-image spend --doubtful` で番号付きの一覧が出ます。",
 };

@@ -538,4 +538,6 @@ export default {
   "stopped · {1} sent before will be kept": "detenido · {1} ya enviadas se conservarán",
   "{1} min": "{1} min",
   "all in about {1}": "todo en unos {1}",
+  "Call {1} isn't one that was perhaps billed.": "La llamada {1} no es una de las quizá facturadas.",
+  "`mai-image spend --doubtful` lists them with their numbers.": "`mai-image spend --doubtful` las muestra con sus números.",
 };
