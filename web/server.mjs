@@ -40,10 +40,7 @@ export function compute(path, question) {
  * @returns {Promise<any>}
  */
 export async function get(path) {
-  const answer = await api.fetchApi(`/mai-image/${path}`);
-  const data = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(data, answer.statusText);
-  return data;
+  return read(await api.fetchApi(`/mai-image/${path}`));
 }
 
 /**
@@ -52,13 +49,14 @@ export async function get(path) {
  * @param {Record<string, any>} change
  */
 export async function post(path, change) {
-  const answer = await api.fetchApi(`/mai-image/${path}`, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify(change),
-  });
+  const headers = { 'Content-Type': 'application/json' };
+  const body = JSON.stringify(change);
+  return read(await api.fetchApi(`/mai-image/${path}`, { method: 'POST', headers, body }));
+}
+
+async function read(answer) {
   const data = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused([data.error, data.hint].filter(Boolean).join(' '));
+  if (!answer.ok) throw new Refused(data, answer.statusText);
   return data;
 }
 
@@ -80,6 +78,5 @@ export function thumbnailAddress(key) {
 export async function image(key) {
   const answer = await api.fetchApi(`/mai-image/images/${key}`);
   if (answer.ok) return answer.blob();
-  const data = await answer.json().catch(() => ({}));
-  throw new Refused(data, answer.statusText);
+  return read(answer);
 }
