@@ -28,7 +28,7 @@ from ..mai.ledger import Ledger, NewCall, Outcome
 from ..mai.ledger.tables import SCHEMA
 from ..mai.rate_limit import Deployment, RateLimiter
 from ..mai.store import Order, Store
-from ..mai.store.sidecar import build_sidecar
+from ..mai.store.sidecar import build_sidecar, dump_sidecar
 from ..mai.types import Budget, Generate, Result, Usage, request_key
 from ..nodes.imaging.codec import decode_image
 from . import chains, measure
@@ -77,7 +77,7 @@ def fill_store(folder: Path, first: int, last: int) -> None:
         key = key_of(seed)
         subfolder = folder / key[:2]
         subfolder.mkdir(parents=True, exist_ok=True)
-        facts = build_sidecar(key, image(b"not decoded"), ORDER, time.time_ns())
+        facts = dump_sidecar(build_sidecar(key, image(b"not decoded"), ORDER, time.time_ns()))
         (subfolder / f"{key}.png").write_bytes(b"not decoded")
         (subfolder / f"{key}.json").write_bytes(facts)
 

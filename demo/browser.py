@@ -1,4 +1,4 @@
-"""Node, Chromium and playwright-core, for whatever drives the real page: tests and a benchmark."""
+"""Node, Chromium and two packages of npm, for whatever drives the real page: tests, a benchmark."""
 
 from __future__ import annotations
 
@@ -65,13 +65,23 @@ def _playwright_core() -> str:
     done = _quiet(_program("node"), "-e", find, folder=SCRIPTS)
     if done.returncode == 0:
         return done.stdout.strip()
-    return str(_installed())
+    return str(_installed("playwright-core"))
 
 
-def _installed() -> Path:
-    """playwright-core of tests/browser/package.json in .venv, installed there the first time."""
+def axe_core() -> Path:
+    """The script of axe-core, which looks for what keeps people from using a page.
+
+    Taken from beside playwright-core, or put into .venv by npm, once; Missing where it can't be.
+    """
+    beside = Path(_playwright_core()).parent / "axe-core"
+    package = beside if beside.is_dir() else _installed("axe-core")
+    return package / "axe.min.js"
+
+
+def _installed(name: str) -> Path:
+    """A package of tests/browser/package.json in .venv, installed there the first time."""
     folder = ROOT / ".venv" / "browser"
-    package = folder / "node_modules" / "playwright-core"
+    package = folder / "node_modules" / name
     wanted = (SCRIPTS / "package.json").read_text(encoding="utf-8")
     stamp = folder / "package.json"
     if package.is_dir() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
@@ -81,7 +91,7 @@ def _installed() -> Path:
     options = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
     done = _quiet(_program("npm"), "install", *options, folder=folder)
     if done.returncode != 0 or not package.is_dir():
-        raise Missing("playwright-core is not installed, and npm could not install it")
+        raise Missing(f"{name} is not installed, and npm could not install it")
     return package
 
 

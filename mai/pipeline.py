@@ -41,7 +41,7 @@ from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
 from .store import Order, Store
-from .types import Progress, Result, client_request_id
+from .types import Progress, Result, client_request_id, request_settings
 
 logger = logging.getLogger(__name__)
 
@@ -445,7 +445,13 @@ def _new_call(call: InFlightCall) -> NewCall:
 
 def _order(call: InFlightCall) -> Order:
     profile = call.profile
-    return Order(call.request.prompt, profile.store_service, profile.name, profile.keep_prompts)
+    return Order(
+        call.request.prompt,
+        profile.store_service,
+        profile.name,
+        profile.keep_prompts,
+        request_settings(call.request),
+    )
 
 
 def _as_emulated(result: Result) -> Result:

@@ -31,6 +31,14 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** A button that shows one of the page's icons; its name is for screen readers and as a tooltip. */
+export function iconButton(icon, name, onclick, focus = '') {
+  const sign = el('i', { className: `pi pi-${icon}`, 'aria-hidden': 'true' });
+  return el('button', {
+    type: 'button', className: `mai-icon mai-${icon}`, title: name, onclick, 'aria-label': name, 'data-focus': focus,
+  }, sign);
+}
+
 /** Load the pack's style sheet; it uses the page's own theme colours. */
 export function addStyle() {
   const href = new URL('./style.css', import.meta.url).href;

@@ -54,7 +54,10 @@ function executionError(detail) {
   const message = translate(said);
   if (message === said) return detail;
   const report = [...(traceback ?? []), `${kind}: ${said}`];
-  const shown = { ...detail, exception_message: message, traceback: report };
+  const title = translate(kind);
+  const shown = {
+    ...detail, exception_type: title, exception_message: message, traceback: report,
+  };
   english.set(shown, said);
   return shown;
 }

@@ -1,5 +1,6 @@
 // Every text of the page that isn't the server's: five languages, English where one is missing.
 import { app } from '../../scripts/app.js';
+import { SIDEBAR } from './sidebartexts.mjs';
 
 const TEXTS = {
   en: {
@@ -40,7 +41,6 @@ const TEXTS = {
     inFlight: 'in flight, estimated',
     blocked: 'blocked by the content filter',
     doubtfulHelp: 'Nobody here knows. Microsoft can tell by the request id.',
-    images: 'Last images',
     noImages: 'Images appear here when they have been made.',
     insert: 'Add to the graph',
     inserted: 'Added as a Load Image node.',
@@ -123,7 +123,6 @@ const TEXTS = {
     inFlight: '进行中（估计）',
     blocked: '被内容过滤器拦截',
     doubtfulHelp: '这里无法确定。凭请求 ID 可以向微软查询。',
-    images: '最近的图片',
     noImages: '生成的图片会显示在这里。',
     insert: '添加到图中',
     inserted: '已添加为“加载图像”节点。',
@@ -199,7 +198,6 @@ const TEXTS = {
     inFlight: '処理中（見積もり）',
     blocked: 'コンテンツフィルターでブロック',
     doubtfulHelp: 'ここでは分かりません。リクエスト ID で Microsoft に確認できます。',
-    images: '最近の画像',
     noImages: '作成された画像がここに表示されます。',
     insert: 'グラフに追加',
     inserted: '「画像を読み込む」ノードとして追加しました。',
@@ -276,7 +274,6 @@ const TEXTS = {
     blocked: 'vom Inhaltsfilter blockiert',
     doubtfulHelp:
       'Hier weiß es niemand. Microsoft findet es über die Request-ID.',
-    images: 'Letzte Bilder',
     noImages: 'Hier erscheinen die Bilder, sobald welche gemacht sind.',
     insert: 'In den Graphen einfügen',
     inserted: 'Als Knoten „Bild laden“ eingefügt.',
@@ -361,7 +358,6 @@ const TEXTS = {
     blocked: 'bloqueado por el filtro de contenido',
     doubtfulHelp:
       'Aquí nadie lo sabe. Microsoft lo encuentra por el id de petición.',
-    images: 'Últimas imágenes',
     noImages: 'Las imágenes aparecen aquí cuando se han hecho.',
     insert: 'Añadir al grafo',
     inserted: 'Añadida como nodo «Cargar imagen».',
@@ -412,7 +408,8 @@ const TEXTS = {
  * @param {Record<string, string | number>} [values]
  */
 export function text(name, values = {}) {
-  const template = TEXTS[language()]?.[name] ?? TEXTS.en[name];
+  const own = { ...TEXTS[language()], ...SIDEBAR[language()] };
+  const template = own[name] ?? TEXTS.en[name] ?? SIDEBAR.en[name];
   return template.replace(/\{(\w+)\}/g, (_, key) => String(values[key]));
 }
 

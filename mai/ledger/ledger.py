@@ -316,10 +316,10 @@ class Ledger:
         with self._file.transaction(read_only=True) as sql:
             return list(doubtful_calls(sql, profile))
 
-    def spend(self, profile: str | None = None) -> Spend:
-        """The sums of one profile, or of all."""
+    def spend(self, profile: str | None = None, *, but_profile: str | None = None) -> Spend:
+        """The sums of one profile, or of all, or of all but one."""
         with self._file.transaction(read_only=True) as sql:
-            return summarize(sql, day_of(self._now()), profile)
+            return summarize(sql, day_of(self._now()), profile, but_profile)
 
     def check_batch(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -34,16 +35,18 @@ class DamagedImage(Exception):
 @dataclass(frozen=True, slots=True)
 class Order:
     """What an image was ordered with: the prompt, the service as the store knows it, the profile's
-    name, and whether the prompt itself may be kept."""
+    name, whether the prompt itself may be kept, and the request's settings (see
+    `types.request_settings`), to ask for it again."""
 
     prompt: str
     service: str
     profile: str
     keep_prompt: bool = True
+    settings: Mapping[str, object] | None = None
 
 
-def build_sidecar(key: str, result: Result, order: Order, now_ns: int) -> bytes:
-    """The sidecar's bytes: no credential, no endpoint, and the prompt only if it may be kept.
+def build_sidecar(key: str, result: Result, order: Order, now_ns: int) -> dict[str, Any]:
+    """The sidecar's facts: no credential, no endpoint, and the prompt only if it may be kept.
 
     Numbers that no image can have (a service may send any) become the nearest that can be read.
     """
@@ -60,12 +63,14 @@ def build_sidecar(key: str, result: Result, order: Order, now_ns: int) -> bytes:
         "seconds": _bound(result.seconds),
         "notes": list(result.notes),
     }
-    return _to_json(key, result.image, facts, order, now_ns)
+    if order.settings is not None:
+        facts["settings"] = dict(order.settings)
+    return _with_order(key, result.image, facts, order, now_ns)
 
 
 def build_unreadable_sidecar(
     key: str, model: str, error: UnreadableError, order: Order, now_ns: int
-) -> bytes:
+) -> dict[str, Any]:
     """The sidecar of bytes that can't be read as an image: the same fields, and the reason."""
     facts: dict[str, object] = {
         "reason": error.what,
@@ -73,10 +78,17 @@ def build_unreadable_sidecar(
         "request_id": error.request_id,
         "cost_usd": _bound(error.cost_usd),
     }
-    return _to_json(key, error.received, facts, order, now_ns)
+    return _with_order(key, error.received, facts, order, now_ns)
 
 
-def _to_json(key: str, data: bytes, facts: dict[str, object], order: Order, now_ns: int) -> bytes:
+def dump_sidecar(facts: dict[str, Any]) -> bytes:
+    """The sidecar's file."""
+    return json.dumps(facts, indent=1).encode("ascii")
+
+
+def _with_order(
+    key: str, data: bytes, facts: dict[str, object], order: Order, now_ns: int
+) -> dict[str, Any]:
     prompt = order.prompt.encode("utf-8", "surrogatepass")
     facts = {
         "version": VERSION,
@@ -91,7 +103,7 @@ def _to_json(key: str, data: bytes, facts: dict[str, object], order: Order, now_
     }
     if order.keep_prompt:
         facts["prompt"] = order.prompt
-    return json.dumps(facts, indent=1).encode("ascii")
+    return facts
 
 
 def parse_unreadable_sidecar(data: bytes, key: str) -> tuple[str, str | None]:
@@ -184,6 +196,7 @@ def _is_valid(facts: dict[str, Any]) -> bool:
         and _is_amount(facts["seconds"])
         and (isinstance(notes, list) and all(isinstance(note, str) for note in notes))
         and isinstance(facts.get("prompt", ""), str)
+        and isinstance(facts.get("settings", {}), dict)
     )
 
 

@@ -24,7 +24,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..disk import (
     make_folder,
@@ -38,11 +40,13 @@ from ..disk import (
 from ..errors import InputError, StoreError, UnreadableError
 from ..types import Result
 from .index import StoreIndex
+from .search import Details, Found, Search
 from .sidecar import (
     DamagedImage,
     Order,
     build_sidecar,
     build_unreadable_sidecar,
+    dump_sidecar,
     parse_sidecar,
     restore,
 )
@@ -66,6 +70,12 @@ EVICT_TO = 0.9
 
 _EVICT_AT_ONCE = 200
 """Images in one transaction of eviction: other processes wait for it, some 10 ms."""
+
+_DESCRIBE_SECONDS = 1.0
+"""For so long a search describes the images of a new index before it answers."""
+
+_DESCRIBE_AT_ONCE = 200
+"""Images in one transaction of describing, some 10 ms."""
 
 _ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 _OTHER_ENDING = ".bin"
@@ -165,7 +175,7 @@ class Store:
         self._sidecar(key)  # refuses a key that is none
         facts = build_unreadable_sidecar(key, model, error, order, now)
         try:
-            self._unreadable.keep(key, error.received, facts, now)
+            self._unreadable.keep(key, error.received, dump_sidecar(facts), now)
             kept = self._unreadable.find(key)
         except OSError as problem:
             raise self._explain(problem, "written", then=_LOST) from problem
@@ -259,18 +269,48 @@ class Store:
             f"again on each run. Set it to {SENSIBLE_LIMIT / 1e9:g} (64 images) or more."
         ]
 
-    def recent(self, count: int) -> list[dict[str, object]]:
+    def recent(self, count: int) -> list[dict[str, Any]]:
         """The sidecars of the newest images, newest first, without paths; raises StoreError."""
-        found: list[dict[str, object]] = []
+        return self.search(Search(), count).sidecars
+
+    def search(self, wanted: Search, count: int, before: int | None = None) -> Found:
+        """A page of at most `count` images, from the number `before` (`Found.after`) on.
+
+        Takes the same time and memory at any page of a store of any size. Raises StoreError.
+        """
+        found: list[dict[str, Any]] = []
         if count <= 0 or not self.folder.is_dir():
-            return found
-        skip = 0
-        while len(found) < count and (keys := self._index.newest(count, skip)):
-            skip += len(keys)
-            for key in keys:
+            return Found()
+        undescribed = 0 if wanted.wants_all else self._describe()
+        look = self._index.newest if wanted.wants_all else partial(self._index.find, wanted)
+        while rows := look(count - len(found), before):
+            before = rows[-1][0]
+            for _, key in rows:
                 with contextlib.suppress(OSError, DamagedImage):
                     found.append(parse_sidecar(read_file(self._sidecar(key)), key))
-        return found[:count]
+            if len(found) >= count:
+                return Found(found, before if look(1, before) else None, undescribed)
+        return Found(found, None, undescribed)
+
+    def models(self) -> list[str]:
+        """The models of the images, by name, as far as a search has found them."""
+        return self._index.models() if self.folder.is_dir() else []
+
+    def _describe(self) -> int:
+        """Reads sidecars of images that a new index hasn't described yet, for a moment.
+
+        Gives how many are left.
+        """
+        end = time.monotonic() + _DESCRIBE_SECONDS
+        while rows := self._index.undescribed(_DESCRIBE_AT_ONCE):
+            found: dict[str, Details] = {}
+            for _, key in rows:
+                with contextlib.suppress(OSError, DamagedImage):
+                    found[key] = Details.of(parse_sidecar(read_file(self._sidecar(key)), key))
+            self._index.describe(found, down_to=rows[-1][0])
+            if time.monotonic() > end:
+                return self._index.count_undescribed()
+        return 0
 
     def close_file(self) -> None:
         """Closes the index; the next use opens it again."""
@@ -336,16 +376,16 @@ class Store:
             self._damaged,
         )
 
-    def _write(self, key: str, result: Result, facts: bytes, now: int) -> int:
+    def _write(self, key: str, result: Result, facts: dict[str, Any], now: int) -> int:
         """Both files to disk, then both names at once under the lock, then the folder.
 
         Gives the bytes of all images, 0 where its index is out of order.
         """
-        folder = self._sidecar(key).parent
+        data, folder = dump_sidecar(facts), self._sidecar(key).parent
         make_folder(self._incoming)
         make_folder(folder)
         with (
-            temporary_files(self._incoming, result.image, facts) as (image, sidecar),
+            temporary_files(self._incoming, result.image, data) as (image, sidecar),
             contextlib.ExitStack() as stack,
         ):
             # Finer than the system's own times, which are alike for images of one moment.
@@ -354,7 +394,7 @@ class Store:
             try:
                 # The row comes first: after a crash there may be a row without an image, which
                 # eviction passes over, but never an image without a row.
-                total = self._index.add(key, len(result.image) + len(facts))
+                total = self._index.add(key, len(result.image) + len(data), Details.of(facts))
                 stack.enter_context(self._index.lock())
             except StoreError as error:
                 logger.warning("An image is kept without the index of the store: %s", error)

@@ -233,15 +233,16 @@ async function run(page, shoot) {
   await drawn.nth(1).waitFor({ timeout: 60_000 });
   await page.waitForTimeout(2500);
   const told = { under, after: await words(page, '.mai-tab') };
-  told.loaded = await page.locator('.mai-image img').evaluateAll((all) =>
-    all.map((image) => image.complete && image.naturalWidth > 0),
-  );
+  await drawn.nth(1).scrollIntoViewIfNeeded();
+  told.loaded = await Promise.all([0, 1].map((i) =>
+    drawn.nth(i).locator('img').evaluate((image) => image.decode().then(() => image.naturalWidth > 0)),
+  ));
   told.stays = await page.evaluate(
     (one) => one.widgets.map((widget) => widget.value).filter((value) => / s\b/.test(String(value))),
     await handle(page, node),
   );
   await shoot('sidebar');
-  await page.locator('.mai-image button').first().click();
+  await page.locator('.mai-image .mai-plus').first().click();
   const loader = () => page.evaluate(() => {
     const found = window.app.graph.nodes.find((one) => one.type === 'LoadImage');
     return found?.widgets.find((widget) => widget.name === 'image').value;

@@ -142,10 +142,9 @@ def test_the_sidebar_shows_sums_and_the_last_images(seen: dict[str, Any]) -> Non
     assert before is not None
     assert after is not None
     assert before[1] == after[1]  # emulated images cost nothing
-    assert re.search(r"By model, this month .*MAI-Image-2\.7 \$", run["after"])
+    assert re.search(r"Emulated this month, free calls: \d", run["after"])
     assert "Nothing is under way." in run["after"]
-    drawn = f"a harbour, drawn by {seen['renderer']} MAI-Image-2.7"
-    card = f"{drawn} · 768 x 768 · emulated; real ≈ $0.0"
+    card = f"a harbour, drawn by {seen['renderer']} MAI-Image-2.7 · 768 x 768 · emulated; real ≈"
     assert run["after"].count(card) == 2
     assert len(run["loaded"]) >= 2
     assert all(run["loaded"])

@@ -45,7 +45,7 @@ def test_the_newest_images_come_first_with_their_facts(ask: Ask, client: Client)
     assert first["prompt"] == "a harbour at night"
     assert set(first) == {
         *("key", "width", "height", "model", "profile", "cost_usd", "seconds", "arrived_at"),
-        *("emulated", "real_usd", "prompt"),
+        *("emulated", "real_usd", "prompt", "settings", "profile_known"),
     }
 
 
