@@ -1,7 +1,7 @@
 """The emulator with one image painted beforehand, for every request the same.
 
 `python -m mai_image.benchmarks.ready_made 1024` prints its address and runs until it is ended. What
-is measured with it is the client's part: to paint a landscape takes longer than to decode it.
+is measured with it is the client's part: to paint a scene takes longer than to decode it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import threading
 from unittest import mock
 
 from .. import emulator
-from ..emulator import images, state
+from ..emulator import images, scenes, state
 
 
 def main(side: int) -> None:
     """Serve an image of side x side."""
-    image = images.landscape(bytes(32), (side, side))
+    image = scenes.scene(bytes(32), bytes(32), (side, side))
     data = images.png_file(image)
     with (
         mock.patch.object(state, "paint", return_value=image),

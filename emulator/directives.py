@@ -45,8 +45,9 @@ Where several say different things the nearest to the request wins: header, prom
     output=1mp|input|largest    its size: about 1 megapixel, the first reference's within the
                             model's limits, or as many pixels as the model can do (default: the
                             server's --edit-output)
-    tint=F                  0 to 1: how much of one colour is mixed in (default 0.18)
-    mark=panel|none         whether the panel of text is painted (default panel)
+    tint=F                  0 to 1: how much of a coloured light falls on it (default 0.3)
+    mark=painted|none       whether anything is painted into it: the caption, the object, the other
+                            references, what replaces grey borders (default painted)
 
 `job` takes
     queued=S, processing=S      seconds in each state (default: the server's)
@@ -287,8 +288,8 @@ class EditChanges:
     recolour: tuple[float, float, float] = _word(_numbers(3, 0.0, 10.0), (1.0, 1.0, 1.0))
     rescale: float = _word(_between(0.1, 10.0), 1.0)
     aspect: float | None = _word(_aspect)
-    tint: float = _word(_between(0.0, 1.0), 0.18)
-    mark: str = _word(_choice("panel", "none"), "panel")
+    tint: float = _word(_between(0.0, 1.0), 0.3)
+    mark: str = _word(_choice("painted", "none"), "painted")
     output: str | None = _word(_choice(*OUTPUTS))
 
 

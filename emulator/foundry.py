@@ -47,7 +47,7 @@ CREDENTIALS_MODELS = frozenset(
 """Models whose images carry content credentials, says Microsoft's page."""
 
 SWITCHES = {"auto_aspect_ratio": AUTO, "web_grounding": "web grounding"}
-"""The options of 2.6, and how the panel of an image names them."""
+"""The options of 2.6, and what a request calls them."""
 
 BACKGROUND = "background"
 TRANSPARENT, OPAQUE = "transparent", "opaque"

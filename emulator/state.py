@@ -31,10 +31,10 @@ from .directives import (
     parse_latency,
     parse_prompt,
 )
-from .images import paint
 from .jobs import GatewayJob
 from .limits import RateLimits
 from .options import Options
+from .painting import paint
 from .record import LoggedFile, RequestLog
 from .refusals import bad_directive, refusal_of_fault
 from .requests import ImageRequest, Tokens, Upload, aspect_of, output_pixels, size_for

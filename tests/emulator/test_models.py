@@ -131,7 +131,14 @@ def test_a_transparent_image_can_be_sent_as_every_other_file(client):
         assert answer.status_code == 200
 
 
-def test_the_panel_of_a_transparent_image_can_be_read(client, decode):
-    """Its letters lie where alpha is full."""
-    image = decode(client.generate(model=NEW, background="transparent", prompt="word " * 400))
-    assert image.getchannel("A").crop((230, 330, 794, 694)).getextrema() == (255, 255)
+@pytest.mark.parametrize("prompt", [f"object {index}" for index in range(12)])
+def test_a_transparent_image_is_one_object_in_its_middle(client, decode, prompt):
+    """Its caption stands apart from it, where alpha is full as well."""
+    image = decode(client.generate(model=NEW, background="transparent", prompt=prompt))
+    alpha = image.getchannel("A")
+    left, top, right, bottom = alpha.crop((0, 0, 1024, 950)).getbbox()
+    assert alpha.getpixel((512, 500)) == 255
+    assert abs(left + right - 1024) < 30
+    assert 500 < bottom - top < 900
+    assert alpha.crop((0, 960, 600, 1024)).getextrema() == (0, 0)
+    assert alpha.crop((700, 970, 1000, 1000)).getextrema()[1] == 255
