@@ -144,7 +144,7 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_the_prices_of_the_examples_are_those_of_their_notes() -> None:
     said = dict(
-        re.findall(r"\*\*(\w+)\*\* \([^)]*about (\$\d\.\d\d)\)", section("Example workflows"))
+        re.findall(r"\*\*([^*]+)\*\* \([^)]*about (\$\d\.\d\d)\)", section("Example workflows"))
     )
     notes = {path.stem: _note(path) for path in (ROOT / "example_workflows").glob("*.json")}
     assert said

@@ -78,6 +78,7 @@ async function look(kind) {
       group.title, frame(group), [...group._bounding.slice(0, 3), group.titleHeight],
       [...nodes].filter((node) => isIn(node, group)).map((node) => node.title),
     ]),
+    undrawn: links.filter((link) => !paths(link).length).map((link) => link.id),
     behind: links.flatMap((link) => nodesOver(link)),
     titles: links.flatMap((link) => titlesUnder(link)),
     notes: nodes.filter((n) => n.type === 'MarkdownNote').map((n) => n.widgets[0].value),
@@ -107,7 +108,7 @@ async function look(kind) {
   /** A wire as it is drawn, small, to see whether it is in a box. */
   function drawing(link) {
     const [x, y] = [-400, -400];
-    const small = new OffscreenCanvas(700, 500).getContext('2d');
+    const small = new OffscreenCanvas(700, 500).getContext('2d', { willReadFrequently: true });
     small.scale(0.25, 0.25);
     small.translate(-x, -y);
     small.lineWidth = 6;
