@@ -8,7 +8,7 @@ const { app } = window.comfyAPI?.app ?? (await import('../../scripts/app.js'));
 
 const PARTS = '../../mai-image/web/parts.mjs';
 const PAID = { MAIGenerate: 'generate', MAIEdit: 'edit' };
-const PREVIEW_WIDTH = 300;
+const WIDTH = 340;
 
 let loading = null;
 
@@ -50,14 +50,16 @@ app.registerExtension({
   },
 
   nodeCreated(node) {
+    if (node.comfyClass?.startsWith('MAI')) {
+      // So that Vue cuts no model's name; a workflow that is being opened sets its own size next.
+      node.setSize([Math.max(node.size[0], WIDTH), node.size[1]]);
+    }
     const kind = PAID[node.comfyClass];
     if (kind) {
       const [price, state] = [addBadge(node), addBadge(node)];
       withParts(({ addPrice }) => addPrice(node, kind, price, state));
     }
     if (node.comfyClass === 'MAISizeHelper') {
-      // At once: a workflow that is being opened sets its own size next.
-      node.setSize([Math.max(node.size[0], PREVIEW_WIDTH), node.size[1]]);
       withParts(({ addPreview }) => addPreview(node));
     }
   },

@@ -2,7 +2,7 @@
 import { BLUE, BROWN, GREEN, note } from './layout_words.mjs';
 
 export const EDITS = {
-  'Inpaint one object in a large photograph (Azure MAI)': {
+  'Inpaint one object (Azure MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3404',
     note: note({
       box: [0, 0, 1675, 150],

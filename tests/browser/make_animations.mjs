@@ -17,7 +17,7 @@ const SETTINGS = {
   'Comfy.Locale': 'en',
 };
 // Right of the page's own bars.
-const CLIP = { x: 120, y: 110, width: 760, height: 620 };
+const CLIP = { x: 115, y: 120, width: 830, height: 590 };
 
 const shown = {};
 await withPage(url, SETTINGS, async ({ page, problems }) => {
@@ -37,7 +37,7 @@ console.log(JSON.stringify(shown));
 
 /** A size that the model can't make is marked, explained and mended by one click. */
 async function sizeFix(page, frame) {
-  const node = await add(page, 'MAIGenerate', 330, 130);
+  const node = await add(page, 'MAIGenerate', 330, 190);
   await page.evaluate((one) => one.setSize([400, 400]), await handle(page, node));
   const prompt = 'A lighthouse on a cliff above a calm sea at first light';
   await set(page, node, { prompt, model: 'MAI-Image-2.6', seed: 1 });
@@ -56,17 +56,19 @@ async function sizeFix(page, frame) {
 
 /** An image and its mask are edited: only what is masked changes. */
 async function maskedEdit(page, frame) {
-  const load = await add(page, 'LoadImage', 75, 110);
+  const load = await add(page, 'LoadImage', 135, 170);
   await set(page, load, { image });
-  const edit = await add(page, 'MAIEdit', 330, 110);
+  const edit = await add(page, 'MAIEdit', 390, 170);
   await set(page, edit, { prompt: 'A hot-air balloon, red and white', seed: 1 });
-  const save = await add(page, 'SaveImage', 605, 110);
+  const save = await add(page, 'SaveImage', 710, 170);
   await set(page, save, { filename_prefix: 'help/film' });
   await page.evaluate(
     ([from, by, to]) => {
       from.setSize([225, 340]);
-      by.setSize([245, 470]);
+      by.setSize([290, 470]);
       to.setSize([225, 340]);
+      const seed = by.widgets.find((widget) => widget.name === 'seed');
+      for (const control of seed.linkedWidgets) control.value = 'fixed';
       const socket = (name) => by.inputs.findIndex((input) => input.name === name);
       from.connect(0, by, socket('images.image_1'));
       from.connect(1, by, socket('mask'));

@@ -33,7 +33,7 @@ EXAMPLES = ROOT / "example_workflows"
 IMAGES = ROOT / "docs" / "images"
 CORE_NODES = ROOT / "tests" / "core_nodes.json"
 
-INPAINT = "Inpaint one object in a large photograph (Azure MAI)"
+INPAINT = "Inpaint one object (Azure MAI)"
 PHOTOGRAPH = "2"
 """The node of INPAINT that gives the photograph as it was before."""
 
@@ -91,21 +91,32 @@ def make(comfyui: ComfyUI, output: Path, names: list[str]) -> None:
 
 
 def make_thumbnail(output: Path, name: str) -> None:
-    """What the workflow saved, side by side, small, beside it for the Templates dialog."""
+    """What the workflow saved, small, beside it for the Templates dialog: many in two rows."""
     images = []
-    for saved in sorted((output / "mai").glob(f"{prefix_of(name)}_*.png")):
+    for saved in sorted((output / "mai").glob(f"{prefix_of(name)}*.png")):
         with Image.open(saved) as file:
-            images.append(ImageOps.contain(file.convert("RGB"), THUMBNAIL))
-    height = min(image.height for image in images)
-    images = [ImageOps.contain(image, (THUMBNAIL[0], height)) for image in images]
-    gaps = GAP * (len(images) - 1)
-    small = Image.new("RGB", (sum(image.width for image in images) + gaps, height), "white")
-    left = 0
-    for image in images:
-        small.paste(image, (left, 0))
-        left += image.width + GAP
-    small = ImageOps.contain(small, THUMBNAIL, Image.Resampling.LANCZOS)
+            images.append(ImageOps.contain(file.convert("RGB"), (1024, 1024)))
+    half = len(images) // 2 if len(images) > 3 else len(images)
+    rows = [side_by_side(row) for row in (images[:half], images[half:]) if row]
+    sheet = Image.new("RGB", (rows[0].width, sum(row.height + GAP for row in rows) - GAP), "white")
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height + GAP
+    small = ImageOps.contain(sheet, THUMBNAIL, Image.Resampling.LANCZOS)
     small.save(EXAMPLES / f"{name}.jpg", quality=85, optimize=True)
+
+
+def side_by_side(images: list[Image.Image], width: int = 1024) -> Image.Image:
+    """Images of one height beside each other, together so wide."""
+    shapes = sum(image.width / image.height for image in images)
+    height = round((width - GAP * (len(images) - 1)) / shapes)
+    row, left = Image.new("RGB", (width, height), "white"), 0
+    for image in images:
+        resized = image.resize((round(height * image.width / image.height), height))
+        row.paste(resized, (left, 0))
+        left += resized.width + GAP
+    return row
 
 
 def keep_image(output: Path, name: str) -> None:
@@ -116,7 +127,7 @@ def keep_image(output: Path, name: str) -> None:
 
 
 def prefix_of(name: str) -> str:
-    """How the files begin that a workflow saves: "text_to_4k"."""
+    """How all the files begin that a workflow saves: "text_to_4k"."""
     twin = json.loads((EXAMPLES / "api" / f"{name}.json").read_text("utf-8"))
     saves = [node["inputs"] for node in twin.values() if node["class_type"] == "SaveImage"]
     common = os.path.commonprefix([inputs["filename_prefix"] for inputs in saves])
@@ -139,6 +150,9 @@ async def make_before_and_after(server: Server) -> None:
     """The photograph of INPAINT and what became of it, side by side; bought already."""
     save = {"images": [PHOTOGRAPH, 0], "filename_prefix": "before"}
     graph = workflows.load(EXAMPLES / "api" / f"{INPAINT}.json")
+    for node in graph.values():
+        if node["class_type"] == "SaveImage":
+            node["inputs"]["filename_prefix"] = "after"
     async with Client(server.url) as client:
         finished = await client.run(
             graph | {"before": {"class_type": "SaveImage", "inputs": save}}

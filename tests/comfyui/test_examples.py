@@ -21,7 +21,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "example_workflows"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.json"))
-INPAINT = "Inpaint one object in a large photograph (Azure MAI)"
+INPAINT = "Inpaint one object (Azure MAI)"
 OUTPAINT = "Outpaint to 16x9 (Azure MAI)"
 
 SIZES = {
