@@ -72,7 +72,7 @@ def test_there_are_those_that_the_readme_tells_of() -> None:
 
 
 def test_its_name_is_words_that_the_page_finds_azure_in(name: str) -> None:
-    """The page takes a card's words from it, and its search misses what stands far from the start."""
+    """A card's words are its file's name; the search misses what stands far from the start."""
     assert re.fullmatch(r"[\w, ]+ \(Azure MAI\)", name)
     assert "_" not in name
     assert name.index("Azure") <= 32

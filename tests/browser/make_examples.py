@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import sys
 import tempfile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from make_help_images import mask_a_part
 from mai_image import emulator
 from mai_image.demo import browser
 from mai_image.demo import graph as workflows
@@ -27,6 +26,7 @@ from mai_image.demo.client import Client
 from mai_image.demo.find import ROOT, ComfyUI, locate
 from mai_image.demo.launch import Server
 from mai_image.demo.service import environ_for
+from make_help_images import mask_a_part
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 EXAMPLES = ROOT / "example_workflows"
@@ -130,7 +130,9 @@ def prefix_of(name: str) -> str:
     """How all the files begin that a workflow saves: "text_to_4k"."""
     twin = json.loads((EXAMPLES / "api" / f"{name}.json").read_text("utf-8"))
     saves = [node["inputs"] for node in twin.values() if node["class_type"] == "SaveImage"]
-    common = os.path.commonprefix([inputs["filename_prefix"] for inputs in saves])
+    prefixes = sorted(inputs["filename_prefix"] for inputs in saves)
+    pairs = zip(prefixes[0], prefixes[-1], strict=False)
+    common = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return common.removeprefix("mai/").rstrip("_")
 
 
@@ -154,9 +156,7 @@ async def make_before_and_after(server: Server) -> None:
         if node["class_type"] == "SaveImage":
             node["inputs"]["filename_prefix"] = "after"
     async with Client(server.url) as client:
-        finished = await client.run(
-            graph | {"before": {"class_type": "SaveImage", "inputs": save}}
-        )
+        finished = await client.run(graph | {"before": {"class_type": "SaveImage", "inputs": save}})
     files = sorted(finished.files(), key=lambda file: not file[1].startswith("before"))
     sheet = Image.new("RGB", (2 * HALF[0] + GAP, HALF[1]), "white")
     for index, (subfolder, file) in enumerate(files):

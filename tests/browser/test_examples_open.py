@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).resolve().parent.parent.parent / "example_workflows"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.json"))
 
 READABLE = 0.6
-"""Below this zoom the canvas draws no text: ComfyUI's setting LiteGraph.Canvas.LowQualityRendering."""
+"""Below this zoom the canvas draws no text."""
 
 ROOM = (1750, 1050)
 """What the page can fit into three quarters of 1440 x 900 at a readable zoom."""
