@@ -75,7 +75,7 @@ async function look(kind) {
     boxes: nodes.map((node) => [node.title, node.type, box(node)]),
     badges: kind === 'vue' ? [] : nodes.map(badgesOf).filter(Boolean),
     groups: graph._groups.map((group) => [
-      group.title, frame(group), [...group._bounding.slice(0, 3), group.titleHeight],
+      group.title, frame(group), [...group.pos, group.size[0], group.titleHeight],
       [...nodes].filter((node) => isIn(node, group)).map((node) => node.title),
     ]),
     undrawn: links.filter((link) => !paths(link).length).map((link) => link.id),
