@@ -52,6 +52,8 @@ function showPrompt(node) {
     }
     return onConfigure?.call(this, saved, ...more);
   };
+}
+
 /** A setting of the page: an amount in USD. */
 function limit(id, name, defaultValue) {
   const attrs = { min: 0, maxFractionDigits: 2 };
