@@ -9,7 +9,7 @@ const { app } = window.comfyAPI?.app ?? (await import('../../scripts/app.js'));
 const PARTS = '../../mai-image/web/parts.mjs';
 const PAID = { MAIGenerate: 'generate', MAIEdit: 'edit' };
 const TAB = 'mai-image';
-const PREVIEW_WIDTH = 300;
+const WIDTH = 340;
 const PROMPT_LINES = 6;
 const PROMPT_HEIGHT = 80;
 
@@ -52,6 +52,8 @@ function showPrompt(node) {
     }
     return onConfigure?.call(this, saved, ...more);
   };
+}
+
 /** A setting of the page: an amount in USD. */
 function limit(id, name, defaultValue) {
   const attrs = { min: 0, maxFractionDigits: 2 };
@@ -81,6 +83,10 @@ app.registerExtension({
   },
 
   nodeCreated(node) {
+    if (node.comfyClass?.startsWith('MAI')) {
+      // So that Vue cuts no model's name; a workflow that is being opened sets its own size next.
+      node.setSize([Math.max(node.size[0], WIDTH), node.size[1]]);
+    }
     const kind = PAID[node.comfyClass];
     if (kind) {
       showPrompt(node);
@@ -90,8 +96,6 @@ app.registerExtension({
     // On the node of a subgraph: what is in it costs, does, and failed at.
     if (node.subgraph) node.maiBadges = { price: addBadge(node), state: addBadge(node) };
     if (node.comfyClass === 'MAISizeHelper') {
-      // At once: a workflow that is being opened sets its own size next.
-      node.setSize([Math.max(node.size[0], PREVIEW_WIDTH), node.size[1]]);
       withParts(({ addPreview }) => addPreview(node));
     }
   },

@@ -63,16 +63,30 @@ export async function withBrowser(work) {
   }
 }
 
-/** Load an example workflow as the Templates dialog does, and wait until it is drawn. */
+/** Open an example workflow as the Templates dialog does, and wait until it is drawn. */
 export async function load(page, name) {
   const file = `${ROOT}example_workflows/${name}.json`;
   const workflow = JSON.parse(readFileSync(file, 'utf8'));
   await page.evaluate(
-    ([graph, title]) => window.app.loadGraphData(graph, true, true, title),
+    ([graph, title]) => window.app.loadGraphData(graph, true, true, title, { openSource: 'template' }),
     [workflow, name],
   );
   await page.waitForTimeout(1000);
   return workflow;
+}
+
+/** Press Run and wait for the end, which must be a good one. */
+export async function run(page) {
+  await page.evaluate(async () => {
+    const { app } = window;
+    const ended = new Promise((resolve, reject) => {
+      const once = { once: true };
+      app.api.addEventListener('execution_success', resolve, once);
+      app.api.addEventListener('execution_error', (event) => reject(event.detail.exception_message), once);
+    });
+    await app.queuePrompt(0, 1);
+    await ended;
+  });
 }
 
 function isReady() {
