@@ -72,7 +72,7 @@ def client(tmp_path: Path, server: Scripted) -> Iterator[Client]:
 
 
 def end_of(client: Client, text: object = 0) -> MaiError:
-    """The error in which a call ends, after the profile's half second and what a busy machine adds."""
+    """The error in which a call ends: after half a second, and what a busy machine adds."""
     started = time.monotonic()
     found = outcome(client.submit(generate(text)))
     assert isinstance(found, MaiError), found
