@@ -228,13 +228,17 @@ def within_limits(execute: Callable[P, T]) -> Callable[P, T]:
     InputError: one is too small, too large or no number at all.
     """
     signature = inspect.signature(execute)
+    numbers: list[io.Int.Input | io.Float.Input] = []  # of this one node, found by its first run
 
     def check(*args: P.args, **kwargs: P.kwargs) -> None:
         given = signature.bind(*args, **kwargs).arguments
-        schema: io.Schema = given["cls"].define_schema()
-        for each in schema.inputs:
-            if isinstance(each, (io.Int.Input, io.Float.Input)):
-                _check_number(each, given.get(each.id))
+        if not numbers:
+            found = given["cls"].define_schema().inputs
+            numbers[:] = [
+                each for each in found if isinstance(each, (io.Int.Input, io.Float.Input))
+            ]
+        for each in numbers:
+            _check_number(each, given.get(each.id))
 
     if inspect.iscoroutinefunction(execute):
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..mai.errors import InputError
-from ..mai.ledger import Ledger
 from ..mai.safe_json import parse_json
+
+if TYPE_CHECKING:
+    from ..mai.ledger import Ledger
 
 LONGEST_BODY = 200
 """Bytes of a request that settles a call; a usual one has 40."""

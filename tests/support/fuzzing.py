@@ -465,6 +465,9 @@ class ClientStandIn:
     def __init__(self) -> None:
         self.profiles = Profiles(FOLDER / "none", {})
 
+    def check_affordable(self, requests: Any, profile: str) -> None:
+        """There is no budget."""
+
     def submit(self, request: Any, profile: str, listener: Any = None) -> Future[Result]:
         future: Future[Result] = Future()
         try:
