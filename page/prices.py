@@ -18,8 +18,7 @@ from ..mai.models import (
     Model,
     estimate_usage,
 )
-from ..mai.size_plan import asked_ratio, plan_size
-from ..mai.sizes import Size
+from ..mai.sizes import Size, asked_ratio, plan_size
 from ..mai.types import OPAQUE, Edit, Generate, Request, Usage
 from ..mai.validation import model_named, snap_request, validate_options
 

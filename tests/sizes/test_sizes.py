@@ -1,4 +1,4 @@
-"""Sizes: the rules of mai/sizes.py against an exhaustive search over every size of a model."""
+"""Sizes: the rules of mai/sizes against an exhaustive search over every size of a model."""
 
 from __future__ import annotations
 
