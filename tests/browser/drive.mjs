@@ -1,7 +1,7 @@
 // The pack's parts of the page, used as a user would; what came of it as JSON on standard output.
 //
 //   node drive.mjs URL canvas|vue FOLDER     FOLDER: where screenshots are kept
-import { add, badge, clear, handle, increase, set, words } from './hand.mjs';
+import { add, badge, clear, handle, increase, set, undo, until, words } from './hand.mjs';
 import { withPage } from './page.mjs';
 
 const [url, renderer, folder] = process.argv.slice(2);
@@ -100,7 +100,7 @@ async function retired(page, shoot) {
   await page.waitForTimeout(300);
   await shoot('retired-model');
   told.successor = await useSuccessor(page, node);
-  await undo(page, node);
+  await undoModel(page, node);
   told.undone = await values(page, node, SETTINGS);
   await set(page, node, { width: 2048, height: 2048 });
   await badge(page, renderer, node, 'not possible');
@@ -127,14 +127,13 @@ async function useSuccessor(page, node) {
 }
 
 /** Take a change of the model back, and wait until it is. */
-async function undo(page, node) {
+async function undoModel(page, node) {
   const [before] = await values(page, node, ['model']);
-  await page.keyboard.press('Control+z');
+  await undo(page);
   await page.waitForFunction(([id, model]) => {
     const found = window.app.graph.getNodeById(id);
     return found && found.widgets.find((one) => one.name === 'model').value !== model;
   }, [node, before]);
-  await page.waitForTimeout(1000);
 }
 
 /** Make a subgraph of a node, whose model its own node shows too, and open it. */
@@ -227,20 +226,25 @@ async function run(page, shoot) {
   ]);
   await page.evaluate(() => window.app.extensionManager.sidebarTab.toggleSidebarTab('mai-image'));
   await page.locator('.mai-numbers h3').first().waitFor();
-  await page.evaluate(() => window.app.queuePrompt(0));
   const under = await words(page, '.mai-numbers');
+  const before = await emulatedCalls(page);
+  await page.evaluate(() => window.app.queuePrompt(0));
   const drawn = page.locator('.mai-image', { hasText: `drawn by ${renderer}` });
   await drawn.nth(1).waitFor({ timeout: 60_000 });
-  await page.waitForTimeout(2500);
+  await until(async () => (await emulatedCalls(page)) > before + 1);
+  await page.getByText('Nothing is under way.').waitFor();
   const told = { under, after: await words(page, '.mai-tab') };
+  told.emulated = (await emulatedCalls(page)) - before;
   await drawn.nth(1).scrollIntoViewIfNeeded();
   told.loaded = await Promise.all([0, 1].map((i) =>
     drawn.nth(i).locator('img').evaluate((image) => image.decode().then(() => image.naturalWidth > 0)),
   ));
-  told.stays = await page.evaluate(
+  const lines = async () => page.evaluate(
     (one) => one.widgets.map((widget) => widget.value).filter((value) => / s\b/.test(String(value))),
     await handle(page, node),
   );
+  await until(async () => (await lines()).length > 0);
+  told.stays = await lines();
   await shoot('sidebar');
   await page.locator('.mai-image .mai-plus').first().click();
   const loader = () => page.evaluate(() => {
@@ -253,6 +257,12 @@ async function run(page, shoot) {
   const file = new URLSearchParams({ filename: told.inserted, type: 'input' });
   told.status = (await page.request.get(`${url}/view?${file}`)).status();
   return told;
+}
+
+/** How many emulated calls the sidebar counts. */
+async function emulatedCalls(page) {
+  const [, count] = /free calls: (\d+)/.exec(await words(page, '.mai-numbers')) ?? [];
+  return Number(count ?? 0);
 }
 
 /** The same in the light theme, for the screenshots; the sums are still to be seen. */

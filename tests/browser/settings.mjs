@@ -2,7 +2,7 @@
 //
 //   node settings.mjs URL canvas|vue FOLDER     FOLDER: where screenshots are kept
 import { readFileSync } from 'node:fs';
-import { add, badge, clear, handle, set, words } from './hand.mjs';
+import { add, badge, clear, handle, set, undo, until, words } from './hand.mjs';
 import { withPage } from './page.mjs';
 
 const [url, renderer, folder] = process.argv.slice(2);
@@ -140,8 +140,8 @@ async function forAll(page) {
   await page.getByRole('button', { name: 'Use “emulator” for all MAI nodes' }).click();
   const told = { edit: await value(page, edit, 'profile') };
   await page.waitForFunction(() => !document.querySelector('.mai-actions button:nth-child(3):not([hidden])'));
-  await page.keyboard.press('Control+z');
-  await page.waitForTimeout(1500);
+  await undo(page);
+  await until(async () => (await value(page, edit, 'profile').catch(() => '')) !== 'emulator');
   return { ...told, undone: await value(page, edit, 'profile') };
 }
 

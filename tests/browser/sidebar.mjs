@@ -68,7 +68,7 @@ async function search(page, shoot) {
   const told = { all: await prompts(), sums: await words(page, '.mai-numbers') };
   await shoot('history');
   await page.getByRole('searchbox').fill(`FOX ${renderer}`);
-  await card(page, 'harbour').waitFor({ state: 'detached' });
+  await card(page, PROMPT).waitFor({ state: 'detached' });
   told.words = await prompts();
   await page.getByRole('searchbox').fill('nothing like this');
   await page.getByText('No image fits.').waitFor();
@@ -76,7 +76,7 @@ async function search(page, shoot) {
   await page.getByRole('searchbox').fill('');
   await card(page, PROMPT).waitFor();
   await page.getByRole('button', { name: 'Emulated', exact: true }).click();
-  await card(page, 'harbour').waitFor({ state: 'detached' });
+  await card(page, PROMPT).waitFor({ state: 'detached' });
   told.emulated = await words(page, '.mai-image small');
   await page.getByRole('button', { name: 'Paid', exact: true }).click();
   await card(page, PROMPT).waitFor();
