@@ -82,7 +82,7 @@ async function wrong(page, shoot) {
   told.values = await values(page, node, ['width', 'height']);
   told.labelsAfter = await labels(page, node);
   told.notices = await page.locator('.mai-notice').count();
-  await page.waitForTimeout(300);
+  await until(async () => Math.abs((await height()) - before) <= 1);
   told.grew = (await height()) - before;
   return told;
 }
@@ -122,7 +122,6 @@ async function retired(page, shoot) {
 
 async function useSuccessor(page, node) {
   await page.getByRole('button', { name: 'Use MAI-Image-2.6' }).click();
-  await page.waitForTimeout(300);
   return values(page, node, SETTINGS);
 }
 
@@ -176,22 +175,22 @@ async function snapped(page) {
 
 async function preview(page, shoot) {
   const node = await add(page, 'MAISizeHelper', 400, 100);
-  const read = async () => {
-    await page.waitForTimeout(400);
-    const shown = await words(page, '.mai-preview');
+  const read = async (wanted) => {
+    let shown = '';
+    await until(async () => (shown = await words(page, '.mai-preview')).includes(wanted));
     return { shown, values: await values(page, node, ['aspect_ratio', 'target_width', 'target_height']) };
   };
-  const told = { first: await read() };
+  const told = { first: await read('2048 x 2048') };
   await page.locator('.mai-chips button', { hasText: '16:9' }).click();
   await set(page, node, { target_width: 3840, model: 'MAI-Image-2.6' });
-  told.wide = await read();
+  told.wide = await read('to 3840 x 2160');
   await page.locator('.mai-swap').click();
-  told.tall = await read();
+  told.tall = await read('1152 x 2048');
   await set(page, node, { aspect_ratio: 'from target', target_width: 0 });
-  told.missing = await read();
+  told.missing = await read('Set both');
   await shoot('preview-missing');
   await set(page, node, { aspect_ratio: '9:16', model: 'MAI-Image-2.5', target_width: 2160 });
-  told.last = await read();
+  told.last = await read('to 2160 x 3840');
   told.inside = await isInside(page, node);
   return told;
 }
@@ -251,8 +250,7 @@ async function run(page, shoot) {
     const found = window.app.graph.nodes.find((one) => one.type === 'LoadImage');
     return found?.widgets.find((widget) => widget.name === 'image').value;
   });
-  await page.waitForFunction(() => window.app.graph.nodes.some((one) => one.type === 'LoadImage'));
-  await page.waitForTimeout(800);
+  await until(async () => (await loader())?.startsWith('mai_'));
   told.inserted = await loader();
   const file = new URLSearchParams({ filename: told.inserted, type: 'input' });
   told.status = (await page.request.get(`${url}/view?${file}`)).status();

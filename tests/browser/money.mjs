@@ -137,7 +137,7 @@ async function failure(page, shoot) {
   const told = { notice: await words(page, '.mai-failure') };
   told.toast = await toast(page);
   await shoot('failed');
-  await set(page, node, { prompt: 'a quiet harbour', profile: 'emulator' });
+  await set(page, node, { prompt: `a quiet harbour, ${renderer}`, profile: 'emulator' });
   await queue(page, 'execution_success');
   await notice.waitFor({ state: 'detached' });
   told.after = await notice.count();
@@ -158,11 +158,11 @@ async function failureInside(page) {
   const host = await wrap(page, node);
   await queue(page, 'execution_error');
   const told = { blocked: await badge(page, renderer, host, 'Blocked') };
-  await page.evaluate((id) => {
+  await page.evaluate(([id, which]) => {
     const [inner] = window.app.graph.getNodeById(id).subgraph.nodes;
     inner.widgets.find(({ name }) => name === 'profile').value = 'emulator';
-    inner.widgets.find(({ name }) => name === 'prompt').value = 'a harbour within';
-  }, host);
+    inner.widgets.find(({ name }) => name === 'prompt').value = `a harbour within, ${which}`;
+  }, [host, renderer]);
   await queue(page, 'execution_success');
   const emulated = (text) => text.startsWith('emulated; real ≈ $0.022 · ');
   await until(async () => (told.after = await badges(page, renderer, host)).some(emulated));

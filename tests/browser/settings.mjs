@@ -163,8 +163,10 @@ async function search(page) {
     const input = page.locator('[role=dialog] input, .invisible-dialog-root input').first();
     await input.waitFor();
     await input.fill(query);
-    await page.waitForTimeout(1000);
-    found[query] = (await page.locator('[role=option], [role=listbox] li').allInnerTexts()).map((text) => text.replace(/\s+/g, ' '));
+    const read = async () =>
+      (await page.locator('[role=option], [role=listbox] li').allInnerTexts()).map((text) => text.replace(/\s+/g, ' '));
+    const isEdit = (text) => text.startsWith('MAI Edit');
+    await until(async () => (found[query] = await read()).some(isEdit));
     await page.screenshot({ path: `${folder}/settings-search-${renderer}.png` });
     await page.keyboard.press('Escape');
     await page.waitForTimeout(300);
