@@ -32,7 +32,7 @@ class Executors:
 
     async def uninterrupted(self, job: Callable[[], T]) -> T:
         """The same for what was paid for: a cancel of the waiting task doesn't take its outcome."""
-        task = asyncio.ensure_future(self.in_parallel(job))
+        task = asyncio.ensure_future(_run(self._parallel, job))
         while not task.done():
             try:
                 await asyncio.shield(task)

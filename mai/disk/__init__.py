@@ -1,7 +1,7 @@
 """Files that survive a crash, and SQLite files that several processes share.
 
 `write_durable` writes one file so that a reader sees the old one or the new one. The store, which
-names several files at once, uses the steps below it: `write_temporary`, `replace`, `sync_folder`.
+names several files at once, uses the steps below it: `temporary_files`, `replace`, `sync_folder`.
 A `Database` is one SQLite file, described by its `Schema`. All files are the user's only (0600).
 File functions raise OSError; a Database raises StoreError, DamagedError for a damaged
 file (see `repeat_if_damaged`), BusyError for one that another process holds (see `holder`).
@@ -18,8 +18,8 @@ from .files import (
     remove_stale,
     replace,
     sync_folder,
+    temporary_files,
     write_durable,
-    write_temporary,
 )
 from .locks import holder
 
@@ -37,6 +37,6 @@ __all__ = [
     "repeat_if_damaged",
     "replace",
     "sync_folder",
+    "temporary_files",
     "write_durable",
-    "write_temporary",
 ]

@@ -118,11 +118,12 @@ class Ledger:
         request that this call waited for: LostElsewhere if that one was perhaps billed.
         """
         estimate, now, me = nano(call.estimate_usd), self._now(), this_owner()
+        day = day_of(now)
         row = {
             "token": secrets.token_hex(16),
             "owner": me.token,
             "opened_at": now,
-            "day": day_of(now),
+            "day": day,
             "key": call.key,
             "profile": call.profile,
             "service": call.service,
@@ -140,7 +141,7 @@ class Ledger:
             ended = _ended(_row(sql, CALLS.c.token == joined)) if joined else None
             if ended is not None and ended.outcome in DOUBTFUL:
                 raise LostElsewhere(ended)
-            check_budget(sql, call.profile, budget, day_of(now), estimate, call.why_unbounded)
+            check_budget(sql, call.profile, budget, day, estimate, call.why_unbounded)
             check_room(_in_flight(sql) + 1)
             self._show_life(sql)
             sql.execute(insert(CALLS).values(**row))

@@ -89,7 +89,8 @@ class StoreIndex:
     @contextlib.contextmanager
     def lock(self) -> Iterator[sqlite3.Connection]:
         """Keeps every other thread and process from changing the store's files."""
-        self._verify_once()
+        if not self._verified:
+            self._verify()
         with self._database.write() as sql:
             if not _facts(sql)[1]:
                 _fill(sql, self._folder)
@@ -181,7 +182,8 @@ class StoreIndex:
     @contextlib.contextmanager
     def _filled(self) -> Iterator[sqlite3.Connection]:
         """The index for reading, filled from the files first where it is new."""
-        self._verify_once()
+        if not self._verified:
+            self._verify()
         with self._database.read() as sql:
             if not _facts(sql)[1]:
                 with self.lock():
@@ -200,11 +202,10 @@ class StoreIndex:
             self._uses.clear()
 
     @repeat_if_damaged
-    def _verify_once(self) -> None:
+    def _verify(self) -> None:
         """Once a process: a damaged index is begun anew."""
-        if not self._verified:
-            self._database.verify()
-            self._verified = True
+        self._database.verify()
+        self._verified = True
 
 
 def _facts(sql: sqlite3.Connection) -> tuple[int, int]:

@@ -24,7 +24,6 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from ..disk import (
     remove_stale,
     replace,
     sync_folder,
-    write_temporary,
+    temporary_files,
 )
 from ..errors import InputError, StoreError, UnreadableError
 from ..types import Result
@@ -44,8 +43,10 @@ from .index import StoreIndex
 from .search import Details, Found, Search
 from .sidecar import (
     DamagedImage,
+    Order,
     build_sidecar,
     build_unreadable_sidecar,
+    dump_sidecar,
     parse_sidecar,
     restore,
 )
@@ -120,13 +121,16 @@ class Store:
         something that was paid for and can't be read.
         """
         try:
-            found = self._read(key)
-        except DamagedImage:
-            found = self._read_or_set_aside(key)
+            try:
+                found = self._read(key)
+            except DamagedImage:
+                found = self._read_or_set_aside(key)
+            unreadable = self._unreadable.find(key) if found is None else None
         except OSError as error:
             raise self._explain(error, "read") from error
+        if unreadable is not None:
+            raise unreadable
         if found is None:
-            self._refuse_unreadable(key)
             return None
         with contextlib.suppress(OSError):
             os.utime(self._sidecar(key))
@@ -140,37 +144,17 @@ class Store:
         except UnreadableError:
             return True
 
-    def put(
-        self,
-        key: str,
-        result: Result,
-        *,
-        prompt: str,
-        keep_prompt: bool = True,
-        service: str,
-        profile: str,
-        settings: Mapping[str, object] | None = None,
-    ) -> None:
+    def put(self, key: str, result: Result, order: Order) -> None:
         """Keeps an image: when this returns, a power cut can't take it. Then evicts if needed.
 
-        An image that is there under the same key is replaced. `settings` are those of its request
-        (see `types.request_settings`), to ask for it again.
+        An image that is there under the same key is replaced.
 
         Raises StoreError, having kept nothing, when the disk is full or the folder can't be
         written; `result` is untouched and can still be given to the user.
         """
         self._start()
         now = time.time_ns()
-        facts = build_sidecar(
-            key,
-            result,
-            prompt=prompt,
-            keep_prompt=keep_prompt,
-            service=service,
-            profile=profile,
-            settings=settings,
-            now_ns=now,
-        )
+        facts = build_sidecar(key, result, order, now)
         try:
             total = self._write(key, result, facts, now)
         except OSError as error:
@@ -179,48 +163,25 @@ class Store:
             self._evict(but=key)
 
     def keep_unreadable(
-        self,
-        key: str,
-        data: bytes,
-        *,
-        reason: str,
-        request_id: str | None,
-        cost_usd: float | None,
-        model: str,
-        prompt: str,
-        keep_prompt: bool,
-        service: str,
-        profile: str,
+        self, key: str, model: str, error: UnreadableError, order: Order
     ) -> UnreadableError:
-        """Keeps bytes that were paid for and are no image that can be read.
+        """Keeps bytes that were paid for and are no image that can be read: what `error` received.
 
         Gives the error for whoever asked for it; `get` raises the same one from then on, in every
-        process, until `forget`. `reason` is why they can't be read. Raises StoreError, having kept
-        nothing, when the disk is full or the folder can't be written.
+        process, until `forget`. Raises StoreError, having kept nothing, when the disk is full or
+        the folder can't be written.
         """
         now = time.time_ns()
         self._sidecar(key)  # refuses a key that is none
-        facts = build_unreadable_sidecar(
-            key,
-            data,
-            reason=reason,
-            request_id=request_id,
-            cost_usd=cost_usd,
-            model=model,
-            prompt=prompt,
-            keep_prompt=keep_prompt,
-            service=service,
-            profile=profile,
-            now_ns=now,
-        )
+        facts = build_unreadable_sidecar(key, model, error, order, now)
         try:
-            self._unreadable.keep(key, data, facts, now)
-            error = self._unreadable.find(key)
+            self._unreadable.keep(key, error.received, dump_sidecar(facts), now)
+            kept = self._unreadable.find(key)
         except OSError as problem:
             raise self._explain(problem, "written", then=_LOST) from problem
-        if error is None:
+        if kept is None:
             raise StoreError(f"The store {self.folder} was cleared while it was written.", _LOST)
-        return error
+        return kept
 
     def find(self, prefix: str) -> list[str]:
         """The keys that begin so, of images and of what can't be read.
@@ -385,15 +346,6 @@ class Store:
         for warning in self.warnings():
             logger.warning("%s", warning)
 
-    def _refuse_unreadable(self, key: str) -> None:
-        """Raises UnreadableError where something came for this request that can't be read."""
-        try:
-            error = self._unreadable.find(key)
-        except OSError as problem:
-            raise self._explain(problem, "read") from problem
-        if error is not None:
-            raise error
-
     def _read_or_set_aside(self, key: str) -> Result | None:
         """Looks again under the lock: what looked damaged may have been half replaced."""
         try:
@@ -424,36 +376,29 @@ class Store:
             self._damaged,
         )
 
-    def _write(self, key: str, result: Result, facts: bytes, now: int) -> int:
+    def _write(self, key: str, result: Result, facts: dict[str, Any], now: int) -> int:
         """Both files to disk, then both names at once under the lock, then the folder.
 
         Gives the bytes of all images, 0 where its index is out of order.
         """
-        folder = self._sidecar(key).parent
+        data, folder = dump_sidecar(facts), self._sidecar(key).parent
         make_folder(self._incoming)
         make_folder(folder)
-        temporary: list[Path] = []
-        try:
-            temporary.append(write_temporary(self._incoming, result.image))
-            temporary.append(write_temporary(self._incoming, facts))
+        with (
+            temporary_files(self._incoming, result.image, data) as (image, sidecar),
+            contextlib.ExitStack() as stack,
+        ):
             # Finer than the system's own times, which are alike for images of one moment.
-            os.utime(temporary[1], ns=(now, now))
-            with contextlib.ExitStack() as stack:
-                total = 0
-                try:
-                    # The row comes first: after a crash there may be a row without an image, which
-                    # eviction passes over, but never an image without a row.
-                    details = Details.of(parse_sidecar(facts, key))
-                    total = self._index.add(key, len(result.image) + len(facts), details)
-                    stack.enter_context(self._index.lock())
-                except StoreError as error:
-                    logger.warning("An image is kept without the index of the store: %s", error)
-                self._name(key, temporary[0], result.media_type, temporary[1])
-        except BaseException:
-            for path in temporary:
-                with contextlib.suppress(OSError):
-                    remove(path)
-            raise
+            os.utime(sidecar, ns=(now, now))
+            total = 0
+            try:
+                # The row comes first: after a crash there may be a row without an image, which
+                # eviction passes over, but never an image without a row.
+                total = self._index.add(key, len(result.image) + len(data), Details.of(facts))
+                stack.enter_context(self._index.lock())
+            except StoreError as error:
+                logger.warning("An image is kept without the index of the store: %s", error)
+            self._name(key, image, result.media_type, sidecar)
         sync_folder(folder)
         return total
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from mai_image.mai.client import Client
+from mai_image.mai.store import Order
 from mai_image.mai.types import Edit, Generate, Usage, request_settings
 from mai_image.page.gallery import MOST
 from page_helpers import Ask, result
@@ -19,14 +20,8 @@ def keep(
 ) -> str:
     key = name.encode().hex().ljust(64, "0")
     settings = facts.pop("settings", None)
-    client.store.put(
-        key,
-        result(IMAGE, **facts),
-        prompt=prompt or name,
-        service="foundry",
-        profile=profile,
-        settings=settings,  # type: ignore[arg-type]
-    )
+    order = Order(prompt or name, "foundry", profile, settings=settings)  # type: ignore[arg-type]
+    client.store.put(key, result(IMAGE, **facts), order)
     return key
 
 

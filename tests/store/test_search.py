@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from mai_image.mai.store import Search, Store
+from mai_image.mai.store import Order, Search, Store
 from mai_image.mai.types import Result
 
 
@@ -16,14 +16,8 @@ def key(number: int) -> str:
 
 def put(store: Store, number: int, prompt: str = "", keep_prompt: bool = True) -> None:
     image = Result(b"image", "image/png", 64, 48, model="MAI-Image-2.7", seconds=1.0)
-    store.put(
-        key(number),
-        image,
-        prompt=prompt or f"number {number}",
-        keep_prompt=keep_prompt,
-        service="foundry",
-        profile="work",
-    )
+    order = Order(prompt or f"number {number}", "foundry", "work", keep_prompt)
+    store.put(key(number), image, order)
 
 
 def found(store: Store, *words: str) -> list[int]:
