@@ -172,7 +172,7 @@ async function failureInside(page) {
 /** A run that the user stops while it waits. */
 async function stopped(page) {
   // A new one for each run: what was sent before is kept.
-  const node = await runnable(page, `a slow harbour [[latency 60]] ${Date.now()}`);
+  const node = await runnable(page, `a slow harbour [[latency 20]] ${Date.now()}`);
   const ended = queue(page, 'execution_interrupted');
   await until(async () => /^sent 1 of 1/.test(await progress(page, node)));
   await page.evaluate(() => window.app.api.interrupt());

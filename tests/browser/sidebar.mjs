@@ -109,7 +109,7 @@ async function viewer(page, shoot) {
     counter: await dialog.locator('.mai-counter').innerText(),
     alt: await image.getAttribute('alt'),
   });
-  const told = { first: await look() };
+  const told = { first: await look(), prompt: (await page.locator('.mai-image p').allInnerTexts())[0] };
   await page.keyboard.press('ArrowRight');
   told.second = await look();
   await page.waitForFunction(() => document.querySelector('.mai-viewer img').naturalWidth > 0);
