@@ -309,7 +309,8 @@ class _ProgressDisplay:
     def cancel(self, futures: Sequence[Future[Result]]) -> None:
         """Put an end to what stands on the node: nothing waits for its turn any more."""
         sent = self.sent_of(futures)
-        self._say("stopped" + (f" · {sent} sent before will be kept" if sent else ""))
+        kept = [f"{sent} sent before will be kept"] if sent else []
+        self._say(" · ".join(["stopped", *kept]))
 
     def _say(self, text: str) -> None:
         if self._node_id is not None and self._page is not None:

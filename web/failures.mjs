@@ -21,6 +21,10 @@ const PROGRESS = '$$node-text-preview';
 /** @type {Map<string, Failure>} by the node's id in the run, "12:5" within a subgraph */
 const failures = new Map();
 
+/** The last text of each node: some versions of the page take them all away at a run's end.
+ * @type {Map<string, {graph: string, text: string}>} by the node's id in the run */
+const texts = new Map();
+
 /** Hear of runs for as long as the page is there. */
 export function watchFailures() {
   api.addEventListener('execution_error', ({ detail }) => fail(detail));
@@ -28,7 +32,11 @@ export function watchFailures() {
   api.addEventListener('execution_cached', ({ detail }) => {
     for (const id of detail.nodes ?? []) forget(String(id));
   });
-  api.addEventListener('progress_text', ({ detail }) => tellHosts(detail.nodeId, detail.text));
+  api.addEventListener('progress_text', ({ detail }) => hear(detail));
+  for (const end of ['execution_success', 'execution_error', 'execution_interrupted']) {
+    // After the page's own listeners.
+    api.addEventListener(end, () => setTimeout(sayAgain));
+  }
   onChange(showAgain);
 }
 
@@ -41,6 +49,7 @@ function fail({ node_id: id, node_type: type, exception_type: title, exception_m
   const node = nodeOf(id);
   if (!node || node.comfyClass !== type || !isOurs(node)) return;
   forget(String(id));
+  texts.delete(String(id));
   removeText(node);
   const sentences = words.trim().split('\n').filter(Boolean);
   // Ours are shown in words; another error's name is one of the code.
@@ -89,6 +98,7 @@ function forget(id) {
 }
 
 function clearText(id) {
+  texts.delete(id);
   const widget = nodeOf(id)?.widgets?.find(({ name }) => name === PROGRESS);
   if (widget) widget.value = '';
   showOnHosts(id, '', 'state');
@@ -104,9 +114,21 @@ function removeText(node) {
 }
 
 /** The page shows a progress text on the node itself, where that can be seen. */
-function tellHosts(id, words) {
+function hear(detail) {
+  const id = String(detail.nodeId);
   const node = nodeOf(id);
-  if (node && isOurs(node) && !failures.has(String(id))) showOnHosts(id, words, 'state');
+  if (!node || !isOurs(node) || failures.has(id)) return;
+  texts.set(id, { graph: rootGraph().id, text: detail.text });
+  showOnHosts(id, detail.text, 'state');
+}
+
+/** What a node cost stays on it until its next run. */
+function sayAgain() {
+  for (const [nodeId, { graph, text }] of texts) {
+    const node = graph === rootGraph().id ? nodeOf(nodeId) : null;
+    if (!node || node.widgets?.some(({ name }) => name === PROGRESS)) continue;
+    api.dispatchEvent(new CustomEvent('progress_text', { detail: { nodeId, text } }));
+  }
 }
 
 /** Show a few words on every subgraph's node that the node of that id is in. */

@@ -66,7 +66,8 @@ function listenToDrops() {
     event.preventDefault();
     event.stopImmediatePropagation();
     app.dragOverNode = null;
-    attempt(() => drop(event.dataTransfer.getData(DRAGGED), placeOf(event)));
+    const [key, at, under] = [event.dataTransfer.getData(DRAGGED), placeOf(event), nodeAt(event)];
+    attempt(() => (under?.type === LOADER ? show(under, key) : insert(key, at)));
   }, true);
 }
 
@@ -75,11 +76,17 @@ function isOurs(event) {
   return onGraph && event.dataTransfer?.types.includes(DRAGGED);
 }
 
-/** On a Load Image node it shows that image instead; elsewhere a new one takes it. */
-async function drop(key, at) {
-  const under = app.canvas.graph.getNodeOnPos(...at);
-  if (under?.type !== LOADER) return insert(key, at);
-  return load(under, await upload(await image(key), key));
+/** The node at a mouse event: the Vue renderer draws it larger than the graph knows for a while. */
+function nodeAt(event) {
+  const { graph } = app.canvas;
+  const id = event.target.closest?.('[data-node-id]')?.dataset.nodeId;
+  const drawn = id && (graph.getNodeById(id) ?? graph.getNodeById(Number(id)));
+  return drawn || graph.getNodeOnPos(...placeOf(event));
+}
+
+/** A Load Image node that an image is dropped on shows that one; elsewhere a new node takes it. */
+async function show(node, key) {
+  load(node, await upload(await image(key), key));
 }
 
 function load(node, name) {

@@ -1,7 +1,7 @@
 // A server without an account, as a new user meets it; what came of it as JSON on standard output.
 //
 //   node account.mjs URL canvas|vue FOLDER     FOLDER: where screenshots are kept
-import { add, badge, clear, handle, set } from './hand.mjs';
+import { add, badge, clear, handle, set, undo, until } from './hand.mjs';
 import { withPage } from './page.mjs';
 
 const [url, renderer, folder] = process.argv.slice(2);
@@ -57,6 +57,7 @@ async function everywhere(page) {
   told.badge = await badge(page, renderer, node, MINE);
   await page.screenshot({ path: `${folder}/account-emulated-${renderer}.png` });
   await undo(page);
+  await until(async () => !Object.values(await profiles(page)).includes('emulator'));
   told.undone = await profiles(page);
   await badge(page, renderer, node, NO_ACCOUNT);
   await clickBadge(page, node, NO_ACCOUNT);
@@ -153,10 +154,4 @@ async function placeOnCanvas(page, id, words) {
     const at = [node.pos[0] + left + width / 2, node.pos[1] + top + height / 2];
     return at.map((value, i) => (value + ds.offset[i]) * ds.scale + [box.left, box.top][i]);
   }, [await handle(page, id), words]);
-}
-
-async function undo(page) {
-  await page.waitForTimeout(300);
-  await page.keyboard.press('Control+z');
-  await page.waitForTimeout(1500);
 }

@@ -2,13 +2,13 @@
 // output.
 //
 //   node money.mjs URL canvas|vue FOLDER     FOLDER: where screenshots are kept
-import { add, badge, clear, handle, set, words } from './hand.mjs';
+import { add, badge, badges, clear, handle, set, until, words } from './hand.mjs';
 import { withPage } from './page.mjs';
 
 const [url, renderer, folder] = process.argv.slice(2);
 const SMALL = { model: 'MAI-Image-2.6', width: 768, height: 768 };
 const DEAR = { model: 'MAI-Image-2.7', width: 2048, height: 2048, batch_size: 64 };
-const TAB = '.mai-image-tab-button';
+const TAB = ":is(.mai-image-tab-button, [data-testid='mai-image-tab-button'])";
 
 const seen = {};
 const settings = {
@@ -21,7 +21,7 @@ await withPage(url, settings, async ({ page, problems }) => {
   await page.setViewportSize({ width: 1440, height: 900 });
   const shoot = (name) => page.screenshot({ path: `${folder}/${name}-${renderer}.png` });
   for (const [name, part] of Object.entries({
-    badges, totals, subgraph, question, failure, failureInside, stopped,
+    prices, totals, subgraph, question, failure, failureInside, stopped,
   })) {
     await clear(page);
     seen[name] = await part(page, shoot);
@@ -33,7 +33,7 @@ await withPage(url, settings, async ({ page, problems }) => {
 console.log(JSON.stringify(seen));
 
 /** One node's price, its colour, and what the mouse finds on it. */
-async function badges(page, shoot) {
+async function prices(page, shoot) {
   const node = await add(page, 'MAIGenerate', 500, 200);
   await set(page, node, DEAR);
   const dear = '$0.139 × 64 = $8.91';
@@ -137,7 +137,7 @@ async function failure(page, shoot) {
   const told = { notice: await words(page, '.mai-failure') };
   told.toast = await toast(page);
   await shoot('failed');
-  await set(page, node, { prompt: 'a quiet harbour', profile: 'emulator' });
+  await set(page, node, { prompt: `a quiet harbour, ${renderer}`, profile: 'emulator' });
   await queue(page, 'execution_success');
   await notice.waitFor({ state: 'detached' });
   told.after = await notice.count();
@@ -158,20 +158,21 @@ async function failureInside(page) {
   const host = await wrap(page, node);
   await queue(page, 'execution_error');
   const told = { blocked: await badge(page, renderer, host, 'Blocked') };
-  await page.evaluate((id) => {
+  await page.evaluate(([id, which]) => {
     const [inner] = window.app.graph.getNodeById(id).subgraph.nodes;
     inner.widgets.find(({ name }) => name === 'profile').value = 'emulator';
-    inner.widgets.find(({ name }) => name === 'prompt').value = 'a harbour within';
-  }, host);
+    inner.widgets.find(({ name }) => name === 'prompt').value = `a harbour within, ${which}`;
+  }, [host, renderer]);
   await queue(page, 'execution_success');
-  told.after = await badge(page, renderer, host, 'Blocked');
+  const emulated = (text) => text.startsWith('emulated; real ≈ $0.022 · ');
+  await until(async () => (told.after = await badges(page, renderer, host)).some(emulated));
   return told;
 }
 
 /** A run that the user stops while it waits. */
 async function stopped(page) {
   // A new one for each run: what was sent before is kept.
-  const node = await runnable(page, `a slow harbour [[latency 60]] ${Date.now()}`);
+  const node = await runnable(page, `a slow harbour [[latency 20]] ${Date.now()}`);
   const ended = queue(page, 'execution_interrupted');
   await until(async () => /^sent 1 of 1/.test(await progress(page, node)));
   await page.evaluate(() => window.app.api.interrupt());
@@ -288,9 +289,4 @@ async function progress(page, id) {
   return page.evaluate((node) => String(
     node.widgets.find(({ name }) => name === '$$node-text-preview')?.value ?? '',
   ), await handle(page, id));
-}
-
-async function until(isSo) {
-  const end = Date.now() + 30_000;
-  while (!(await isSo()) && Date.now() < end) await new Promise((go) => setTimeout(go, 100));
 }

@@ -91,7 +91,9 @@ export async function run(page) {
 
 function isReady() {
   const types = Object.keys(window.LiteGraph?.registered_node_types ?? {});
-  return types.length > 100 && Boolean(window.app?.canvas?.graph);
+  const { app } = window;
+  const isIdle = app?.vueAppReady !== false && app?.extensionManager?.spinner !== true;
+  return types.length > 100 && isIdle && Boolean(app?.canvas?.graph);
 }
 
 /** Keep settings of the page, as its settings dialog does. */

@@ -2,7 +2,7 @@
 //
 //   node settings.mjs URL canvas|vue FOLDER     FOLDER: where screenshots are kept
 import { readFileSync } from 'node:fs';
-import { add, badge, clear, handle, set, words } from './hand.mjs';
+import { add, badge, clear, handle, set, undo, until, words } from './hand.mjs';
 import { withPage } from './page.mjs';
 
 const [url, renderer, folder] = process.argv.slice(2);
@@ -140,8 +140,8 @@ async function forAll(page) {
   await page.getByRole('button', { name: 'Use “emulator” for all MAI nodes' }).click();
   const told = { edit: await value(page, edit, 'profile') };
   await page.waitForFunction(() => !document.querySelector('.mai-actions button:nth-child(3):not([hidden])'));
-  await page.keyboard.press('Control+z');
-  await page.waitForTimeout(1500);
+  await undo(page);
+  await until(async () => (await value(page, edit, 'profile').catch(() => '')) !== 'emulator');
   return { ...told, undone: await value(page, edit, 'profile') };
 }
 
@@ -163,8 +163,10 @@ async function search(page) {
     const input = page.locator('[role=dialog] input, .invisible-dialog-root input').first();
     await input.waitFor();
     await input.fill(query);
-    await page.waitForTimeout(1000);
-    found[query] = (await page.locator('[role=option], [role=listbox] li').allInnerTexts()).map((text) => text.replace(/\s+/g, ' '));
+    const read = async () =>
+      (await page.locator('[role=option], [role=listbox] li').allInnerTexts()).map((text) => text.replace(/\s+/g, ' '));
+    const isEdit = (text) => text.startsWith('MAI Edit');
+    await until(async () => (found[query] = await read()).some(isEdit));
     await page.screenshot({ path: `${folder}/settings-search-${renderer}.png` });
     await page.keyboard.press('Escape');
     await page.waitForTimeout(300);

@@ -1,7 +1,7 @@
 // The sidebar tab used as a user would; what came of it as JSON on standard output.
 //
 //   node sidebar.mjs URL canvas|vue FOLDER     FOLDER: where screenshots are kept
-import { add, clear, handle, set, words } from './hand.mjs';
+import { add, clear, handle, set, until, words } from './hand.mjs';
 import { withPage } from './page.mjs';
 
 const [url, renderer, folder] = process.argv.slice(2);
@@ -68,7 +68,7 @@ async function search(page, shoot) {
   const told = { all: await prompts(), sums: await words(page, '.mai-numbers') };
   await shoot('history');
   await page.getByRole('searchbox').fill(`FOX ${renderer}`);
-  await card(page, 'harbour').waitFor({ state: 'detached' });
+  await card(page, PROMPT).waitFor({ state: 'detached' });
   told.words = await prompts();
   await page.getByRole('searchbox').fill('nothing like this');
   await page.getByText('No image fits.').waitFor();
@@ -76,7 +76,7 @@ async function search(page, shoot) {
   await page.getByRole('searchbox').fill('');
   await card(page, PROMPT).waitFor();
   await page.getByRole('button', { name: 'Emulated', exact: true }).click();
-  await card(page, 'harbour').waitFor({ state: 'detached' });
+  await card(page, PROMPT).waitFor({ state: 'detached' });
   told.emulated = await words(page, '.mai-image small');
   await page.getByRole('button', { name: 'Paid', exact: true }).click();
   await card(page, PROMPT).waitFor();
@@ -109,7 +109,7 @@ async function viewer(page, shoot) {
     counter: await dialog.locator('.mai-counter').innerText(),
     alt: await image.getAttribute('alt'),
   });
-  const told = { first: await look() };
+  const told = { first: await look(), prompt: (await page.locator('.mai-image p').allInnerTexts())[0] };
   await page.keyboard.press('ArrowRight');
   told.second = await look();
   await page.waitForFunction(() => document.querySelector('.mai-viewer img').naturalWidth > 0);
@@ -129,16 +129,13 @@ async function viewer(page, shoot) {
 async function insert(page) {
   const there = await add(page, 'MAIGenerate', 500, 150);
   await card(page, PROMPT).locator('.mai-plus').click();
-  await page.waitForFunction(() => window.app.graph.nodes.length === 2);
-  await page.waitForTimeout(1200);
   return { ...(await placed(page, 'LoadImage', there)), file: await loaded(page) };
 }
 
 async function reuse(page) {
   const there = await add(page, 'MAIGenerate', 500, 150);
   await card(page, PROMPT).locator('.mai-sliders-h').click();
-  await page.waitForFunction(() => window.app.graph.nodes.length === 2);
-  await page.waitForTimeout(800);
+  const place = await placed(page, 'MAIGenerate', there);
   const values = await page.evaluate((old) => {
     const node = window.app.graph.nodes.find((one) => one.id !== old);
     const value = (name) => node.widgets.find((one) => one.name === name).value;
@@ -146,11 +143,18 @@ async function reuse(page) {
       ['prompt', 'model', 'width', 'height', 'seed', 'profile'].map((name) => [name, value(name)]),
     );
   }, there);
-  return { ...(await placed(page, 'MAIGenerate', there)), values };
+  return { ...place, values };
 }
 
-/** Whether the new node lies over no other, and wholly beside the sidebar. */
+/** Whether the new node lies over no other, and wholly beside the sidebar, when it has its place. */
 async function placed(page, type, there) {
+  await page.waitForFunction(() => window.app.graph.nodes.length === 2);
+  let found = {};
+  await until(async () => Object.values(found = await place(page, type, there)).every(Boolean));
+  return found;
+}
+
+function place(page, type, there) {
   return page.evaluate(([kind, old]) => {
     const { graph, canvas } = window.app;
     const box = (node) => [...node.pos, node.pos[0] + node.size[0], node.pos[1] + node.size[1]];
@@ -170,30 +174,42 @@ async function placed(page, type, there) {
 }
 
 async function loaded(page) {
-  const name = await page.evaluate(() => {
-    const node = window.app.graph.nodes.find((one) => one.type === 'LoadImage');
-    return node.widgets.find((one) => one.name === 'image').value;
-  });
+  let name = '';
+  await until(async () => (name = await fileOf(page))?.startsWith('mai_'));
   const file = new URLSearchParams({ filename: name, type: 'input' });
   return { name, status: (await page.request.get(`${url}/view?${file}`)).status() };
+}
+
+/** The file that the Load Image node names. */
+function fileOf(page) {
+  return page.evaluate(() => {
+    const node = window.app.graph.nodes.find((one) => one.type === 'LoadImage');
+    return node?.widgets.find((one) => one.name === 'image').value;
+  });
 }
 
 /** An image dragged onto the graph, then another onto the node that came of it. */
 async function drag(page) {
   await drop(page, card(page, PROMPT), [900, 450]);
-  await page.waitForFunction(() => window.app.graph.nodes.some((one) => one.type === 'LoadImage'));
-  await page.waitForTimeout(1000);
   const first = await loaded(page);
-  await drop(page, card(page, 'hill'), [960, 480]);
-  await page.waitForFunction((old) => {
-    const node = window.app.graph.nodes.find((one) => one.type === 'LoadImage');
-    return node.widgets.find((one) => one.name === 'image').value !== old;
-  }, first.name);
-  await page.waitForTimeout(500);
+  await drop(page, card(page, 'hill'), await placeOfLoader(page));
+  await until(async () => (await fileOf(page)) !== first.name);
   return { first, second: await loaded(page), nodes: await page.evaluate(() => window.app.graph.nodes.length) };
 }
 
+/** Near the top of the Load Image node: its image comes later, and makes it higher. */
+function placeOfLoader(page) {
+  return page.evaluate(() => {
+    const { canvas, ds } = window.app.canvas;
+    const { pos, size } = window.app.graph.nodes.find((one) => one.type === 'LoadImage');
+    const box = canvas.getBoundingClientRect();
+    const at = [pos[0] + size[0] / 2, pos[1] + 60];
+    return at.map((value, i) => (value + ds.offset[i]) * ds.scale + [box.left, box.top][i]);
+  });
+}
+
 async function drop(page, from, [x, y]) {
+  await from.locator('.mai-thumb').scrollIntoViewIfNeeded();
   const box = await from.locator('.mai-thumb').boundingBox();
   await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
   await page.mouse.down();
@@ -204,8 +220,9 @@ async function drop(page, from, [x, y]) {
 
 async function copied(page) {
   await card(page, PROMPT).locator('.mai-copy').click();
-  await page.waitForTimeout(200);
-  return page.evaluate(() => navigator.clipboard.readText());
+  const read = () => page.evaluate(() => navigator.clipboard.readText());
+  await until(async () => (await read()) === PROMPT);
+  return read();
 }
 
 /** By the keyboard: a first Enter asks, a second one settles. */

@@ -2,7 +2,7 @@
 //
 //   node start.mjs URL canvas|vue FOLDER PROFILES     PROFILES: a profiles.toml to write meanwhile
 import { writeFileSync } from 'node:fs';
-import { add, clear, words } from './hand.mjs';
+import { add, clear, until, words } from './hand.mjs';
 import { withPage } from './page.mjs';
 
 const [url, renderer, folder, profiles] = process.argv.slice(2);
@@ -32,11 +32,12 @@ await withPage(url, settings, async ({ page }) => {
 
   const tryIt = page.getByRole('button', { name: 'Try it without an account' });
   await tryIt.click();
-  await page.waitForTimeout(800);
-  seen.profiles = await page.evaluate((ids) => ids.map((id) => {
+  const read = () => page.evaluate((ids) => ids.map((id) => {
     const node = window.app.graph.getNodeById(id);
     return node.widgets.find((widget) => widget.name === 'profile').value;
   }), nodes);
+  await until(async () => (await read()).every((profile) => profile === 'emulator'));
+  seen.profiles = await read();
 
   writeFileSync(profiles, '[profiles.mine]\nendpoint = "http://127.0.0.1:9"\ncredential = { kind = "key", value = "x" }\n', { mode: 0o600 });
   await page.locator('.mai-tick-true').nth(1).waitFor();

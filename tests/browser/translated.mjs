@@ -1,7 +1,7 @@
 // What the server says, seen on a page in another language, as JSON on standard output.
 //
 //   node translated.mjs URL canvas|vue LANGUAGE FOLDER     FOLDER: where screenshots are kept
-import { add, clear, handle, set, words } from './hand.mjs';
+import { add, clear, handle, set, until, words } from './hand.mjs';
 import { withPage } from './page.mjs';
 
 const [url, renderer, language, folder] = process.argv.slice(2);
@@ -74,8 +74,9 @@ async function failed(page) {
   }));
   await page.evaluate(() => window.app.queuePrompt(0));
   const told = await heard;
-  await page.waitForTimeout(500);
-  told.page = await page.evaluate(() => document.body.innerText);
-  told.node = await page.locator('text=/^\\d+ s · /').first().innerText();
+  const read = async () => (await page.evaluate(() => document.body.innerText)).replace(/\s+/g, '');
+  const said = told.message.split('\n').at(-1).replace(/\s+/g, '');
+  await until(async () => (told.page = await read()).includes(said));
+  told.node = await words(page, '.mai-failure');
   return told;
 }

@@ -143,6 +143,7 @@ COMPOSED = {
     "{1} from the store": "nodes/run.py",
     "{1} blocked": "nodes/run.py",
     "{1} failed": "nodes/run.py",
+    "stopped": "nodes/run.py",
 }
 """What code puts together of pieces that are no sentences, with the file that does it."""
 
