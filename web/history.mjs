@@ -270,7 +270,7 @@ function nameOf({ prompt, model }) {
 
 function priceOf({ emulated, cost_usd: cost, real_usd: real }) {
   if (!emulated) return dollars(cost ?? 0);
-  return real == null ? text('emulated') : text('emulatedPrice', { price: dollars(real) });
+  return real == null ? text('emulated') : text('emulatedReal', { price: dollars(real) });
 }
 
 function describe(facts) {
