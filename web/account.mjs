@@ -36,12 +36,6 @@ export async function accountState() {
   return known;
 }
 
-/** @returns {Promise<boolean | null>} whether any profile is set up; null where nobody may know */
-export async function hasAccount() {
-  const accounts = await accountState();
-  return accounts && accounts.profiles.some(({ ready }) => ready);
-}
-
 /**
  * @param {any} profile a profile's name, undefined where it is known only when the graph runs
  * @returns {Promise<Account | null>} null where nothing can be said

@@ -34,8 +34,8 @@ export class Actions {
     this.way = el('button', { type: 'button' });
     this.all = el('button', { type: 'button' });
     const body = el('div', { className: 'mai-buttons mai-actions' }, this.more, this.way, this.all);
-    new Room(node, 'mai_actions', body, GUESS).open();
-    this.show(null, {}, null);
+    new Room(node, 'mai_actions', body, GUESS).stay();
+    this.show(null, { batch_size: 1 }, null);
     listen(node, () => this.drawLinks());
   }
 
@@ -74,7 +74,7 @@ export class Actions {
 }
 
 /** Buy another image: a new seed, and the graph is queued. */
-export function newImage(node) {
+function newImage(node) {
   const seed = Math.floor(Math.random() * SEEDS);
   for (const one of settersOf(node, 'seed')) changeWidget(one.node, one.widget, seed);
   app.queuePrompt(0);

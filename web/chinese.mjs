@@ -532,6 +532,7 @@ export default {
   "The budget pays for {1} of the {2} images.": "预算够 {2} 张图片中的 {1} 张。",
   "The budget pays for {1} of the {2} images that have to be bought.": "在需要购买的 {2} 张图片中，预算够 {1} 张。",
   "Ask for fewer, raise the profile's budget, or use another profile.": "请减少数量、提高配置的预算，或使用其他配置。",
+  "Raise the profile's budget, or use another profile.": "提高配置的预算，或使用其他配置。",
   "`mai-image spend` lists what was spent.": "`mai-image spend` 列出花费。",
   "No account is set up on this server: try it free, with profile set to \"emulator\", or connect an account by `mai-image init`.": "此服务器上没有设置账户：将 profile 设为 \"emulator\" 可免费试用，或用 `mai-image init` 连接账户。",
   "There is no profile {1}.": "没有配置 {1}。",

@@ -104,13 +104,10 @@ function clearText(id) {
   showOnHosts(id, '', 'state');
 }
 
-/** An empty text would keep its place above the failure. */
+/** An empty text would keep its place above the failure; the next run's needs as much again. */
 function removeText(node) {
   const widget = node.widgets?.find(({ name }) => name === PROGRESS);
-  if (!widget) return;
-  const spare = Math.max(0, node.size[1] - node.computeSize()[1]);
-  node.removeWidget(widget);
-  node.setSize([node.size[0], node.computeSize()[1] + spare]);
+  if (widget) node.removeWidget(widget);
 }
 
 /** The page shows a progress text on the node itself, where that can be seen. */

@@ -532,6 +532,7 @@ export default {
   "The budget pays for {1} of the {2} images.": "Das Budget reicht für {1} der {2} Bilder.",
   "The budget pays for {1} of the {2} images that have to be bought.": "Das Budget reicht für {1} der {2} Bilder, die gekauft werden müssen.",
   "Ask for fewer, raise the profile's budget, or use another profile.": "Weniger bestellen, das Budget des Profils erhöhen oder ein anderes Profil nehmen.",
+  "Raise the profile's budget, or use another profile.": "Das Budget des Profils erhöhen oder ein anderes Profil nehmen.",
   "`mai-image spend` lists what was spent.": "`mai-image spend` zeigt, was ausgegeben wurde.",
   "No account is set up on this server: try it free, with profile set to \"emulator\", or connect an account by `mai-image init`.": "Auf diesem Server ist kein Konto eingerichtet: kostenlos testen mit profile auf \"emulator\", oder ein Konto mit `mai-image init` verbinden.",
   "There is no profile {1}.": "Es gibt kein Profil {1}.",

@@ -6,9 +6,6 @@ import { translate } from './translate.mjs';
 
 const OURS = /^MAI[A-Z]/;
 
-/** @type {WeakMap<object, string>} */
-const english = new WeakMap();
-
 /** What becomes of an event's detail, by the event's name. */
 const TRANSLATORS = { progress_text: progressText, execution_error: executionError };
 
@@ -34,15 +31,6 @@ function translated(type, detail) {
   }
 }
 
-/**
- * What the server said of a failed run, for whoever looks for words in it.
- * @param {{exception_message: string}} detail of an event "execution_error"
- * @returns {string}
- */
-export function saidInEnglish(detail) {
-  return english.get(detail) ?? detail.exception_message;
-}
-
 function progressText(detail) {
   return OURS.test(typeAt(detail.nodeId)) ? { ...detail, text: translate(detail.text) } : detail;
 }
@@ -55,11 +43,7 @@ function executionError(detail) {
   if (message === said) return detail;
   const report = [...(traceback ?? []), `${kind}: ${said}`];
   const title = translate(kind);
-  const shown = {
-    ...detail, exception_type: title, exception_message: message, traceback: report,
-  };
-  english.set(shown, said);
-  return shown;
+  return { ...detail, exception_type: title, exception_message: message, traceback: report };
 }
 
 /** The type of the node with the id of a run: "12", or within a subgraph's node "7:12". */

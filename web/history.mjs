@@ -3,7 +3,7 @@ import { el, iconButton } from './dom.mjs';
 import { insert, reuse, startDrag } from './reuse.mjs';
 import { attempt, copy } from './say.mjs';
 import { get, thumbnailAddress } from './server.mjs';
-import { dollars, pixels, text } from './texts.mjs';
+import { dollars, language, pixels, text } from './texts.mjs';
 import { enlarge } from './viewer.mjs';
 
 const COUNT = 24;
@@ -128,7 +128,7 @@ export class History {
       open,
       facts.prompt ? el('p', { title: facts.prompt }, facts.prompt) : null,
       el('small', {}, `${facts.model} · ${pixels([facts.width, facts.height])} · ${priceOf(facts)}`),
-      el('div', { className: 'mai-actions' }, ...actions(facts)),
+      el('div', { className: 'mai-uses' }, ...actions(facts)),
     );
     // An image may have left the store since the list was made.
     picture.onerror = () => card.remove();
@@ -270,11 +270,11 @@ function nameOf({ prompt, model }) {
 
 function priceOf({ emulated, cost_usd: cost, real_usd: real }) {
   if (!emulated) return dollars(cost ?? 0);
-  return real == null ? text('emulated') : text('emulatedPrice', { price: dollars(real) });
+  return real == null ? text('emulated') : text('emulatedReal', { price: dollars(real) });
 }
 
 function describe(facts) {
-  const when = new Date(facts.arrived_at).toLocaleString();
+  const when = new Date(facts.arrived_at).toLocaleString(language());
   const { seed } = facts.settings;
   return [
     facts.model, pixels([facts.width, facts.height]), ...(seed == null ? [] : [text('seed', { seed })]),

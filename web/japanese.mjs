@@ -532,6 +532,7 @@ export default {
   "The budget pays for {1} of the {2} images.": "予算で払えるのは {2} 枚のうち {1} 枚です。",
   "The budget pays for {1} of the {2} images that have to be bought.": "購入が必要な {2} 枚のうち、予算で払えるのは {1} 枚です。",
   "Ask for fewer, raise the profile's budget, or use another profile.": "枚数を減らすか、プロファイルの予算を上げるか、別のプロファイルを使ってください。",
+  "Raise the profile's budget, or use another profile.": "プロファイルの予算を上げるか、別のプロファイルを使ってください。",
   "`mai-image spend` lists what was spent.": "`mai-image spend` で支出の一覧が出ます。",
   "No account is set up on this server: try it free, with profile set to \"emulator\", or connect an account by `mai-image init`.": "このサーバーにアカウントが設定されていません：profile を \"emulator\" にして無料で試すか、`mai-image init` でアカウントを接続してください。",
   "There is no profile {1}.": "プロファイル {1} はありません。",

@@ -27,11 +27,6 @@ let asked = '';
 /** @type {Set<(total: Total) => void>} */
 const hearers = new Set();
 
-/** @returns {Total} what the next run of the whole graph that is open costs */
-export function graphTotal() {
-  return total;
-}
-
 /**
  * Call `hear` with the total, now and after every change of it.
  * @param {(total: Total) => void} hear
@@ -42,9 +37,6 @@ export function onTotal(hear) {
   hear(total);
   return () => hearers.delete(hear);
 }
-
-/** The words for a total: "$6.98", "≥ $0.14", "emulated; real ≈ $0.088", "" for none. */
-export { priceText as totalText };
 
 /** Keep the total current, show it, and ask before runs that cost much. */
 export function watchMoney() {

@@ -15,7 +15,7 @@ const EDGE = 2;
 export function addPreview(node) {
   const chips = el('div', { className: 'mai-chips' });
   const body = el('div', { className: 'mai-plan' });
-  new Room(node, 'mai_preview', el('div', { className: 'mai-preview' }, chips, body), GUESS).open();
+  new Room(node, 'mai_preview', el('div', { className: 'mai-preview' }, chips, body), GUESS).stay();
 
   let asked = '';
   const refresh = async () => {

@@ -1,6 +1,8 @@
 // The sidebar tab "MAI": what the graph will cost, money, calls under way, doubtful calls, images.
 import { el } from './dom.mjs';
 import { History } from './history.mjs';
+import { onTotal } from './money.mjs';
+import { priceText } from './prices.mjs';
 import { get } from './server.mjs';
 import { Numbers } from './spend.mjs';
 import { Start } from './start.mjs';
@@ -79,26 +81,16 @@ class Total {
     this.problems = el('p', { className: 'mai-remark', hidden: true });
     this.root = el('section', { className: 'mai-total', hidden: true },
       el('div', { className: 'mai-line' }, el('span', {}, text('graphTotal')), this.price), this.problems);
-    this.stop = () => {};
-    this.closed = false;
-    this.listen();
-  }
-
-  async listen() {
-    const money = await import('./money.mjs').catch(() => null);
-    if (!money || this.closed) return;
-    const { onTotal, totalText } = money;
     this.stop = onTotal((total) => {
       this.root.hidden = !total.nodes;
       this.root.classList.toggle('mai-amber', total.amber);
-      this.price.textContent = totalText(total);
+      this.price.textContent = priceText(total);
       this.problems.hidden = !total.problems;
       this.problems.textContent = text('graphProblems', { count: total.problems });
     });
   }
 
   close() {
-    this.closed = true;
     this.stop();
   }
 }

@@ -2,7 +2,7 @@
 import { el, iconButton } from './dom.mjs';
 import { attempt, copy } from './say.mjs';
 import { post } from './server.mjs';
-import { dollars, text } from './texts.mjs';
+import { dollars, language, text } from './texts.mjs';
 
 const EMULATOR = 'emulator';
 
@@ -147,7 +147,7 @@ class Doubtful {
   }
 
   row(call) {
-    const when = new Date(call.at).toLocaleString();
+    const when = new Date(call.at).toLocaleString(language());
     const name = `${when}, ${call.model}`;
     const why = call.blocked ? el('p', { className: 'mai-remark' }, text('blocked')) : null;
     const id = call.request_id && el(

@@ -1,4 +1,5 @@
 // The way in: without an account the emulator, and what to do for one, with ticks that follow.
+import { useEmulator, usesEmulator } from './account.mjs';
 import { el, iconButton } from './dom.mjs';
 import { attempt, copy, say } from './say.mjs';
 import { get } from './server.mjs';
@@ -86,8 +87,7 @@ export class Start {
   }
 }
 
-async function tryEmulator() {
-  const { useEmulator, usesEmulator } = await import('./account.mjs');
+function tryEmulator() {
   useEmulator();
   if (usesEmulator()) say('success', text('triesEmulator'));
   else say('info', text('noMaiNodes'));

@@ -220,7 +220,7 @@ const TEXTS = {
     notReady: '未設定',
     noAccountHelp: 'グラフのすべての MAI ノードのプロファイルを「emulator」にします：アカウントなしのテスト画像です。',
     useMyAccountHelp: 'MAI ノードのプロファイルを元に戻します。',
-    emulatedReal: 'エミュレーター；実際は ≈ {price}',
+    emulatedReal: 'エミュレーター；実際は約 {price}',
     tabTotal: 'MAI Image · このグラフの次の実行：{price}',
     'confirm at most': 'この実行は最大 {price} かかります',
     'confirm at least': 'この実行は少なくとも {price} かかります',

@@ -94,12 +94,13 @@ def check_batch(
     wanted = [price for key, price in prices.items() if key not in joined and not is_free(key)]
     if sum(wanted) > left:
         which = "" if len(wanted) == len(prices) else " that have to be bought"
+        paid = _paid(wanted, left)
+        fewer = "Ask for fewer, raise" if paid else "Raise"
         raise BudgetError(
             f"The budget of profile {profile!r} can't pay for this batch: it needs "
             f"{usd(sum(wanted))}, {usd(left)} left {period}. Nothing was sent.",
-            f"The budget pays for {_paid(wanted, left)} of the {len(wanted)} images{which}. Ask "
-            "for fewer, raise the profile's budget, or use another profile. `mai-image spend` "
-            "lists what was spent.",
+            f"The budget pays for {paid} of the {len(wanted)} images{which}. {fewer} the profile's "
+            "budget, or use another profile. `mai-image spend` lists what was spent.",
         )
 
 
