@@ -56,3 +56,18 @@ def server(
         ) as running,
     ):
         yield running
+
+
+@pytest.fixture(scope="session")
+def without_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running ComfyUI whose only profile is the built-in emulator."""
+    comfyui = locate()
+    assert comfyui is not None
+    account = dict.fromkeys(("AZURE_ENDPOINT", "AZURE_API_KEY"))
+    with Server(
+        comfyui,
+        output=tmp_path_factory.mktemp("output"),
+        packages=ROOT / ".venv" / "comfyui-packages",
+        environ={**environ_for(""), **account},
+    ) as running:
+        yield running

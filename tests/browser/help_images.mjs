@@ -80,12 +80,13 @@ async function build({ nodes, links }) {
     const node = LiteGraph.createNode(type);
     app.graph.add(node);
     node.pos = [x, y];
-    for (const [key, value] of Object.entries({ 'control_after_generate': 'fixed', ...values })) {
-      const widget = node.widgets?.find((one) => one.name === key);
-      if (!widget) continue;
+    for (const [key, value] of Object.entries(values)) {
+      const widget = node.widgets.find((one) => one.name === key);
       widget.value = value;
       widget.callback?.(value);
     }
+    const seed = node.widgets?.find((one) => one.name === 'seed');
+    for (const control of seed?.linkedWidgets ?? []) control.value = 'fixed';
     node.setSize([width, height]);
     made[name] = node;
   }

@@ -4,7 +4,8 @@
 //
 // The page opens a template fitted into three quarters of its window, and draws no text below a
 // zoom of 0.6: all nodes together take 1,750 x 1,050 at most. Vue draws nodes up to a third taller
-// and at least 225 wide, and a run adds a line: leave room.
+// and at least 225 wide, and a run adds a line: leave room. With its buttons MAI Generate takes 565
+// there then, MAI Edit 620, and their widths must show the model's name.
 import { BLUE, BROWN, GREEN, note } from './layout_words.mjs';
 import { EDITS } from './layouts_edits.mjs';
 import { SETS } from './layouts_sets.mjs';
@@ -16,17 +17,17 @@ export const LAYOUTS = {
   'Text to 4K (Azure MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3401',
     note: note({
-      box: [0, 0, 1495, 150],
+      box: [0, 0, 1495, 125],
       title: 'Text to 4K',
       does: 'One prompt becomes an image of exactly 3840 x 2160: one of 2048 x 1152 is bought and enlarged here.',
       cost: '$0.09',
       own: 'write a prompt; for another size change the targets of Size Helper.',
     }),
     nodes: {
-      1: [0, 260, 270, 590],
-      2: [340, 480, 270, 480],
-      3: [660, 260, 225, 176],
-      4: [935, 260, 560, 440],
+      1: [0, 255, 270, 590],
+      2: [340, 450, 270, 567],
+      3: [660, 255, 225, 176],
+      4: [935, 255, 560, 440],
     },
     groups: [
       { title: 'Plan: free', nodes: [1], color: GREEN },
@@ -39,17 +40,17 @@ export const LAYOUTS = {
   'Edit with two references (Azure MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3402',
     note: note({
-      box: [0, 0, 1540, 150],
+      box: [0, 0, 1540, 125],
       title: 'Edit with two references',
       does: 'The chair of the second image goes into the room of the first: MAI Edit takes up to five images.',
       cost: '$0.11',
       own: 'replace the two green nodes by Load Image nodes; the prompt counts images as the sockets do.',
     }),
     nodes: {
-      1: [0, 260, 270, 480],
-      2: [320, 410, 270, 480],
-      3: [640, 260, 290, 620],
-      4: [980, 260, 560, 440],
+      1: [0, 255, 270, 580],
+      2: [320, 405, 270, 580],
+      3: [640, 255, 290, 640],
+      4: [980, 255, 560, 440],
     },
     groups: [
       { title: 'First image', nodes: [1], color: GREEN },
@@ -62,18 +63,18 @@ export const LAYOUTS = {
   'Cut out over a photograph (Azure MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3403',
     note: note({
-      box: [0, 0, 1710, 150],
+      box: [0, 0, 1710, 125],
       title: 'Cut out over a photograph',
       does: 'One call makes a thing that is cut out already (background: transparent); core nodes lay it over a photograph.',
       cost: '$0.06',
       own: 'replace The photograph by a Load Image node ($0.02 a run then); x and y move the thing.',
     }),
     nodes: {
-      1: [0, 260, 290, 480],
-      2: [335, 410, 290, 480],
-      3: [670, 600, 225, 48],
-      4: [940, 260, 225, 188],
-      5: [1210, 260, 500, 420],
+      1: [0, 255, 290, 580],
+      2: [335, 405, 290, 580],
+      3: [670, 595, 225, 48],
+      4: [940, 255, 225, 188],
+      5: [1210, 255, 500, 420],
     },
     groups: [
       { title: 'The photograph', nodes: [1], color: GREEN },

@@ -2,19 +2,22 @@
 import { BLUE, BROWN, GREEN, note } from './layout_words.mjs';
 
 const RATIOS = ['1:1', '4:5', '2:3', '9:16', '16:9'];
-const WIDTH = 245;
-const left = (index) => 275 + (WIDTH + 45) * index;
-const TOP = 130;
-const LANE = 15;
+const WIDTH = 276;
+const left = (index) => 265 + (WIDTH + 26) * index;
+const TOP = 70;
+const LANE = -35;
 
 /** Round the nodes at its left: from the prompt along a lane above them, down before its own. */
-const overTheOthers = (index) => 
-  index ? [[left(0) - 25, 560], [left(0) - 25, LANE], [left(index) - 22, LANE]] : [];
+const overTheOthers = (index) => {
+  const down = left(index) - 7;
+  const lane = [[left(0) - 20, 560], [left(0) - 20, LANE], [down, LANE], [down, TOP + 95]];
+  return index ? lane : [];
+};
 
 /** Down beside its node and back below it. */
 const underIt = (index) => {
-  const right = left(index) + WIDTH + 22;
-  return [[right, TOP + 50], [right, TOP + 470], [left(index) - 6, TOP + 515]];
+  const right = left(index) + WIDTH + 9;
+  return [[right, TOP + 50], [right, TOP + 573], [left(index) - 6, TOP + 587]];
 };
 
 const columns = (of) => Object.fromEntries(RATIOS.map((_, index) => of(index)));
@@ -23,31 +26,30 @@ export const SETS = {
   'Compare models with a slider (Azure MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3407',
     note: note({
-      box: [0, 0, 1625, 150],
+      box: [0, 0, 1625, 125],
       title: 'Compare models',
       does: 'The same image and prompt go to two models; move over Compare Images to slide between them (in Nodes 2.0).',
       cost: '$0.11',
       own: 'replace The image by a Load Image node, choose other models, change the prompt.',
     }),
     nodes: {
-      1: [0, 320, 270, 120],
-      2: [0, 550, 270, 460],
-      3: [330, 320, 290, 620],
-      4: [680, 320, 325, 620],
-      5: [1065, 320, 560, 250],
-      6: [1065, 690, 265, 320],
-      7: [1360, 690, 265, 320],
+      1: [0, 260, 270, 110],
+      2: [0, 440, 270, 575],
+      3: [330, 306, 290, 640],
+      4: [680, 306, 325, 640],
+      5: [1065, 306, 560, 250],
+      6: [1065, 676, 265, 330],
+      7: [1360, 676, 265, 330],
     },
     wires: {
-      '4.images.image_1': [[300, 200], [650, 200]],
-      '4.prompt': [[300, 218], [650, 218]],
-      '5.image_a': [[650, 180], [1035, 180]],
-      '6.images': [[650, 180], [1035, 180], [1035, 660]],
-      '7.images': [[1035, 370], [1035, 605], [1345, 625]],
+      '4.images.image_1': [[300, 186], [650, 186]],
+      '4.prompt': [[300, 202], [650, 202]],
+      '5.image_a': [[650, 172], [1035, 172]],
+      '6.images': [[650, 172], [1035, 172], [1035, 646]],
+      '7.images': [[1035, 356], [1035, 591], [1345, 611]],
     },
     groups: [
-      { title: 'The prompt', nodes: [1], color: GREEN },
-      { title: 'The image', nodes: [2], color: GREEN },
+      { title: 'The prompt and the image', nodes: [1, 2], color: GREEN },
       { title: 'MAI-Image-2.6', nodes: [3], color: BROWN },
       { title: 'MAI-Image-2.6-Flash', nodes: [4], color: BROWN },
       { title: 'Side by side, and each saved', nodes: [5, 6, 7], color: BLUE },
@@ -60,13 +62,13 @@ export const SETS = {
       box: [0, 0, 225, 470],
       title: 'Product shot in five ratios',
       does: 'One prompt, five images, each composed for its shape.',
-      cost: '$0.10',
+      cost: '$0.17',
       own: 'change the prompt. MAI Size Helper gives width and height for other ratios.',
     }),
     nodes: {
-      1: [0, 600, 225, 260],
-      ...columns((index) => [2 + index, [left(index), TOP, WIDTH, 460]]),
-      ...columns((index) => [7 + index, [left(index), 695, WIDTH, 320]]),
+      1: [0, 620, 225, 260],
+      ...columns((index) => [2 + index, [left(index), TOP, WIDTH, 565]]),
+      ...columns((index) => [7 + index, [left(index), 697, WIDTH, 316]]),
     },
     wires: {
       ...columns((index) => [`${2 + index}.prompt`, overTheOthers(index)]),
@@ -74,7 +76,11 @@ export const SETS = {
     },
     groups: [
       { title: 'The prompt', nodes: [1], color: GREEN },
-      ...RATIOS.map((ratio, i) => ({ title: ratio, nodes: [2 + i, 7 + i], color: BROWN })),
+      {
+        title: 'A call for each ratio',
+        nodes: RATIOS.flatMap((_, index) => [2 + index, 7 + index]),
+        color: BROWN,
+      },
     ],
   },
 };

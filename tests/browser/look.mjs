@@ -1,21 +1,32 @@
 // What the real page makes of the example workflows, as JSON on standard output.
 //
-//   node look.mjs URL canvas|vue FOLDER WIDTHxHEIGHT name …     FOLDER: where screenshots are kept
+//   node look.mjs URL canvas|vue FOLDER WIDTHxHEIGHT account|none name …
 //
-// Each is opened as the Templates dialog does it, looked at, run and looked at again.
+// FOLDER is where screenshots are kept. Each workflow is opened as the Templates dialog does it,
+// looked at, run and looked at again; where the server has no account, it is run as its note says.
 import { load, run, withPage } from './page.mjs';
 
-const [url, renderer, folder, size, ...names] = process.argv.slice(2);
+const [url, renderer, folder, size, account, ...names] = process.argv.slice(2);
 const [width, height] = size.split('x').map(Number);
 
+// The button of a MAI node where no account is set up.
+const TRY_IT = 'Try it free';
+
 const seen = {};
-await withPage(url, { 'Comfy.VueNodes.Enabled': renderer === 'vue' }, async ({ page, problems }) => {
+const settings = {
+  'Comfy.VueNodes.Enabled': renderer === 'vue',
+  'Comfy.Locale': 'en',
+  'Comfy.ColorPalette': 'dark',
+};
+await withPage(url, settings, async ({ page, problems }) => {
   await page.setViewportSize({ width, height });
   for (const name of names) {
     const before = problems.length;
     await load(page, name);
+    if (account === 'none') await page.getByRole('button', { name: TRY_IT }).first().waitFor();
     seen[name] = { opened: await page.evaluate(look, renderer) };
     await page.screenshot({ path: `${folder}/${name}-${renderer}-${size}.png` });
+    if (account === 'none') await tryIt(page);
     await run(page);
     await page.waitForFunction(hasPreviews);
     seen[name].ran = await page.evaluate(look, renderer);
@@ -24,6 +35,12 @@ await withPage(url, { 'Comfy.VueNodes.Enabled': renderer === 'vue' }, async ({ p
   }
 });
 console.log(JSON.stringify(seen));
+
+/** Press the button that lets all nodes use the emulator, and wait until the page shows that. */
+async function tryIt(page) {
+  await page.getByRole('button', { name: TRY_IT }).first().click();
+  await page.getByRole('button', { name: 'Back to my account' }).first().waitFor();
+}
 
 /** In the page: whether each node that saves images shows one. */
 function hasPreviews() {
@@ -79,11 +96,20 @@ async function look(kind) {
       [...nodes].filter((node) => isIn(node, group)).map((node) => node.title),
     ]),
     undrawn: links.filter((link) => !paths(link).length).map((link) => link.id),
+    cut: kind === 'vue' ? modelsCut() : [],
     behind: links.flatMap((link) => nodesOver(link)),
     titles: links.flatMap((link) => titlesUnder(link)),
     notes: nodes.filter((n) => n.type === 'MarkdownNote').map((n) => n.widgets[0].value),
     prompt: (await app.graphToPrompt()).output,
   };
+
+  /** The names of models that Vue shows with an ellipsis. */
+  function modelsCut() {
+    return [...document.querySelectorAll('[data-node-id] [role=combobox]')]
+      .flatMap((choice) => [choice, ...choice.querySelectorAll('*')])
+      .filter((part) => /^MAI-Image/.test(part.textContent) && part.scrollWidth > part.clientWidth)
+      .map((part) => part.textContent);
+  }
 
   /** Whether the group is this node's: its saved place decides. */
   function isIn(node, group) {

@@ -91,20 +91,44 @@ def make(comfyui: ComfyUI, output: Path, names: list[str]) -> None:
 
 
 def make_thumbnail(output: Path, name: str) -> None:
-    """What the workflow saved, small, beside it for the Templates dialog: many in two rows."""
+    """What the workflow saved, small, beside it for the Templates dialog: two as under a slider,
+    more in two rows."""
     images = []
     for saved in sorted((output / "mai").glob(f"{prefix_of(name)}*.png")):
         with Image.open(saved) as file:
             images.append(ImageOps.contain(file.convert("RGB"), (1024, 1024)))
-    half = len(images) // 2 if len(images) > 3 else len(images)
-    rows = [side_by_side(row) for row in (images[:half], images[half:]) if row]
-    sheet = Image.new("RGB", (rows[0].width, sum(row.height + GAP for row in rows) - GAP), "white")
-    top = 0
-    for row in rows:
-        sheet.paste(row, (0, top))
-        top += row.height + GAP
+    sheet = images[0]
+    if len(images) == 2:
+        sheet = compared(*images)
+    elif len(images) > 2:
+        sheet = in_two_rows(images)
     small = ImageOps.contain(sheet, THUMBNAIL, Image.Resampling.LANCZOS)
     small.save(EXAMPLES / f"{name}.jpg", quality=85, optimize=True)
+
+
+def compared(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Two images of one size on each other, and the slider that shows half of each."""
+    sheet, middle, radius = right.copy(), right.width // 2, right.width // 28
+    sheet.paste(left.crop((0, 0, middle, left.height)))
+    draw, centre = ImageDraw.Draw(sheet), right.height // 2
+    draw.rectangle((middle - 3, 0, middle + 2, right.height), fill="white")
+    box = (middle - radius, centre - radius, middle + radius, centre + radius)
+    draw.ellipse(box, fill="white")
+    for side in (-1, 1):
+        tip = (middle + side * radius * 0.7, centre)
+        base = [(middle + side * radius * 0.25, centre + part * radius * 0.4) for part in (-1, 1)]
+        draw.polygon([tip, *base], fill="black")
+    return sheet
+
+
+def in_two_rows(images: list[Image.Image]) -> Image.Image:
+    """Images beside each other, each row as wide as the other."""
+    half = len(images) // 2
+    rows = [side_by_side(row) for row in (images[:half], images[half:])]
+    sheet = Image.new("RGB", (rows[0].width, sum(row.height + GAP for row in rows) - GAP), "white")
+    sheet.paste(rows[0])
+    sheet.paste(rows[1], (0, rows[0].height + GAP))
+    return sheet
 
 
 def side_by_side(images: list[Image.Image], width: int = 1024) -> Image.Image:

@@ -6,14 +6,12 @@ In the real page, drawn by the canvas and by Vue, with the mouse and by the keyb
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from mai_image.demo import browser
-from mai_image.demo.find import ROOT, locate
+from mai_image.demo.find import ROOT
 from mai_image.demo.launch import Server
-from mai_image.demo.service import environ_for
 
 INSIDE = {
     "MAIGenerate": "default",
@@ -25,21 +23,6 @@ INSIDE = {
 """The profiles by the path of their nodes; * is a subgraph whose own node shows the profile."""
 
 Seen = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def without_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running ComfyUI whose only profile is the built-in emulator."""
-    comfyui = locate()
-    assert comfyui is not None
-    account = dict.fromkeys(("AZURE_ENDPOINT", "AZURE_API_KEY"))
-    with Server(
-        comfyui,
-        output=tmp_path_factory.mktemp("output"),
-        packages=ROOT / ".venv" / "comfyui-packages",
-        environ={**environ_for(""), **account},
-    ) as running:
-        yield running
 
 
 @pytest.fixture(scope="module", params=["canvas", "vue"])

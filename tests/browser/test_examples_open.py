@@ -1,7 +1,8 @@
 """The example workflows in the real page, drawn by the canvas and by Vue ("Nodes 2.0").
 
 Each is opened as the Templates dialog does it, at the size of a laptop's window, and run; what is
-asked of its layout must hold before and after the run. Boxes are left, top, right, bottom.
+asked of its layout must hold before and after the run; on a server without an account, as a new
+user's is, too. Boxes are left, top, right, bottom.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any
 
 import pytest
 from mai_image.demo import browser
-from mai_image.demo.launch import Server
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "example_workflows"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.json"))
@@ -28,17 +28,24 @@ Box = tuple[float, float, float, float]
 Seen = dict[str, Any]
 
 
-@pytest.fixture(
-    scope="module", params=[("canvas", "1440x900"), ("vue", "1440x900"), ("canvas", "1920x1080")]
-)
-def opened(
-    request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
-) -> Seen:
+LOOKS = [
+    ("account", "canvas", "1440x900"),
+    ("account", "vue", "1440x900"),
+    ("account", "canvas", "1920x1080"),
+    ("none", "canvas", "1440x900"),
+    ("none", "vue", "1440x900"),
+]
+"""Whether the server has an account, what draws the nodes, and the window's size."""
+
+
+@pytest.fixture(scope="module", params=LOOKS, ids="-".join)
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """name -> what look.mjs saw in the page; screenshots are kept beside pytest's other files."""
-    folder = tmp_path_factory.mktemp("screenshots")
-    renderer, size = request.param
-    printed = browser.run("look.mjs", server.url, renderer, str(folder), size, *NAMES, timeout=900)
-    seen: Seen = json.loads(printed)
+    folder = str(tmp_path_factory.mktemp("screenshots"))
+    account, renderer, size = request.param
+    server = request.getfixturevalue("server" if account == "account" else "without_account")
+    arguments = (server.url, renderer, folder, size, account, *NAMES)
+    seen: Seen = json.loads(browser.run("look.mjs", *arguments, timeout=900))
     return seen
 
 
@@ -83,6 +90,11 @@ def test_queueing_it_would_send_its_api_format_twin(opened: Seen, name: str) -> 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_can_be_read_when_it_opens(opened: Seen, name: str) -> None:
     assert opened[name]["opened"]["zoom"] >= READABLE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_can_be_read(opened: Seen, name: str, when: str) -> None:
+    assert opened[name][when]["cut"] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
