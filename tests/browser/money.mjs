@@ -136,6 +136,7 @@ async function failure(page, shoot) {
   await notice.waitFor();
   const told = { notice: await words(page, '.mai-failure') };
   told.toast = await toast(page);
+  told.heights = await heights(page, node);
   await shoot('failed');
   await set(page, node, { prompt: `a quiet harbour, ${renderer}`, profile: 'emulator' });
   await queue(page, 'execution_success');
@@ -150,6 +151,14 @@ async function failure(page, shoot) {
   told.size = await words(page, '.mai-failure');
   told.text = await progress(page, node);
   return told;
+}
+
+/** A node's height in a saved workflow, and as it is shown. */
+async function heights(page, node) {
+  return page.evaluate((id) => {
+    const shown = window.app.graph.getNodeById(id);
+    return [shown.serialize().size[1], shown.size[1]];
+  }, node);
 }
 
 /** A failure within a subgraph, on the subgraph's node. */

@@ -79,6 +79,11 @@ def test_the_node_says_why_it_failed_until_its_next_run(seen: dict[str, Any]) ->
     assert failure["after"] == 0
 
 
+def test_a_saved_workflow_gives_the_notice_no_room(seen: dict[str, Any]) -> None:
+    saved, shown = seen["failure"]["heights"]
+    assert saved < shown
+
+
 def test_the_pages_own_message_begins_in_words(seen: dict[str, Any]) -> None:
     """Page 1.58.1 says one sentence of its own for every error; the node has ours."""
     ours = "Blocked: The content filter blocked the prompt"
