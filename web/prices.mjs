@@ -49,7 +49,8 @@ export async function quoteFor(kind, sources) {
 /** @returns {Price} what a whole run of the node costs */
 export function priceOf(quote, { batch_size: count, profile }) {
   if (quote.problems.length) return { ...NOTHING, problems: 1 };
-  const all = quote.usd * (count ?? 1);
+  // Of the price as it is shown, so that a reader gets the same sum.
+  const all = Number(quote.usd.toFixed(3)) * (count ?? 1);
   const bound = count == null ? atLeast(quote.bound) : quote.bound;
   const emulated = profile === 'emulator';
   return { usd: emulated ? 0 : all, real: emulated ? all : 0, bound, problems: 0 };
@@ -78,7 +79,7 @@ function joined(one, other) {
   return one === 'exact' ? other : 'about';
 }
 
-/** An amount with the sign that says how far it is known: "≥ $0.035", "$6.95". */
+/** An amount with the sign that says how far it is known: "≥ $0.035", "$6.98". */
 export function amount(usd, bound = 'exact') {
   return `${SIGNS[bound]}${dollars(usd, usd < 1 ? 3 : 2)}`;
 }
@@ -89,13 +90,13 @@ export function shortAmount(usd, bound) {
   return `${SIGNS[bound].trim()}${dollars(Math.max(usd, 0.01), digits)}`;
 }
 
-/** The words for a price: "$6.95", "emulated; real ≈ $0.088"; "" where nothing costs anything. */
+/** The words for a price: "$6.98", "emulated; real ≈ $0.088"; "" where nothing costs anything. */
 export function priceText({ usd, real, bound }) {
   if (usd > 0) return amount(usd, bound);
   return real > 0 ? text('emulatedReal', { price: amount(real) }) : '';
 }
 
-/** What a node's badge says: one image and all of them, "$0.109 × 64 = $6.95". */
+/** What a node's badge says: one image and all of them, "$0.109 × 64 = $6.98". */
 export function badgeText(quote, values) {
   const price = priceOf(quote, values);
   const { batch_size: count } = values;

@@ -39,9 +39,9 @@ async function prices(page, shoot, asked) {
   await increase(page, renderer, node, 'batch_size');
   texts.batch = await read(node, '$0.035 × 2 = $0.070');
   await set(page, node, { width: 2048, height: 2048 });
-  texts.size = await read(node, '$0.139 × 2 = $0.279');
+  texts.size = await read(node, '$0.139 × 2 = $0.278');
   await set(page, node, { model: 'MAI-Image-2.7-Flash' });
-  texts.unpublished = await read(node, '≈ $0.139 × 2 = $0.279');
+  texts.unpublished = await read(node, '≈ $0.139 × 2 = $0.278');
   await set(page, node, { auto_aspect_ratio: true, model: 'MAI-Image-2.6', batch_size: 1 });
   texts.auto = await read(node, '≤ $0.088');
   await set(page, node, { profile: 'emulator' });

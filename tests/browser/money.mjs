@@ -36,7 +36,7 @@ console.log(JSON.stringify(seen));
 async function prices(page, shoot) {
   const node = await add(page, 'MAIGenerate', 500, 200);
   await set(page, node, DEAR);
-  const dear = '$0.139 × 64 = $8.91';
+  const dear = '$0.139 × 64 = $8.90';
   const told = { dear: await badge(page, renderer, node, dear), tip: '' };
   told.amber = await colour(page, node, dear);
   told.tip = await tip(page, node, dear);
@@ -75,7 +75,7 @@ async function subgraph(page) {
   const node = await add(page, 'MAIGenerate', 500, 200);
   await set(page, node, DEAR);
   const host = await wrap(page, node);
-  const told = { badge: await badge(page, renderer, host, '$8.91'), icon: await onIcon(page, '$8.9') };
+  const told = { badge: await badge(page, renderer, host, '$8.90'), icon: await onIcon(page, '$8.9') };
   await page.evaluate((id) => { window.app.graph.getNodeById(id).mode = 2; }, host);
   told.muted = await onIcon(page, '');
   return told;

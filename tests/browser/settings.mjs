@@ -34,7 +34,7 @@ async function more(page) {
   };
   const told = { one: await label('New image ($0.035)') };
   await set(page, node, { batch_size: 4 });
-  told.batch = await label('New images ($0.139)');
+  told.batch = await label('New images ($0.140)');
   await set(page, node, { width: 2048, height: 9000 });
   await label('New images');
   told.impossible = await page.locator('.mai-actions button').first().isDisabled();

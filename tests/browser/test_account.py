@@ -83,7 +83,7 @@ def test_a_page_that_may_not_know_says_nothing_of_accounts(new: Seen) -> None:
 
 def test_new_image_names_the_price_of_the_whole_batch(seen: Seen) -> None:
     more = seen["more"]
-    assert (more["one"], more["batch"]) == ("New image ($0.035)", "New images ($0.139)")
+    assert (more["one"], more["batch"]) == ("New image ($0.035)", "New images ($0.140)")
     assert more["free"] == "New image (free)"
     assert more["impossible"] is True
 

@@ -27,7 +27,7 @@ def test_the_console_holds_no_error(seen: dict[str, Any]) -> None:
 
 
 def test_the_badge_says_what_all_images_of_a_batch_cost(seen: dict[str, Any]) -> None:
-    assert seen["prices"]["dear"] == "$0.139 × 64 = $8.91"
+    assert seen["prices"]["dear"] == "$0.139 × 64 = $8.90"
     assert "times the number of images" in seen["prices"]["tip"]
 
 
@@ -54,7 +54,7 @@ def test_what_would_not_run_or_is_emulated_is_not_in_the_total(seen: dict[str, A
 
 
 def test_a_subgraph_shows_the_price_of_what_is_in_it(seen: dict[str, Any]) -> None:
-    assert seen["subgraph"] == {"badge": "$8.91", "icon": "$8.91", "muted": ""}
+    assert seen["subgraph"] == {"badge": "$8.90", "icon": "$8.90", "muted": ""}
 
 
 def test_a_run_is_asked_about_once_where_it_costs_more_than_the_limit(
@@ -62,7 +62,7 @@ def test_a_run_is_asked_about_once_where_it_costs_more_than_the_limit(
 ) -> None:
     question = seen["question"]
     assert (question["cheap"], question["under"]) == (1, 3)
-    assert question["asked"].startswith("This run costs at most $8.91")
+    assert question["asked"].startswith("This run costs at most $8.90")
     assert question["agreed"] == 2
     assert question["many"].startswith("This run costs at most $7.00")
 

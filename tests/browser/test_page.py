@@ -50,8 +50,8 @@ def test_the_badge_follows_every_change_of_a_widget(seen: dict[str, Any]) -> Non
         "plain": "$0.035",
         "edit": "≈ $0.139",
         "batch": "$0.035 × 2 = $0.070",
-        "size": "$0.139 × 2 = $0.279",
-        "unpublished": "≈ $0.139 × 2 = $0.279",
+        "size": "$0.139 × 2 = $0.278",
+        "unpublished": "≈ $0.139 × 2 = $0.278",
         "auto": "≤ $0.088",
         "emulator": "emulated; real ≈ $0.088",
     }
