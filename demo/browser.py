@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -80,19 +83,29 @@ def axe_core() -> Path:
 
 def _installed(name: str) -> Path:
     """A package of tests/browser/package.json in .venv, installed there the first time."""
-    folder = ROOT / ".venv" / "browser"
+    wanted = (SCRIPTS / "package.json").read_bytes()
+    folder = ROOT / ".venv" / f"browser-{hashlib.sha256(wanted).hexdigest()[:12]}"
+    if not folder.is_dir():
+        _install(wanted, folder)
     package = folder / "node_modules" / name
-    wanted = (SCRIPTS / "package.json").read_text(encoding="utf-8")
-    stamp = folder / "package.json"
-    if package.is_dir() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
-        return package
-    folder.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(wanted, encoding="utf-8")
-    options = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
-    done = _quiet(_program("npm"), "install", *options, folder=folder)
-    if done.returncode != 0 or not package.is_dir():
+    if not package.is_dir():
         raise Missing(f"{name} is not installed, and npm could not install it")
     return package
+
+
+def _install(wanted: bytes, folder: Path) -> None:
+    """Install what package.json asks for; whole or not at all, as test processes come together."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
+    options = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+    try:
+        (unfinished / "package.json").write_bytes(wanted)
+        done = _quiet(_program("npm"), "install", *options, folder=unfinished)
+        if done.returncode == 0:
+            with contextlib.suppress(OSError):  # another process was faster
+                unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _quiet(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:

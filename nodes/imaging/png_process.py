@@ -30,6 +30,10 @@ Bytes = npt.NDArray[np.uint8]
 STRIP_BYTES = 1 << 18
 """Of pixels that are read at a time: with the floats made of them about 1.3 MB."""
 
+PIPE_BYTES = 1 << 20
+"""What an unprivileged process may ask for on Linux, where 64 KB are usual: an idle core takes as
+long to wake for each of 200 small pieces as kornia_rs for the whole image."""
+
 IDLE_SECONDS = 300.0
 """After the last image the process ends and gives its memory back, some 50 MB. It is started when
 an image is asked for, and the service takes up to 100 s for one."""
@@ -115,6 +119,7 @@ class PngProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                pipesize=PIPE_BYTES,
             )
             assert process.stdout is not None
             if process.stdout.read(1) == READY:

@@ -62,7 +62,7 @@ export const SETS = {
       box: [0, 0, 225, 470],
       title: 'Product shot in five ratios',
       does: 'One prompt, five images, each composed for its shape.',
-      cost: '$0.17',
+      cost: '$0.19',
       own: 'change the prompt. MAI Size Helper gives width and height for other ratios.',
     }),
     nodes: {
