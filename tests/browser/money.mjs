@@ -46,7 +46,7 @@ async function prices(page, shoot) {
   told.plain = await colour(page, node, dear);
   await keep(page, 'MAI.AmberAbove', 1);
   await set(page, node, { profile: 'emulator', batch_size: 2 });
-  told.emulated = await badge(page, renderer, node, 'emulated; real ≈ $0.279');
+  told.emulated = await badge(page, renderer, node, 'emulated; real ≈ $0.278');
   return told;
 }
 

@@ -43,7 +43,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """name -> what look.mjs saw in the page; screenshots are kept beside pytest's other files."""
     folder = str(tmp_path_factory.mktemp("screenshots"))
     account, renderer, size = request.param
-    server = request.getfixturevalue("server" if account == "account" else "without_account")
+    server = request.getfixturevalue("with_account" if account == "account" else "without_account")
     arguments = (server.url, renderer, folder, size, account, *NAMES)
     seen: Seen = json.loads(browser.run("look.mjs", *arguments, timeout=900))
     return seen

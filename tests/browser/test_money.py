@@ -38,7 +38,7 @@ def test_a_price_over_the_users_limit_is_amber(seen: dict[str, Any]) -> None:
 
 
 def test_an_emulated_price_says_what_a_real_one_is(seen: dict[str, Any]) -> None:
-    assert seen["prices"]["emulated"] == "emulated; real ≈ $0.279"
+    assert seen["prices"]["emulated"] == "emulated; real ≈ $0.278"
 
 
 def test_the_graphs_total_stands_on_the_tabs_icon_and_in_its_name(seen: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ def test_a_run_is_asked_about_once_where_it_costs_more_than_the_limit(
     assert (question["cheap"], question["under"]) == (1, 3)
     assert question["asked"].startswith("This run costs at most $8.90")
     assert question["agreed"] == 2
-    assert question["many"].startswith("This run costs at most $7.00")
+    assert question["many"].startswith("This run costs at most $7.04")
 
 
 def test_a_run_that_is_not_agreed_to_is_not_queued(seen: dict[str, Any]) -> None:
