@@ -51,6 +51,9 @@ export function addStyle() {
  */
 const passing = new WeakMap();
 
+/** The height that a room gave its node last. @type {WeakMap<object, number>} */
+const given = new WeakMap();
+
 /**
  * A place for an element on a node, as high as what is in it, and never saved. The node is made
  * higher for it, and lower when it is gone. What is opened is closed again some day; what stays is
@@ -97,12 +100,12 @@ export class Room {
     if (!this.widget) return;
     this.observer.disconnect();
     // What the user made the node higher by meanwhile stays.
-    const spare = Math.max(0, this.node.size[1] - this.node.computeSize()[1]);
+    const spare = Math.max(0, this.node.size[1] - given.get(this.node));
     this.node.removeWidget(this.widget);
     this.widget = null;
     const { height, rooms } = passing.get(this.node);
     rooms.delete(this);
-    this.setHeight(Math.max(height, this.node.computeSize()[1] + spare));
+    this.setHeight(Math.max(height, this.node.computeSize()[1]) + spare);
   }
 
   /** Pixels of the canvas that the widget takes, its margins included. */
@@ -127,6 +130,7 @@ export class Room {
   }
 
   setHeight(height) {
+    given.set(this.node, height);
     this.node.setSize([this.node.size[0], height]);
     this.node.setDirtyCanvas(true, true);
   }

@@ -70,6 +70,9 @@ async function linked(page) {
 async function wrong(page, shoot) {
   const node = await add(page, 'MAIGenerate', 400, 100);
   const height = async () => (await page.evaluate((one) => one.size[1], await handle(page, node)));
+  // What the node holds for good is laid out once its price is there.
+  await badge(page, renderer, node, '$0.035');
+  await page.waitForTimeout(600);
   const before = await height();
   await set(page, node, { model: 'MAI-Image-2.6', width: 2048, height: 1536 });
   const told = { badge: await badge(page, renderer, node, 'not possible') };
