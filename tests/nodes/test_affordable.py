@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from mai_image.mai.client import Client
 from mai_image.mai.errors import BudgetError
-from mai_image.mai.profiles import Profiles
 from mai_image.mai.types import Generate
 from mai_image.nodes.results import Batch, info_json
 from mai_image.nodes.run import run_requests, shared_client
@@ -32,19 +28,14 @@ budget = {{ month = 0.05, day = 9 }}
 
 
 @pytest.fixture
-def log(emulated: Any, tmp_path: Path) -> Iterator[Any]:
+def profiles_toml() -> str:
+    return PROFILES
+
+
+@pytest.fixture
+def log(emulator: Any) -> Any:
     """The emulator's log, of nodes whose profiles pay for two images."""
-    emulated.log.clear()
-    folder = tmp_path / "mai"
-    folder.mkdir(mode=0o700)
-    path = folder / "profiles.toml"
-    path.write_text(PROFILES.format(url=emulated.url), encoding="utf-8")
-    path.chmod(0o600)
-    client = Client(folder, Profiles(folder, {}), launch_emulator=lambda: emulated.url)
-    shared_client.replace(client)
-    yield emulated.log
-    shared_client.replace(None)
-    client.close(grace=5)
+    return emulator.log
 
 
 def run(*seeds: int, profile: str = "day", prompt: str = "a fox") -> Batch:
