@@ -2,15 +2,12 @@
 //
 //   node access.mjs URL canvas|vue dark|light FOLDER AXE     AXE: the script of axe-core
 import { add, clear, handle, set } from './hand.mjs';
-import { withPage } from './page.mjs';
+import { settingsOf, withPage } from './page.mjs';
 
 const [url, renderer, theme, folder, axe] = process.argv.slice(2);
 
 const seen = {};
-const settings = {
-  'Comfy.VueNodes.Enabled': renderer === 'vue', 'Comfy.ColorPalette': theme, 'Comfy.Locale': 'en',
-};
-await withPage(url, settings, async ({ page }) => {
+await withPage(url, settingsOf(renderer, { 'Comfy.ColorPalette': theme }), async ({ page }) => {
   const shoot = (name) => page.screenshot({ path: `${folder}/${name}-${renderer}-${theme}.png` });
   await page.setViewportSize({ width: 1920, height: 1080 });
   await page.addScriptTag({ path: axe });

@@ -2,19 +2,14 @@
 //
 //   node account.mjs URL canvas|vue FOLDER     FOLDER: where screenshots are kept
 import { add, badge, clear, handle, set, undo, until } from './hand.mjs';
-import { withPage } from './page.mjs';
+import { settingsOf, withPage } from './page.mjs';
 
 const [url, renderer, folder] = process.argv.slice(2);
 const NO_ACCOUNT = 'no account: try it free';
 const MINE = 'use my account';
 
 const seen = {};
-const settings = {
-  'Comfy.VueNodes.Enabled': renderer === 'vue',
-  'Comfy.ColorPalette': 'dark',
-  'Comfy.Locale': 'en',
-};
-await withPage(url, settings, async ({ page, problems }) => {
+await withPage(url, settingsOf(renderer), async ({ page, problems }) => {
   for (const [name, part] of Object.entries({ fresh, everywhere, keys, unknown, light })) {
     await clear(page);
     seen[name] = await part(page);

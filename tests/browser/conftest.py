@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from mai_image.demo.launch import Server
 from mai_image.demo.service import environ_for
 
 HERE = Path(__file__).resolve().parent
+
+NO_ACCOUNT = {**environ_for(""), "AZURE_ENDPOINT": None, "AZURE_API_KEY": None}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,19 +42,19 @@ def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """A running ComfyUI with nothing but this pack; its profile "default" is an emulator."""
-    with running(request.param, tmp_path_factory) as with_page:
+    with emulated_on(request.param, tmp_path_factory) as with_page:
         yield with_page
 
 
 @pytest.fixture(scope="session")
 def with_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The same, with the first of the pages alone."""
-    with running(front_ends.versions()[0], tmp_path_factory) as with_page:
+    with emulated_on(front_ends.versions()[0], tmp_path_factory) as with_page:
         yield with_page
 
 
 @contextmanager
-def running(version: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def emulated_on(version: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A ComfyUI with that page and an emulator; skips the test where the page can't be had."""
     comfyui = locate()
     assert comfyui is not None
@@ -60,29 +62,38 @@ def running(version: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         front_end = front_ends.folder_of(version, comfyui)
     except front_ends.NotHad as reason:
         pytest.skip(str(reason))
-    with (
-        emulator.start() as service,
-        Server(
-            comfyui,
-            output=tmp_path_factory.mktemp("output"),
-            packages=ROOT / ".venv" / "comfyui-packages",
-            environ=environ_for(service.url),
-            front_end=front_end,
-        ) as with_page,
-    ):
-        yield with_page
+    with emulator.start() as service:
+        environ = environ_for(service.url)
+        with server_for(environ, tmp_path_factory, front_end) as with_page:
+            yield with_page
 
 
 @pytest.fixture(scope="session")
 def without_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running ComfyUI whose only profile is the built-in emulator."""
+    with server_for(NO_ACCOUNT, tmp_path_factory) as running:
+        yield running
+
+
+@pytest.fixture
+def of_a_new_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The same for one test alone, which may connect an account."""
+    with server_for(NO_ACCOUNT, tmp_path_factory) as running:
+        yield running
+
+
+def server_for(
+    environ: Mapping[str, str | None],
+    tmp_path_factory: pytest.TempPathFactory,
+    front_end: Path | None = None,
+) -> Server:
+    """A ComfyUI with nothing but this pack and a user folder of its own; to be started."""
     comfyui = locate()
     assert comfyui is not None
-    account = dict.fromkeys(("AZURE_ENDPOINT", "AZURE_API_KEY"))
-    with Server(
+    return Server(
         comfyui,
         output=tmp_path_factory.mktemp("output"),
         packages=ROOT / ".venv" / "comfyui-packages",
-        environ={**environ_for(""), **account},
-    ) as running:
-        yield running
+        environ=environ,
+        front_end=front_end,
+    )

@@ -2,19 +2,14 @@
 //
 //   node drive.mjs URL canvas|vue FOLDER     FOLDER: where screenshots are kept
 import { add, badge, clear, handle, increase, set, undo, until, words } from './hand.mjs';
-import { withPage } from './page.mjs';
+import { settingsOf, withPage } from './page.mjs';
 
 const [url, renderer, folder] = process.argv.slice(2);
 const SETTINGS = ['model', 'width', 'height'];
 const FREE = { profile: 'emulator', width: 768, height: 768 };
 
 const seen = {};
-const settings = {
-  'Comfy.VueNodes.Enabled': renderer === 'vue',
-  'Comfy.ColorPalette': 'dark',
-  'Comfy.Locale': 'en',
-};
-await withPage(url, settings, async ({ page, problems }) => {
+await withPage(url, settingsOf(renderer), async ({ page, problems }) => {
   const asked = [];
   page.on('request', (request) => asked.push(request.url()));
   const shoot = (name) => page.screenshot({ path: `${folder}/${name}-${renderer}.png` });

@@ -3,7 +3,7 @@
 //
 //   node money.mjs URL canvas|vue FOLDER     FOLDER: where screenshots are kept
 import { add, badge, badges, clear, handle, set, until, words } from './hand.mjs';
-import { withPage } from './page.mjs';
+import { settingsOf, withPage } from './page.mjs';
 
 const [url, renderer, folder] = process.argv.slice(2);
 const SMALL = { model: 'MAI-Image-2.6', width: 768, height: 768 };
@@ -11,13 +11,7 @@ const DEAR = { model: 'MAI-Image-2.7', width: 2048, height: 2048, batch_size: 64
 const TAB = ":is(.mai-image-tab-button, [data-testid='mai-image-tab-button'])";
 
 const seen = {};
-const settings = {
-  'Comfy.VueNodes.Enabled': renderer === 'vue',
-  'Comfy.ColorPalette': 'dark',
-  'Comfy.Locale': 'en',
-  'Comfy.RightSidePanel.ShowErrorsTab': true,
-};
-await withPage(url, settings, async ({ page, problems }) => {
+await withPage(url, settingsOf(renderer, { 'Comfy.RightSidePanel.ShowErrorsTab': true }), async ({ page, problems }) => {
   await page.setViewportSize({ width: 1440, height: 900 });
   const shoot = (name) => page.screenshot({ path: `${folder}/${name}-${renderer}.png` });
   for (const [name, part] of Object.entries({

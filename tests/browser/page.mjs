@@ -24,6 +24,19 @@ const ALWAYS_SAID = [
   '/user.css', '/userdata', '/templates/', '/favicon.ico', 'graph accessed before initialization',
 ];
 
+/**
+ * The page's settings in which a script looks at it: English and dark, unless `more` says otherwise.
+ * @param {string} renderer "canvas" or "vue"
+ */
+export function settingsOf(renderer, more = {}) {
+  return {
+    'Comfy.VueNodes.Enabled': renderer === 'vue',
+    'Comfy.ColorPalette': 'dark',
+    'Comfy.Locale': 'en',
+    ...more,
+  };
+}
+
 /** Open the page of the ComfyUI at `url`, call `work` with {page, problems}, close the browser.
  *
  * `problems` grows by each uncaught exception and each error in the console that the page doesn't

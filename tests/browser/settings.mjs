@@ -3,17 +3,12 @@
 //   node settings.mjs URL canvas|vue FOLDER     FOLDER: where screenshots are kept
 import { readFileSync } from 'node:fs';
 import { add, badge, clear, handle, set, undo, until, words } from './hand.mjs';
-import { withPage } from './page.mjs';
+import { settingsOf, withPage } from './page.mjs';
 
 const [url, renderer, folder] = process.argv.slice(2);
 
 const seen = {};
-const settings = {
-  'Comfy.VueNodes.Enabled': renderer === 'vue',
-  'Comfy.ColorPalette': 'dark',
-  'Comfy.Locale': 'en',
-};
-await withPage(url, settings, async ({ page, problems }) => {
+await withPage(url, settingsOf(renderer), async ({ page, problems }) => {
   for (const [name, part] of Object.entries({
     more, linkedSeed, option, missing, suggested, forAll, opened, search,
   })) {

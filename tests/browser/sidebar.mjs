@@ -2,17 +2,14 @@
 //
 //   node sidebar.mjs URL canvas|vue FOLDER     FOLDER: where screenshots are kept
 import { add, clear, handle, set, until, words } from './hand.mjs';
-import { withPage } from './page.mjs';
+import { settingsOf, withPage } from './page.mjs';
 
 const [url, renderer, folder] = process.argv.slice(2);
 const SMALL = { width: 768, height: 768, seed: 41 };
 const PROMPT = `a harbour in the sidebar, ${renderer}`;
 
 const seen = {};
-const settings = {
-  'Comfy.VueNodes.Enabled': renderer === 'vue', 'Comfy.ColorPalette': 'dark', 'Comfy.Locale': 'en',
-};
-await withPage(url, settings, async ({ page, problems }) => {
+await withPage(url, settingsOf(renderer), async ({ page, problems }) => {
   await page.setViewportSize({ width: 1440, height: 900 });
   await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
   const shoot = (name) => page.screenshot({ path: `${folder}/${name}-${renderer}.png` });

@@ -3,15 +3,12 @@
 //   node start.mjs URL canvas|vue FOLDER PROFILES     PROFILES: a profiles.toml to write meanwhile
 import { writeFileSync } from 'node:fs';
 import { add, clear, until, words } from './hand.mjs';
-import { withPage } from './page.mjs';
+import { settingsOf, withPage } from './page.mjs';
 
 const [url, renderer, folder, profiles] = process.argv.slice(2);
 
 const seen = {};
-const settings = {
-  'Comfy.VueNodes.Enabled': renderer === 'vue', 'Comfy.ColorPalette': 'dark', 'Comfy.Locale': 'en',
-};
-await withPage(url, settings, async ({ page }) => {
+await withPage(url, settingsOf(renderer), async ({ page }) => {
   await page.setViewportSize({ width: 1440, height: 900 });
   await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
   await clear(page);

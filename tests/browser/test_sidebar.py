@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mai_image.demo import browser
-from mai_image.demo.find import ROOT, locate
+from mai_image.demo.find import ROOT
 from mai_image.demo.launch import Server
 
 RENDERERS = pytest.mark.parametrize("renderer", ["canvas", "vue"])
-
-ACCOUNT = ("AZURE_ENDPOINT", "AZURE_API_KEY", "MAI_ENDPOINT", "MAI_KEY", "MAI_IMAGE_ENDPOINT",
-           "MAI_IMAGE_API_KEY", "AZURE_AI_API_BASE", "AZURE_OPENAI_ENDPOINT")  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["canvas", "vue"])
@@ -28,20 +24,6 @@ def seen(
         browser.run("sidebar.mjs", server.url, request.param, str(folder))
     )
     return {**facts, "renderer": request.param}
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Server]:
-    """A ComfyUI on which no account is set up."""
-    comfyui = locate()
-    assert comfyui is not None
-    with Server(
-        comfyui,
-        output=tmp_path / "output",
-        packages=ROOT / ".venv" / "comfyui-packages",
-        environ=dict.fromkeys(ACCOUNT),
-    ) as running:
-        yield running
 
 
 def test_the_console_holds_no_error(seen: dict[str, Any]) -> None:
@@ -113,10 +95,10 @@ def test_a_call_is_settled_by_two_steps_of_the_keyboard(seen: dict[str, Any]) ->
 
 @RENDERERS
 def test_without_an_account_the_tab_shows_the_way_in(
-    renderer: str, empty: Server, tmp_path: Path
+    renderer: str, of_a_new_user: Server, tmp_path: Path
 ) -> None:
-    profiles = empty.user / "__mai" / "profiles.toml"
-    printed = browser.run("start.mjs", empty.url, renderer, str(tmp_path), str(profiles))
+    profiles = of_a_new_user.user / "__mai" / "profiles.toml"
+    printed = browser.run("start.mjs", of_a_new_user.url, renderer, str(tmp_path), str(profiles))
     seen = json.loads(printed)
     assert "Try it without an account Connect an account" in seen["empty"]
     assert seen["before"] == ["not yet", *["later"] * 4]

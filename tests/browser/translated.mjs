@@ -2,17 +2,12 @@
 //
 //   node translated.mjs URL canvas|vue LANGUAGE FOLDER     FOLDER: where screenshots are kept
 import { add, clear, handle, set, until, words } from './hand.mjs';
-import { withPage } from './page.mjs';
+import { settingsOf, withPage } from './page.mjs';
 
 const [url, renderer, language, folder] = process.argv.slice(2);
 
 const seen = {};
-const settings = {
-  'Comfy.VueNodes.Enabled': renderer === 'vue',
-  'Comfy.ColorPalette': 'dark',
-  'Comfy.Locale': language,
-};
-await withPage(url, settings, async ({ page, problems }) => {
+await withPage(url, settingsOf(renderer, { 'Comfy.Locale': language }), async ({ page, problems }) => {
   const asked = [];
   page.on('request', (request) => asked.push(new URL(request.url()).pathname));
   const shoot = (name) => page.screenshot({ path: `${folder}/${name}-${renderer}-${language}.png` });
