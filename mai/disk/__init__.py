@@ -5,6 +5,7 @@ names several files at once, uses the steps below it: `write_temporary`, `replac
 A `Database` is one SQLite file, described by its `Schema`. All files are the user's only (0600).
 File functions raise OSError; a Database raises StoreError, DamagedError for a damaged
 file (see `repeat_if_damaged`), BusyError for one that another process holds (see `holder`).
+`hold_folder` keeps a second program out of a folder that one works in.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .files import (
     write_durable,
     write_temporary,
 )
-from .locks import holder
+from .locks import hold_folder, holder
 
 __all__ = [
     "BusyError",
@@ -29,6 +30,7 @@ __all__ = [
     "Database",
     "Schema",
     "create_private",
+    "hold_folder",
     "holder",
     "make_folder",
     "read_file",
