@@ -10,8 +10,8 @@ import argparse
 import io
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
@@ -244,7 +244,7 @@ def _require_consent(plan: Plan, arguments: argparse.Namespace) -> None:
         raise KeyboardInterrupt
 
 
-def _rows(stream: BinaryIO, kind: str, settings: Settings) -> Iterator[Row]:
+def _rows(stream: BinaryIO, kind: str, settings: Settings) -> Generator[Row, None, None]:
     """The rows once more; their files may have changed since they were checked."""
     check = RowCheck(settings)
     for record in read_records(stream, kind):
@@ -258,7 +258,7 @@ def _buy(
     client: Client,
     folder: BatchFolder,
     plan: Plan,
-    rows: Iterator[Row],
+    rows: Generator[Row, None, None],
     arguments: argparse.Namespace,
 ) -> tuple[BatchEnd, Path | None]:
     """Run it, and draw the contact sheet of what the folder has then."""
@@ -279,10 +279,8 @@ def _buy(
     display = display_for(plan.images, arguments.quiet)
     run = BatchRun(client, folder, plan, save, display, arguments.max_usd)
     with interruptible(run):
-        try:
+        with closing(rows), closing(display):
             end = run.run(images())
-        finally:
-            display.close()
         results, errors = folder.finish(complete=not end.stopped)
         sheet = write_sheet(folder, results, errors) if pillow else None
     return end, sheet

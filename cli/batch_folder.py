@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..mai.bulk import FACTS, Row, same_file
-from ..mai.disk import hold_folder, write_durable
+from ..mai.disk import hold_folder, replace, write_durable
 from ..mai.errors import Billed, BlockedError, InputError, MaiError, StoreError
 
 if TYPE_CHECKING:
@@ -205,12 +205,17 @@ class BatchFolder:
         self._write(ERRORS, (json.dumps(each, ensure_ascii=False) for each in facts))
         return results, facts
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write another file of the folder whole."""
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        """Write another file of the folder whole; one that isn't `durable` can be made again."""
         path = self.root / name
         path.parent.mkdir(exist_ok=True)
-        write_durable(path, data)
-        path.chmod(self._mode)
+        if durable:
+            write_durable(path, data)
+            path.chmod(self._mode)
+        else:
+            temporary = path.with_suffix(".tmp")
+            temporary.write_bytes(data)
+            replace(temporary, path)
 
     def _write_results(self) -> list[dict[str, Any]]:
         """results.jsonl, without images that are gone; its facts in their order."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from ..mai.bulk import Mistake, Row, RowCheck, Settings, read_records
+from ..mai.bulk import Mistake, Record, Row, RowCheck, Settings, read_records
 from ..mai.client import Client
 from ..mai.errors import MaiError, OptionError
 from ..mai.models import CATALOGUE
@@ -167,6 +167,7 @@ class Planner:
     def __init__(self, client: Client, settings: Settings, folder: BatchFolder) -> None:
         self._client = client
         self._folder = folder
+        self._settings = settings
         self._check = RowCheck(settings)
         self._builder = ImageBuilder(client)
         self._keys: set[bytes] = set()
@@ -178,12 +179,14 @@ class Planner:
         for record in read_records(stream, kind):
             row = self._check.check(record)
             self.plan.rows += 1
-            if row is not None:
-                try:
+            try:
+                if row is not None:
                     self._count_row(row)
-                except MaiError as error:
-                    text = " ".join(f"{error.what} {error.hint}".split())
-                    self._check.mistakes.append(Mistake(row.line, text))
+                elif isinstance(record, Record):  # it has another mistake, and may have this one
+                    self._client.profiles.get(_profile_of(record, self._settings))
+            except MaiError as error:
+                text = " ".join(f"{error.what} {error.hint}".split())
+                self._check.mistakes.append(Mistake(record.line, text))
         self.mistakes = self._check.finish()
         if not self.plan.rows:
             self.mistakes.append(Mistake(1, "There is no row in this file."))
@@ -232,6 +235,10 @@ class Planner:
             count = len(profile.deployments_for(model))
             lane = plan.lanes[model, profile.name] = Lane(None if rpm is None else rpm * count)
         lane.images += 1
+
+
+def _profile_of(record: Record, settings: Settings) -> str:
+    return record.cells.get("profile", "").strip() or settings.profile
 
 
 def is_stored(client: Client, image: BatchImage) -> bool:

@@ -43,8 +43,8 @@ they make 128 images a minute."""
 WINDOW_BYTES = 100_000_000
 """Bytes of the references of calls in the window: five photographs a row would be gigabytes."""
 
-SAVERS = 2
-"""Threads that write files and draw thumbnails."""
+SAVERS = 4
+"""Threads that write files and draw thumbnails: two wait for the disk while two draw."""
 
 LOOK = 0.2
 """Seconds between looks for Ctrl-C and at what waits."""

@@ -99,7 +99,7 @@ def draw_thumbnail(folder: BatchFolder, file: str, data: bytes) -> None:
                 small = Image.alpha_composite(white, small).convert("RGB")
             stream = io.BytesIO()
             small.save(stream, "JPEG", quality=82)
-        folder.write(thumbnail_of(file), stream.getvalue())
+        folder.write(thumbnail_of(file), stream.getvalue(), durable=False)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         logger.warning("no thumbnail of %s: %s", file, error)
 

@@ -8,6 +8,7 @@ with the next line. Names of columns are lower-case and without white space arou
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import json
@@ -115,8 +116,9 @@ class _Lines:
         self._length = 0
 
     def detach(self) -> None:
-        """Leave the stream open."""
-        self._text.detach()
+        """Leave the stream open; it may be closed already."""
+        with contextlib.suppress(ValueError):
+            self._text.detach()
 
     def begin(self) -> int:
         """A new record begins with the next line; gives its number."""

@@ -157,6 +157,7 @@ class RowCheck:
         if first != row.line:
             made = "" if row.cells.get("id", "").strip() else ", made from the line's number,"
             found.append(f"The id {row.id[:60]!r}{made} stands on line {first} already.")
+            return found  # its outputs are mostly the same too
         for file in row.files:
             first = self._outputs.setdefault(same_file(file), row.line)
             if first != row.line:
