@@ -109,6 +109,7 @@ class BatchRun:
         self._savers = ThreadPoolExecutor(SAVERS, "mai-image-batch")
         self._lost: dict[str, MaiError] = {}
         """Requests of this run that were perhaps billed and brought nothing, by key."""
+        self._withdrawn: list[BatchImage] = []
         self._interrupts = 0
         self._left_in_row: dict[str, int] = {}
         self._failures_in_row = 0
@@ -231,6 +232,7 @@ class BatchRun:
     def _take(self, call: _Call, outcome: dict[str, Any] | BaseException) -> None:
         del self._calls[call.image.key]
         if isinstance(outcome, CancelledError):
+            self._withdrawn.append(call.image)
             return
         if isinstance(outcome, dict):
             self._failures_in_row = 0
@@ -308,12 +310,16 @@ class BatchRun:
                 )
 
     def _wait_for_withdrawn(self) -> None:
-        """A call that was sent in the moment in which it was withdrawn goes on: its image is kept
-        in the store, for the next run."""
-        if self._end.stopped:
-            while any(call.phase in SENT for call in self._client.in_flight()):
-                time.sleep(LOOK)
-                self._look_for_interrupt()
+        """A call that was sent in the moment in which it was withdrawn goes on: wait for its image
+        in the store, and save it."""
+        while self._end.stopped and any(c.phase in SENT for c in self._client.in_flight()):
+            time.sleep(LOOK)
+            self._look_for_interrupt()
+        for image in self._withdrawn:
+            if is_stored(self._client, image):
+                self._submit(image, 0.0)
+        while self._calls:
+            self._take_all(block=True)
 
     def _what_waits(self) -> str:
         """Why nothing goes on, where all that isn't sent waits for the quota."""
