@@ -9,6 +9,7 @@ to paint is measured apart: on two cores both share them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -63,10 +64,8 @@ def batch(folder: Path, *words: str) -> Run:
     )
     peak = 0.0
     while True:
-        try:
+        with contextlib.suppress(OSError, StopIteration):
             peak = max(peak, measure.status("VmHWM", process.pid))
-        except (OSError, StopIteration):
-            pass
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             break

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 
 from ..mai.bulk import (
     FORMATS,
-    Mistake,
     Row,
     RowCheck,
+    RowMistake,
     Settings,
     format_of,
     is_image_name,
@@ -204,7 +204,7 @@ def _is_same(name: str, path: Path) -> bool:
         return False
 
 
-def _print_mistakes(mistakes: Sequence[Mistake], plan: Plan) -> None:
+def _print_mistakes(mistakes: Sequence[RowMistake], plan: Plan) -> None:
     """All mistakes by line; the same one on neighbouring lines once."""
     lines: list[tuple[int, int, str]] = []
     last: dict[str, int] = {}
@@ -248,7 +248,7 @@ def _rows(stream: BinaryIO, kind: str, settings: Settings) -> Generator[Row, Non
     """The rows once more; their files may have changed since they were checked."""
     check = RowCheck(settings)
     for record in read_records(stream, kind):
-        if not isinstance(record, Mistake):
+        if not isinstance(record, RowMistake):
             row, _ = check.build(record)
             if row is not None:
                 yield row

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from ..mai.bulk import Mistake, Record, Row, RowCheck, Settings, read_records
+from ..mai.bulk import Record, Row, RowCheck, RowMistake, Settings, read_records
 from ..mai.client import Client
 from ..mai.errors import MaiError, OptionError
 from ..mai.models import CATALOGUE
@@ -172,7 +172,7 @@ class Planner:
         self._builder = ImageBuilder(client)
         self._keys: set[bytes] = set()
         self.plan = Plan()
-        self.mistakes: list[Mistake] = []
+        self.mistakes: list[RowMistake] = []
 
     def read(self, stream: BinaryIO, kind: str) -> Plan:
         """Go through the file once."""
@@ -186,10 +186,10 @@ class Planner:
                     self._client.profiles.get(_profile_of(record, self._settings))
             except MaiError as error:
                 text = " ".join(f"{error.what} {error.hint}".split())
-                self._check.mistakes.append(Mistake(record.line, text))
+                self._check.mistakes.append(RowMistake(record.line, text))
         self.mistakes = self._check.finish()
         if not self.plan.rows:
-            self.mistakes.append(Mistake(1, "There is no row in this file."))
+            self.mistakes.append(RowMistake(1, "There is no row in this file."))
         return self.plan
 
     def _count_row(self, row: Row) -> None:

@@ -11,8 +11,7 @@ from dataclasses import replace
 from ..mai import sizes
 from ..mai.errors import InputError, OptionError
 from ..mai.models import CATALOGUE, Model, estimate_usage
-from ..mai.size_plan import asked_ratio, plan_size
-from ..mai.sizes import Size
+from ..mai.sizes import Size, asked_ratio, plan_size
 from ..mai.types import OPAQUE, Edit, Generate, Request, Usage
 from ..mai.validation import model_named, snap_request, validate_options
 

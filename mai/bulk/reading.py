@@ -1,8 +1,8 @@
 """The records of a CSV, JSONL or text file, one at a time, with the lines on which they begin.
 
 CSV is as Excel writes it: a byte order mark, UTF-8 or UTF-16, commas, semicolons or tabs, quotes,
-any line ends, empty rows at the end. A record that can't be read is a Mistake, and reading goes on
-with the next line. Names of columns are lower-case and without white space around them.
+any line ends, empty rows at the end. A record that can't be read is a RowMistake, and reading goes
+on with the next line. Names of columns are lower-case and without white space around them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _HEAD = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class RowMistake:
     """What is wrong with the file at a line, counted from 1."""
 
     line: int
@@ -80,13 +80,15 @@ def format_of(name: str, head: bytes) -> str:
     return "csv" if "prompt" in (cell.strip() for cell in cells) else "txt"
 
 
-def read_records(stream: BinaryIO, kind: str) -> Iterator[Record | Mistake]:
+def read_records(stream: BinaryIO, kind: str) -> Iterator[Record | RowMistake]:
     """Every record of a file, read from where it stands. `kind` is one of FORMATS."""
     lines = _Lines(stream)
     try:
         yield from {"csv": _read_csv, "jsonl": _read_jsonl, "txt": _read_text}[kind](lines)
     except UnicodeError as error:
-        yield Mistake(lines.number + 1, f"this can't be read as {_named(lines.encoding)}: {error}")
+        yield RowMistake(
+            lines.number + 1, f"this can't be read as {_named(lines.encoding)}: {error}"
+        )
     finally:
         lines.detach()
 
@@ -149,7 +151,7 @@ class _Lines:
         return line
 
 
-def _read_csv(lines: _Lines) -> Iterator[Record | Mistake]:
+def _read_csv(lines: _Lines) -> Iterator[Record | RowMistake]:
     header: list[str] | None = None
     delimiter, header_line = ",", 1
     reader: Iterator[list[str]] = iter(())
@@ -164,7 +166,7 @@ def _read_csv(lines: _Lines) -> Iterator[Record | Mistake]:
         except StopIteration:
             return
         except (csv.Error, _TooLongError) as error:
-            yield Mistake(start, _csv_mistake(error))
+            yield RowMistake(start, _csv_mistake(error))
             if header is None:
                 return
             lines.restart_after_first()
@@ -202,53 +204,53 @@ def _csv_mistake(error: Exception) -> str:
     return f"{text}."
 
 
-def _header_mistakes(line: int, header: list[str]) -> Iterator[Mistake]:
+def _header_mistakes(line: int, header: list[str]) -> Iterator[RowMistake]:
     for name in sorted({name for name in header if name and header.count(name) > 1}):
-        yield Mistake(line, f"The column {name[:60]!r} stands twice.")
+        yield RowMistake(line, f"The column {name[:60]!r} stands twice.")
     bad = next((name for name in header if _unreadable(name)), None)
     if bad is not None:
-        yield Mistake(line, _unreadable(bad))
+        yield RowMistake(line, _unreadable(bad))
 
 
 def _record_of(
     line: int, header_line: int, header: list[str], cells: list[str]
-) -> Record | Mistake:
+) -> Record | RowMistake:
     extra = [cell for cell in cells[len(header) :] if cell.strip()]
     nameless = [cell for name, cell in zip(header, cells, strict=False) if not name and cell]
     if extra or any(cell.strip() for cell in nameless):
         count = len(header) if extra else sum(map(bool, header))
-        return Mistake(
+        return RowMistake(
             line,
             f"This row has more cells than the header has names ({count}): a text with the "
             "separator in it must stand in quotes.",
         )
     found = {name: cell for name, cell in zip(header, cells, strict=False) if name}
     problem = next(filter(None, map(_unreadable, found.values())), "")
-    return Mistake(line, problem) if problem else Record(line, found, header_line)
+    return RowMistake(line, problem) if problem else Record(line, found, header_line)
 
 
-def _read_text(lines: _Lines) -> Iterator[Record | Mistake]:
+def _read_text(lines: _Lines) -> Iterator[Record | RowMistake]:
     for line, text in _single_lines(lines):
-        problem = text if isinstance(text, Mistake) else None
+        problem = text if isinstance(text, RowMistake) else None
         if problem is not None:
             yield problem
         elif str(text).strip():
             yield Record(line, {"prompt": str(text).strip()})
 
 
-def _read_jsonl(lines: _Lines) -> Iterator[Record | Mistake]:
+def _read_jsonl(lines: _Lines) -> Iterator[Record | RowMistake]:
     for line, text in _single_lines(lines):
-        if isinstance(text, Mistake):
+        if isinstance(text, RowMistake):
             yield text
         elif text.strip():
             try:
                 yield Record(line, _object(text))
             except (ValueError, RecursionError) as error:
-                yield Mistake(line, _json_mistake(error))
+                yield RowMistake(line, _json_mistake(error))
 
 
-def _single_lines(lines: _Lines) -> Iterator[tuple[int, str | Mistake]]:
-    """Each line with its number, a Mistake for one that can't be read."""
+def _single_lines(lines: _Lines) -> Iterator[tuple[int, str | RowMistake]]:
+    """Each line with its number, a RowMistake for one that can't be read."""
     while True:
         start = lines.begin()
         try:
@@ -256,10 +258,10 @@ def _single_lines(lines: _Lines) -> Iterator[tuple[int, str | Mistake]]:
         except StopIteration:
             return
         except _TooLongError as error:
-            yield start, Mistake(start, f"{error}.")
+            yield start, RowMistake(start, f"{error}.")
             continue
         problem = _unreadable(line)
-        yield start, Mistake(start, problem) if problem else line
+        yield start, RowMistake(start, problem) if problem else line
 
 
 def _json_mistake(error: Exception) -> str:

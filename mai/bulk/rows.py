@@ -17,7 +17,7 @@ from ..sizes import Size, validate_size
 from ..types import OPAQUE
 from ..validation import model_named, validate_options, validate_prompt, validate_references
 from .file_names import is_image_name, path_below, same_file, with_number
-from .reading import Mistake, Record
+from .reading import Record, RowMistake
 from .templates import fill, hint_at, names_in
 
 T = TypeVar("T")
@@ -107,25 +107,25 @@ class RowCheck:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.mistakes: list[Mistake] = []
+        self.mistakes: list[RowMistake] = []
         self._ids: dict[str, int] = {}
         self._outputs: dict[str, int] = {}
         self._unknown: dict[str, int] = {}
         self._used = names_in(settings.prompt) | names_in(settings.out)
 
-    def check(self, record: Record | Mistake) -> Row | None:
+    def check(self, record: Record | RowMistake) -> Row | None:
         """The row of a record; None with one mistake or more."""
-        if isinstance(record, Mistake):
+        if isinstance(record, RowMistake):
             self.mistakes.append(record)
             return None
         row, found = self.build(record)
         self._note_columns(record)
         if row is not None:
             found += self._repeated(row)
-        self.mistakes += [Mistake(record.line, text) for text in found]
+        self.mistakes += [RowMistake(record.line, text) for text in found]
         return None if found else row
 
-    def finish(self) -> list[Mistake]:
+    def finish(self) -> list[RowMistake]:
         """All mistakes in the order of their lines, those of unknown columns with them."""
         for name, line in self._unknown.items():
             if name not in self._used:
@@ -133,7 +133,7 @@ class RowCheck:
                     f"The column {name[:60]!r} is neither known nor used by a template. "
                     f"{hint_at(name, COLUMNS)}".rstrip()
                 )
-                self.mistakes.append(Mistake(line, text))
+                self.mistakes.append(RowMistake(line, text))
         self._unknown.clear()
         self.mistakes.sort(key=lambda mistake: mistake.line)
         return self.mistakes

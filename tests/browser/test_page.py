@@ -14,8 +14,7 @@ import pytest
 from mai_image.demo import browser
 from mai_image.demo.launch import Server
 from mai_image.mai.models import CATALOGUE
-from mai_image.mai.size_plan import plan_size
-from mai_image.mai.sizes import nearest_legal, ratio_of
+from mai_image.mai.sizes import nearest_legal, plan_size, ratio_of
 
 GENERATE = ["", "MAI-Image-2.7", 160, 1024, 7, "randomize", 1, "default", False, False, "stop"]
 

@@ -9,11 +9,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mai_image.mai.bulk import FACTS, Mistake, Record, format_of, read_records
+from mai_image.mai.bulk import FACTS, Record, RowMistake, format_of, read_records
 from mai_image.mai.errors import InputError
 
 
-def read(data: bytes | str, kind: str = "csv") -> list[Record | Mistake]:
+def read(data: bytes | str, kind: str = "csv") -> list[Record | RowMistake]:
     stream = io.BytesIO(data if isinstance(data, bytes) else data.encode())
     return list(read_records(stream, kind))
 
@@ -25,7 +25,7 @@ def cells(data: bytes | str, kind: str = "csv") -> list[dict[str, str]]:
 
 
 def mistakes(data: bytes | str, kind: str = "csv") -> list[tuple[int, str]]:
-    return [(each.line, each.what) for each in read(data, kind) if isinstance(each, Mistake)]
+    return [(each.line, each.what) for each in read(data, kind) if isinstance(each, RowMistake)]
 
 
 ROWS = [{"id": "a", "prompt": "a fox, red; fast"}, {"id": "b", "prompt": 'Zoë said "hi"\r\ntwice'}]
@@ -61,7 +61,7 @@ def test_a_record_is_known_by_the_line_on_which_it_begins() -> None:
 
 def test_a_quote_that_is_never_closed_hides_none_of_the_rows_after_it() -> None:
     found = read('id,prompt\na,"open\nb,fox\nc,owl\n')
-    assert isinstance(found[0], Mistake)
+    assert isinstance(found[0], RowMistake)
     assert found[0].line == 2
     assert "never closed" in found[0].what
     assert [each.line for each in found[1:]] == [3, 4]
@@ -117,7 +117,7 @@ def test_a_line_of_100_mb_is_refused_in_small_pieces_and_the_next_is_read(kind) 
     last = {"jsonl": b'\n{"prompt": "owl"}\n'}.get(kind, b"\nowl\n")
     stream = Endless(first, last)
     found = list(read_records(stream, kind))  # type: ignore[arg-type]
-    assert isinstance(found[0], Mistake)
+    assert isinstance(found[0], RowMistake)
     assert "1,000,000" in found[0].what or "131,072" in found[0].what
     assert isinstance(found[-1], Record)
     assert found[-1].cells == {"prompt": "owl"}
@@ -144,13 +144,13 @@ def test_json_values_become_the_texts_that_a_cell_would_have() -> None:
 )
 def test_a_wrong_json_line_does_not_stop_the_next_one(line, said) -> None:
     found = read(f'{line}\n\n{{"prompt": "owl"}}\n', "jsonl")
-    assert isinstance(found[0], Mistake)
+    assert isinstance(found[0], RowMistake)
     assert said in found[0].what
     assert found[1] == Record(3, {"prompt": "owl"})
 
 
 def test_a_list_of_failed_rows_is_a_list_of_rows() -> None:
-    facts = {name: "x" for name in FACTS}
+    facts = dict.fromkeys(FACTS, "x")
     line = json.dumps({"id": "a", "prompt": "fox", **facts})
     assert cells(line, "jsonl") == [{"id": "a", "prompt": "fox"}]
     own = {"error_code" if name == "code" else name: "x" for name in FACTS}

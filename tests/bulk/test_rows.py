@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mai_image.mai.bulk import Mistake, Row, RowCheck, Settings, fill, names_in, read_records
+from mai_image.mai.bulk import Row, RowCheck, RowMistake, Settings, fill, names_in, read_records
 from mai_image.mai.errors import InputError
 from mai_image.mai.sizes import Size
 
@@ -188,5 +188,5 @@ def test_three_hundred_rows_with_every_mistake_are_listed_by_line() -> None:
 
 def test_a_record_that_cannot_be_read_is_among_the_mistakes() -> None:
     checking = RowCheck(Settings())
-    assert checking.check(Mistake(3, "It can't be read.")) is None
-    assert checking.finish() == [Mistake(3, "It can't be read.")]
+    assert checking.check(RowMistake(3, "It can't be read.")) is None
+    assert checking.finish() == [RowMistake(3, "It can't be read.")]

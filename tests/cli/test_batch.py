@@ -268,7 +268,7 @@ def test_the_list_of_failed_rows_is_a_file_for_the_next_run(run, service, tmp_pa
     text = "id,prompt,image_1,code\na,a {code} fox,photos/a.png,SKU-7\n"
     assert run(text) == 1
     (error,) = lines(tmp_path / "batch" / "errors.jsonl")
-    assert (error["id"], error["code"], error["error_line"] if "error_line" in error else 2) == (
+    assert (error["id"], error["code"], error.get("error_line", 2)) == (
         "a", "SKU-7", 2,
     )  # fmt: skip
     assert error["perhaps_billed"] is True

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from mai_image.mai import sizes
 from mai_image.mai.models import CATALOGUE
-from mai_image.mai.size_plan import plan_size
+from mai_image.mai.sizes import plan_size
 from mai_image.mai.types import Usage
 from mai_image.page.prices import quote, size_plan
 from page_helpers import Ask

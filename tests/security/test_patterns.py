@@ -62,6 +62,7 @@ USES: dict[str, tuple[Use, tuple[str, ...]]] = {
     "mai.auth.secrets._NAMED_VALUE": (
         every, ("access_token", "access_", "assertion ", "password=\"", "\\\"", "password = '\\")),
     "mai.auth.secrets._TOKEN_ALONE": (every, ("eyJ", "eyJaaaaaaaa", "eyJaaaaaaaa.", "eyJ.")),
+    "mai.bulk.templates._PLACE": (every, ("{", "{a", "{{", "{a}", "}")),
     "mai.http.messages._IDENTIFIER": (fullmatch, ("a",)),
     "mai.profiles.endpoints._API_VERSION": (fullmatch, ("api-version=", "a")),
     "mai.profiles.endpoints._GATEWAY_PATH": (fullmatch, ("/a", "/", "/aaaa")),
@@ -87,7 +88,7 @@ USES: dict[str, tuple[Use, tuple[str, ...]]] = {
     "mai.providers.pixazo._DATA_URI": (match, ("data:image/", "data:image/a")),
     "mai.providers.pixazo._JOB_ID": (fullmatch, ("a",)),
     "mai.safe_json._TOKEN": (every, ('"', '"a', "[", "[]")),
-    "mai.sizes._RATIO": (fullmatch, ("1", "1 ", "1.", "1:1 ", "16:9")),
+    "mai.sizes.arithmetic._RATIO": (fullmatch, ("1", "1 ", "1.", "1:1 ", "16:9")),
     "mai.store.store._KEY": (fullmatch, ("a",)),
     "mai.store.store._PREFIX": (fullmatch, ("a",)),
 }  # fmt: skip

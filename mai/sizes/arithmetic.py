@@ -13,8 +13,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from .errors import SizeError
-from .models import PIXELS_PER_TOKEN, STEP, Model
+from ..errors import SizeError
+from ..models import PIXELS_PER_TOKEN, STEP, Model
 
 PRESETS: tuple[str, ...] = (
     "1:1",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from . import sizes
-from .errors import OptionError, SizeError
-from .models import CATALOGUE, Model
-from .sizes import Size
-from .types import Usage
+from ..errors import OptionError, SizeError
+from ..models import CATALOGUE, Model
+from ..types import Usage
+from . import arithmetic as sizes
+from .arithmetic import Size
 
 MAX_TARGET = 16384
 """Pixels: the longest side of ComfyUI's own image nodes (MAX_RESOLUTION)."""
