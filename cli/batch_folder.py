@@ -236,9 +236,12 @@ class BatchFolder:
 def held(root: Path) -> ExitStack:
     """Keeps other batches out of the folder until it is closed; MaiError where one works there."""
     stack = ExitStack()
+    is_new = not root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
         stack.enter_context(hold_folder(root))
+        if is_new:
+            stack.callback(_remove_if_empty, root)
     except TimeoutError:
         raise MaiError(
             f"Another batch works in {root} now. Nothing was sent.",
@@ -250,6 +253,11 @@ def held(root: Path) -> ExitStack:
             "Name another one with --out.",
         ) from None
     return stack
+
+
+def _remove_if_empty(root: Path) -> None:
+    with suppress(OSError):
+        root.rmdir()
 
 
 _KEPT = "The image is kept in the store: run the file again with another --out, which is free."

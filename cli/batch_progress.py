@@ -60,8 +60,8 @@ class Tally:
 class BatchDisplay(Protocol):
     """Shows a tally while it changes, and lines that stay."""
 
-    def show(self, tally: Tally, last: bool = False) -> None:
-        """The tally as it is now; `last` at the end."""
+    def show(self, tally: Tally) -> None:
+        """The tally as it is now."""
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -79,16 +79,16 @@ class PlainDisplay:
         self._next = 0.0
         self._width = 0
 
-    def show(self, tally: Tally, last: bool = False) -> None:
+    def show(self, tally: Tally) -> None:
         """A new line, or in a terminal the same one."""
         now = time.monotonic()
-        if self._quiet or (now < self._next and not last):
+        if self._quiet or now < self._next:
             return
         self._next = now + (TERMINAL_SECONDS if self._terminal else PLAIN_SECONDS)
         text = tally.text()
         if self._terminal:
-            _write(f"\r{text:{self._width}}" + ("\n" if last else ""))
-            self._width = 0 if last else len(text)
+            _write(f"\r{text:{self._width}}")
+            self._width = len(text)
         else:
             _write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
@@ -98,9 +98,9 @@ class PlainDisplay:
         self._width = 0
 
     def close(self) -> None:
-        """End the line that changes."""
+        """Take the line that changes away."""
         if self._width:
-            _write("\n")
+            _write(f"\r{'':{self._width}}\r")
 
 
 class RichDisplay:
@@ -114,11 +114,9 @@ class RichDisplay:
         self._task = self._progress.add_task("", total=total)
         self._progress.start()
 
-    def show(self, tally: Tally, last: bool = False) -> None:
+    def show(self, tally: Tally) -> None:
         """Move the bar."""
         self._progress.update(self._task, completed=tally.done, description=tally.text())
-        if last:
-            self.say(tally.text())
 
     def say(self, text: str) -> None:
         """A line above the bar."""

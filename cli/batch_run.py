@@ -139,7 +139,6 @@ class BatchRun:
         except _EndNowError:
             self._end.perhaps_billed = [call.image for call in self._calls.values() if call.sent]
         finally:
-            self._display.show(self._tally, last=True)
             self._savers.shutdown(wait=self._interrupts < 2, cancel_futures=True)
         return self._end
 
@@ -251,7 +250,7 @@ class BatchRun:
         """Note a failed image, or end the job where all others would fail in the same way."""
         if error.billed is not Billed.NO:
             price = error.cost_usd if error.cost_usd is not None else call.image.estimate
-            self._tally.usd += price if call.reserved or error.cost_usd else 0.0
+            self._tally.usd += price if call.reserved else 0.0  # else it was paid before
             self._lost[call.image.key] = error
         elif isinstance(error, REFUSES_ALL) and not isinstance(error, SavingError):
             money = isinstance(error, (BudgetError, PaymentError))
@@ -331,13 +330,14 @@ class BatchRun:
         return f"next slot in {max(0.0, min(ends) - time.monotonic()):.0f} s"
 
     def _seconds_left(self) -> float | None:
-        """By the pace so far, but never less than the plan's requests a minute allow."""
+        """By the pace so far, but no less than what is left of the plan's time: the first calls
+        go faster than the quota lets the others go."""
         tally, planned = self._tally, self._plan.seconds
-        left = max(0, tally.to_buy - tally.bought - tally.failed)
         if tally.bought < 3:
             return planned
+        left = max(0, tally.to_buy - tally.bought - tally.failed)
         pace = (time.monotonic() - self._began) / tally.bought
-        return left * pace
+        return max(left * pace, (planned or 0.0) * left / max(1, tally.to_buy))
 
 
 class _EndNowError(Exception):

@@ -33,11 +33,11 @@ _SCRIPT = """
 const field = document.querySelector("input"), dialog = document.querySelector("dialog");
 const figures = [...document.querySelectorAll("figure")], count = document.querySelector("output");
 field.addEventListener("input", () => {
-  const words = field.value.toLowerCase().split(/\\s+/).filter(Boolean);
+  const wanted = field.value.toLowerCase().trim();
   let shown = 0;
   for (const figure of figures) {
     const text = figure.textContent.toLowerCase();
-    figure.hidden = !words.every((word) => text.includes(word));
+    figure.hidden = !text.includes(wanted);
     shown += figure.hidden ? 0 : 1;
   }
   count.textContent = `${shown} of ${figures.length} shown`;
@@ -57,6 +57,7 @@ _STYLE = """
 :root { color-scheme: light dark; font: 14px/1.4 system-ui, sans-serif; }
 body { margin: 0 auto; max-width: 1800px; padding: 1rem; }
 header { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; }
+header { margin-bottom: 1rem; }
 h1 { font-size: 1.2rem; margin: 0; }
 input { font: inherit; padding: .3rem .5rem; min-width: 16rem; }
 main { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); }
@@ -124,7 +125,8 @@ def write_sheet(
                 draw_thumbnail(folder, facts["file"], image.read_bytes())
     entries = sorted([*results, *errors], key=lambda facts: (_line(facts), "file" in facts))
     pages = [entries[i : i + IMAGES_A_PAGE] for i in range(0, len(entries), IMAGES_A_PAGE)] or [[]]
-    title = f"{len(results):,} images" + (f", {len(errors):,} rows failed" if errors else "")
+    title = f"{len(results):,} image{'s' * (len(results) != 1)}"
+    title += f", {len(errors):,} row{'s' * (len(errors) != 1)} failed" if errors else ""
     for number, page in enumerate(pages, start=1):
         text = _page(title, page, number, len(pages))
         folder.write(_name(number), text.encode("utf-8", "backslashreplace"))

@@ -164,7 +164,7 @@ def test_mistakes_are_listed_with_their_lines_and_nothing_is_sent(run, service, 
         assert part in said
     assert "4 mistakes" in said
     assert service.log.billed == 0
-    assert not images(tmp_path / "batch")
+    assert not (tmp_path / "batch").exists()
 
 
 def test_a_dry_run_says_what_it_comes_to_and_makes_no_folder(
