@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -116,15 +117,18 @@ class RichDisplay:
 
     def show(self, tally: Tally) -> None:
         """Move the bar."""
-        self._progress.update(self._task, completed=tally.done, description=tally.text())
+        with suppress(OSError):  # the terminal is gone
+            self._progress.update(self._task, completed=tally.done, description=tally.text())
 
     def say(self, text: str) -> None:
         """A line above the bar."""
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with suppress(OSError):
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take the bar away."""
-        self._progress.stop()
+        with suppress(OSError):
+            self._progress.stop()
 
 
 def display_for(total: int, quiet: bool) -> BatchDisplay:
