@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from ..mai.bulk import Record, Row, RowCheck, RowMistake, Settings, read_records
+from ..mai.bulk import IMAGE_COLUMNS, Record, Row, RowCheck, RowMistake, Settings, read_records
 from ..mai.client import Client
 from ..mai.errors import MaiError, OptionError
 from ..mai.models import CATALOGUE
@@ -179,18 +179,38 @@ class Planner:
         for record in read_records(stream, kind):
             row = self._check.check(record)
             self.plan.rows += 1
-            try:
-                if row is not None:
+            if row is not None:
+                try:
                     self._count_row(row)
-                elif isinstance(record, Record):  # it has another mistake, and may have this one
-                    self._client.profiles.get(_profile_of(record, self._settings))
-            except MaiError as error:
-                text = " ".join(f"{error.what} {error.hint}".split())
-                self._check.mistakes.append(RowMistake(record.line, text))
+                except MaiError as error:
+                    self._note(record.line, error)
+            elif isinstance(record, Record):
+                self._look_at_rest(record)
         self.mistakes = self._check.finish()
         if not self.plan.rows:
             self.mistakes.append(RowMistake(1, "There is no row in this file."))
         return self.plan
+
+    def _note(self, line: int, error: MaiError) -> None:
+        text = " ".join(f"{error.what} {error.hint}".split())
+        self._check.mistakes.append(RowMistake(line, text))
+
+    def _look_at_rest(self, record: Record) -> None:
+        """What else is wrong with a row that has a mistake: its profile, and its images."""
+        cells = {name: value.strip() for name, value in record.cells.items()}
+        try:
+            self._client.profiles.get(cells.get("profile") or self._settings.profile)
+        except MaiError as error:
+            self._note(record.line, error)
+        model = cells.get("model", "")
+        for column in IMAGE_COLUMNS:
+            path = self._settings.images / cells.get(column, "")
+            try:
+                if cells.get(column) and path.is_file():
+                    read_reference(path, model if model in CATALOGUE else self._settings.model)
+            except (MaiError, OSError, ValueError) as error:
+                if isinstance(error, MaiError):
+                    self._note(record.line, error)
 
     def _count_row(self, row: Row) -> None:
         profile = self._client.profiles.get(row.profile)
@@ -235,10 +255,6 @@ class Planner:
             count = len(profile.deployments_for(model))
             lane = plan.lanes[model, profile.name] = Lane(None if rpm is None else rpm * count)
         lane.images += 1
-
-
-def _profile_of(record: Record, settings: Settings) -> str:
-    return record.cells.get("profile", "").strip() or settings.profile
 
 
 def is_stored(client: Client, image: BatchImage) -> bool:

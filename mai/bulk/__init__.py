@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from .file_names import is_image_name, same_file
 from .reading import FACTS, FORMATS, Record, RowMistake, format_of, read_records
-from .rows import COLUMNS, MAX_COUNT, Row, RowCheck, Settings, size_named
+from .rows import COLUMNS, IMAGE_COLUMNS, MAX_COUNT, Row, RowCheck, Settings, size_named
 from .templates import fill, names_in
 
 __all__ = [
     "COLUMNS",
     "FACTS",
     "FORMATS",
+    "IMAGE_COLUMNS",
     "MAX_COUNT",
     "Record",
     "Row",

@@ -167,6 +167,27 @@ def test_mistakes_are_listed_with_their_lines_and_nothing_is_sent(run, service, 
     assert not (tmp_path / "batch").exists()
 
 
+def test_a_row_with_several_mistakes_says_them_all(run, tmp_path, capsys) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    assert run("id,prompt,seed,image_1,profile\na,fox,x,broken.png,nobody\n") == 2
+    said = capsys.readouterr().err
+    for part in ("The seed must be", "broken.png is no whole PNG", "The profile 'nobody'"):
+        assert f"line 2: {part}" in said or part in said
+    assert "3 mistakes" in said
+
+
+def test_a_line_of_100_mb_is_a_mistake_of_its_line(run, tmp_path, capsys) -> None:
+    with (tmp_path / "rows.csv").open("wb") as stream:
+        stream.write(b"id,prompt\na,fox\nb,")
+        for _ in range(100):
+            stream.write(b"x" * 1_000_000)
+        stream.write(b"\nc,\n")
+    assert run(None) == 2
+    said = capsys.readouterr().err
+    assert "line 3: a row of more than 1,000,000 characters." in said
+    assert "line 4: The prompt is empty" in said
+
+
 def test_a_dry_run_says_what_it_comes_to_and_makes_no_folder(
     run, service, tmp_path, capsys
 ) -> None:
