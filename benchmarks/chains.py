@@ -20,6 +20,7 @@ from ..mai.http import HttpAnswer
 from ..mai.providers import PROVIDERS, base64_field
 from ..mai.types import Edit, Generate, Result
 from ..nodes.imaging import codec, fast_png
+from ..nodes.imaging.png_process import png_process
 
 MODEL = "MAI-Image-2.7"
 SENT = 1024 * 1024
@@ -75,12 +76,14 @@ def naive_answer(body: bytes) -> tuple[Tensor, ...]:
     return colours, 1.0 - alpha[None]
 
 
-def our_answer(body: bytes, width: int, height: int) -> tuple[Tensor, Tensor]:
+def our_answer(body: bytes) -> tuple[Tensor, Tensor]:
     """From the answer's bytes to what the node gives out; the store lies in between."""
-    request = Generate(MODEL, "an image", width, height)
+    request = Generate(MODEL, "an image", 0, 0, auto_aspect_ratio=True)
     result = PROVIDERS["foundry"].read(request, HttpAnswer(200, {}, body))
     assert isinstance(result, Result)
-    decoded = codec.decode_batch([result.image])
+    files = [result.image]
+    del result  # a node keeps its facts only
+    decoded = codec.decode_batch(files)
     return decoded.batch, decoded.mask
 
 
@@ -93,6 +96,7 @@ def pillow_alone(standard_library: bool = False) -> Iterator[None]:
     """Without kornia_rs, and on demand without pydantic."""
     with contextlib.ExitStack() as patches:
         patches.enter_context(mock.patch.object(fast_png, "usable_decoder", _no_decoder))
+        patches.enter_context(mock.patch.object(png_process, "is_ready", bool))
         if standard_library:
             patches.enter_context(mock.patch.object(base64_field, "pydantic_decoder", _no_decoder))
         yield

@@ -35,10 +35,18 @@ SHIPPED, NAIVE = "ours, with what ComfyUI ships", "naive"
 OURS, AREA = "ours", "naive, torch's area filter"
 
 
-def answer_ways(pixels: chains.Pixels) -> dict[str, Callable[[], object]]:
+def material(kind: str, width: int, height: int) -> chains.Pixels:
+    """What the ways of this kind begin with: an answer's bytes, or the pixels of a request."""
+    pixels = (chains.cut_out if kind == "cut-out" else chains.painting)(width, height)
+    if kind == "request":
+        return pixels
+    return np.frombuffer(chains.answer_of(chains.png(pixels)), np.uint8)
+
+
+def answer_ways(answer: chains.Pixels) -> dict[str, Callable[[], object]]:
     """Each way from the same answer to a tensor."""
-    body = chains.answer_of(chains.png(pixels))
-    ours = partial(chains.our_answer, body, pixels.shape[1], pixels.shape[0])
+    body = answer.tobytes()
+    ours = partial(chains.our_answer, body)
     floor_name, floor = chains.floor_answer()
 
     def pillow() -> object:
@@ -93,21 +101,21 @@ def tables(repeat: int = 9, peaks: bool = True) -> list[Table]:
 
 
 def _table(kind: str, width: int, height: int, repeat: int, peaks: bool) -> Table:
-    pixels = (chains.cut_out if kind == "cut-out" else chains.painting)(width, height)
-    ways = WAYS[kind](pixels)
+    begin = material(kind, width, height)
+    ways = WAYS[kind](begin)
     aims = AIMS[kind] if kind != "request" or width == 4096 else {}
     rounds = min(repeat, 5) if width * height > 10_000_000 else repeat
     table = measure.compare(f"{TITLES[kind]}, {width} x {height}", ways, rounds, aims)
-    return measure.add_peaks(table, _peaks(kind, pixels)) if peaks and aims else table
+    return measure.add_peaks(table, _peaks(kind, begin)) if peaks and aims else table
 
 
-def _peaks(kind: str, pixels: chains.Pixels) -> dict[str, float]:
-    """Megabytes of the ways that have an aim, each in a process that finds its image in a file:
-    painting one would leave memory behind that the way could use unseen."""
+def _peaks(kind: str, begin: chains.Pixels) -> dict[str, float]:
+    """Megabytes of the ways that have an aim, each in a process that finds its answer or image in a
+    file: to paint or pack one would leave memory behind that the way could use unseen."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "image.npy"
-        np.save(file, pixels)
+        file = Path(folder) / "begin.npy"
+        np.save(file, begin)
         for name in (NAIVE, *AIMS[kind]):
             found[name] = measure.peak_in_child("image_path", "--peak", kind, str(file), name)
     return found
@@ -116,7 +124,7 @@ def _peaks(kind: str, pixels: chains.Pixels) -> dict[str, float]:
 def _peak(kind: str, file: Path, name: str) -> float:
     """Megabytes of one way, after it has run once on an image too small to leave traces."""
     png_process.wait_until_ready()
-    WAYS[kind](chains.painting(64, 64))[name]()
+    WAYS[kind](material(kind, 64, 64))[name]()
     return measure.peak_of(WAYS[kind](np.load(file))[name])
 
 

@@ -27,8 +27,8 @@ pack.ready()
 from ..mai.ledger import Ledger, NewCall, Outcome
 from ..mai.ledger.tables import SCHEMA
 from ..mai.rate_limit import Deployment, RateLimiter
-from ..mai.store import Store
-from ..mai.store.sidecar import build_sidecar
+from ..mai.store import Order, Store
+from ..mai.store.sidecar import build_sidecar, dump_sidecar
 from ..mai.types import Budget, Generate, Result, Usage, request_key
 from ..nodes.imaging.codec import decode_image
 from . import chains, measure
@@ -36,6 +36,7 @@ from .measure import Table
 
 CALLS = 30
 ROWS, ENTRIES, MANY = 100_000, 10_000, 100_000
+ORDER = Order("a lake", "foundry", "bench")
 HIT, DECODE = "store hit and decode", "decode alone"
 
 
@@ -67,7 +68,7 @@ def store_hit(folder: Path, repeat: int) -> Table:
 
 def keep(store: Store, seed: int, data: bytes) -> None:
     """Put an image into the store."""
-    store.put(key_of(seed), image(data), prompt="a lake", service="foundry", profile="bench")
+    store.put(key_of(seed), image(data), ORDER)
 
 
 def fill_store(folder: Path, first: int, last: int) -> None:
@@ -76,10 +77,7 @@ def fill_store(folder: Path, first: int, last: int) -> None:
         key = key_of(seed)
         subfolder = folder / key[:2]
         subfolder.mkdir(parents=True, exist_ok=True)
-        facts = build_sidecar(
-            key, image(b"not decoded"), prompt="a lake", keep_prompt=True,
-            service="foundry", profile="bench", now_ns=time.time_ns(),
-        )  # fmt: skip
+        facts = dump_sidecar(build_sidecar(key, image(b"not decoded"), ORDER, time.time_ns()))
         (subfolder / f"{key}.png").write_bytes(b"not decoded")
         (subfolder / f"{key}.json").write_bytes(facts)
 

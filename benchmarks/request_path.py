@@ -33,7 +33,7 @@ from ..mai.profiles import Profiles
 from ..nodes.generate import MAIGenerate
 from ..nodes.run import shared_client
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).parent.parent
 
 PROFILE = """
 [profiles.bench]

@@ -92,6 +92,7 @@ def _buy(request: Request, arguments: argparse.Namespace) -> int:
     listener = _show_progress if sys.stderr.isatty() else None
     siblings = Siblings()
     with open_client(arguments) as client:
+        client.check_affordable(requests, arguments.profile)
         futures = [siblings.submit(client, each, arguments.profile, listener) for each in requests]
         saved, failures = _save_all(requests, futures, siblings, arguments)
     if arguments.json:

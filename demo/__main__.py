@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 EXAMPLES = ROOT / "example_workflows"
 WORKFLOW = EXAMPLES / "api" / "demo.json"
 INPUTS = EXAMPLES / "inputs"
-TEMPLATE = EXAMPLES / "text_to_4k.json"
+TEMPLATE = EXAMPLES / "Text to 4K (Azure MAI).json"
 """What the picture of the page shows."""
 
 PACKAGES = ROOT / ".venv" / "comfyui-packages"

@@ -1,10 +1,13 @@
-"""Node, Chromium and playwright-core, for whatever drives the real page: tests and a benchmark."""
+"""Node, Chromium and two packages of npm, for whatever drives the real page: tests, a benchmark."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +21,7 @@ class Missing(Exception):
     """What is not on this machine, and how it could be."""
 
 
-def run(script: str, *arguments: str, timeout: float = 300.0) -> str:
+def run(script: str, *arguments: str, timeout: float = 900.0) -> str:
     """Run a script of tests/browser with Node; gives what it printed.
 
     Missing where a tool isn't there, AssertionError with its last words where it failed.
@@ -65,24 +68,44 @@ def _playwright_core() -> str:
     done = _quiet(_program("node"), "-e", find, folder=SCRIPTS)
     if done.returncode == 0:
         return done.stdout.strip()
-    return str(_installed())
+    return str(_installed("playwright-core"))
 
 
-def _installed() -> Path:
-    """playwright-core of tests/browser/package.json in .venv, installed there the first time."""
-    folder = ROOT / ".venv" / "browser"
-    package = folder / "node_modules" / "playwright-core"
-    wanted = (SCRIPTS / "package.json").read_text(encoding="utf-8")
-    stamp = folder / "package.json"
-    if package.is_dir() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
-        return package
-    folder.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(wanted, encoding="utf-8")
-    options = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
-    done = _quiet(_program("npm"), "install", *options, folder=folder)
-    if done.returncode != 0 or not package.is_dir():
-        raise Missing("playwright-core is not installed, and npm could not install it")
+def axe_core() -> Path:
+    """The script of axe-core, which looks for what keeps people from using a page.
+
+    Taken from beside playwright-core, or put into .venv by npm, once; Missing where it can't be.
+    """
+    beside = Path(_playwright_core()).parent / "axe-core"
+    package = beside if beside.is_dir() else _installed("axe-core")
+    return package / "axe.min.js"
+
+
+def _installed(name: str) -> Path:
+    """A package of tests/browser/package.json in .venv, installed there the first time."""
+    wanted = (SCRIPTS / "package.json").read_bytes()
+    folder = ROOT / ".venv" / f"browser-{hashlib.sha256(wanted).hexdigest()[:12]}"
+    if not folder.is_dir():
+        _install(wanted, folder)
+    package = folder / "node_modules" / name
+    if not package.is_dir():
+        raise Missing(f"{name} is not installed, and npm could not install it")
     return package
+
+
+def _install(wanted: bytes, folder: Path) -> None:
+    """Install what package.json asks for; whole or not at all, as test processes come together."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
+    options = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+    try:
+        (unfinished / "package.json").write_bytes(wanted)
+        done = _quiet(_program("npm"), "install", *options, folder=unfinished)
+        if done.returncode == 0:
+            with contextlib.suppress(OSError):  # another process was faster
+                unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _quiet(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:

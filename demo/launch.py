@@ -78,7 +78,7 @@ class Server:
         self._environ = _child_environ(environ or {})
         self._detached = detached
         self._with_pack = with_pack
-        self._front_end = front_end
+        self.front_end = front_end
         self._process: subprocess.Popen[bytes] | None = None
         _lay_out(self.base, self.user, output, inputs)
         if with_pack:
@@ -165,8 +165,8 @@ class Server:
         command += ["--output-directory", str(self.output)]
         command += ["--database-url", f"sqlite:///{database}"]
         command += ["--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK]
-        if self._front_end is not None:
-            command += ["--front-end-root", str(self._front_end)]
+        if self.front_end is not None:
+            command += ["--front-end-root", str(self.front_end)]
         return command if self.gpu else [*command, "--cpu"]
 
     def _wait_until_it_answers(self, deadline: float) -> None:

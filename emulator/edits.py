@@ -72,7 +72,7 @@ def edit(
     image = _moved(image, changes)
     if changes.mark == "none":
         return image, room
-    others = [_opened(upload) for upload in references[1:]]
+    others = [_without_caption(_opened(upload)) for upload in references[1:]]
     canvas = Canvas(image)
     if old is None:
         _paint_middle(canvas, others[:1], subject, variation)

@@ -1,5 +1,6 @@
 """What an image shows: a scene for a prompt, an object where nothing else is to be seen, a changed
-reference for an edit; with a caption in a corner that says where it comes from.
+reference for an edit; with a caption in a corner that says where it comes from, but on transparent
+backgrounds.
 
 A prompt isn't understood: its hash chooses what is painted. The same request gives the same bytes,
 and the same prompt another view of the same things.
@@ -51,10 +52,11 @@ def paint(request: ImageRequest, changes: EditChanges, nonce: str = "") -> Image
         image, alpha = _single_object(request.size, subject, variation)
     else:
         image = scene(subject, variation, request.size)
-    if changes.mark != "none":
-        _write_caption(Canvas(image, alpha), request.model.name, room)
     if alpha is not None:
+        # No caption: it would be a part of what is cut out, and of whatever that is laid over.
         image.putalpha(alpha)
+    elif changes.mark != "none":
+        _write_caption(Canvas(image), request.model.name, room)
     return image
 
 
@@ -119,8 +121,6 @@ def _write_caption(canvas: Canvas, model: str, room: float) -> None:
     canvas.fill(label, (14, 16, 26), opacity=0.85)
     corner = (left + height * 0.4, top + height / 2)
     ImageDraw.Draw(canvas.image).text(corner, text, (255, 255, 255), font, anchor="lm")
-    if canvas.alpha is not None:
-        ImageDraw.Draw(canvas.alpha).text(corner, text, 255, font, anchor="lm")
 
 
 @lru_cache(maxsize=16)

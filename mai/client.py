@@ -12,20 +12,20 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .errors import Billed, CancelledCall, MaiError, ProfileError, StoreError
-from .executors import Executors
+from .disk import Executors
+from .errors import Billed, CancelledCall, InputError, MaiError, ProfileError, StoreError
 from .http import Transport
 from .in_flight import CallStatus, InFlightCall, Listener, Waiter
 from .jobs import GO_ON, POLL, Jobs
 from .ledger import BEAT_SECONDS, Ledger
-from .pipeline import Pipeline
+from .pipeline import Pipeline, estimate_usd
 from .profiles import Profile, Profiles
 from .providers import PROVIDERS
 from .rate_limit import RateLimiter
@@ -123,6 +123,30 @@ class Client:
                 begin = partial(self._begin, request, profile, future, on_progress)
                 self._loop.call_soon_threadsafe(begin)
         return future
+
+    def check_affordable(self, requests: Sequence[Request], profile: str = "default") -> None:
+        """Raise BudgetError where the profile's budget can't pay for all of them. Blocks.
+
+        Images that were paid for before and calls in flight are free. Each call is checked again
+        when it is written down; mistakes and a ledger that can't be read are left to `submit`.
+        """
+        try:
+            account = self.profiles.get(profile)
+            calls = {}
+            for request in requests:
+                validate_request(request)
+                sent, _ = snap_request(request)
+                key = request_key(sent, account.store_identity)
+                calls[key] = InFlightCall(key, sent, account)
+            prices = {key: estimate_usd(call) for key, call in calls.items()}
+            self.ledger.check_batch(
+                account.name,
+                account.budget,
+                prices,
+                lambda key: key in self._calls or self._pipeline.is_kept(calls[key]),
+            )
+        except (InputError, ProfileError, StoreError):
+            return
 
     def in_flight(self) -> list[CallStatus]:
         """The calls of this process that are under way now, the oldest first."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from enum import Enum
 
-SHOWN_AS = "mai_image"
-"""The module that errors are shown with: ComfyUI puts a type's full name before its text, and the
-true module of a pack is the whole path of its folder."""
+SHOWN_IN = "builtins"
+"""The module that errors are shown in. ComfyUI puts a type's full name before its text, in what its
+page shows as in its log, and so does Python: of built-in types alone the name goes without a
+module. With `shown_as` for its name an error begins in words: "Over budget: The budget of …"."""
 
 
 class Billed(Enum):
@@ -18,7 +19,7 @@ class Billed(Enum):
 
 
 class MaiError(Exception):
-    """The root of every error of this package.
+    """The root of every error of this package. Each kind says in a few words what it is `shown_as`.
 
     `what` says what happened, `hint` what to do. `status` is the HTTP status, `code` the service's
     own word for it, `request_id` what Microsoft's support asks for; each None where there is none.
@@ -26,14 +27,16 @@ class MaiError(Exception):
     where it is None, a call that is perhaps billed counts at its estimate.
     """
 
-    __module__ = SHOWN_AS
+    __module__ = SHOWN_IN
+    __qualname__ = "MAI Image"
 
     hint = ""
     billed = Billed.NO
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, shown_as: str = "") -> None:
         super().__init_subclass__()
-        cls.__module__ = SHOWN_AS
+        cls.__module__ = SHOWN_IN
+        cls.__qualname__ = shown_as or cls.__mro__[1].__qualname__
 
     def __init__(
         self,
@@ -59,9 +62,9 @@ class MaiError(Exception):
 
     def _text(self) -> str:
         facts = []
-        if self.status is not None:
+        if self.status is not None and f"HTTP {self.status}" not in self.what:
             facts.append(f"HTTP {self.status}")
-        if self.code:
+        if self.code and self.code != str(self.status):
             facts.append(self.code)
         if self.request_id:
             facts.append(f"request id {self.request_id}")
@@ -82,43 +85,43 @@ class MaiError(Exception):
         )
 
 
-class InputError(MaiError, ValueError):
+class InputError(MaiError, ValueError, shown_as="Not possible"):
     """What the user asked for can't be sent; nothing was."""
 
 
-class SizeError(InputError):
+class SizeError(InputError, shown_as="Size not possible"):
     """A width or height that the model can't do."""
 
 
-class PromptError(InputError):
+class PromptError(InputError, shown_as="Prompt not possible"):
     """An empty prompt, or one that is too long."""
 
 
-class ImageError(InputError):
+class ImageError(InputError, shown_as="Image not usable"):
     """Too many or too few reference images, or one that can't be read."""
 
 
-class OptionError(InputError):
+class OptionError(InputError, shown_as="Option not possible"):
     """An option, or a model, that this model or service doesn't have."""
 
 
-class ProfileError(MaiError):
+class ProfileError(MaiError, shown_as="Profile not usable"):
     """No profile of that name, or one that can't be used as it is written."""
 
 
-class ConfigurationError(MaiError):
+class ConfigurationError(MaiError, shown_as="Setting not usable"):
     """A setting of this machine (a proxy, a certificate file) keeps every call from being sent."""
 
 
-class CredentialError(MaiError):
+class CredentialError(MaiError, shown_as="No key"):
     """No key or token could be had from what the profile names."""
 
 
-class BudgetError(MaiError):
+class BudgetError(MaiError, shown_as="Over budget"):
     """The call would pass the profile's budget; nothing was sent."""
 
 
-class RunningElsewhere(MaiError):
+class RunningElsewhere(MaiError, shown_as="Running elsewhere"):
     """Another process has the same request in flight; nothing was sent.
 
     `owner` says which, and since when; `row` is the token of that call's row in the ledger.
@@ -130,19 +133,19 @@ class RunningElsewhere(MaiError):
         super().__init__(f"The same request is in flight: {owner}.")
 
 
-class StoreError(MaiError):
+class StoreError(MaiError, shown_as="Store not usable"):
     """The store or the ledger can't be read or written."""
 
 
-class ServiceError(MaiError):
+class ServiceError(MaiError, shown_as="Service error"):
     """The service answered with an error, or did not answer as it should."""
 
 
-class BadRequestError(ServiceError):
+class BadRequestError(ServiceError, shown_as="Refused by the service"):
     """400: the service refuses the request as it stands."""
 
 
-class BlockedError(ServiceError):
+class BlockedError(ServiceError, shown_as="Blocked"):
     """The content filter stopped the prompt, a reference or the result."""
 
     billed = Billed.PERHAPS
@@ -155,55 +158,55 @@ class BlockedError(ServiceError):
         )
 
 
-class AuthenticationError(ServiceError):
+class AuthenticationError(ServiceError, shown_as="Key not accepted"):
     """401: the key or token isn't accepted."""
 
 
-class ForbiddenError(ServiceError):
+class ForbiddenError(ServiceError, shown_as="No access"):
     """403: a role is missing, or the network is closed."""
 
 
-class PaymentError(ServiceError):
+class PaymentError(ServiceError, shown_as="Balance used up"):
     """402: the gateway's balance is used up."""
 
 
-class NotFoundError(ServiceError):
+class NotFoundError(ServiceError, shown_as="Deployment not found"):
     """404: no such deployment, or a wrong host or path."""
 
 
-class RateLimitError(ServiceError):
+class RateLimitError(ServiceError, shown_as="Too many requests"):
     """429, again and again."""
 
 
-class CallTimeoutError(ServiceError):
+class CallTimeoutError(ServiceError, shown_as="Took too long"):
     """The service gave up (408), or the whole call took too long."""
 
 
-class PendingError(ServiceError):
+class PendingError(ServiceError, shown_as="Not ready yet"):
     """A job goes on at the service: the next run of the same request takes it up, unpaid."""
 
 
-class UnavailableError(ServiceError):
+class UnavailableError(ServiceError, shown_as="Service not available"):
     """5xx, or 499."""
 
 
-class ConnectError(ServiceError):
+class ConnectError(ServiceError, shown_as="No connection"):
     """No connection: the request never left this machine whole."""
 
 
-class ConnectionLostError(ServiceError):
+class ConnectionLostError(ServiceError, shown_as="Connection lost"):
     """The connection broke after the request was out."""
 
     billed = Billed.PERHAPS
 
 
-class AnswerError(ServiceError):
+class AnswerError(ServiceError, shown_as="Answer not usable"):
     """A 200 whose body isn't a usable image."""
 
     billed = Billed.PERHAPS
 
 
-class UnreadableError(AnswerError):
+class UnreadableError(AnswerError, shown_as="Image not readable"):
     """An image arrived and was paid for, but can't be read: the store keeps its bytes.
 
     `received` are those bytes, as long as the store doesn't have them.
@@ -213,5 +216,5 @@ class UnreadableError(AnswerError):
     received = b""
 
 
-class CancelledCall(MaiError):
+class CancelledCall(MaiError, shown_as="Withdrawn"):
     """The call was withdrawn before it was sent."""

@@ -20,7 +20,9 @@ however few bytes it has."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PLAIN_CHUNKS = frozenset({b"IHDR", b"IDAT", b"IEND"})
-_PIXEL_CHUNKS = _PLAIN_CHUNKS | {b"PLTE", b"tRNS", b"eXIf"}
+_RGB_CHUNKS = _PLAIN_CHUNKS | {b"tRNS", b"eXIf"}
+"""What the pixels of RGB and RGBA need; a palette is only a hint beside them."""
+_PIXEL_CHUNKS = _RGB_CHUNKS | {b"PLTE"}
 _PLAIN_CHANNELS = {bytes((8, 2, 0, 0, 0)): 3, bytes((8, 6, 0, 0, 0)): 4}
 """The end of IHDR: bit depth 8, colour type RGB or RGBA, deflate, the usual filters, not
 interlaced."""
@@ -38,8 +40,8 @@ class ImageHeader:
     """What the structure of an image file says: its MIME type, width and height in pixels.
 
     `pixel_ranges` are the starts and ends of the bytes that a decoder needs. `plain_channels`
-    is 3 for a PNG of 8-bit RGB and 4 for one of 8-bit RGBA, not interlaced, without palette, colour
-    key or orientation, and 0 for every other file.
+    is 3 for a PNG of 8-bit RGB and 4 for one of 8-bit RGBA, not interlaced and without colour key,
+    and 0 for every other file. `exif` is what a PNG's eXIf chunk holds.
     """
 
     media_type: str
@@ -47,6 +49,7 @@ class ImageHeader:
     height: int
     plain_channels: int = field(default=0, compare=False)
     pixel_ranges: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
+    exif: bytes = field(default=b"", compare=False, repr=False)
 
     def pixel_data(self, data: bytes) -> bytes:
         """The file `data` that was inspected, reduced to what its pixels need.
@@ -88,7 +91,9 @@ def inspect(data: bytes, max_pixels: int = MAX_PIXELS) -> ImageHeader:
 
 def _inspect_png(data: bytes) -> ImageHeader:
     view, at, count = memoryview(data), len(PNG_SIGNATURE), 0
-    ranges, types = [(0, at)], set()
+    ranges, types, exif = [(0, at)], set(), b""
+    channels = _PLAIN_CHANNELS.get(data[24:29], 0)
+    needed = _RGB_CHUNKS if channels else _PIXEL_CHUNKS
     while at + 12 <= len(data) and count < MAX_CHUNKS:
         length, chunk_type = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
@@ -99,16 +104,18 @@ def _inspect_png(data: bytes) -> ImageHeader:
             raise _damaged("PNG", f"the checksum of the chunk at byte {at} is wrong")
         if count == 0 and (chunk_type, length) != (b"IHDR", 13):
             raise _damaged("PNG", "it has no header")
-        if chunk_type in _PIXEL_CHUNKS:
+        if chunk_type in needed:
             types.add(chunk_type)
             if ranges[-1][1] == at:
                 ranges[-1] = (ranges[-1][0], end)
             else:
                 ranges.append((at, end))
+        if chunk_type == b"eXIf":
+            exif = data[at + 8 : end - 4]
         if chunk_type == b"IEND":
-            width, height, rest = struct.unpack_from(">II5s", data, 16)
-            plain = _PLAIN_CHANNELS.get(rest, 0) if types == _PLAIN_CHUNKS else 0
-            return ImageHeader("image/png", width, height, plain, tuple(ranges))
+            width, height = struct.unpack_from(">II", data, 16)
+            plain = channels if types - {b"eXIf"} == _PLAIN_CHUNKS else 0
+            return ImageHeader("image/png", width, height, plain, tuple(ranges), exif)
         at, count = end, count + 1
     if count == MAX_CHUNKS:
         raise _damaged("PNG", f"it has more than {MAX_CHUNKS} chunks")

@@ -8,7 +8,7 @@ list for the USD per 1M tokens; measurements by independent clients where a cons
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from datetime import date
 
@@ -276,26 +276,17 @@ DEFAULT_MODEL = "MAI-Image-2.7"
 """Of new nodes and of the command line; a saved workflow names its own."""
 
 
-class Catalogue(Mapping[str, Model]):
-    """The models by name, in the order of every list: the newest first, the retired ones last."""
+class Catalogue(dict[str, Model]):
+    """The models by name, in the order of every list: the newest first, the retired ones last.
 
-    def __init__(self, built_in: Iterable[Model]) -> None:
-        self._built_in = {model.name: model for model in built_in}
-        self.take_own(())
+    Nothing but `take_own` changes it.
+    """
 
     def take_own(self, models: Iterable[Model]) -> None:
         """Use the built-in models and these, which are new or replace those of the same name."""
-        known = self._built_in | {model.name: model for model in models}
-        self._models = dict(sorted(known.items(), key=lambda item: item[1].is_retired))
-
-    def __getitem__(self, name: str) -> Model:
-        return self._models[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._models)
-
-    def __len__(self) -> int:
-        return len(self._models)
+        known = {model.name: model for model in (*BUILT_IN, *models)}
+        self.clear()
+        self.update(sorted(known.items(), key=lambda item: item[1].is_retired))
 
     @property
     def edit_names(self) -> tuple[str, ...]:
@@ -308,6 +299,7 @@ class Catalogue(Mapping[str, Model]):
         return tuple(model.name for model in able if not model.is_retired)
 
 
-CATALOGUE = Catalogue(BUILT_IN)
+CATALOGUE = Catalogue()
+CATALOGUE.take_own(())
 """This process's catalogue. What makes a program of the pack, such as the nodes or the command
 line, adds the user's own models to it when it starts: see mai/own_models.py."""

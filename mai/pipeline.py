@@ -12,13 +12,12 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
 
 from .auth import Headers
+from .disk import Executors
 from .errors import (
     AnswerError,
     Billed,
@@ -33,8 +32,7 @@ from .errors import (
     StoreError,
     UnreadableError,
 )
-from .executors import Executors
-from .http import HttpAnswer, NotSentError, Transport, header_number, retry_after
+from .http import HttpAnswer, HttpRequest, NotSentError, Transport, header_number, retry_after
 from .in_flight import InFlightCall
 from .jobs import Jobs
 from .ledger import EndedCall, Ledger, LostElsewhere, NewCall, Outcome
@@ -42,12 +40,10 @@ from .models import CATALOGUE
 from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
-from .store import Store
-from .types import Progress, Result, client_request_id
+from .store import Order, Store
+from .types import Progress, Result, client_request_id, request_settings
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 LOOK_ELSEWHERE = 0.5
 """Seconds between looks at a call that another process has in flight."""
@@ -160,10 +156,15 @@ class Pipeline:
                 kept = self._store.get(call.key_of_version_0_1)
         return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
 
+    def is_kept(self, call: InFlightCall) -> bool:
+        """Whether the request needn't be bought: it was paid for before. Blocks."""
+        keys = {call.key, call.key_of_version_0_1}
+        return call.key in self._unsaved or any(map(self._store.has_arrived, keys))
+
     async def _resume(self, call: InFlightCall) -> Result:
         """The image of a job that an earlier run began."""
         image = await self._jobs.resume(call)
-        return await self._uninterrupted(lambda: self._keep_image(call, image))
+        return await self._executors.uninterrupted(lambda: self._keep_image(call, image))
 
     async def _buy(self, call: InFlightCall) -> Result:
         """Send the call, again only where `Attempts.repeat` allows it, and keep what comes."""
@@ -173,10 +174,17 @@ class Pipeline:
             headers = Headers(await profile.credential.headers(renew=attempts.renew))
             deployment = await self._wait_for_slot(call, first=attempts.refusals > 0)
             self._transport.prepare(profile)
-            await self._mark_sent(call, deployment)
-            outcome = await self._exchange(call, deployment, headers)
+            name = deployment.name.partition("|")[2]
+            await self._mark_sent(call, name)
+            request = PROVIDERS[profile.service].build(
+                call.request, profile.endpoint, name, client_request_id(call.key)
+            )
+            outcome = await self._exchange(call, deployment, request, headers)
+            if isinstance(outcome, HttpAnswer) and outcome.status == 200:
+                break
             # A refusal's body is searched for words: not in the event loop.
-            repeat = await self._uninterrupted(partial(attempts.repeat, call, outcome))
+            again = partial(attempts.repeat, call, outcome)
+            repeat = await self._executors.uninterrupted(again)
             if repeat is None:
                 break
             await self._mark_not_sent(call)
@@ -186,11 +194,11 @@ class Pipeline:
                 await asyncio.sleep(repeat.seconds)
         if isinstance(outcome, NotSentError):
             raise _unreachable(profile, outcome)
-        answer = outcome
-        found = await self._uninterrupted(lambda: self._keep_answer(call, answer))
+        keep = partial(self._keep_answer, call, outcome)
+        found = await self._executors.uninterrupted(keep)
         if isinstance(found, Job):
             image = await self._jobs.follow(call, found)
-            return await self._uninterrupted(lambda: self._keep_image(call, image))
+            return await self._executors.uninterrupted(lambda: self._keep_image(call, image))
         return found
 
     async def _wait_for_slot(self, call: InFlightCall, first: bool) -> Deployment:
@@ -221,17 +229,12 @@ class Pipeline:
             raise _cooling_down(call, error.seconds) from None
 
     async def _exchange(
-        self, call: InFlightCall, deployment: Deployment, headers: Headers
+        self, call: InFlightCall, deployment: Deployment, request: HttpRequest, headers: Headers
     ) -> HttpAnswer | NotSentError:
         """Send the call once. The rate limiter hears of a refusal before anything else is done."""
-        profile = call.profile
-        name = _deployment_name(deployment)
-        request = PROVIDERS[profile.service].build(
-            call.request, profile.endpoint, name, client_request_id(call.key)
-        )
         call.report(Progress("sent"))
         try:
-            answer = await self._transport.exchange(request, headers, profile)
+            answer = await self._transport.exchange(request, headers, call.profile)
         except NotSentError as error:
             return error
         self._limiter.learn(deployment, header_number(answer.headers, "x-ratelimit-limit-requests"))
@@ -239,26 +242,21 @@ class Pipeline:
             self._limiter.cool_down(deployment, retry_after(answer.headers))
         return answer
 
-    async def _mark_sent(self, call: InFlightCall, deployment: Deployment) -> None:
+    async def _mark_sent(self, call: InFlightCall, deployment: str) -> None:
         """From now on the call is perhaps billed, whatever becomes of this process."""
-        row, name = call.row, _deployment_name(deployment)
-        assert row is not None
-        if not await self._executors.in_order(lambda: self._ledger.mark_sent(row, name)):
+        assert call.row is not None
+        mark = partial(self._ledger.mark_sent, call.row, deployment)
+        if not await self._executors.in_order(mark):
             raise _RowLostError
         call.sent = True
 
     async def _mark_not_sent(self, call: InFlightCall) -> None:
         """The service surely did not begin: the call may be withdrawn again."""
-        row = call.row
-        assert row is not None
-        kept = await self._executors.in_order(lambda: self._ledger.mark_not_sent(row))
+        assert call.row is not None
+        kept = await self._executors.in_order(partial(self._ledger.mark_not_sent, call.row))
         call.sent = False
         if not kept:
             raise _RowLostError
-
-    async def _uninterrupted(self, work: Callable[[], T]) -> T:
-        """The outcome of blocking work that a cancel of the waiting task doesn't end."""
-        return await self._executors.uninterrupted(work)
 
     def _keep_answer(self, call: InFlightCall, answer: HttpAnswer) -> Result | Job:
         """Read an answer, and keep its image or the id of its job. Blocks."""
@@ -277,7 +275,7 @@ class Pipeline:
         """The image into the store, then its cost into the ledger. Blocks."""
         if call.profile.emulated:
             image = _as_emulated(image)
-        unsaved = _Unsaved(image, call.request.prompt, call.profile, call.row)
+        unsaved = _Unsaved(image, _order(call), call.row)
         self._unsaved[call.key], call.row = unsaved, None
         kept = self._save(call.key, unsaved)
         if call.key in self._unsaved:
@@ -287,20 +285,8 @@ class Pipeline:
 
     def _keep_unreadable(self, call: InFlightCall, error: UnreadableError) -> MaiError:
         """Put what was paid for and is no image into the store; gives the error that names it."""
-        profile = call.profile
         try:
-            return self._store.keep_unreadable(
-                call.key,
-                error.received,
-                reason=error.what,
-                request_id=error.request_id,
-                cost_usd=error.cost_usd,
-                model=call.request.model,
-                prompt=call.request.prompt,
-                keep_prompt=profile.keep_prompts,
-                service=profile.store_service,
-                profile=profile.name,
-            )
+            return self._store.keep_unreadable(call.key, call.request.model, error, _order(call))
         except StoreError as problem:
             return AnswerError(
                 f"{error.what} {problem.what}",
@@ -311,16 +297,9 @@ class Pipeline:
 
     def _save(self, key: str, unsaved: _Unsaved) -> Result:
         """Put an image into the store before anything decodes it; a full disk loses nothing."""
-        profile, result = unsaved.profile, unsaved.result
+        result = unsaved.result
         try:
-            self._store.put(
-                key,
-                result,
-                prompt=unsaved.prompt,
-                keep_prompt=profile.keep_prompts,
-                service=profile.store_service,
-                profile=profile.name,
-            )
+            self._store.put(key, result, unsaved.order)
         except StoreError as error:
             return replace(result, notes=(*result.notes, f"not kept on disk: {error.what}"))
         self._unsaved.pop(key, None)
@@ -373,8 +352,7 @@ class _Unsaved:
     """An image that isn't on the disk yet, with what its sidecar needs and its row."""
 
     result: Result
-    prompt: str
-    profile: Profile
+    order: Order
     row: str | None
 
 
@@ -448,16 +426,31 @@ def jitter(most: float) -> float:
     return random.uniform(0, most)
 
 
+def estimate_usd(call: InFlightCall) -> float:
+    """What a call counts in a budget until its cost is known: the emulator's nothing."""
+    return 0.0 if call.profile.emulated else CATALOGUE[call.request.model].estimate(call.request)
+
+
 def _new_call(call: InFlightCall) -> NewCall:
-    emulated = call.profile.emulated
     return NewCall(
         key=call.key,
         profile=call.profile.name,
         service=call.profile.store_service,
         model=call.request.model,
         kind=call.request.kind,
-        estimate_usd=0.0 if emulated else CATALOGUE[call.request.model].estimate(call.request),
+        estimate_usd=estimate_usd(call),
         why_unbounded=call.profile.why_unbounded(call.request),
+    )
+
+
+def _order(call: InFlightCall) -> Order:
+    profile = call.profile
+    return Order(
+        call.request.prompt,
+        profile.store_service,
+        profile.name,
+        profile.keep_prompts,
+        request_settings(call.request),
     )
 
 
@@ -465,10 +458,6 @@ def _as_emulated(result: Result) -> Result:
     """The built-in emulator's images cost nothing; a note says what a real one would."""
     note = f"emulated: a real one would have cost ${result.cost_usd or 0.0:.4f}"
     return replace(result, cost_usd=0.0, notes=(*result.notes, note))
-
-
-def _deployment_name(deployment: Deployment) -> str:
-    return deployment.name.partition("|")[2]
 
 
 def _outcome(error: MaiError) -> Outcome:

@@ -26,7 +26,7 @@ def parse_json(data: bytes, read_whole_number: Callable[[str], float] = float) -
     if sum(map(data.count, (b"{", b"[", b","))) > MAX_JSON_ITEMS:
         raise ValueError("too many items")
     text = data.decode(json.detect_encoding(data), "surrogatepass")
-    if _is_too_deep(text):
+    if text.count("[") + text.count("{") > MAX_JSON_DEPTH and _is_too_deep(text):
         raise ValueError("nested too deep")
     return json.loads(text, parse_int=read_whole_number)
 
@@ -34,11 +34,8 @@ def parse_json(data: bytes, read_whole_number: Callable[[str], float] = float) -
 def _is_too_deep(text: str) -> bool:
     """Whether lists and objects lie deeper inside of each other than MAX_JSON_DEPTH.
 
-    Nearly every answer has fewer brackets than that and is only counted. What comes after the
-    first mistake in a text doesn't matter: the parser stops there.
+    What comes after the first mistake in a text doesn't matter: the parser stops there.
     """
-    if text.count("[") + text.count("{") <= MAX_JSON_DEPTH:
-        return False
     depth = strings = 0
     for token in _TOKEN.finditer(text.replace("\\\\", "").replace('\\"', "")):
         if token[0] in "[{":

@@ -17,8 +17,9 @@ def validate_request(request: Request) -> Model:
     validate_options(model, request.auto_aspect_ratio, request.web_grounding, request.background)
     if isinstance(request, Edit):
         validate_references(model, len(request.images))
-    if request.requested_size is not None:
-        validate_size(model, *request.requested_size)
+    size = request.requested_size
+    if size is not None:
+        validate_size(model, *size)
     return model
 
 
@@ -28,13 +29,10 @@ def snap_request(request: Request) -> tuple[Request, tuple[str, ...]]:
     The service rounds each side down to a multiple of 16. Done before it is sent, a size has one
     key in the store, however it was written.
     """
-    if request.requested_size is None:
+    asked = request.requested_size
+    if asked is None or (size := snap(*asked)) == asked:
         return request, ()
-    asked = Size(*request.requested_size)
-    size = snap(*asked)
-    if size == asked:
-        return request, ()
-    note = f"{asked} comes back as {size}: the service makes multiples of 16 only."
+    note = f"{Size(*asked)} comes back as {size}: the service makes multiples of 16 only."
     if isinstance(request, Generate):
         return replace(request, width=size.width, height=size.height), (note,)
     return replace(request, size=(size.width, size.height)), (note,)

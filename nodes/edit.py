@@ -31,12 +31,16 @@ class MAIEdit(io.ComfyNode):
             "more images as references. With a mask only what it selects changes: the part "
             "around it is sent, and set back at full resolution.",
             search_aliases=[
-                "azure",
-                "foundry",
-                "microsoft",
+                # Of nodes that match alike the page lists the one with the shorter name first; who
+                # looks for the service alone starts with MAI Generate.
+                "edit with azure",
+                "edit with foundry",
+                "edit with microsoft",
                 "image to image",
                 "i2i",
                 "inpaint",
+                "mask edit",
+                "masked edit",
                 "outpaint",
                 "dall-e",
                 "instruct edit",

@@ -12,7 +12,7 @@ from ..mai.models import CATALOGUE, DEFAULT_MODEL, STEP
 from ..mai.types import OPAQUE, Generate
 from ..mai.validation import snap_request, validate_request
 from . import inputs
-from .imaging.codec import decode_batch
+from .imaging.codec import decode_batch, prepare_decoder
 from .results import blocked_output, info_json
 from .run import run_requests
 
@@ -104,6 +104,7 @@ class MAIGenerate(io.ComfyNode):
         validate_request(asked)
         request, notes = snap_request(asked)
         requests = [replace(request, seed=seed + i) for i in range(batch_size)]
+        prepare_decoder(asked.width, asked.height)
         batch = await run_requests(
             requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked
         )

@@ -74,13 +74,16 @@ def validate_model(name: str, edits: bool = False) -> bool | str:
 
 
 def seed_input() -> io.Int.Input:
-    """The seed: not sent, but part of what a stored image is found by."""
+    """The seed: not sent, but part of what a stored image is found by.
+
+    On a fresh node it stays as it is after a run: with a new one each Run would buy again.
+    """
     return io.Int.Input(
         "seed",
         default=0,
         min=0,
         max=MAX_SEED,
-        control_after_generate=True,
+        control_after_generate=io.ControlAfterGenerate.fixed,
         tooltip="The service has no seed. A new number buys a new image; a number that was run "
         "before with the same inputs gives its image from the store, free.",
     )
@@ -108,7 +111,6 @@ def call_options(auto_aspect_ratio_tooltip: str) -> list[io.Input]:
             tooltip="The name of a profile on this server: endpoint, key and budget stay there. "
             '"emulator" makes test images without an account.',
             optional=True,
-            advanced=True,
         ),
         io.Boolean.Input(
             "auto_aspect_ratio",
@@ -226,13 +228,17 @@ def within_limits(execute: Callable[P, T]) -> Callable[P, T]:
     InputError: one is too small, too large or no number at all.
     """
     signature = inspect.signature(execute)
+    numbers: list[io.Int.Input | io.Float.Input] = []  # of this one node, found by its first run
 
     def check(*args: P.args, **kwargs: P.kwargs) -> None:
         given = signature.bind(*args, **kwargs).arguments
-        schema: io.Schema = given["cls"].define_schema()
-        for each in schema.inputs:
-            if isinstance(each, (io.Int.Input, io.Float.Input)):
-                _check_number(each, given.get(each.id))
+        if not numbers:
+            found = given["cls"].define_schema().inputs
+            numbers[:] = [
+                each for each in found if isinstance(each, (io.Int.Input, io.Float.Input))
+            ]
+        for each in numbers:
+            _check_number(each, given.get(each.id))
 
     if inspect.iscoroutinefunction(execute):
 

@@ -18,13 +18,14 @@ from .inputs import SKIP
 class Batch:
     """A node's requests, in the same order their results (None: failed), and errors by index.
 
-    `sent` calls go on without the node.
+    `sent` calls go on without the node. `emulated` images cost nothing.
     """
 
     requests: Sequence[Request]
     results: list[Result | None] = field(default_factory=list)
     errors: dict[int, MaiError] = field(default_factory=dict)
     sent: int = 0
+    emulated: bool = False
 
     @property
     def images(self) -> list[Result]:
@@ -35,6 +36,22 @@ class Batch:
     def cost_usd(self) -> float:
         """What the images cost, as far as it is known."""
         return sum(result.cost_usd or 0.0 for result in self.images)
+
+    @property
+    def real_cost_usd(self) -> float:
+        """What the images would have cost if the service itself had made them now."""
+        return sum(
+            CATALOGUE[result.model].cost(result.usage)
+            for result in self.images
+            if result.usage is not None and not result.from_store
+        )
+
+    @property
+    def cost_text(self) -> str:
+        """The cost for reading: "$0.035", "emulated; real ≈ $0.035"."""
+        if self.emulated:
+            return f"emulated; real ≈ ${self.real_cost_usd:.3f}"
+        return f"${self.cost_usd:.3f}"
 
     def put_first(self, reason: MaiError) -> None:
         """Let the error that ended the batch stand before all others."""
@@ -109,7 +126,10 @@ def _what_is_kept(kept: int, count: int, sent: int) -> str:
 
 
 def info_json(batch: Batch, profile: str, notes: Sequence[str] = (), **more: object) -> str:
-    """What a node says of its images, as JSON; `more` are facts of that node alone."""
+    """What a node says of its images, as JSON; `more` are facts of that node alone.
+
+    `cost_usd` is what was paid; of emulated images `real_cost_usd` is what they would have cost.
+    """
     images = [
         {
             "index": i,
@@ -138,6 +158,7 @@ def info_json(batch: Batch, profile: str, notes: Sequence[str] = (), **more: obj
                 {"index": i, "reason": error.what} for i, error in sorted(batch.errors.items())
             ],
             "notes": notes,
+            **({"real_cost_usd": round(batch.real_cost_usd, 6)} if batch.emulated else {}),
             **more,
         },
         ensure_ascii=False,

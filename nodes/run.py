@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import math
 import operator
 import os
 import secrets
@@ -139,15 +140,19 @@ async def run_requests(
     """
     display = _ProgressDisplay(len(requests), node_id)
     client = shared_client.get()
+    from ..mai.profiles import EMULATOR  # not at ComfyUI's start: it would load httpx
+
     run = _this_run()
     most = client.profiles.max_images_per_node(profile)
     run.count_images(len(requests), node_id or "", most, profile)
+    if len(requests) > 1:  # of one alone the ledger says it
+        await asyncio.to_thread(client.check_affordable, requests, profile)
     siblings = run.siblings[str(profile)]  # over the API it can be anything
     futures = [
         siblings.submit(client, request, profile, partial(operator.setitem, display.states, i))
         for i, request in enumerate(requests)
     ]
-    batch = Batch(requests)
+    batch = Batch(requests, emulated=profile == EMULATOR)
     for i, outcome in enumerate(await _wait(futures, display, siblings)):
         if isinstance(outcome, MaiError):
             batch.errors[i] = outcome
@@ -226,8 +231,12 @@ async def _wait(
             await asyncio.wait([finished], timeout=pause)
             if model_management.processing_interrupted():
                 raise model_management.InterruptProcessingException()
-            await display.show(sum(future.done() for future in futures))
+            await display.show(futures)
         return [_outcome(future, siblings.refusal) for future in futures]
+    except BaseException:
+        # Also where another node failed, and ComfyUI ends those that still wait.
+        display.cancel(futures)
+        raise
     finally:
         _waiting_nodes -= 1
         for future in futures:
@@ -262,18 +271,20 @@ class _ProgressDisplay:
 
     def sent_of(self, futures: Sequence[Future[Result]]) -> int:
         """How many calls go on without the node: the service has them."""
-        sent = (state is not None and state.phase in SENT for state in self.states)
         return sum(
-            of_call and future.cancelled() for of_call, future in zip(sent, futures, strict=True)
+            state is not None and state.phase in SENT and (future.cancelled() or not future.done())
+            for state, future in zip(self.states, futures, strict=True)
         )
 
-    async def show(self, done: int) -> None:
+    async def show(self, futures: Sequence[Future[Result]]) -> None:
         """Send what changed to the page: at most one text a second, the bar per image."""
         if self._node_id is None or self._page is None:
             return
-        text = _describe(self.states, done, time.monotonic() - self._started)
+        done = sum(future.done() for future in futures)
+        seconds = time.monotonic() - self._started
+        text = _describe(self.states, done, seconds, _typical_seconds(futures))
         if text != self._shown[0]:
-            PromptServer.instance.send_progress_text(text, self._node_id, sid=self._page)
+            self._say(text)
         # Each step of a bar sends the state of every node of the prompt; of one image there is
         # no step between none and all.
         if done != self._shown[1] and self._count > 1:
@@ -290,19 +301,51 @@ class _ProgressDisplay:
             "blocked": blocked,
             "failed": len(batch.errors) - blocked,
         }
-        parts = [f"${batch.cost_usd:.3f}"] if batch.images else []
+        parts = [batch.cost_text] if batch.images else []
         parts.append(f"{time.monotonic() - self._started:.0f} s")
         parts += [f"{count} {what}" for what, count in counts.items() if count]
-        text = " · ".join(parts)
-        PromptServer.instance.send_progress_text(text, self._node_id, sid=self._page)
+        self._say(" · ".join(parts))
+
+    def cancel(self, futures: Sequence[Future[Result]]) -> None:
+        """Put an end to what stands on the node: nothing waits for its turn any more."""
+        sent = self.sent_of(futures)
+        kept = [f"{sent} sent before will be kept"] if sent else []
+        self._say(" · ".join(["stopped", *kept]))
+
+    def _say(self, text: str) -> None:
+        if self._node_id is not None and self._page is not None:
+            PromptServer.instance.send_progress_text(text, self._node_id, sid=self._page)
 
 
 _JOB_PHASES = ("queued", "processing")
 """What a gateway says of a job that is under way."""
 
 
-def _describe(states: Sequence[Progress | None], done: int, seconds: float) -> str:
-    """One line on what the calls are doing: "sent 2 of 4 · 14 s"."""
+TYPICAL = 20.0
+"""Seconds that a call is taken for until one of the batch has come: 10 to 100 were measured."""
+
+
+def _typical_seconds(futures: Sequence[Future[Result]]) -> float:
+    """What one more call will take: as long as the longest of the batch that came."""
+    came = [each.result() for each in futures if each.done() and not each.cancelled()
+            and each.exception() is None]  # fmt: skip
+    return max((result.seconds for result in came if not result.from_store), default=TYPICAL)
+
+
+def _roughly(seconds: float) -> str:
+    """A time for reading that doesn't change with every second: "35 s", "4 min"."""
+    if seconds < 90:
+        return f"{5 * math.ceil(seconds / 5)} s"
+    return f"{math.ceil(seconds / 60)} min"
+
+
+def _describe(
+    states: Sequence[Progress | None], done: int, seconds: float, typical: float = TYPICAL
+) -> str:
+    """One line on what the calls are doing: "sent 2 of 4 · 14 s".
+
+    While some wait it says when all will be there, if a call takes `typical` seconds.
+    """
     known = [state for state in states if state is not None]
     phases = [state.phase for state in known]
     count, now = len(states), time.monotonic()
@@ -320,6 +363,9 @@ def _describe(states: Sequence[Progress | None], done: int, seconds: float) -> s
         if first.rpm:
             parts.append(f"{first.rpm:g} requests a minute")
         parts.append(f"your turn in {max(0.0, (first.until or now) - now):.0f} s")
+        if count > 1:
+            last = max(state.until or now for state in waits)
+            parts.append(f"all in about {_roughly(max(0.0, last - now) + typical)}")
     for phase in _JOB_PHASES:
         if phase in phases:
             parts.append(f"{phases.count(phase)} {phase}" if count > 1 else phase)

@@ -9,7 +9,15 @@ from comfy_api.latest import io
 from typing_extensions import override
 
 from ..mai.models import CATALOGUE, DEFAULT_MODEL
-from ..mai.sizes import ASPECT_RATIOS, FROM_IMAGE, MAX_TARGET, PRESETS, Size, asked_ratio, plan_size
+from ..mai.sizes import (
+    ASPECT_RATIOS,
+    FROM_IMAGE,
+    MAX_TARGET,
+    PRESETS,
+    Size,
+    asked_ratio,
+    plan_size,
+)
 from ..mai.validation import model_named
 from . import inputs
 from .imaging.codec import split_batch

@@ -106,6 +106,22 @@ def reason_to_refuse(request: web.Request, server: Server, settings: PageSetting
     return None if named or by_address or called.on_loopback else NOT_SAME_SITE
 
 
+def reason_to_refuse_change(
+    request: web.Request, server: Server, settings: PageSettings
+) -> str | None:
+    """The same for a request that changes something.
+
+    It must say that our own page sends it: a browser adds Origin to every POST. And it must be
+    JSON: a page of another site can send forms and plain text without asking this server first.
+    """
+    from_page = request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
+    named = len(request.headers.getall("Origin", [])) == 1
+    is_json = request.content_type == "application/json"
+    if not (from_page and named and is_json):
+        return NOT_SAME_SITE
+    return reason_to_refuse(request, server, settings)
+
+
 def shows_prompts(server: Server, settings: PageSettings) -> bool:
     """Whether images are shown with their prompts."""
     if settings.show_prompts is not None:

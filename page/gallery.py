@@ -1,4 +1,4 @@
-"""The last images of the store: facts for the sidebar tab, thumbnails, and whole files."""
+"""The images of the store: facts for the sidebar tab, thumbnails, and whole files."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import struct
 import threading
 import zlib
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from ..mai.errors import AnswerError
 from ..mai.image_formats import inspect
+from ..mai.models import CATALOGUE
+from ..mai.types import Usage
 
 if TYPE_CHECKING:
     from ..mai.profiles import Profiles
-    from ..mai.store import Store
+    from ..mai.store import Search, Store
 
 MOST = 60
 """Images of one answer: two or three screens of thumbnails."""
@@ -45,26 +49,78 @@ _UNREADABLE = (
 
 _FACTS = ("key", "width", "height", "model", "profile", "cost_usd", "seconds", "arrived_at")
 
+_SETTINGS: Mapping[str, type] = {
+    "kind": str,
+    "seed": int,
+    "auto_aspect_ratio": bool,
+    "web_grounding": bool,
+    "background": str,
+}
+"""What a node can be set to again, and its type."""
 
-def recent(
-    store: Store, profiles: Profiles, count: int, with_prompts: bool
-) -> list[dict[str, object]]:
-    """The newest images, newest first; blocks on the disk, raises StoreError.
 
-    A prompt is there only if the image's profile keeps prompts, then and now, and
+def history(
+    store: Store,
+    profiles: Profiles,
+    wanted: Search,
+    count: int,
+    before: int | None,
+    with_prompts: bool,
+) -> dict[str, object]:
+    """A page of images, newest first, and where the next one begins; blocks, raises StoreError.
+
+    A prompt is there, and found, only if the image's profile keeps prompts, then and now, and
     `with_prompts` is true.
     """
+    # "default" is the first profile where none has that name.
+    names = {*profiles.names(), "default"}
+    unread = frozenset(name for name in names if not profiles.keeps_prompts(name))
+    wanted = replace(wanted, prompts=with_prompts, unread=unread)
+    found = store.search(wanted, min(count, MOST), before)
+    return {
+        "images": [_facts(sidecar, profiles, with_prompts) for sidecar in found.sidecars],
+        "with_prompts": with_prompts,
+        "after": found.after,
+        "undescribed": found.undescribed,
+        "models": store.models(),
+    }
+
+
+def _facts(sidecar: dict[str, Any], profiles: Profiles, with_prompts: bool) -> dict[str, object]:
+    """What the page is told of an image."""
     from ..mai.profiles import EMULATOR
 
-    images = []
-    for sidecar in store.recent(min(count, MOST)):
-        profile = str(sidecar.get("profile", ""))
-        facts = {name: sidecar.get(name) for name in _FACTS}
-        facts["emulated"] = profile == EMULATOR
-        if with_prompts and profiles.keeps_prompts(profile):
-            facts["prompt"] = sidecar.get("prompt")
-        images.append(facts)
-    return images
+    profile = str(sidecar["profile"])
+    facts = {name: sidecar.get(name) for name in _FACTS}
+    facts["emulated"] = profile == EMULATOR
+    facts["real_usd"] = _real_price(sidecar) if facts["emulated"] else None
+    facts["settings"] = _settings(sidecar)
+    facts["profile_known"] = profile in profiles.names()
+    if with_prompts and profiles.keeps_prompts(profile):
+        facts["prompt"] = sidecar.get("prompt")
+    return facts
+
+
+def _settings(sidecar: dict[str, Any]) -> dict[str, object]:
+    """What a node can be set to again; of an image of an earlier version less is known."""
+    kept = sidecar.get("settings", {})
+    known: dict[str, object] = {
+        name: kept[name] for name, of in _SETTINGS.items() if type(kept.get(name)) is of
+    }
+    if known.get("kind") not in ("generate", "edit"):
+        edited = bool((sidecar["usage"] or {}).get("image_in"))
+        known["kind"] = "edit" if edited else "generate"
+    if sidecar["asked"]:
+        known["size"] = sidecar["asked"]
+    return known
+
+
+def _real_price(sidecar: dict[str, Any]) -> float | None:
+    """What the service charges for such an image, None where nobody knows."""
+    model, usage = CATALOGUE.get(sidecar["model"]), sidecar["usage"]
+    if model is None or usage is None:
+        return None
+    return round(model.cost(Usage(**{each.name: usage[each.name] for each in fields(Usage)})), 6)
 
 
 def image(store: Store, key: str) -> tuple[bytes, str] | None:

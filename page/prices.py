@@ -10,7 +10,14 @@ from dataclasses import replace
 
 from ..mai import sizes
 from ..mai.errors import InputError, OptionError
-from ..mai.models import CATALOGUE, Model, estimate_usage
+from ..mai.models import (
+    AUTO_ASPECT_RATIO,
+    BACKGROUND,
+    CATALOGUE,
+    WEB_GROUNDING,
+    Model,
+    estimate_usage,
+)
 from ..mai.sizes import Size, asked_ratio, plan_size
 from ..mai.types import OPAQUE, Edit, Generate, Request, Usage
 from ..mai.validation import model_named, snap_request, validate_options
@@ -34,7 +41,8 @@ def quote(
     `bound` is "exact", "at least" (a size that isn't known counts as the smallest one), "at most"
     (the model chooses the size) or "about" (an edit counts as its largest image, its references
     aren't counted; or the price isn't published, or the estimate has no upper bound).
-    `problems` are sentences; `nearest` is the [width, height] that mends a wrong size, else None.
+    `problems` are sentences; `nearest` is the [width, height] that mends a wrong size, else None;
+    `off` has the options that this model lacks, each with the value that switches it off.
     `notes` say what comes back where it isn't what was asked for.
     `retired` is None, or of a retired model the day `on`, the `successor` that the catalogue names,
     the model to `use` instead, and the [width, height] `size` to change to where that one can't
@@ -46,11 +54,12 @@ def quote(
     except OptionError as error:
         # Not its hint, which is about this server's files.
         return _answer(problems=[error.what])
-    problems = []
+    problems, off = [], {}
     try:
         validate_options(model, auto_aspect_ratio, web_grounding, background)
     except OptionError as error:
         problems.append(_sentences(error))
+        off = _switched_off(model, auto_aspect_ratio, web_grounding, background)
     request, bound = _request(kind, model, width, height, auto_aspect_ratio)
     request = replace(request, web_grounding=web_grounding)
     size, nearest = request.requested_size, None
@@ -66,6 +75,7 @@ def quote(
         bound=bound,
         problems=problems,
         nearest=nearest,
+        off=off,
         notes=[] if nearest else list(notes),
         retired=_retirement(kind, model, width, height),
     )
@@ -108,6 +118,18 @@ def _request(
     return Generate(model.name, "", width, height), "exact"
 
 
+def _switched_off(
+    model: Model, auto_aspect_ratio: bool, web_grounding: bool, background: str
+) -> dict[str, object]:
+    """The options that are on and that the model lacks, each with the value that is off."""
+    on: dict[str, object] = {
+        **({AUTO_ASPECT_RATIO: False} if auto_aspect_ratio else {}),
+        **({WEB_GROUNDING: False} if web_grounding else {}),
+        **({BACKGROUND: OPAQUE} if background != OPAQUE else {}),
+    }
+    return {name: off for name, off in on.items() if name not in model.options}
+
+
 def _answer(**facts: object) -> dict[str, object]:
     """A quote with these facts, and with all others as they are where nothing is known."""
     unknown: dict[str, object] = {
@@ -115,6 +137,7 @@ def _answer(**facts: object) -> dict[str, object]:
         "bound": "exact",
         "problems": [],
         "nearest": None,
+        "off": {},
         "notes": [],
         "retired": None,
     }

@@ -1,8 +1,11 @@
-"""The routes under /mai-image/: GET only, nothing is changed by any of them.
+"""The routes under /mai-image/. All but one are GET and change nothing.
 
 price, plan                    arithmetic on public numbers: for everybody
 web/<file>                     the page's own modules: for everybody
-status, images, images/<key>…  this server's money and images: see access.py
+accounts                       names of this server's profiles: see access.py
+status, images, images/<key>…  this server's money and images: the same
+checks                         whether the account works: the same
+settle                         POST: a call that was perhaps billed was billed, or was free
 """
 
 from __future__ import annotations
@@ -18,11 +21,14 @@ from aiohttp import web
 from ..mai.errors import InputError, MaiError
 from ..mai.sizes import Size
 from ..mai.types import OPAQUE
-from . import access, gallery, prices
+from . import access, gallery, prices, settlement
 from .access import Server
 
 if TYPE_CHECKING:
     from ..mai.client import Client
+    from ..mai.profiles import PageSettings
+    from ..mai.store import Search
+    from .checks import Checks
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +36,9 @@ PREFIX = "/mai-image"
 
 LONGEST = 100_000
 """Pixels of a side in a question: longer than any image, short enough to compute with at once."""
+
+MOST_WORDS = 10
+"""Of a search: more than anybody types, few enough to be quick."""
 
 _KEY = r"{key:[0-9a-f]{64}}"
 
@@ -61,7 +70,10 @@ def register(routes: web.RouteTableDef, client: Callable[[], Client], server: Se
     routes.get(f"{PREFIX}/price")(_computed(price))
     routes.get(f"{PREFIX}/plan")(_computed(plan))
     routes.get(f"{PREFIX}/web/{{name:[a-z]+\\.(?:mjs|css)}}")(module)
+    routes.get(f"{PREFIX}/accounts")(private.guarded(private.accounts))
     routes.get(f"{PREFIX}/status")(private.guarded(private.status))
+    routes.get(f"{PREFIX}/checks")(private.guarded(private.checks))
+    routes.post(f"{PREFIX}/settle")(private.guarded(private.settle, access.reason_to_refuse_change))
     routes.get(f"{PREFIX}/images")(private.guarded(private.images))
     routes.get(f"{PREFIX}/images/{_KEY}")(private.guarded(private.image))
     routes.get(f"{PREFIX}/images/{_KEY}/thumbnail")(private.guarded(private.thumbnail))
@@ -117,6 +129,13 @@ class Private:
         self._get_client = client
         self._server = server
         self._thumbnails: gallery.Thumbnails | None = None
+        self._checks: Checks | None = None
+
+    async def accounts(self, client: Client, request: web.Request) -> web.Response:
+        """The profiles' names and whether each can be called with: accounts.accounts()."""
+        from .accounts import accounts
+
+        return _json(await asyncio.to_thread(accounts, client.profiles))
 
     async def status(self, client: Client, request: web.Request) -> web.Response:
         """Sums, budgets, calls under way: status.status()."""
@@ -124,14 +143,37 @@ class Private:
 
         return _json(await asyncio.to_thread(status, client))
 
+    async def checks(self, client: Client, request: web.Request) -> web.Response:
+        """Which of doctor's free checks are well: checks.Checks.get()."""
+        from .checks import Checks
+
+        self._checks = self._checks or Checks()
+        return _json(await asyncio.to_thread(self._checks.get, client))
+
+    async def settle(self, client: Client, request: web.Request) -> web.Response:
+        """{"call": 12, "verdict": "billed"}: closes a call that was perhaps billed."""
+        if not 0 < (request.content_length or 0) <= settlement.LONGEST_BODY:
+            raise InputError("A settlement is short.", "")
+        call, billed = settlement.parse_settlement(await request.read())
+        return _json(await asyncio.to_thread(settlement.settle, client.ledger, call, billed))
+
     async def images(self, client: Client, request: web.Request) -> web.Response:
-        """?count=24: the newest images' facts."""
+        """?words=…&model=…&since=…&until=…&from=…&count=24&before=…: gallery.history().
+
+        `from` is "paid" or "emulated", `since` and `until` are seconds since 1970.
+        """
         with_prompts = access.shows_prompts(self._server, client.profiles.page())
         count = _side(request, "count") or 24
         found = await asyncio.to_thread(
-            gallery.recent, client.store, client.profiles, count, with_prompts
+            gallery.history,
+            client.store,
+            client.profiles,
+            _search(request),
+            count,
+            _number(request, "before"),
+            with_prompts,
         )
-        return _json({"images": found, "with_prompts": with_prompts})
+        return _json(found)
 
     async def image(self, client: Client, request: web.Request) -> web.Response:
         """An image's file as the service sent it."""
@@ -146,14 +188,20 @@ class Private:
         found = await asyncio.to_thread(self._thumbnails.get, request.match_info["key"])
         return _image(found, "image/jpeg") if found else _error(GONE, 404)
 
-    def guarded(self, answer: Callable[[Client, web.Request], Awaitable[web.Response]]) -> Handler:
+    def guarded(
+        self,
+        answer: Callable[[Client, web.Request], Awaitable[web.Response]],
+        reason_to_refuse: Callable[
+            [web.Request, Server, PageSettings], str | None
+        ] = access.reason_to_refuse,
+    ) -> Handler:
         """What answers those who may ask; the others, and failures, get a sentence."""
 
         async def handler(request: web.Request) -> web.Response:
             try:
                 client = await asyncio.to_thread(self._get_client)
                 settings = await asyncio.to_thread(client.profiles.page)
-                reason = access.reason_to_refuse(request, self._server, settings)
+                reason = reason_to_refuse(request, self._server, settings)
                 return _error(reason, 403) if reason else await answer(client, request)
             except InputError as error:
                 return _error(error.what, 400, error.hint)
@@ -195,10 +243,31 @@ def _flag(request: web.Request, name: str) -> bool:
 
 
 def _side(request: web.Request, name: str) -> int | None:
+    """Pixels, or a count, of the query: a whole number up to LONGEST, None where it isn't given."""
+    return _number(request, name, LONGEST)
+
+
+def _number(request: web.Request, name: str, most: int = 2**53) -> int | None:
     """A whole number of the query, None where it isn't given; InputError where it isn't one."""
     text = request.query.get(name, "")
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 8 and int(text) <= LONGEST):
-        raise InputError(f"{name} must be a whole number up to {LONGEST}.", "")
+    if not (text.isascii() and text.isdigit() and len(text) < 17 and int(text) <= most):
+        raise InputError(f"{name} must be a whole number up to {most}.", "")
     return int(text)
+
+
+def _search(request: web.Request) -> Search:
+    """The images that a query asks for."""
+    from ..mai.profiles import EMULATOR
+    from ..mai.store import Search
+
+    origin = _text(request, "from")
+    return Search(
+        words=tuple(_text(request, "words").split()[:MOST_WORDS]),
+        model=_text(request, "model") or None,
+        since=_number(request, "since"),
+        until=_number(request, "until"),
+        profile=EMULATOR if origin == "emulated" else None,
+        but_profile=EMULATOR if origin == "paid" else None,
+    )

@@ -9,7 +9,7 @@ from datetime import datetime
 from ..mai.client import Client
 from ..mai.errors import ProfileError
 from ..mai.ledger import Outcome, PerhapsBilled, Periods, Spend, Sum
-from ..mai.profiles import Profiles
+from ..mai.profiles import EMULATOR, Profiles
 from ..mai.types import Budget
 
 PERHAPS_BILLED = 20
@@ -21,7 +21,9 @@ def status(client: Client) -> dict[str, object]:
 
     It holds names of profiles and models, and no prompt, endpoint, credential or path.
     """
-    spend = client.ledger.spend()
+    # What the emulator drew costs nothing: it would only hide how many calls were paid for.
+    spend = client.ledger.spend(but_profile=EMULATOR)
+    emulated = client.ledger.spend(EMULATOR)
     doubtful = spend.perhaps_billed
     return {
         "now": time.time(),
@@ -35,6 +37,8 @@ def status(client: Client) -> dict[str, object]:
         "profiles": _profiles(client.profiles, spend),
         "calls": [asdict(call) for call in client.in_flight()],
         "in_flight": _sum(spend.in_flight),
+        "emulated": {"today": _sum(emulated.today), "month": _sum(emulated.month)},
+        "account": client.profiles.names() != [EMULATOR],
         "spent": _sum(spend.spent.month),
         "blocked": _sum(spend.blocked.month),
         "lost": _sum(spend.lost.month),
@@ -48,19 +52,27 @@ def _sum(amount: Sum) -> dict[str, object]:
 
 
 def _profiles(profiles: Profiles, spend: Spend) -> list[dict[str, object]]:
-    """Every profile that spent something this month or has a budget."""
-    names = dict.fromkeys([*profiles.names(), *spend.by_profile])
+    """Every profile that spent something this month or has a budget.
+
+    `known` is false for a name that only the ledger knows: its profile is gone, and what it spent
+    counts in the sums. It has no budget: "default", which stands for the first profile where none
+    has that name, would show that one's a second time.
+    """
+    known = profiles.names()
     rows: list[dict[str, object]] = []
-    for name in names:
-        sums, budget = spend.by_profile.get(name, Periods()), _budget(profiles, name)
+    for name in dict.fromkeys([*known, *spend.by_profile]):
+        sums = spend.by_profile.get(name, Periods())
+        budget = _budget(profiles, name) if name in known else Budget()
         if sums.month.calls or budget != Budget():
-            row = {"profile": name, "today": _sum(sums.today), "month": _sum(sums.month)}
-            rows.append({**row, "day_budget": budget.day, "month_budget": budget.month})
+            row: dict[str, object] = {"profile": name, "known": name in known}
+            row |= {"today": _sum(sums.today), "month": _sum(sums.month)}
+            row |= {"day_budget": budget.day, "month_budget": budget.month}
+            rows.append(row)
     return rows
 
 
 def _budget(profiles: Profiles, name: str) -> Budget:
-    """The profile's budget; none for a profile that is gone or mistaken."""
+    """The profile's budget; none for a mistaken profile."""
     try:
         return profiles.get(name).budget
     except ProfileError:
@@ -69,6 +81,7 @@ def _budget(profiles: Profiles, name: str) -> Budget:
 
 def _perhaps(call: PerhapsBilled) -> dict[str, object]:
     return {
+        "call": call.row,
         "at": datetime.fromtimestamp(call.opened_at).astimezone().isoformat(timespec="seconds"),
         "profile": call.profile,
         "model": call.model,

@@ -32,8 +32,8 @@ DOCS = {path.name: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.m
 PAGES = {"README.md": README, **{f"docs/{name}": text for name, text in DOCS.items()}}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
-LARGEST = {".gif": 1_500_000}
-"""Bytes of an image, 300,000 of other kinds: the README must open quickly."""
+LARGEST = 300_000
+"""Bytes of an image: the README must open quickly."""
 
 MOST_WORDS = 1_800
 
@@ -149,7 +149,7 @@ def test_every_image_is_there_small_and_whole() -> None:
     images = list((ROOT / "docs" / "images").iterdir())
     assert len(images) >= 3
     for path in images:
-        assert path.stat().st_size < LARGEST.get(path.suffix, 300_000), path.name
+        assert path.stat().st_size < LARGEST, path.name
         with Image.open(path) as image:
             image.load()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from mai_image.mai.ledger import Ledger, Sum
-from mai_image.mai.store import Store
+from mai_image.mai.store import Order, Store
 from mai_image.mai.types import Usage
 
 WRITTEN = Path(__file__).parent / "data" / "version_0_1"
@@ -69,7 +69,7 @@ def test_the_index_lists_all_images_and_goes_on(store: Store) -> None:
     assert [facts["key"] for facts in store.recent(100)] == [one["key"] for one in newest_first]
     found = store.get(KEPT[0]["key"])
     assert found is not None
-    store.put("a" * 64, found, prompt="new", service="foundry", profile="work")
+    store.put("a" * 64, found, Order("new", "foundry", "work"))
     assert [facts["key"] for facts in store.recent(1)] == ["a" * 64]
     assert len(store.recent(100)) == len(KEPT) + 1
 

@@ -1,23 +1,22 @@
 // The badges of a paid node, the price of its next run and a model that is retired; and the notice
 // that says what is wrong with its settings, or what will come back.
 import { app } from '../../scripts/app.js';
+import { accountOf, accountVersion } from './account.mjs';
+import { Actions } from './actions.mjs';
 import { el, Room } from './dom.mjs';
-import { asOneChange, canSet, listen, setWidget, settle, source, widgetOf } from './graph.mjs';
-import { compute } from './server.mjs';
-import { dollars, pixels, text } from './texts.mjs';
+import { accountRemark, optionButtons } from './fixes.mjs';
+import { asOneChange, canSet, listen, setWidget, widgetOf } from './graph.mjs';
+import { badgeText, boundText, isAmber, priceOf, quoteFor, read, setting } from './prices.mjs';
+import { offerProfiles } from './suggest.mjs';
+import { pixels, text } from './texts.mjs';
+import { badgeWithTip } from './tips.mjs';
+import { ready, translate } from './translate.mjs';
 
-const READ = [
-  'model', 'width', 'height', 'batch_size', 'profile', 'auto_aspect_ratio', 'web_grounding',
-  'background',
-];
-
-const SIGNAL = 'mai_price';
-
-const SIGNS = { exact: '', 'at least': '≥ ', 'at most': '≤ ', about: '≈ ' };
-
-const COLOURS = {
+export const COLOURS = {
   price: { fgColor: '#ffffff', bgColor: '#1d5c42' },
+  amber: { fgColor: '#241500', bgColor: '#ffb020' },
   emulated: { fgColor: '#ffffff', bgColor: '#50555c' },
+  state: { fgColor: '#ffffff', bgColor: '#3d4654' },
   retired: { fgColor: '#ffffff', bgColor: '#7d5300' },
   wrong: { fgColor: '#ffffff', bgColor: '#9c2222' },
 };
@@ -33,26 +32,32 @@ const RETRY = 5000;
  * @param {'generate' | 'edit'} kind
  * @param {{draw: () => any}} price the badge for the price
  * @param {{draw: () => any}} state the badge for a retired model
+ * @param {{draw: () => any}} account the badge for a profile that isn't set up
  */
-export function addPrice(node, kind, price, state) {
+export function addPrice(node, kind, price, state, account) {
+  const actions = new Actions(node, account);
   const notice = new Notice(node);
-  addSignal(node);
-  let shown = { price: NOTHING, state: NOTHING };
+  offerProfiles(node);
+  let shown = { price: badgeWithTip(NOTHING, ''), state: NOTHING };
   let asked = '';
 
   const refresh = async () => {
     const sources = read(node);
-    const key = JSON.stringify(sources);
+    const key = keyOf(sources);
     if (key === asked) return;
     asked = key;
-    const values = await settleAll(sources);
-    const quote = await ask(kind, values);
+    const { quote, values } = await quoteFor(kind, sources);
+    const profile = await accountOf(values.profile);
+    await ready();
     // A later change has asked again: its answer counts.
     if (key !== asked) return;
     if (!quote) setTimeout(forget, RETRY, key);
     shown = { price: priceBadge(quote, values), state: stateBadge(quote) };
-    redraw(node);
-    notice.show(quote ? remarks(node, quote, values) : [], quote?.nearest ? ['width', 'height'] : []);
+    actions.show(quote, values, profile);
+    redraw();
+    const found = quote ? remarks(node, quote, values) : [];
+    const lacking = accountRemark(node, values.profile, profile);
+    notice.show([...found, ...(lacking ? [lacking] : [])], wrongOf(quote, lacking));
   };
 
   // A server that is being restarted may answer later: the next drawing asks again.
@@ -62,40 +67,31 @@ export function addPrice(node, kind, price, state) {
 
   price.draw = () => {
     // Where the page draws it again for a reason of its own, a change can have been missed.
-    if (JSON.stringify(read(node)) !== asked) refresh();
-    return new window.LGraphBadge(shown.price);
+    if (keyOf(read(node)) !== asked) refresh();
+    return shown.price;
   };
   state.draw = () => new window.LGraphBadge(shown.state);
   listen(node, refresh);
 }
 
-function read(node) {
-  return Object.fromEntries(READ.map((name) => [name, source(node, name)]));
+/** What a badge depends on, to be compared: also what is known of this server's accounts. */
+function keyOf(sources) {
+  return JSON.stringify([sources, accountVersion(), setting('MAI.AmberAbove')]);
 }
 
-async function settleAll(sources) {
-  const found = Object.entries(sources).map(async ([name, one]) => [name, await settle(one)]);
-  return Object.fromEntries(await Promise.all(found));
+/** The names of the widgets that are wrong. */
+function wrongOf(quote, lacking) {
+  const size = quote?.nearest ? ['width', 'height'] : [];
+  return [...size, ...Object.keys(quote?.off ?? {}), ...(lacking ? ['profile'] : [])];
 }
 
-/** The server's quote; null while it doesn't answer, or where not even the model is known. */
-async function ask(kind, { batch_size, profile, ...settings }) {
-  if (settings.model == null) return null;
-  return compute('price', { kind, ...settings }).catch(() => null);
-}
-
-function priceBadge(quote, { batch_size: count, profile }) {
-  if (!quote) return NOTHING;
-  if (quote.problems.length) return { text: text('impossible'), ...COLOURS.wrong };
-  if (profile === 'emulator') return { text: text('emulated'), ...COLOURS.emulated };
-  const times = count > 1 ? ` × ${count}` : '';
-  return { text: `${sign(quote.bound, count)}${dollars(quote.usd)}${times}`, ...COLOURS.price };
-}
-
-/** Of a number of images that isn't known, only what one costs at least bounds the sum. */
-function sign(bound, count) {
-  if (count != null) return SIGNS[bound];
-  return bound === 'exact' ? SIGNS['at least'] : SIGNS[bound === 'at most' ? 'about' : bound];
+function priceBadge(quote, values) {
+  if (!quote) return badgeWithTip(NOTHING, '');
+  const { usd, real, bound, problems } = priceOf(quote, values);
+  if (problems) return badgeWithTip({ text: text('impossible'), ...COLOURS.wrong }, '');
+  const kind = real ? 'emulated' : isAmber(usd) ? 'amber' : 'price';
+  const tip = [real ? text('emulatedHelp') : text('perImage'), boundText(bound)].join(' ');
+  return badgeWithTip({ text: badgeText(quote, values), ...COLOURS[kind] }, tip.trim());
 }
 
 function stateBadge(quote) {
@@ -105,21 +101,22 @@ function stateBadge(quote) {
 
 /**
  * A paragraph or more of the notice.
- * @typedef {{kind: 'wrong' | 'retired' | 'note', sentences: string[], button?: Button | null}} Remark
+ * @typedef {{kind: 'wrong' | 'retired' | 'note', sentences: string[], buttons?: Button[]}} Remark
  * @typedef {{label: string, apply: () => void}} Button
  */
 
 /** @returns {Remark[]} what a quote finds to say of a node's settings */
-function remarks(node, { problems, nearest, retired, notes }, { model }) {
+function remarks(node, { problems, nearest, off, retired, notes }, { model }) {
   const found = [];
   if (problems.length) {
-    found.push({ kind: 'wrong', sentences: problems, button: sizeButton(node, nearest) });
+    const buttons = [...optionButtons(node, off), sizeButton(node, nearest)].filter(Boolean);
+    found.push({ kind: 'wrong', sentences: problems, buttons });
   }
   if (retired) {
     const button = successorButton(node, retired);
     const said = [text('retiredModel', { model, date: retired.on })];
     if (retired.successor && !button) said.push(text('successor', { model: retired.successor }));
-    found.push({ kind: 'retired', sentences: [said.join(' ')], button });
+    found.push({ kind: 'retired', sentences: [said.join(' ')], buttons: button ? [button] : [] });
   }
   if (notes.length) found.push({ kind: 'note', sentences: notes });
   return found;
@@ -149,36 +146,19 @@ function setSize(node, [width, height]) {
   setWidget(node, 'height', height);
 }
 
-/** A widget that nobody sees, neither on the node nor in a workflow: see redraw. */
-function addSignal(node) {
-  const widget = node.addCustomWidget({
-    type: 'text',
-    name: SIGNAL,
-    value: '',
-    options: { serialize: false, hidden: true, canvasOnly: true },
-    hidden: true,
-    serialize: false,
-    y: 0,
-  });
-  widget.serialize = false;
+/**
+ * The canvas draws badges anew with every frame. The Vue renderer does when something of its own
+ * changes that a badge has read: all of ours read this number of the pack's tab.
+ */
+export function redraw() {
+  const tab = packTab();
+  if (tab) tab.drawn += 1;
+  app.canvas?.setDirty(true, true);
 }
 
-/**
- * The canvas draws badges anew with every frame. The Vue renderer does when the list of widgets
- * changes, which the badge has read; newer ones also when they are told.
- */
-function redraw(node) {
-  const { graph, badges, widgets } = node;
-  const place = widgets.findIndex((widget) => widget.name === SIGNAL);
-  if (place >= 0) widgets.push(...widgets.splice(place, 1));
-  graph?.trigger?.('node:property:changed', {
-    type: 'node:property:changed',
-    nodeId: node.id,
-    property: 'badges',
-    oldValue: badges,
-    newValue: [...badges],
-  });
-  app.canvas?.setDirty(true, true);
+/** The pack's tab in the page's own list, so that what is changed in it is drawn. */
+export function packTab() {
+  return app.extensionManager.getSidebarTabs?.().find(({ id }) => id === 'mai-image');
 }
 
 /** The notice of one node: there only while it has something to say. */
@@ -197,8 +177,8 @@ class Notice {
    */
   show(remarks, names) {
     this.mark(names);
-    const said = JSON.stringify(remarks.map(({ kind, sentences, button }) => [
-      kind, sentences, button?.label,
+    const said = JSON.stringify(remarks.map(({ kind, sentences, buttons = [] }) => [
+      kind, sentences, buttons.map(({ label }) => label),
     ]));
     // Also where it says the same, a button may have to set something else.
     this.body.replaceChildren(...remarks.map(drawRemark));
@@ -209,26 +189,34 @@ class Notice {
 
   /** Put a sign before the names of widgets that are wrong, and take it from the others. */
   mark(names) {
-    for (const [name, label] of this.marked) {
+    for (const [name, before] of this.marked) {
       if (names.includes(name)) continue;
       const widget = widgetOf(this.node, name);
-      if (widget) widget.label = label;
+      if (widget) unmark(widget, before);
       this.marked.delete(name);
     }
     for (const name of names) {
       const widget = widgetOf(this.node, name);
       if (!widget || this.marked.has(name)) continue;
-      this.marked.set(name, widget.label);
+      this.marked.set(name, { label: widget.label, advanced: widget.options.advanced });
       widget.label = `${MARK}${widget.label ?? name}`;
+      // The Vue renderer hides advanced widgets: what is wrong has to be seen.
+      widget.options.advanced = false;
     }
   }
 }
 
 /** @param {Remark} remark */
-function drawRemark({ kind, sentences, button }) {
-  const lines = sentences.map((sentence) => el('p', {}, sentence));
-  const press = button && el(
-    'button', { type: 'button', onclick: () => asOneChange(button.apply) }, button.label,
+function drawRemark({ kind, sentences, buttons = [] }) {
+  const lines = sentences.map((sentence) => el('p', {}, translate(sentence)));
+  const row = buttons.map(({ label, apply }) =>
+    el('button', { type: 'button', onclick: () => asOneChange(apply) }, label),
   );
-  return el('div', { className: `mai-notice mai-notice-${kind}` }, ...lines, press);
+  const presses = row.length ? el('div', { className: 'mai-buttons' }, ...row) : null;
+  return el('div', { className: `mai-notice mai-notice-${kind}` }, ...lines, presses);
+}
+
+function unmark(widget, { label, advanced }) {
+  widget.label = label;
+  widget.options.advanced = advanced;
 }

@@ -31,6 +31,14 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** A button that shows one of the page's icons; its name is for screen readers and as a tooltip. */
+export function iconButton(icon, name, onclick, focus = '') {
+  const sign = el('i', { className: `pi pi-${icon}`, 'aria-hidden': 'true' });
+  return el('button', {
+    type: 'button', className: `mai-icon mai-${icon}`, title: name, onclick, 'aria-label': name, 'data-focus': focus,
+  }, sign);
+}
+
 /** Load the pack's style sheet; it uses the page's own theme colours. */
 export function addStyle() {
   const href = new URL('./style.css', import.meta.url).href;
@@ -38,8 +46,18 @@ export function addStyle() {
 }
 
 /**
+ * The rooms on a node that will close again, and its height without them.
+ * @type {WeakMap<any, {height: number, rooms: Set<Room>}>}
+ */
+const passing = new WeakMap();
+
+/** The height that a room gave its node last. @type {WeakMap<object, number>} */
+const given = new WeakMap();
+
+/**
  * A place for an element on a node, as high as what is in it, and never saved. The node is made
- * higher for it, and lower when it is gone.
+ * higher for it, and lower when it is gone. What is opened is closed again some day; what stays is
+ * there for good.
  */
 export class Room {
   /**
@@ -56,12 +74,15 @@ export class Room {
     this.frame = el('div', { className: 'mai-room' }, body);
     this.observer = new ResizeObserver(() => this.isShown() && this.fit());
     this.widget = null;
-    this.spare = 0;
   }
 
   open() {
     if (this.widget) return;
-    this.spare = Math.max(0, this.node.size[1] - this.node.computeSize()[1]);
+    ownHeight(this.node).rooms.add(this);
+    this.stay();
+  }
+
+  stay() {
     this.widget = this.node.addDOMWidget(this.name, this.name, this.frame, {
       serialize: false,
       hideOnZoom: false,
@@ -78,9 +99,13 @@ export class Room {
   close() {
     if (!this.widget) return;
     this.observer.disconnect();
+    // What the user made the node higher by meanwhile stays.
+    const spare = Math.max(0, this.node.size[1] - given.get(this.node));
     this.node.removeWidget(this.widget);
     this.widget = null;
-    this.setHeight(this.node.computeSize()[1] + this.spare);
+    const { height, rooms } = passing.get(this.node);
+    rooms.delete(this);
+    this.setHeight(Math.max(height, this.node.computeSize()[1]) + spare);
   }
 
   /** Pixels of the canvas that the widget takes, its margins included. */
@@ -105,9 +130,31 @@ export class Room {
   }
 
   setHeight(height) {
+    given.set(this.node, height);
     this.node.setSize([this.node.size[0], height]);
     this.node.setDirtyCanvas(true, true);
   }
+}
+
+/** The height of a node without the rooms that will close, remembered while there are any. */
+function ownHeight(node) {
+  const known = passing.get(node);
+  if (known?.rooms.size) return known;
+  const own = { height: node.size[1], rooms: new Set() };
+  if (!known) saveOwnHeight(node);
+  passing.set(node, own);
+  return own;
+}
+
+/** Neither a saved workflow nor an undo has to do with what is on a node for a while. */
+function saveOwnHeight(node) {
+  const { onSerialize } = node;
+  node.onSerialize = function (saved, ...more) {
+    const { height, rooms } = passing.get(this);
+    const higher = [...rooms].reduce((sum, room) => sum + room.height(), 0);
+    if (rooms.size) saved.size = [saved.size[0], Math.max(height, saved.size[1] - higher)];
+    return onSerialize?.call(this, saved, ...more);
+  };
 }
 
 function set(element, properties) {

@@ -41,7 +41,42 @@ export function isLinked(node, name) {
  * @returns {boolean}
  */
 export function canSet(node, name) {
-  return Boolean(widgetOf(node, name)) && holders(node, name) !== null;
+  const setters = widgetOf(node, name) ? settersOf(node, name) : [];
+  return setters.length > 0 && setters.every((one) => !PRIMITIVES.has(one.node.type));
+}
+
+/** @returns {any[]} every node of the graph that is open, those in its subgraphs too */
+export function allNodes() {
+  return allGraphs().flatMap((graph) => graph.nodes);
+}
+
+/**
+ * The widgets that an input gets its value from, in the order in which they count: of the nodes
+ * that stand for its subgraph, of a primitive that is linked to it, and last its own. None where
+ * another node computes it.
+ * @returns {{node: any, widget: any}[]}
+ */
+export function settersOf(node, name, way = LONGEST_WAY) {
+  const widget = widgetOf(node, name);
+  const own = widget ? [{ node, widget }] : [];
+  const link = linkOf(node, name);
+  if (!link) return own;
+  if (isSubgraphInput(link)) {
+    const outside = hostsOf(node.graph).map((host) => hostSetters(host, link.origin_slot, way));
+    return outside.includes(null) ? [] : [...outside.flat(), ...own];
+  }
+  const origin = node.graph.getNodeById(link.origin_id);
+  if (origin?.type === 'Reroute' && way > 0) return settersOf(origin, origin.inputs[0].name, way - 1);
+  if (!PRIMITIVES.has(origin?.type) || !origin.widgets?.length) return [];
+  return [{ node: origin, widget: origin.widgets[0] }];
+}
+
+/** The setters of a subgraph's input at a node that stands for it, null where it is computed. */
+function hostSetters(host, slot, way) {
+  const input = host.inputs?.[slot];
+  if (!input || way === 0) return [];
+  const found = settersOf(host, input.widget?.name ?? input.name, way - 1);
+  return input.link != null && !found.length ? null : found;
 }
 
 /**
@@ -70,12 +105,12 @@ function inTransaction(work) {
  * @param {any} value
  */
 export function setWidget(node, name, value) {
-  change(node, widgetOf(node, name), value);
-  for (const holder of holders(node, name) ?? []) change(holder.node, holder.widget, value);
+  for (const one of settersOf(node, name)) changeWidget(one.node, one.widget, value);
 }
 
-function change(node, widget, value) {
-  if (!widget || widget.value === value) return;
+/** The same for a widget that is at hand. */
+export function changeWidget(node, widget, value) {
+  if (widget.value === value) return;
   const before = widget.value;
   widget.value = value;
   widget.callback?.(value, app.canvas, node);
@@ -170,6 +205,11 @@ export function listen(node, listener) {
   for (const widget of node.widgets ?? []) chain(widget, 'callback', announce);
 }
 
+/** Call `listener` after changes for as long as the page is there. */
+export function onChange(listener) {
+  listeners.add(listener);
+}
+
 /** Undo, paste, changes of other nodes: the page looks for them itself and says so. */
 export function listenToPage() {
   api.addEventListener('graphChanged', announce);
@@ -225,28 +265,17 @@ function outside(node, name, slot, way) {
   return others.every((one) => one === first) ? found[0] : null;
 }
 
-/**
- * The widgets whose value an input takes: its own, or in a subgraph those of the nodes that stand
- * for it, which some versions of the page keep apart from its own. Null where a node gives it.
- */
-function holders(node, name, way = LONGEST_WAY) {
-  const link = linkOf(node, name);
-  if (!link) return isLinked(node, name) ? null : [{ node, widget: widgetOf(node, name) }];
-  if (!isSubgraphInput(link) || way === 0) return null;
-  const found = hostsOf(node.graph).map((host) =>
-    holders(host, host.inputs[link.origin_slot].name, way - 1),
-  );
-  return found.includes(null) ? null : found.flat();
-}
-
 function isSubgraphInput(link) {
   return String(link.origin_id) === SUBGRAPH_INPUT;
 }
 
-/** The nodes that stand for a subgraph, in all graphs. */
+/** The nodes that stand for a subgraph. */
 function hostsOf(subgraph) {
-  const graphs = [app.rootGraph ?? app.graph, ...(app.rootGraph?.subgraphs?.values() ?? [])];
-  return graphs.flatMap((graph) => graph.nodes.filter((node) => node.subgraph === subgraph));
+  return allNodes().filter((node) => node.subgraph === subgraph);
+}
+
+function allGraphs() {
+  return [app.rootGraph ?? app.graph, ...(app.rootGraph?.subgraphs?.values() ?? [])];
 }
 
 /** The address of the image that a Load Image node gives to an input, null for any other. */

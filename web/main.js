@@ -8,7 +8,10 @@ const { app } = window.comfyAPI?.app ?? (await import('../../scripts/app.js'));
 
 const PARTS = '../../mai-image/web/parts.mjs';
 const PAID = { MAIGenerate: 'generate', MAIEdit: 'edit' };
-const PREVIEW_WIDTH = 300;
+const TAB = 'mai-image';
+const WIDTH = 340;
+const PROMPT_LINES = 6;
+const PROMPT_HEIGHT = 80;
 
 let loading = null;
 
@@ -27,19 +30,49 @@ async function withParts(work) {
 function addBadge(node) {
   const badge = { draw: () => new window.LGraphBadge({ text: '' }) };
   node.badges.push(() => {
-    // Read so that the Vue renderer draws the badge again when the list changes: see badge.mjs.
-    void node.widgets?.length;
+    // Read so that the Vue renderer draws the badge again: see redraw in badge.mjs.
+    void app.extensionManager.getSidebarTabs?.().find(({ id }) => id === TAB)?.drawn;
     return badge.draw();
   });
   return badge;
 }
 
+/** A new node shows six lines of its prompt; one that is opened keeps the size that it was given. */
+function showPrompt(node) {
+  const { options } = node.widgets.find((widget) => widget.name === 'prompt');
+  options.getMinHeight = () => PROMPT_HEIGHT;
+  options.rows = PROMPT_LINES;
+  const height = node.computeSize()[1];
+  node.setSize([node.size[0], Math.max(node.size[1], height)]);
+  const { onConfigure } = node;
+  node.onConfigure = function (saved, ...more) {
+    if (saved.size?.[1] < height) {
+      delete options.getMinHeight;
+      delete options.rows;
+    }
+    return onConfigure?.call(this, saved, ...more);
+  };
+}
+
+/** A setting of the page: an amount in USD. */
+function limit(id, name, defaultValue) {
+  const attrs = { min: 0, maxFractionDigits: 2 };
+  const category = ['MAI Image', 'Money', id];
+  return { id: `MAI.${id}`, name, category, type: 'number', attrs, defaultValue };
+}
+
 app.registerExtension({
   name: 'MAI.Image',
 
+  settings: [
+    limit('AmberAbove', 'Show prices above this in amber (USD, 0: never)', 1),
+    limit('ConfirmAbove', 'Ask before a run that costs more than this (USD, 0: never)', 5),
+  ],
+
   setup() {
     app.extensionManager.registerSidebarTab({
-      id: 'mai-image',
+      id: TAB,
+      drawn: 0,
       icon: 'pi pi-palette',
       title: 'MAI',
       tooltip: 'MAI Image',
@@ -50,14 +83,19 @@ app.registerExtension({
   },
 
   nodeCreated(node) {
+    if (node.comfyClass?.startsWith('MAI')) {
+      // So that Vue cuts no model's name; a workflow that is being opened sets its own size next.
+      node.setSize([Math.max(node.size[0], WIDTH), node.size[1]]);
+    }
     const kind = PAID[node.comfyClass];
     if (kind) {
-      const [price, state] = [addBadge(node), addBadge(node)];
-      withParts(({ addPrice }) => addPrice(node, kind, price, state));
+      showPrompt(node);
+      const [price, state, account] = [addBadge(node), addBadge(node), addBadge(node)];
+      withParts(({ addPrice }) => addPrice(node, kind, price, state, account));
     }
+    // On the node of a subgraph: what is in it costs, does, and failed at.
+    if (node.subgraph) node.maiBadges = { price: addBadge(node), state: addBadge(node) };
     if (node.comfyClass === 'MAISizeHelper') {
-      // At once: a workflow that is being opened sets its own size next.
-      node.setSize([Math.max(node.size[0], PREVIEW_WIDTH), node.size[1]]);
       withParts(({ addPreview }) => addPreview(node));
     }
   },

@@ -2,6 +2,7 @@
 import { el, Room, svg } from './dom.mjs';
 import { announce, answerOf, asOneChange, isLinked, listen, planOf, setWidget, widgetOf } from './graph.mjs';
 import { dollars, pixels, text } from './texts.mjs';
+import { ready, translate } from './translate.mjs';
 
 const GUESS = 190;
 
@@ -14,7 +15,7 @@ const EDGE = 2;
 export function addPreview(node) {
   const chips = el('div', { className: 'mai-chips' });
   const body = el('div', { className: 'mai-plan' });
-  new Room(node, 'mai_preview', el('div', { className: 'mai-preview' }, chips, body), GUESS).open();
+  new Room(node, 'mai_preview', el('div', { className: 'mai-preview' }, chips, body), GUESS).stay();
 
   let asked = '';
   const refresh = async () => {
@@ -23,6 +24,7 @@ export function addPreview(node) {
     if (key === asked) return;
     asked = key;
     chips.replaceChildren(...choices(node));
+    await ready();
     const shown = plan ? await answerOf(plan).then(show, complain) : remark(text('later'));
     // A later change has asked again: its answer counts.
     if (key === asked) body.replaceChildren(shown);
@@ -93,11 +95,15 @@ function show(plan) {
     'div',
     { className: 'mai-facts' },
     drawFrame(plan),
-    el('div', { className: 'mai-size' }, el('strong', {}, pixels(plan.size)), ratioLine(plan)),
+    el('div', { className: 'mai-size' }, el('strong', {}, pixels(plan.size)), el('span', { title: ratioHelp(plan) }, ratioLine(plan))),
     el('span', {}, text('share', { megapixels, percent }), share(plan.percent_of_limit)),
-    el('span', {}, text('price', { tokens: plan.tokens, price: priceOf(plan) })),
-    el('span', {}, targetLine(plan)),
-    ...plan.notes.map((note) => el('p', {}, note)),
+    el(
+      'span',
+      { title: plan.price_known ? '' : text('bound about') },
+      text('price', { tokens: plan.tokens, price: priceOf(plan) }),
+    ),
+    el('span', { title: isTarget(plan) ? text('asItIsHelp') : '' }, targetLine(plan)),
+    ...plan.notes.map((note) => el('p', {}, translate(note))),
   );
 }
 
@@ -110,8 +116,16 @@ function ratioLine({ ratio, ratio_asked: asked, ratio_error_percent: error }) {
   return text('offBy', { ratio, asked, error: Number(error.toPrecision(3)) });
 }
 
+function ratioHelp({ ratio, size: [width, height] }) {
+  return text('ratioHelp', { ratio, decimal: (width / height).toFixed(2) });
+}
+
+function isTarget({ size, target }) {
+  return pixels(size) === pixels(target);
+}
+
 function targetLine({ size, target, scale, cut: [width, height] }) {
-  if (pixels(size) === pixels(target)) return text('asItIs');
+  if (isTarget({ size, target })) return text('asItIs');
   const values = { target: pixels(target), scale: Number(scale.toPrecision(5)), width, height };
   return text(width || height ? 'cut' : 'scaled', values);
 }
@@ -127,7 +141,7 @@ function complain(error) {
 }
 
 function notice(problems) {
-  const sentences = problems.map((one) => el('p', {}, one));
+  const sentences = problems.map((one) => el('p', {}, translate(one)));
   return el('div', { className: 'mai-notice mai-notice-wrong' }, ...sentences);
 }
 

@@ -1,13 +1,18 @@
-// The server's read-only answers under /mai-image/. All arithmetic is done there.
+// The server's answers under /mai-image/. All arithmetic is done there.
 import { api } from '../../scripts/api.js';
+import { translate } from './translate.mjs';
 
 const KEPT = 500;
 
 /** @type {Map<string, Promise<any>>} */
 const answers = new Map();
 
-/** An answer that is an error, with the server's sentence. */
-export class Refused extends Error {}
+/** An answer that is an error, with the server's sentence in the page's language. */
+export class Refused extends Error {
+  constructor({ error, hint }, status) {
+    super(translate([error, hint].filter(Boolean).join(' ')) || status);
+  }
+}
 
 /**
  * Ask for arithmetic: the same question is sent once.
@@ -35,10 +40,29 @@ export function compute(path, question) {
  * @returns {Promise<any>}
  */
 export async function get(path) {
-  const answer = await api.fetchApi(`/mai-image/${path}`);
+  return read(await api.fetchApi(`/mai-image/${path}`));
+}
+
+/**
+ * Have something changed: the one route that does is `settle`.
+ * @param {string} path
+ * @param {Record<string, any>} change
+ */
+export async function post(path, change) {
+  const headers = { 'Content-Type': 'application/json' };
+  const body = JSON.stringify(change);
+  return read(await api.fetchApi(`/mai-image/${path}`, { method: 'POST', headers, body }));
+}
+
+async function read(answer) {
   const data = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused([data.error, data.hint].filter(Boolean).join(' '));
+  if (!answer.ok) throw new Refused(data, answer.statusText);
   return data;
+}
+
+/** @param {string} key @returns {string} where an image of the store is */
+export function imageAddress(key) {
+  return api.apiURL(`/mai-image/images/${key}`);
 }
 
 /** @param {string} key @returns {string} where the thumbnail of an image of the store is */
@@ -54,6 +78,5 @@ export function thumbnailAddress(key) {
 export async function image(key) {
   const answer = await api.fetchApi(`/mai-image/images/${key}`);
   if (answer.ok) return answer.blob();
-  const data = await answer.json().catch(() => ({}));
-  throw new Refused(data.error ?? answer.statusText);
+  return read(answer);
 }

@@ -1,5 +1,6 @@
 // Every text of the page that isn't the server's: five languages, English where one is missing.
 import { app } from '../../scripts/app.js';
+import { SIDEBAR } from './sidebartexts.mjs';
 
 const TEXTS = {
   en: {
@@ -40,11 +41,50 @@ const TEXTS = {
     inFlight: 'in flight, estimated',
     blocked: 'blocked by the content filter',
     doubtfulHelp: 'Nobody here knows. Microsoft can tell by the request id.',
-    images: 'Last images',
     noImages: 'Images appear here when they have been made.',
     insert: 'Add to the graph',
     inserted: 'Added as a Load Image node.',
     failed: 'That did not work',
+    noAccount: 'no account: try it free',
+    useMyAccount: 'use my account',
+    tryFree: 'Try it free',
+    backToAccount: 'Back to my account',
+    newImage: 'New image',
+    newImages: 'New images',
+    free: 'free',
+    newImageHelp: 'Takes a new seed and runs the graph.',
+    seedLinked: 'The seed comes from another node: change it there.',
+    switchOff: 'Switch off {what}',
+    set: 'Set {what} to {value}',
+    noProfile: 'The profile “{profile}” is not set up on this server.',
+    useForAll: 'Use “{profile}” for all MAI nodes',
+    profiles: 'Profiles of this server',
+    otherProfile: 'Another name …',
+    notReady: 'not set up',
+    noAccountHelp: 'Sets the profile “emulator” on all MAI nodes of the graph: test images without an account.',
+    useMyAccountHelp: 'Sets the profiles that the MAI nodes had before.',
+    emulatedReal: 'emulated; real ≈ {price}',
+    tabTotal: 'MAI Image · next run of this graph: {price}',
+    'confirm at most': 'This run costs at most {price}',
+    'confirm at least': 'This run costs at least {price}',
+    'confirm about': 'This run costs about {price}',
+    confirmHelp:
+      'Images that are in the store already are free. The limit for asking is {limit}: settings, MAI Image.',
+    'bound at least':
+      '≥: at least this much. A number or a size is only known when the graph runs.',
+    'bound at most':
+      '≤: at most this much. The model chooses the size, and a smaller one costs less.',
+    'bound about':
+      '≈: about this much. The price is not published, or the size of what comes is not known.',
+    perImage:
+      'The price of an image, times the number of images of a run. Images that are in the store already are free.',
+    emulatedHelp:
+      'Drawn on this machine: nothing is paid. The amount is what the real service would ask.',
+    costHelp: 'What the last run of this node cost, and how long it took.',
+    asItIsHelp:
+      'The size that you want is one that the model makes: the image needs no scaling.',
+    ratioHelp:
+      'The exact ratio of the size, as the smallest whole numbers: {ratio} is {decimal} : 1.',
   },
   zh: {
     emulated: '模拟',
@@ -83,11 +123,42 @@ const TEXTS = {
     inFlight: '进行中（估计）',
     blocked: '被内容过滤器拦截',
     doubtfulHelp: '这里无法确定。凭请求 ID 可以向微软查询。',
-    images: '最近的图片',
     noImages: '生成的图片会显示在这里。',
     insert: '添加到图中',
     inserted: '已添加为“加载图像”节点。',
     failed: '操作没有成功',
+    noAccount: '没有账户：免费试用',
+    useMyAccount: '使用我的账户',
+    tryFree: '免费试用',
+    backToAccount: '换回我的账户',
+    newImage: '新图片',
+    newImages: '新图片',
+    free: '免费',
+    newImageHelp: '换一个新种子并运行工作流。',
+    seedLinked: '种子来自其他节点：请在那里修改。',
+    switchOff: '关闭 {what}',
+    set: '将 {what} 设为 {value}',
+    noProfile: '此服务器上没有设置配置“{profile}”。',
+    useForAll: '所有 MAI 节点都用“{profile}”',
+    profiles: '此服务器的配置',
+    otherProfile: '其他名称…',
+    notReady: '未设置',
+    noAccountHelp: '把图中所有 MAI 节点的配置设为“emulator”：无需账户的测试图片。',
+    useMyAccountHelp: '恢复 MAI 节点之前的配置。',
+    emulatedReal: '模拟；实际约 {price}',
+    tabTotal: 'MAI Image · 此图下次运行：{price}',
+    'confirm at most': '此次运行最多花费 {price}',
+    'confirm at least': '此次运行至少花费 {price}',
+    'confirm about': '此次运行约花费 {price}',
+    confirmHelp: '存储中已有的图片免费。询问的界限是 {limit}：设置，MAI Image。',
+    'bound at least': '≥：至少这么多。数量或尺寸要到运行时才知道。',
+    'bound at most': '≤：最多这么多。尺寸由模型选择，较小的更便宜。',
+    'bound about': '≈：大约这么多。价格未公布，或返回的尺寸未知。',
+    perImage: '每张图片的价格乘以一次运行的图片数。存储中已有的图片免费。',
+    emulatedHelp: '在本机绘制：不花钱。金额是真实服务的收费。',
+    costHelp: '此节点上次运行的费用和用时。',
+    asItIsHelp: '想要的尺寸正是模型能生成的：图片无需缩放。',
+    ratioHelp: '尺寸的精确比例（最小整数）：{ratio} 即 {decimal} : 1。',
   },
   ja: {
     emulated: 'エミュレーター',
@@ -127,11 +198,42 @@ const TEXTS = {
     inFlight: '処理中（見積もり）',
     blocked: 'コンテンツフィルターでブロック',
     doubtfulHelp: 'ここでは分かりません。リクエスト ID で Microsoft に確認できます。',
-    images: '最近の画像',
     noImages: '作成された画像がここに表示されます。',
     insert: 'グラフに追加',
     inserted: '「画像を読み込む」ノードとして追加しました。',
     failed: 'うまくいきませんでした',
+    noAccount: 'アカウントなし：無料で試す',
+    useMyAccount: '自分のアカウントを使う',
+    tryFree: '無料で試す',
+    backToAccount: '自分のアカウントに戻す',
+    newImage: '新しい画像',
+    newImages: '新しい画像',
+    free: '無料',
+    newImageHelp: '新しいシードにして、グラフを実行します。',
+    seedLinked: 'シードは他のノードから来ています。そちらで変更してください。',
+    switchOff: '{what} をオフにする',
+    set: '{what} を {value} にする',
+    noProfile: 'プロファイル「{profile}」はこのサーバーに設定されていません。',
+    useForAll: 'すべての MAI ノードで「{profile}」を使う',
+    profiles: 'このサーバーのプロファイル',
+    otherProfile: '別の名前…',
+    notReady: '未設定',
+    noAccountHelp: 'グラフのすべての MAI ノードのプロファイルを「emulator」にします：アカウントなしのテスト画像です。',
+    useMyAccountHelp: 'MAI ノードのプロファイルを元に戻します。',
+    emulatedReal: 'エミュレーター；実際は約 {price}',
+    tabTotal: 'MAI Image · このグラフの次の実行：{price}',
+    'confirm at most': 'この実行は最大 {price} かかります',
+    'confirm at least': 'この実行は少なくとも {price} かかります',
+    'confirm about': 'この実行は約 {price} かかります',
+    confirmHelp: '保存済みの画像は無料です。確認する金額は {limit} 超：設定の MAI Image。',
+    'bound at least': '≥：少なくともこの金額。枚数またはサイズは実行時に決まります。',
+    'bound at most': '≤：最大でこの金額。サイズはモデルが選び、小さければ安くなります。',
+    'bound about': '≈：およその金額。価格が未公表か、返るサイズが不明です。',
+    perImage: '画像 1 枚の価格 × 1 回の実行の枚数。保存済みの画像は無料です。',
+    emulatedHelp: 'このマシンで描画：料金はかかりません。金額は実際のサービスの料金です。',
+    costHelp: 'このノードの前回の実行の料金と時間。',
+    asItIsHelp: '目標のサイズをモデルがそのまま作れます：拡大縮小は不要です。',
+    ratioHelp: 'サイズの正確な比（最小の整数）：{ratio} は {decimal} : 1。',
   },
   de: {
     emulated: 'emuliert',
@@ -172,11 +274,50 @@ const TEXTS = {
     blocked: 'vom Inhaltsfilter blockiert',
     doubtfulHelp:
       'Hier weiß es niemand. Microsoft findet es über die Request-ID.',
-    images: 'Letzte Bilder',
     noImages: 'Hier erscheinen die Bilder, sobald welche gemacht sind.',
     insert: 'In den Graphen einfügen',
     inserted: 'Als Knoten „Bild laden“ eingefügt.',
     failed: 'Das hat nicht geklappt',
+    noAccount: 'kein Konto: kostenlos testen',
+    useMyAccount: 'mein Konto nehmen',
+    tryFree: 'Kostenlos testen',
+    backToAccount: 'Zurück zu meinem Konto',
+    newImage: 'Neues Bild',
+    newImages: 'Neue Bilder',
+    free: 'kostenlos',
+    newImageHelp: 'Nimmt einen neuen Seed und startet den Graphen.',
+    seedLinked: 'Der Seed kommt von einem anderen Knoten: dort ändern.',
+    switchOff: '{what} ausschalten',
+    set: '{what} auf {value} setzen',
+    noProfile: 'Das Profil „{profile}“ ist auf diesem Server nicht eingerichtet.',
+    useForAll: '„{profile}“ für alle MAI-Knoten nehmen',
+    profiles: 'Profile dieses Servers',
+    otherProfile: 'Anderer Name …',
+    notReady: 'nicht eingerichtet',
+    noAccountHelp: 'Setzt das Profil „emulator“ bei allen MAI-Knoten des Graphen: Testbilder ohne Konto.',
+    useMyAccountHelp: 'Setzt die Profile, die die MAI-Knoten vorher hatten.',
+    emulatedReal: 'emuliert; echt ≈ {price}',
+    tabTotal: 'MAI Image · nächster Lauf dieses Graphen: {price}',
+    'confirm at most': 'Dieser Lauf kostet höchstens {price}',
+    'confirm at least': 'Dieser Lauf kostet mindestens {price}',
+    'confirm about': 'Dieser Lauf kostet etwa {price}',
+    confirmHelp:
+      'Bilder, die schon im Speicher sind, sind kostenlos. Gefragt wird über {limit}: Einstellungen, MAI Image.',
+    'bound at least': '≥: mindestens so viel. Eine Anzahl oder Größe steht erst beim Lauf fest.',
+    'bound at most':
+      '≤: höchstens so viel. Das Modell wählt die Größe, eine kleinere kostet weniger.',
+    'bound about':
+      '≈: etwa so viel. Der Preis ist nicht veröffentlicht, oder die Größe dessen, was kommt, ist nicht bekannt.',
+    perImage:
+      'Der Preis eines Bildes mal die Zahl der Bilder eines Laufs. Bilder, die schon im Speicher sind, sind kostenlos.',
+    emulatedHelp:
+      'Auf diesem Rechner gezeichnet: nichts wird bezahlt. Der Betrag ist, was der echte Dienst verlangt.',
+    costHelp:
+      'Was der letzte Lauf dieses Knotens gekostet hat, und wie lange er gedauert hat.',
+    asItIsHelp:
+      'Die gewünschte Größe kann das Modell selbst machen: das Bild wird nicht skaliert.',
+    ratioHelp:
+      'Das genaue Verhältnis der Größe in kleinsten ganzen Zahlen: {ratio} ist {decimal} : 1.',
   },
   es: {
     emulated: 'emulado',
@@ -217,11 +358,47 @@ const TEXTS = {
     blocked: 'bloqueado por el filtro de contenido',
     doubtfulHelp:
       'Aquí nadie lo sabe. Microsoft lo encuentra por el id de petición.',
-    images: 'Últimas imágenes',
     noImages: 'Las imágenes aparecen aquí cuando se han hecho.',
     insert: 'Añadir al grafo',
     inserted: 'Añadida como nodo «Cargar imagen».',
     failed: 'No ha funcionado',
+    noAccount: 'sin cuenta: pruébalo gratis',
+    useMyAccount: 'usar mi cuenta',
+    tryFree: 'Probar gratis',
+    backToAccount: 'Volver a mi cuenta',
+    newImage: 'Imagen nueva',
+    newImages: 'Imágenes nuevas',
+    free: 'gratis',
+    newImageHelp: 'Toma una semilla nueva y ejecuta el grafo.',
+    seedLinked: 'La semilla viene de otro nodo: cámbiala allí.',
+    switchOff: 'Desactivar {what}',
+    set: 'Poner {what} en {value}',
+    noProfile: 'El perfil «{profile}» no está configurado en este servidor.',
+    useForAll: 'Usar «{profile}» en todos los nodos MAI',
+    profiles: 'Perfiles de este servidor',
+    otherProfile: 'Otro nombre …',
+    notReady: 'sin configurar',
+    noAccountHelp: 'Pone el perfil «emulator» en todos los nodos MAI del grafo: imágenes de prueba sin cuenta.',
+    useMyAccountHelp: 'Pone los perfiles que los nodos MAI tenían antes.',
+    emulatedReal: 'emulado; real ≈ {price}',
+    tabTotal: 'MAI Image · próxima ejecución de este grafo: {price}',
+    'confirm at most': 'Esta ejecución cuesta como mucho {price}',
+    'confirm at least': 'Esta ejecución cuesta al menos {price}',
+    'confirm about': 'Esta ejecución cuesta unos {price}',
+    confirmHelp:
+      'Las imágenes que ya están en el almacén son gratis. Se pregunta por encima de {limit}: ajustes, MAI Image.',
+    'bound at least': '≥: al menos esto. Un número o un tamaño solo se sabe al ejecutar el grafo.',
+    'bound at most': '≤: como mucho esto. El modelo elige el tamaño; uno menor cuesta menos.',
+    'bound about':
+      '≈: más o menos esto. El precio no está publicado, o no se sabe el tamaño de lo que llega.',
+    perImage:
+      'El precio de una imagen por el número de imágenes de una ejecución. Las que ya están en el almacén son gratis.',
+    emulatedHelp:
+      'Dibujado en esta máquina: no se paga nada. El importe es lo que pediría el servicio real.',
+    costHelp: 'Lo que costó la última ejecución de este nodo y cuánto tardó.',
+    asItIsHelp: 'El tamaño deseado lo hace el propio modelo: la imagen no se escala.',
+    ratioHelp:
+      'La proporción exacta del tamaño, en los menores números enteros: {ratio} es {decimal} : 1.',
   },
 };
 
@@ -231,7 +408,8 @@ const TEXTS = {
  * @param {Record<string, string | number>} [values]
  */
 export function text(name, values = {}) {
-  const template = TEXTS[language()]?.[name] ?? TEXTS.en[name];
+  const own = { ...TEXTS[language()], ...SIDEBAR[language()] };
+  const template = own[name] ?? TEXTS.en[name] ?? SIDEBAR.en[name];
   return template.replace(/\{(\w+)\}/g, (_, key) => String(values[key]));
 }
 
@@ -245,7 +423,8 @@ export function pixels([width, height]) {
   return `${width} x ${height}`;
 }
 
-function language() {
+/** The language that the page is shown in: "en", "zh" … */
+export function language() {
   const locale = app.extensionManager?.setting?.get('Comfy.Locale') ?? 'en';
   return String(locale).split('-')[0];
 }

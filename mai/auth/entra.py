@@ -211,6 +211,10 @@ class EntraCredential(Sealed):
         """A device code can't be renewed without its user."""
         return self._entra.method != "device_code"
 
+    def is_there(self) -> bool:
+        """True: whether somebody is signed in is known only once a token is asked for."""
+        return True
+
     def describe(self) -> str:
         """The method, and the identity where one is named."""
         identity = f" {self._entra.client_id}" if self._entra.client_id else ""

@@ -39,6 +39,9 @@ class Credential(Protocol):
     async def headers(self, *, renew: bool = False) -> dict[str, str]:
         """The headers that authenticate one request; raises CredentialError."""
 
+    def is_there(self) -> bool:
+        """Whether there is something to authenticate with, as far as this machine knows."""
+
     def describe(self) -> str:
         """Where the secret comes from, never the secret."""
 
@@ -62,6 +65,13 @@ class KeyCredential(Sealed):
                 "Copy the key again, alone and on one line.",
             )
         return {self.header: secret.reveal()}
+
+    def is_there(self) -> bool:
+        """Whether the key can be read and sent."""
+        try:
+            return _key_problem(strip_key(self._read())) is None
+        except CredentialError:
+            return False
 
     def describe(self) -> str:
         """Where the key comes from."""

@@ -111,30 +111,8 @@ class Database:
         """Seconds that the connection waits."""
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for statements that only read."""
-        with self._opened(None) as connection:
-            yield connection
-
-    @contextlib.contextmanager
-    def write(self, patience: float | None = None) -> Iterator[sqlite3.Connection]:
-        """One immediate transaction: committed at the end, rolled back on any exception.
-
-        Inside another one of the same thread it is part of that one. BusyError where other
-        processes, or other threads of this one, have the file for `patience` seconds; None waits
-        `Schema.busy_seconds` for processes, and for threads as long as it takes.
-        """
-        with self._opened(patience) as connection:
-            if connection.in_transaction:
-                yield connection
-                return
-            connection.execute("BEGIN IMMEDIATE")
-            with connection:
-                yield connection
-
-    @contextlib.contextmanager
-    def _opened(self, patience: float | None) -> Iterator[sqlite3.Connection]:
-        """The connection, for this thread alone; SQLite's errors come out as ours."""
+    def read(self, patience: float | None = None) -> Iterator[sqlite3.Connection]:
+        """The connection, for this thread alone; for statements that only read."""
         if not self._lock.acquire(timeout=-1 if patience is None else patience):
             raise self._busy()
         self._depth += 1
@@ -153,6 +131,22 @@ class Database:
         finally:
             self._depth -= 1
             self._lock.release()
+
+    @contextlib.contextmanager
+    def write(self, patience: float | None = None) -> Iterator[sqlite3.Connection]:
+        """One immediate transaction: committed at the end, rolled back on any exception.
+
+        Inside another one of the same thread it is part of that one. BusyError where other
+        processes, or other threads of this one, have the file for `patience` seconds; None waits
+        `Schema.busy_seconds` for processes, and for threads as long as it takes.
+        """
+        with self.read(patience) as connection:
+            if connection.in_transaction:
+                yield connection
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
+                yield connection
 
     def verify(self) -> None:
         """Raises DamagedError where the file's pages don't hold together (reads all of them)."""
@@ -228,7 +222,10 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
             if self._connection.in_transaction or self._identity == self._identity_now():
-                self._set_timeout(self._connection)
+                if self._timeout != self._patience:
+                    milliseconds = round(self._patience * 1000)
+                    self._connection.execute(f"PRAGMA busy_timeout={milliseconds}")
+                    self._timeout = self._patience
                 return self._connection
             self.close_file()
         with self._locked_folder():
@@ -242,11 +239,6 @@ class Database:
             self._identity = self._identity_now()
         self._timeout = self._patience
         return self._connection
-
-    def _set_timeout(self, connection: sqlite3.Connection) -> None:
-        if self._timeout != self._patience:
-            connection.execute(f"PRAGMA busy_timeout={self._patience * 1000:.0f}")
-            self._timeout = self._patience
 
     def connect(self) -> sqlite3.Connection:
         """A connection to the file, which is made, filled or upgraded first."""

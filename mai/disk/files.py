@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -93,15 +93,25 @@ def write_temporary(folder: Path, data: bytes) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def temporary_files(folder: Path, *contents: bytes) -> Iterator[list[Path]]:
+    """A new file for each of the contents, to be renamed by the body; none is left if it fails."""
+    paths: list[Path] = []
+    try:
+        for data in contents:
+            paths.append(write_temporary(folder, data))
+        yield paths
+    except BaseException:
+        for path in paths:
+            with contextlib.suppress(OSError):
+                remove(path)
+        raise
+
+
 def write_durable(path: Path, data: bytes) -> None:
     """Puts `data` at `path` (0600) so that a reader sees the old file or the new, never a part."""
-    temporary = write_temporary(path.parent, data)
-    try:
+    with temporary_files(path.parent, data) as (temporary,):
         replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
     sync_folder(path.parent)
 
 

@@ -79,11 +79,11 @@ class Redactor(Sealed):
     def shown(self, value: str) -> str:
         """A text for a person, before it is cut: also without the first part of a secret, as a
         server may have cut it, and without the endpoint's names."""
-        data = self.text(value).encode("utf-8", "surrogatepass")
+        data = self._without_secrets(value.encode("utf-8", "surrogatepass"))
         for secret in self._beginnings:
             data = _replace_beginning(data, secret.encode())
         for name in self._names:
-            data = _replace_in_any_case(data, name, b"the endpoint")
+            data = b"the endpoint".join(_split_in_any_case(data, name))
         return data.decode("utf-8", "surrogatepass")
 
     def parsed(self, value: object) -> object:
@@ -115,7 +115,7 @@ class Redactor(Sealed):
 
     def _without_secrets(self, data: bytes) -> bytes:
         for form in self._in_texts:
-            data = _replace_in_any_case(data, form)
+            data = PLACEHOLDER.encode().join(_split_in_any_case(data, form))
         return data
 
 
@@ -159,11 +159,6 @@ def _replace_beginning(data: bytes, secret: bytes) -> bytes:
         alike = next((at for at, (a, b) in pairs if a != b), min(len(other), len(rest)))
         pieces.append(other[alike:])
     return PLACEHOLDER.encode().join(pieces)
-
-
-def _replace_in_any_case(data: bytes, lower_form: bytes, by: bytes = PLACEHOLDER.encode()) -> bytes:
-    """`data` with `by` for every place that is `lower_form` once in lower case."""
-    return by.join(_split_in_any_case(data, lower_form))
 
 
 def _split_in_any_case(data: bytes, lower_form: bytes) -> list[bytes]:

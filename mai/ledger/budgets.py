@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
 
 from sqlalchemy import Connection, func, select
 
@@ -43,19 +45,7 @@ def check_budget(
         )
     if budget.day is None and budget.month is None:
         return
-    first, last = month_of(day)
-    in_flight = sql.execute(
-        select(func.coalesce(func.sum(CALLS.c.estimate_nano), 0)).where(
-            CALLS.c.outcome.is_(None) & (CALLS.c.profile == profile)
-        )
-    ).scalar_one()
-    by_day = (
-        select(SUMS.c.day, func.sum(SUMS.c.nano))
-        .where((SUMS.c.profile == profile) & SUMS.c.day.between(first, last))
-        .group_by(SUMS.c.day)
-    )
-    sums = {each: int(total) for each, total in sql.execute(by_day).all()}
-    today, this_month = sums.get(day, 0), sum(sums.values())
+    today, this_month, in_flight = _counted(sql, profile, day)
     sentences, ways = [], []
     for when, period, limit, spent, way in (
         ("today", "day", budget.day, today, "wait until tomorrow"),
@@ -74,3 +64,63 @@ def check_budget(
             f"Raise the profile's budget, {ways[-1]}, or use another profile. `mai-image spend` "
             "lists what was spent; calls that were perhaps billed count by their estimate.",
         )
+
+
+def check_batch(
+    sql: Connection,
+    profile: str,
+    budget: Budget,
+    day: str,
+    prices: Mapping[str, int],
+    is_free: Callable[[str], bool],
+) -> None:
+    """Raises BudgetError where the day's or month's budget can't pay for all of a batch.
+
+    `prices` are the estimates of its requests by their keys. Those in flight are free, and those of
+    which `is_free` says so; it is only asked where the budget doesn't pay for all of them anyway.
+    """
+    today, this_month, in_flight = _counted(sql, profile, day)
+    left, period = min(
+        (max(0, nano(limit) - spent - in_flight), period)
+        for period, limit, spent in (
+            ("today", budget.day, today),
+            ("this month", budget.month, this_month),
+        )
+        if limit is not None
+    )
+    if sum(prices.values()) <= left:
+        return
+    joined = set(sql.execute(select(CALLS.c.key).where(CALLS.c.outcome.is_(None))).scalars())
+    wanted = [price for key, price in prices.items() if key not in joined and not is_free(key)]
+    if sum(wanted) > left:
+        which = "" if len(wanted) == len(prices) else " that have to be bought"
+        paid = _paid(wanted, left)
+        fewer = "Ask for fewer, raise" if paid else "Raise"
+        raise BudgetError(
+            f"The budget of profile {profile!r} can't pay for this batch: it needs "
+            f"{usd(sum(wanted))}, {usd(left)} left {period}. Nothing was sent.",
+            f"The budget pays for {paid} of the {len(wanted)} images{which}. {fewer} the profile's "
+            "budget, or use another profile. `mai-image spend` lists what was spent.",
+        )
+
+
+def _paid(prices: Iterable[int], left: int) -> int:
+    """How many of the calls, in their order, `left` pays for."""
+    return sum(total <= left for total in accumulate(prices))
+
+
+def _counted(sql: Connection, profile: str, day: str) -> tuple[int, int, int]:
+    """What counts in a profile's budgets: spent on that day, in its month, and in flight."""
+    first, last = month_of(day)
+    in_flight = sql.execute(
+        select(func.coalesce(func.sum(CALLS.c.estimate_nano), 0)).where(
+            CALLS.c.outcome.is_(None) & (CALLS.c.profile == profile)
+        )
+    ).scalar_one()
+    by_day = (
+        select(SUMS.c.day, func.sum(SUMS.c.nano))
+        .where((SUMS.c.profile == profile) & SUMS.c.day.between(first, last))
+        .group_by(SUMS.c.day)
+    )
+    sums = {each: int(total) for each, total in sql.execute(by_day).all()}
+    return sums.get(day, 0), sum(sums.values()), int(in_flight)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,7 +24,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from ..disk import Schema
 from ..errors import InputError, RunningElsewhere, StoreError
 from ..types import Budget, Usage
-from .budgets import check_budget, nano
+from .budgets import check_batch, check_budget, nano
 from .owners import DEAD_AFTER, Owner, Watch, this_owner
 from .spend import PerhapsBilled, Spend, call_rows, day_of, doubtful_calls, summarize, write_csv
 from .tables import CALLS, DOUBTFUL, FREE, OWNERS, SCHEMA, LedgerFile, Outcome, add_to_sum
@@ -118,11 +118,12 @@ class Ledger:
         request that this call waited for: LostElsewhere if that one was perhaps billed.
         """
         estimate, now, me = nano(call.estimate_usd), self._now(), this_owner()
+        day = day_of(now)
         row = {
             "token": secrets.token_hex(16),
             "owner": me.token,
             "opened_at": now,
-            "day": day_of(now),
+            "day": day,
             "key": call.key,
             "profile": call.profile,
             "service": call.service,
@@ -140,7 +141,7 @@ class Ledger:
             ended = _ended(_row(sql, CALLS.c.token == joined)) if joined else None
             if ended is not None and ended.outcome in DOUBTFUL:
                 raise LostElsewhere(ended)
-            check_budget(sql, call.profile, budget, day_of(now), estimate, call.why_unbounded)
+            check_budget(sql, call.profile, budget, day, estimate, call.why_unbounded)
             check_room(_in_flight(sql) + 1)
             self._show_life(sql)
             sql.execute(insert(CALLS).values(**row))
@@ -315,10 +316,28 @@ class Ledger:
         with self._file.transaction(read_only=True) as sql:
             return list(doubtful_calls(sql, profile))
 
-    def spend(self, profile: str | None = None) -> Spend:
-        """The sums of one profile, or of all."""
+    def spend(self, profile: str | None = None, *, but_profile: str | None = None) -> Spend:
+        """The sums of one profile, or of all, or of all but one."""
         with self._file.transaction(read_only=True) as sql:
-            return summarize(sql, day_of(self._now()), profile)
+            return summarize(sql, day_of(self._now()), profile, but_profile)
+
+    def check_batch(
+        self,
+        profile: str,
+        budget: Budget,
+        prices: Mapping[str, float],
+        is_free: Callable[[str], bool],
+    ) -> None:
+        """Raise BudgetError where the budget can't pay for all of a batch; nothing is written.
+
+        `prices` are estimates in USD by the requests' keys. What is in flight is free, and what
+        `is_free`. No money is set aside: `open` checks each call again.
+        """
+        if budget.day is None and budget.month is None:
+            return
+        estimates = {key: nano(price) for key, price in prices.items()}
+        with self._file.transaction(read_only=True) as sql:
+            check_batch(sql, profile, budget, day_of(self._now()), estimates, is_free)
 
     def rows(self, limit: int | None = 100) -> list[dict[str, object]]:
         """The newest calls, newest first, with the columns of the CSV; None: all.

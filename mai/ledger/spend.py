@@ -96,8 +96,10 @@ def month_of(day: str) -> tuple[str, str]:
     return f"{day[:8]}01", f"{day[:8]}31"
 
 
-def summarize(sql: Connection, today: str, profile: str | None) -> Spend:
-    """Sums of one profile or of all, as of the local day `today`."""
+def summarize(
+    sql: Connection, today: str, profile: str | None, but_profile: str | None = None
+) -> Spend:
+    """Sums of one profile or of all, or of all but one, as of the local day `today`."""
     in_flight = select(func.coalesce(func.sum(CALLS.c.estimate_nano), 0), func.count()).where(
         CALLS.c.outcome.is_(None)
     )
@@ -105,6 +107,9 @@ def summarize(sql: Connection, today: str, profile: str | None) -> Spend:
     if profile is not None:
         in_flight = in_flight.where(CALLS.c.profile == profile)
         sums = sums.where(SUMS.c.profile == profile)
+    if but_profile is not None:
+        in_flight = in_flight.where(CALLS.c.profile != but_profile)
+        sums = sums.where(SUMS.c.profile != but_profile)
     rows = [dict(row) for row in sql.execute(sums).mappings()]
     nano, calls = sql.execute(in_flight).one()
     everything = _periods(today, rows)
@@ -118,7 +123,9 @@ def summarize(sql: Connection, today: str, profile: str | None) -> Spend:
         in_flight=Sum(nano / NANO, calls),
         by_model=_periods_by("model", today, rows),
         by_profile=_periods_by("profile", today, rows),
-        perhaps_billed=tuple(doubtful_calls(sql, profile)),
+        perhaps_billed=tuple(
+            call for call in doubtful_calls(sql, profile) if call.profile != but_profile
+        ),
     )
 
 

@@ -179,9 +179,10 @@ class LedgerFile(Database):
         It is the only one at a time, in all processes, unless it is `read_only`.
         """
         with self.read():
-            engine = self._engine.execution_options(read_only=read_only)
             try:
-                with engine.begin() as sql:
+                with self._engine.begin() as sql:
+                    # sqlite3 begins none by itself: see Database.connect.
+                    sql.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
                     yield sql
             except sqlalchemy.exc.DBAPIError as error:
                 # `read` knows what SQLite's own errors mean.
@@ -193,13 +194,7 @@ class LedgerFile(Database):
         self._engine = sqlalchemy.create_engine(
             "sqlite://", creator=lambda: connection, poolclass=StaticPool
         )
-        sqlalchemy.event.listen(self._engine, "begin", _begin)
         return connection
-
-
-def _begin(sql: sqlalchemy.Connection) -> None:
-    read_only = sql.get_execution_options().get("read_only")
-    sql.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
 def add_to_sum(

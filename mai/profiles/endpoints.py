@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 import httpx
 
@@ -108,7 +107,6 @@ def is_loopback_host(host: str) -> bool:
     return host == "localhost" or (address is not None and address.is_loopback)
 
 
-@lru_cache(maxsize=256)
 def is_loopback(url: str) -> bool:
     """Whether an address is on this machine; False where it is empty or can't be read."""
     try:

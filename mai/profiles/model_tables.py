@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, PlainValidator
+from pydantic import Field, PlainValidator
 
 from ..models import BUILT_IN, MIN_SIDE, OPTIONS, Model, Price
-from .toml_table import TomlTable, any_of, is_plain_name, whole_number
+from .toml_table import TomlTable, any_of, is_plain_name, only_if, whole_number
 
 PIXELS = (256 * 256, 8192 * 8192)
 """The smallest and the largest image that a model may be said to make."""
@@ -20,12 +20,6 @@ MAX_REFERENCES = 16
 
 TIERS = 6
 """Quota tiers of Microsoft Foundry."""
-
-
-def _plain(name: str) -> str:
-    if is_plain_name(name):
-        return name
-    raise ValueError
 
 
 def _day(value: object) -> date:
@@ -37,7 +31,7 @@ def _day(value: object) -> date:
     raise ValueError
 
 
-PlainName = Annotated[str, AfterValidator(_plain)]
+PlainName = Annotated[str, only_if(is_plain_name)]
 _NAME = Field(None, description="1 to 64 letters, digits, spaces and . _ - in quotes")
 _PRICE: Any = Field(ge=0, le=100_000, description="a number from 0 to 100000, USD per 1M tokens")
 

@@ -55,6 +55,27 @@ class Profile:
     emulated: bool = False
     media_hosts: tuple[str, ...] = ()
     max_images_per_node: int = MAX_IMAGES_PER_NODE
+    on_loopback: bool = field(init=False, repr=False)
+    """Whether the endpoint is on this machine."""
+    store_service: str = field(init=False, repr=False)
+    """The service as it stands in the store: what this machine drew is never a paid image."""
+    store_identity: str = field(init=False, repr=False)
+    """Whose images the store has for this profile: the service's at this resource or gateway.
+
+    What another one made of the same request is never served for it. The hosts of one Azure
+    resource are one; this machine's services are one, whatever their ports.
+    """
+
+    def __post_init__(self) -> None:
+        on_loopback = self.emulated or is_loopback(self.endpoint)
+        service = f"{self.service}-loopback" if on_loopback else self.service
+        identity = service if on_loopback else f"{service} {_account(self.endpoint)}"
+        for name, value in (
+            ("on_loopback", on_loopback),
+            ("store_service", service),
+            ("store_identity", identity),
+        ):
+            object.__setattr__(self, name, value)
 
     def deployments_for(self, model: str) -> tuple[str, ...]:
         """The deployments that serve a model: its own, else those for any, else its name."""
@@ -76,27 +97,9 @@ class Profile:
             return f"{self.service} has prices of its own, which aren't known"
         return CATALOGUE[request.model].why_unbounded(request)
 
-    @property
-    def on_loopback(self) -> bool:
-        """Whether the endpoint is on this machine."""
-        return self.emulated or is_loopback(self.endpoint)
 
-    @property
-    def store_service(self) -> str:
-        """The service as it stands in the store: what this machine drew is never a paid image."""
-        return f"{self.service}-loopback" if self.on_loopback else self.service
-
-    @property
-    def store_identity(self) -> str:
-        """Whose images the store has for this profile: the service's at this resource or gateway.
-
-        What another one made of the same request is never served for it. The hosts of one Azure
-        resource are one; this machine's services are one, whatever their ports.
-        """
-        if self.on_loopback:
-            return self.store_service
-        host = (urlsplit(self.endpoint).hostname or "").rstrip(".")
-        resource, _, domain = host.partition(".")
-        if domain in AZURE_DOMAINS:
-            host = f"{resource}.{AZURE_DOMAINS[0]}"
-        return f"{self.service} {host}"
+def _account(endpoint: str) -> str:
+    """The host of an endpoint; of one Azure resource always the same."""
+    host = (urlsplit(endpoint).hostname or "").rstrip(".")
+    resource, _, domain = host.partition(".")
+    return f"{resource}.{AZURE_DOMAINS[0]}" if domain in AZURE_DOMAINS else host

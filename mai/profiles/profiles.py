@@ -191,7 +191,8 @@ class Profiles:
     def _read(self) -> Contents:
         """The file's contents, read again if the file is another one than before."""
         with self._lock:
-            if not self._is_current():
+            stamp = _stamp(self.path)
+            if stamp is None or stamp != self._stamp:
                 problem = self._make_private()
                 self._stamp = _stamp(self.path)
                 self._contents = self._load() if problem is None else problem
@@ -200,10 +201,6 @@ class Profiles:
                     for name, settings in self._contents.profiles.items()
                 }
             return self._contents
-
-    def _is_current(self) -> bool:
-        stamp = _stamp(self.path)
-        return stamp is not None and stamp == self._stamp
 
     def _make_private(self) -> Contents | None:
         """Close the folder to other users; the mistake that it is where that can't be done."""
@@ -304,10 +301,12 @@ class Profiles:
         names = self.names()
         if names == [EMULATOR]:
             return ProfileError(
-                f"There is no profile {short(name)}: no account is set up yet.",
-                "Do one of these: set the environment variables AZURE_ENDPOINT and AZURE_API_KEY "
-                f"and start ComfyUI again; or run `mai-image init`, which writes {self.path}; or "
-                'choose the profile "emulator", which needs no account and spends nothing.',
+                "No account is set up on this server: try it free, with profile set to "
+                '"emulator", or connect an account by `mai-image init`.',
+                f"There is no profile {short(name)}. Do one of these: set the environment "
+                "variables AZURE_ENDPOINT and AZURE_API_KEY and start ComfyUI again; or run "
+                f"`mai-image init`, which writes {self.path}; or choose the profile "
+                '"emulator", which needs no account and spends nothing.',
             )
         near = nearest(name, names) if isinstance(name, str) else None
         return ProfileError(

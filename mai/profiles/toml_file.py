@@ -44,6 +44,7 @@ from .toml_table import (
     is_plain_name,
     number,
     one_of,
+    only_if,
     whole_number,
 )
 
@@ -82,18 +83,6 @@ def _deployment_name(name: str) -> str:
     raise ValueError
 
 
-def _media_host(name: str) -> str:
-    if is_media_host(name):
-        return name
-    raise ValueError
-
-
-def _page_host(name: str) -> str:
-    if is_page_host(name):
-        return name.lower()
-    raise ValueError
-
-
 def _known_model(name: str, info: ValidationInfo) -> str:
     """A model of the catalogue or of the same file, whose names are the validation's context."""
     if name in (info.context or ()):
@@ -110,6 +99,7 @@ def _as_list(value: object) -> object:
 
 
 ListOrOne = BeforeValidator(_as_list)
+PageHost = Annotated[str, only_if(is_page_host), AfterValidator(str.lower)]
 ModelName = Annotated[str, AfterValidator(_known_model)]
 DeploymentNames = Annotated[
     list[Annotated[str, AfterValidator(_deployment_name)]], Field(min_length=1), ListOrOne
@@ -187,7 +177,7 @@ class ProfileSettings(TomlTable):
     shutdown_grace: float = number(0, 600, SHUTDOWN_GRACE)
     keep_prompts: bool = flag(True)
     max_images_per_node: int | None = whole_number(1, 10_000)
-    media_hosts: Annotated[list[Annotated[str, AfterValidator(_media_host)]], ListOrOne] = Field(
+    media_hosts: Annotated[list[Annotated[str, only_if(is_media_host)]], ListOrOne] = Field(
         [],
         description="a list of host names in lower case, without https:// and path, such as "
         '["media.example.com", "*.example.net"]',
@@ -208,7 +198,7 @@ class PageSettings(TomlTable):
     prompts; None shows prompts only where nobody but the user of this machine can look.
     """
 
-    hosts: Annotated[list[Annotated[str, AfterValidator(_page_host)]], ListOrOne] = Field(
+    hosts: Annotated[list[PageHost], ListOrOne] = Field(
         default=[],
         description="a list of host names or addresses as the browser shows them, without http:// "
         'and path, such as ["studio.lan:8188", "192.168.1.5"]',

@@ -7,10 +7,10 @@ pydantic's own texts quote values, and a value may be a key.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MAX_NAME = 64
 """Characters of a profile's, a model's or a deployment's name; Azure's own limit for the last."""
@@ -47,6 +47,17 @@ def one_of(words: Iterable[str], default: str) -> Any:
 def any_of(words: Iterable[str]) -> str:
     """The regular expression of some words."""
     return f"^({'|'.join(map(re.escape, words))})$"
+
+
+def only_if(is_right: Callable[[str], bool]) -> AfterValidator:
+    """For a setting that is a text of a certain kind."""
+
+    def check(text: str) -> str:
+        if is_right(text):
+            return text
+        raise ValueError
+
+    return AfterValidator(check)
 
 
 def is_plain_name(name: str) -> bool:

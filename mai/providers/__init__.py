@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .answers import refusal
-from .charges import was_not_begun
+from .answers import refusal, was_not_begun
 from .foundry import Foundry
 from .pixazo import Pixazo
 from .provider import Job, JobProvider, Provider

@@ -1,12 +1,20 @@
-"""What an answer without an image means: status, code and wording become an error with a hint.
+"""What an answer without an image means: status, code and wording become an error with a hint, and
+say whether the call was perhaps billed.
 
 The code decides first, then a keyword of the message: bodies may be HTML or empty behind a gateway.
+
+Microsoft charges whenever its service did work, whatever the status. Source: its page on the costs
+of Foundry models: charged are "for example a 400 error due to a content filter or input limit, or a
+408 error due to a time-out", not charged are calls that did no processing, "such as a 401 or 429".
+What isn't known for sure to be free is perhaps billed.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ..errors import (
     AnswerError,
@@ -22,10 +30,11 @@ from ..errors import (
     ServiceError,
     UnavailableError,
 )
-from ..http import HttpAnswer
+from ..http import HttpAnswer, Redactor, identifier, retry_after
 from ..safe_json import parse_json
-from .charges import is_perhaps_billed
-from .error_body import ErrorBody, find_error, one_line, read_error_body
+
+_LONGEST_BODY = 65_536
+_LONGEST_MESSAGE = 500
 
 _BLOCK_WORDS = (
     "content_safety_violation",
@@ -67,14 +76,50 @@ _HINTS_400 = (
     (("prompt",), "Check the prompt's text and length (32,000 tokens at most)."),
 )
 
+_FREE = frozenset({401, 402, 403, 404, 410, 429})
+"""Who calls, and what is called, is looked at before any work is done."""
+
+_NOT_SENT_ON = re.compile(r"before (?:the )?request was sent")
+"""What a 499 of a gateway says that passed nothing on to the model."""
+
+_INPUT_LIMIT = re.compile(
+    r"input[ _]limit|context[ _](?:length|window)|too[ _]long|\btokens?\b|max(?:imum)?[ _]length"
+)
+_PROMPT = re.compile(r"prompt\W")
+_MEASURE = re.compile(r"\b(?:exceeds?|longer|shorter|at most|limit|characters)\b")
+"""The prompt was read, and is too long: that is charged. A measure counts after the word "prompt";
+one pattern for both would look for each "prompt" through the whole rest of a text."""
+
+_NAMED = re.compile(
+    r"unsupported_request|unrecognized_request_argument|missing_required_parameter"
+    r"|invalid parameters?\b|request (?:parameter|argument)"
+    r"|(?:required|unknown|unrecognized|unsupported) (?:parameter|argument|field)"
+    r"|invalid dimensions|model not found|\bpixels?\b"
+    r"|image files? (?:is|are|must)|file must be attached"
+    r"|['\"`](?:width|height|size|model|prompt|image|images|seed|n|quality|response_format"
+    r"|auto_aspect_ratio|web_grounding)['\"`]"
+)
+"""What a 400 says that was refused for a parameter, a field, a size or the files of an edit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBody:
+    """The parts of an error. `message` is one line for a person; `text` is all of the body in lower
+    case, to look for keywords in, and `named` the same of code, messages and parameter alone."""
+
+    code: str | None = None
+    message: str = ""
+    text: str = ""
+    named: str = ""
+
 
 def refusal(answer: HttpAnswer, hints: Mapping[int, str] | None = None) -> ServiceError:
     """The error that a refusal stands for; `hints` of a provider go before the usual ones."""
-    error = read_error_body(answer)
+    error = _error_in(answer)
     kind, what, hint = _meaning(answer.status, error)
     if hints and kind is not BlockedError:
         hint = hints.get(answer.status, hint)
-    perhaps = kind is BlockedError or is_perhaps_billed(answer, error)
+    perhaps = kind is BlockedError or _is_perhaps_billed(answer, error)
     return kind(
         what,
         hint,
@@ -141,9 +186,81 @@ def is_content_block(text: str) -> bool:
 
 def refuses_field(answer: HttpAnswer, field: str) -> bool:
     """Whether a 400 says that the service doesn't take a field of the request."""
-    error = read_error_body(answer)
+    error = _error_in(answer)
     text = f"{error.code} {error.message}".lower()
     return answer.status == 400 and "argument" in text and field in _WORD.findall(text)
+
+
+def was_not_begun(answer: HttpAnswer) -> bool:
+    """Whether the service says that it did not begin the work, so that the call may be sent again.
+
+    A 429, a 499 "before request was sent", a 503 with a time to come back. Never a 408, a 500, 502,
+    504 or a plain 503: the image may be made and billed.
+    """
+    if answer.status == 503:
+        return retry_after(answer.headers) is not None
+    if answer.status == 499:
+        return _NOT_SENT_ON.search(_error_in(answer).text) is not None
+    return answer.status == 429
+
+
+def _error_in(answer: HttpAnswer) -> ErrorBody:
+    """The error in a refusal; its body may be HTML or empty behind a gateway."""
+    text = answer.body[:_LONGEST_BODY].decode("utf-8", "replace")
+    try:
+        body = answer.redactor.parsed(parse_json(text.encode()))
+    except ValueError:
+        body = None
+    return find_error(body if isinstance(body, dict) else {}, answer.redactor, text)
+
+
+def find_error(
+    body: Mapping[str, object], redactor: Redactor, text: str | None = None
+) -> ErrorBody:
+    """The error in a JSON object; `text` is what it was read from.
+
+    A code that is no identifier is read as a part of the message.
+    """
+    error = body.get("error")
+    if isinstance(error, str):
+        error = {"code": error, "message": body.get("message")}
+    if not isinstance(error, dict):
+        error = body
+    parts = [error.get(name) for name in ("code", "message", "details", "param", "type")]
+    code, message, details = parts[:3]
+    if isinstance(code, float):
+        code = f"{code:g}"
+    shown = next((one for one in (message, details) if isinstance(one, str) and one), "")
+    clean_code = redactor.shown(code) if isinstance(code, str) else ""
+    known = identifier(clean_code)
+    said = [redactor.shown(shown)] if known else [clean_code.strip(), redactor.shown(shown)]
+    return ErrorBody(
+        code=known,
+        message=one_line(": ".join(part for part in said if part), _LONGEST_MESSAGE),
+        text=(json.dumps(body) if text is None else text).lower(),
+        named="\n".join(part for part in parts if isinstance(part, str)).lower(),
+    )
+
+
+def one_line(text: str, longest: int = _LONGEST_MESSAGE) -> str:
+    """A server's text on one line, without control characters, cut to `longest` characters."""
+    folded = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return folded if len(folded) <= longest else folded[:longest] + " …"
+
+
+def _is_perhaps_billed(answer: HttpAnswer, error: ErrorBody) -> bool:
+    """Whether a refusal may be charged; a content block, which always may, is told before."""
+    if answer.status in _FREE or was_not_begun(answer):
+        return False
+    if answer.status != 400:
+        return True
+    return _is_about_length(error.named) or not _NAMED.search(error.named)
+
+
+def _is_about_length(text: str) -> bool:
+    prompt = _PROMPT.search(text)
+    measured = prompt is not None and _MEASURE.search(text, prompt.end()) is not None
+    return measured or _INPUT_LIMIT.search(text) is not None
 
 
 def _said(error: ErrorBody) -> str:

@@ -7,26 +7,48 @@ clients in 2026.
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..errors import AnswerError, BlockedError, ServiceError, UnreadableError
 from ..http import FormFile, HttpAnswer, HttpRequest
 from ..image_formats import inspect
-from ..models import CATALOGUE, DEFAULT_MODEL
-from ..types import OPAQUE, Edit, Generate, Request, Result
-from .answers import error_in_200, json_object, refusal, refuses_field, unusable
+from ..models import CATALOGUE, DEFAULT_MODEL, Model
+from ..types import OPAQUE, Edit, Generate, Request, Result, Usage
+from .answers import error_in_200, find_error, json_object, refusal, refuses_field, unusable
 from .base64_field import PLACEHOLDER, cut_out_image, decode_base64, holds_image
-from .error_body import find_error
-from .usage import charge_of, counted_cost
+
+logger = logging.getLogger(__name__)
 
 GENERATIONS = "/mai/v1/images/generations"
 EDITS = "/mai/v1/images/edits"
 CLIENT_REQUEST_ID = "x-ms-client-request-id"
 SERVICE = "the MAI service"
 
+MAX_TOKENS = 10_000_000
+"""More than any one image can have: the largest one has 4096, a prompt 32,000 (mai/models.py)."""
+
+_COUNTS = ("num_input_text_tokens", "num_input_image_tokens", "num_output_tokens")
+
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What an answer costs, by the dearer model where it names another one than was asked for.
+
+    `usage` is what the service counted, None where that can't be believed; `counted_usd` is its
+    price, None where nothing was counted, and `estimate_usd` that of the request. `notes` are
+    sentences for the user of an image.
+    """
+
+    usage: Usage | None
+    counted_usd: float | None
+    estimate_usd: float
+    notes: tuple[str, ...]
 
 
 class Foundry:
@@ -80,24 +102,27 @@ class Foundry:
             if holds_image(answer.body):
                 raise _unreadable(answer, error.what, answer.body, None) from error
             raise
-        data = _first_image(request, body, encoded, answer)
-        charge = charge_of(request, body)
+        charge = _charge(request, body)
+        data = _first_image(body, encoded, answer, charge.counted_usd)
+        has_usage = charge.usage is not None and charge.usage.image_out > 0
+        cost_usd = charge.counted_usd if has_usage else charge.estimate_usd
         try:
             header = inspect(data, CATALOGUE[request.model].most_decoded)
         except AnswerError as error:
-            raise _unreadable(answer, error.what, data, charge.cost_usd) from error
+            raise _unreadable(answer, error.what, data, cost_usd) from error
+        asked, size = request.requested_size, (header.width, header.height)
         return Result(
             image=data,
             media_type=header.media_type,
             width=header.width,
             height=header.height,
             model=request.model,
-            asked=request.requested_size,
+            asked=asked,
             request_id=answer.request_id,
-            usage=charge.usage,
-            cost_usd=charge.cost_usd,
+            usage=charge.usage if has_usage else None,
+            cost_usd=cost_usd,
             seconds=answer.seconds,
-            notes=(*_size_notes(request, (header.width, header.height)), *charge.notes),
+            notes=(*_size_notes(asked, size), *charge.notes),
         )
 
     def error_for(self, answer: HttpAnswer) -> ServiceError:
@@ -145,15 +170,83 @@ def _edit_fields(request: Edit, deployment: str) -> dict[str, str]:
     return {**fields, **{name: str(value).lower() for name, value in _options(request).items()}}
 
 
+def _charge(request: Request, body: Mapping[str, object]) -> Charge:
+    usage, note = _usage(body)
+    asked, answered = CATALOGUE[request.model], _other_model(request, body)
+    models = [asked] if answered is None else [asked, answered]
+    notes = [_note_model(asked.name, answered.name)] if answered else []
+    if note or usage is None or not usage.image_out:
+        notes.append(note or "the service counted no tokens: the cost is an estimate")
+    return Charge(
+        usage,
+        max(model.cost(usage) for model in models) if usage and usage != Usage() else None,
+        max(model.estimate(request) for model in models),
+        tuple(notes),
+    )
+
+
+def _usage(body: Mapping[str, object]) -> tuple[Usage | None, str]:
+    """Token counts, or None and why they aren't believed.
+
+    Early versions put `num_output_tokens` at the top level, some count nothing at all. A count that
+    is there and can't be right makes all of them doubtful.
+    """
+    nested = body.get("usage")
+    source: Mapping[str, object] = nested if isinstance(nested, dict) else body
+    given = [source.get(name) for name in _COUNTS]
+    if all(value is None for value in given):
+        return None, ""
+    counts = [0 if value is None else _count(value) for value in given]
+    text_in, image_in, image_out = counts
+    if text_in is None or image_in is None or image_out is None:
+        return None, "the service's token counts can't be right: the cost is an estimate"
+    return Usage(text_in, image_in, image_out), ""
+
+
+def _count(value: object) -> int | None:
+    """A whole number that a count can be, else None; parse_json gives every number as a float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return int(value) if 0 <= value <= MAX_TOKENS and value == int(value) else None
+
+
+def _other_model(request: Request, body: Mapping[str, object]) -> Model | None:
+    """The model of the catalogue that an answer names, where it isn't the one asked for."""
+    name = body.get("model")
+    word = name.strip().casefold() if isinstance(name, str) else ""
+    for model in CATALOGUE.values():
+        full = model.name.casefold()
+        if word in (full, f"{full}-{model.version}") and model.name != request.model:
+            return model
+    return None
+
+
+@functools.cache
+def _note_model(asked: str, answered: str) -> str:
+    """The note for the user, and once for each pair a warning: a batch would fill the log."""
+    logger.warning(
+        "A deployment for %s answers as %s: check in the profile which deployment is of which "
+        "model. Its images are counted at the dearer model's price.",
+        asked,
+        answered,
+    )
+    return (
+        f"the deployment answers as {answered}, the node asked for {asked}: the cost is that of "
+        "the dearer one"
+    )
+
+
 def _first_image(
-    request: Request, body: Mapping[str, object], encoded: memoryview, answer: HttpAnswer
+    body: Mapping[str, object], encoded: memoryview, answer: HttpAnswer, cost_usd: float | None
 ) -> bytes:
-    """The image's bytes; `encoded` is its base64 where that was cut out of the JSON."""
+    """The image's bytes; `encoded` is its base64 where that was cut out of the JSON.
+
+    `cost_usd` is what the service counted, for the error where there is none.
+    """
     data = body.get("data")
     first = data[0] if isinstance(data, list) and data else None
     item = first if isinstance(first, dict) else {}
     text = item.get("b64_json")
-    cost_usd = counted_cost(request, body)
     cut_out = text == PLACEHOLDER
     if not isinstance(text, str) or not text or (cut_out and not encoded):
         raise _without_image(body, item, answer, cost_usd)
@@ -209,8 +302,7 @@ def _without_image(
     return unusable(answer, what, SERVICE, cost_usd)
 
 
-def _size_notes(request: Request, size: tuple[int, int]) -> tuple[str, ...]:
-    asked = request.requested_size
+def _size_notes(asked: tuple[int, int] | None, size: tuple[int, int]) -> tuple[str, ...]:
     if not asked or asked == size:
         return ()
     return (f"asked for {asked[0]}x{asked[1]}, the service sent {size[0]}x{size[1]}",)

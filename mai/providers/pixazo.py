@@ -32,9 +32,8 @@ from ..image_formats import inspect
 from ..models import CATALOGUE
 from ..sizes import Size, off_by, ratio_of
 from ..types import OPAQUE, Edit, Generate, Request, Result
-from .answers import is_content_block, json_object, refusal, unusable
+from .answers import find_error, is_content_block, json_object, one_line, refusal, unusable
 from .base64_field import decode_base64
-from .error_body import find_error, one_line
 from .provider import Job
 
 MODEL = "MAI-Image-2.5"

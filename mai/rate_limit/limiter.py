@@ -2,7 +2,8 @@
 
 Every call takes a ticket in one queue, quota.sqlite, whichever process it comes from. The first
 ticket for a deployment is served when `Pacing` says so. Why no library does this stands in
-benchmarks/README.md.
+benchmarks/README.md. Nothing in the file is worth much: a lost one costs a few refusals. So it is
+written without fsync, and a damaged one, or one of another version, is begun anew.
 
 Times are `time.perf_counter()`: since Python 3.10 one clock for all processes on Linux, macOS and
 Windows, counted from the start of the machine, so that setting the wall clock changes nothing. It
@@ -14,19 +15,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import math
 import os
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..disk import BusyError, DamagedError
+from pydantic import TypeAdapter, ValidationError
+
+from ..disk import BusyError, DamagedError, Database, Schema
 from ..errors import StoreError
 from .pacing import LIMIT_MAX, LIMIT_MIN, Pacing
-from .queue_file import QueueFile
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +54,25 @@ A transaction takes milliseconds: who holds the file for 2 s was stopped in the 
 CONFIRM_AFTER = 3600.0
 """Seconds after which a server's limit that stayed the same is written down again, long before it
 expires."""
+
+_SCHEMA = Schema(
+    name="The quota file",
+    version=2,
+    statements=(
+        "CREATE TABLE deployments (name TEXT PRIMARY KEY, pacing TEXT NOT NULL)",
+        "CREATE TABLE processes (owner TEXT PRIMARY KEY, alive_at REAL NOT NULL)",
+        "CREATE TABLE tickets (id INTEGER PRIMARY KEY AUTOINCREMENT, first INTEGER NOT NULL,"
+        " owner TEXT NOT NULL, deployments TEXT NOT NULL)",
+    ),
+    synchronous="OFF",
+    if_damaged="It is begun anew by itself; if this comes again, the disk may be failing. Remove "
+    "the file and queue again.",
+    # No longer, as the event loop stands still while it waits for another process.
+    busy_seconds=0.02,
+    disposable=True,
+)
+
+_PACING, _NAMES = TypeAdapter(Pacing), TypeAdapter(list[str])
 
 
 @dataclass(frozen=True)
@@ -92,6 +115,98 @@ class _Waiter:
     error: Exception | None = None
 
 
+class _Queue:
+    """The waiting calls of all processes and each deployment's pacing, in one transaction."""
+
+    def __init__(self, sql: sqlite3.Connection, now: float) -> None:
+        self._sql = sql
+        self.now = now
+
+    def pacing(self, name: str, deployment: Deployment | None) -> Pacing:
+        """A deployment's pacing as of now, with the limit of this process's profile if known.
+
+        It is a new one where there is none, or one that can't be true.
+        """
+        query = "SELECT pacing FROM deployments WHERE name = ?"
+        row = self._sql.execute(query, (name,)).fetchone()
+        try:
+            pacing = _PACING.validate_json(row[0]) if row else Pacing()
+        except ValidationError:
+            logger.info("The limit of a deployment is learned anew: its numbers can't be true")
+            pacing = Pacing()
+        if pacing.update(self.now):
+            self.save(name, pacing)
+        if deployment is not None:
+            pacing.set_limit(deployment.rpm)
+        return pacing
+
+    def save(self, name: str, pacing: Pacing) -> None:
+        """Write a deployment's pacing."""
+        values = (name, json.dumps(vars(pacing)))
+        self._sql.execute("INSERT OR REPLACE INTO deployments VALUES (?, ?)", values)
+
+    def mark_alive(self, owner: str, dead_after: float) -> None:
+        """Write down that `owner` lives, and drop the tickets of processes that died.
+
+        A process is taken for dead after `dead_after` seconds without such a mark. A mark that lies
+        ahead of the clock was made before a reboot.
+        """
+        self._sql.execute("INSERT OR REPLACE INTO processes VALUES (?, ?)", (owner, self.now))
+        dead = self._sql.execute(
+            "DELETE FROM processes WHERE alive_at NOT BETWEEN ? AND ?",
+            (self.now - dead_after, self.now + dead_after),
+        )
+        if dead.rowcount:
+            self._sql.execute(
+                "DELETE FROM tickets WHERE owner NOT IN (SELECT owner FROM processes)"
+            )
+
+    def remove(self, ticket: int | None) -> None:
+        """Take a ticket out of the queue."""
+        self._sql.execute("DELETE FROM tickets WHERE id = ?", (ticket,))
+
+    def tickets(self, owner: str, waiters: Sequence[_Waiter]) -> dict[int, list[str]]:
+        """The queue with the tickets of all of these waiters, which belong to `owner`."""
+        found = self._read_tickets()
+        # New ones, and those of this process that another one took for dead.
+        missing = [waiter for waiter in waiters if waiter.ticket not in found]
+        for waiter in missing:
+            self._add(owner, waiter)
+        return self._read_tickets() if missing else found
+
+    def _read_tickets(self) -> dict[int, list[str]]:
+        """The queue, the next ticket first: the deployments that each may be sent to, by number.
+
+        DatabaseError for a ticket that only damage can have put there.
+        """
+        query = "SELECT id, deployments FROM tickets ORDER BY first DESC, id"
+        try:
+            found = {
+                ticket: _NAMES.validate_json(text) for ticket, text in self._sql.execute(query)
+            }
+        except ValidationError:
+            raise sqlite3.DatabaseError("malformed ticket") from None
+        if not all(found.values()):
+            raise sqlite3.DatabaseError("malformed ticket")
+        return found
+
+    def _add(self, owner: str, waiter: _Waiter) -> None:
+        """Put a ticket at the queue's end; `first` before all that aren't.
+
+        One that had a number before goes back to its old place.
+        """
+        insert = "INSERT OR IGNORE INTO tickets (id, first, owner, deployments) VALUES (?, ?, ?, ?)"
+        names = [deployment.name for deployment in waiter.deployments]
+        values = (waiter.first, owner, json.dumps(names))
+        cursor = self._sql.execute(insert, (waiter.ticket, *values))
+        if not cursor.rowcount:
+            cursor = self._sql.execute(insert, (None, *values))
+        waiter.ticket = cursor.lastrowid
+
+
+_Change = Callable[[_Queue], None]
+
+
 class RateLimiter:
     """The queue for all deployments. To be used from one event loop at a time.
 
@@ -111,7 +226,7 @@ class RateLimiter:
         fail_locked_after: float = FAIL_LOCKED_AFTER,
     ) -> None:
         self._path = path
-        self._file = QueueFile(path)
+        self._database = Database(path, _SCHEMA)
         self._clock = clock
         self._tick = tick
         self._say_locked_after = say_locked_after
@@ -120,7 +235,7 @@ class RateLimiter:
         self._tried_at = 0.0
         self._owner = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._waiters: list[_Waiter] = []
-        self._postponed: list[Callable[[float], None]] = []
+        self._postponed: list[_Change] = []
         self._server: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._reported_at = -math.inf
@@ -239,16 +354,15 @@ class RateLimiter:
         self._tried_at, self._locked = now, True
         report = not 0 <= now - self._reported_at < self._tick
         self._reported_at = now if report else self._reported_at
-        holder = getattr(error, "holder", "") or "another process"
         delay = RETRY_LOCKED
         for waiter in list(self._waiters):
             waiter.locked_seconds += passed
             if waiter.locked_seconds >= self._fail_locked_after:
-                self._fail_locked(waiter, holder)
+                self._fail_locked(waiter, error.holder)
             elif waiter.locked_seconds < self._say_locked_after:
                 delay = RETRY_BUSY
             elif report or not waiter.held_by:
-                waiter.held_by = holder
+                waiter.held_by = error.holder
                 waiter.changed.set()
         return delay
 
@@ -262,7 +376,7 @@ class RateLimiter:
         )
         waiter.changed.set()
         if (ticket := waiter.ticket) is not None:
-            self._postponed.append(lambda now: self._file.remove(ticket))
+            self._postponed.append(lambda queue: queue.remove(ticket))
 
     def _grant_slots(self) -> float:
         """Make the postponed changes, then grant every slot that is due.
@@ -280,18 +394,18 @@ class RateLimiter:
         return delay
 
     def _grant_slots_once(self) -> float:
-        with self._file.transaction():
+        with self._database.write() as sql:
             now = self._clock()
+            queue = _Queue(sql, now)
             for change in self._postponed:
-                change(now)
-            self._file.mark_alive(self._owner, now, DEAD_AFTER_TICKS * self._tick)
-            granted, delay = self._go_through(self._tickets(), now)
+                change(queue)
+            queue.mark_alive(self._owner, DEAD_AFTER_TICKS * self._tick)
+            granted, delay = self._go_through(queue, now)
             for waiter, deployment in granted:
-                pacing = self._pacing(deployment.name, deployment, now)
+                pacing = queue.pacing(deployment.name, deployment)
                 pacing.send(now)
-                self._file.save(deployment.name, pacing)
-                assert waiter.ticket is not None
-                self._file.remove(waiter.ticket)
+                queue.save(deployment.name, pacing)
+                queue.remove(waiter.ticket)
         self._postponed.clear()
         for waiter, deployment in granted:
             waiter.granted, waiter.granted_at = deployment, now
@@ -299,27 +413,19 @@ class RateLimiter:
             waiter.changed.set()
         return delay
 
-    def _tickets(self) -> dict[int, list[str]]:
-        """The queue, with all of this process's tickets, also those that were taken for dead."""
-        tickets = self._file.tickets()
-        missing = [waiter for waiter in self._waiters if waiter.ticket not in tickets]
-        for waiter in missing:
-            names = [deployment.name for deployment in waiter.deployments]
-            waiter.ticket = self._file.add(self._owner, names, waiter.first, waiter.ticket)
-        return self._file.tickets() if missing else tickets
-
     def _go_through(
-        self, tickets: dict[int, list[str]], now: float
+        self, queue: _Queue, now: float
     ) -> tuple[list[tuple[_Waiter, Deployment]], float]:
         """Work out everyone's slot, in order: this process's that are due, and seconds to wait.
 
         Once a tick, and when a slot moves, it goes through all tickets and reports to those who
         wait; else to the first of them.
         """
-        waiters = {waiter.ticket: waiter for waiter in self._waiters}
+        tickets = queue.tickets(self._owner, self._waiters)
+        waiters: dict[int | None, _Waiter] = {each.ticket: each for each in self._waiters}
         own = {each.name: each for waiter in self._waiters for each in waiter.deployments}
         called = {name for names in tickets.values() for name in names}
-        pacings = {name: self._pacing(name, own.get(name), now) for name in called}
+        pacings = {name: queue.pacing(name, own.get(name)) for name in called}
         new = any(waiter.expected is None for waiter in self._waiters)
         report = new or not 0 <= now - self._reported_at < self._tick - TIMER_ERROR
         self._reported_at = now if report else self._reported_at
@@ -329,8 +435,7 @@ class RateLimiter:
             name = min(names, key=lambda each: pacings[each].next_at())
             slot_at = max(now, pacings[name].next_at())
             pacings[name].send(slot_at)
-            waiter = waiters.get(ticket)
-            if waiter is None:
+            if (waiter := waiters.get(ticket)) is None:
                 behind_others = True
             elif slot_at <= now:
                 granted.append((waiter, own[name]))
@@ -346,15 +451,6 @@ class RateLimiter:
                 waiter.changed.set()
         return granted, max(delay, 0.001)
 
-    def _pacing(self, name: str, deployment: Deployment | None, now: float) -> Pacing:
-        """The stored pacing of a deployment, with the limit of this process's profile if known."""
-        pacing = self._file.load(name)
-        if pacing.update(now):
-            self._file.save(name, pacing)
-        if deployment is not None:
-            pacing.set_limit(deployment.rpm)
-        return pacing
-
     def _withdraw(self, waiter: _Waiter) -> None:
         """Take a waiter's ticket back, or a slot that was granted and not used."""
         if waiter in self._waiters:
@@ -363,19 +459,19 @@ class RateLimiter:
         if waiter.granted is not None:
             self._change_pacing(waiter.granted, lambda pacing, now: pacing.withdraw(granted_at))
         elif ticket is not None:
-            self._change(lambda now: self._file.remove(ticket))
+            self._change(lambda queue: queue.remove(ticket))
 
     def _change_pacing(
         self, deployment: Deployment, change: Callable[[Pacing, float], None]
     ) -> None:
-        def apply(now: float) -> None:
-            pacing = self._pacing(deployment.name, deployment, now)
-            change(pacing, now)
-            self._file.save(deployment.name, pacing)
+        def apply(queue: _Queue) -> None:
+            pacing = queue.pacing(deployment.name, deployment)
+            change(pacing, queue.now)
+            queue.save(deployment.name, pacing)
 
         self._change(apply)
 
-    def _change(self, change: Callable[[float], None]) -> None:
+    def _change(self, change: _Change) -> None:
         """Change the file at once, or as soon as the process that holds it lets go."""
         self._postponed.append(change)
         self._reported_at = -math.inf

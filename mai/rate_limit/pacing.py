@@ -31,7 +31,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
 
 MINUTE = 60.0
 MARGIN, MARGIN_MIN, MARGIN_MAX = 0.02, 0.02, 0.5
@@ -54,6 +56,13 @@ FORGET_AFTER = 3600.0
 """Seconds after the last refusal when what was learned is put to the test again."""
 REMEMBERED = 600
 """Calls whose times are remembered, at most."""
+
+
+Rate = Annotated[float, Field(gt=0, lt=math.inf)]
+Moment = Annotated[float, Field(lt=math.inf)]
+Seconds = Annotated[float, Field(ge=0, lt=math.inf)]
+Count = Annotated[int, Field(ge=0, lt=10**9)]
+"""What the stored numbers can be; NaN is none of them."""
 
 
 @dataclass(frozen=True)
@@ -81,43 +90,44 @@ class Pacing:
     Every field is stored in quota.sqlite, as JSON; one that is missing there is as it is at first.
     """
 
-    limit: float | None = None
+    limit: Rate | None = None
     """Requests a minute: the profile's, or else the server's. None: unknown."""
-    server_limit: float | None = None
+    server_limit: Rate | None = None
     """Requests a minute, as the server's headers say. None: they said nothing to believe."""
-    server_limit_at: float = -math.inf
+    server_limit_at: Moment = -math.inf
     """When a header last said so."""
-    updated_at: float = 0.0
+    updated_at: Annotated[Moment, Field(gt=-math.inf)] = 0.0
     """When `update` was last called. A clock that shows less was set back by a reboot."""
-    sent: list[float] = field(default_factory=list)
+    sent: list[Moment] = field(default_factory=list)
     """When the calls of the last window, or of the last minute, were sent; the latest last."""
-    not_before: float = -math.inf
+    not_before: Moment = -math.inf
     """When the next call may be sent: after a cooldown, a probe's wait or the spacing."""
-    bucket_full_at: float = -math.inf
+    bucket_full_at: Moment = -math.inf
     """OPEN: when the bucket is full again."""
-    cooldown_until: float = -math.inf
+    cooldown_until: Moment = -math.inf
     """When the last cooldown is over, or was. The burst after it begins here."""
-    refused_at: float = -math.inf
+    refused_at: Moment = -math.inf
     """When the last refusal came."""
-    tested_at: float = -math.inf
+    tested_at: Moment = -math.inf
     """When what was learned was last put to the test for want of refusals."""
-    cooldowns_in_a_row: int = 0
+    cooldowns_in_a_row: Count = 0
     """Cooldowns since a call was last let through; each one without a Retry-After is doubled."""
-    burst: list[float] = field(default_factory=list)
+    burst: list[Moment] = field(default_factory=list)
     """When the calls were sent that were let through before the last cooldown. Empty: the last
     refusal says nothing about the size of a window."""
-    window_calls: int = 0
+    window_calls: Count = 0
     """WINDOW: so many calls ... 0: nothing is learned."""
-    window_seconds: float = 0.0
+    window_seconds: Seconds = 0.0
     """... in so many seconds."""
-    refused_seconds: float = 0.0
+    refused_seconds: Seconds = 0.0
     """The longest window of so many calls that is known to be refused, in seconds."""
-    trial_seconds: float = 0.0
+    trial_seconds: Seconds = 0.0
     """TRIAL: the shorter window, in seconds. 0.0: none is on trial."""
-    calls_kept: int = 0
+    calls_kept: Count = 0
     """Calls since the window was learned, or since its trial began."""
 
     timings: ClassVar[Timings] = Timings()
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
 
     def state(self, now: float) -> Literal["open", "cooldown", "window", "trial"]:
         """Which of the four states it is in."""
@@ -164,21 +174,6 @@ class Pacing:
             self.window_seconds = max(self.window_seconds, self._quota_seconds(self.window_calls))
         self.window_seconds = min(self.window_seconds, self._longest_window(self.window_calls))
         self.trial_seconds = min(self.trial_seconds, self.window_seconds)
-
-    def is_sound(self) -> bool:
-        """False for stored numbers that can't be: of another type, or beyond all use."""
-        counts = (self.window_calls, self.calls_kept, self.cooldowns_in_a_row)
-        seconds = (self.window_seconds, self.refused_seconds, self.trial_seconds)
-        limits = [each for each in (self.limit, self.server_limit) if each is not None]
-        times = [self.not_before, self.bucket_full_at, self.cooldown_until, self.refused_at]
-        times += [self.server_limit_at, self.tested_at, self.updated_at, *self.sent, *self.burst]
-        return (
-            all(type(each) is int and 0 <= each < 10**9 for each in counts)
-            and all(_is_number(each) and 0 <= each < math.inf for each in seconds)
-            and all(_is_number(each) and 0 < each < math.inf for each in limits)
-            and all(_is_number(each) and each < math.inf for each in times)
-            and self.updated_at > -math.inf
-        )
 
     def next_at(self) -> float:
         """The earliest time for the next call; it may lie in the past."""
@@ -400,7 +395,3 @@ class Pacing:
     def _refill_seconds(self) -> float:
         """Seconds for one call at an even rate, with the margin; 0.0: the limit isn't known."""
         return self._quota_seconds(1) * (1 + MARGIN)
-
-
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and value == value

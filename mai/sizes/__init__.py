@@ -1,15 +1,20 @@
-"""Sizes in pixels: what a model can make, the best size for a ratio, and the way to a target.
+"""Which sizes a model makes, and which of them is best for a ratio or a target.
 
-The arithmetic is on whole numbers and fractions alone, in arithmetic.py; `plan_size` there on top
-says how a size becomes the one that is wanted in the end, as Size Helper answers it. A size that
-can't be made is a SizeError with the nearest one that can.
+`Size` is a width and height in pixels. `validate_size`, `size_problems`, `snap` and `nearest_legal`
+say what a model can make; `best` finds its size for a ratio (`ratio_of` reads one, `off_by` says
+how far a size is from it); `plan_size` answers for Size Helper, with the scale and crop from there
+to a target. All of it is exact arithmetic: nothing is sent.
 """
 
-from __future__ import annotations
-
-from .arithmetic import (
-    LARGEST_DENOMINATOR,
-    NEARNESS,
+from .plan import (
+    ASPECT_RATIOS,
+    FROM_IMAGE,
+    MAX_TARGET,
+    SizePlan,
+    asked_ratio,
+    plan_size,
+)
+from .sizes import (
     PRESETS,
     Size,
     best,
@@ -21,25 +26,11 @@ from .arithmetic import (
     snap,
     validate_size,
 )
-from .plan import (
-    ASPECT_RATIOS,
-    FROM_IMAGE,
-    FROM_TARGET,
-    MAX_TARGET,
-    SizePlan,
-    asked_ratio,
-    plan_size,
-    ratio_text,
-    target_of,
-)
 
 __all__ = [
     "ASPECT_RATIOS",
     "FROM_IMAGE",
-    "FROM_TARGET",
-    "LARGEST_DENOMINATOR",
     "MAX_TARGET",
-    "NEARNESS",
     "PRESETS",
     "Size",
     "SizePlan",
@@ -49,10 +40,8 @@ __all__ = [
     "off_by",
     "plan_size",
     "ratio_of",
-    "ratio_text",
     "scale_to_cover",
     "size_problems",
     "snap",
-    "target_of",
     "validate_size",
 ]

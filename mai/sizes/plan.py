@@ -8,8 +8,8 @@ from fractions import Fraction
 from ..errors import OptionError, SizeError
 from ..models import CATALOGUE, Model
 from ..types import Usage
-from . import arithmetic as sizes
-from .arithmetic import Size
+from . import sizes
+from .sizes import Size
 
 MAX_TARGET = 16384
 """Pixels: the longest side of ComfyUI's own image nodes (MAX_RESOLUTION)."""

@@ -1,14 +1,16 @@
 """Every image ever paid for, found again by the key of its request (see `types.request_key`).
 
-`Store` is all that others may use: `get` and `put` an image, `keep_unreadable` for what is none,
-`check_room` before one is bought, `hold` while somebody waits for it, `recent` for the page's
-gallery. It says which images there are, not what was paid: that is the ledger's. Errors are
-StoreError, and UnreadableError for what was paid for and can't be read; a damaged image is set
-aside and counts as not there.
+Others use `Store`: `get` and `put` an image with its `Order`, `keep_unreadable` for what is none,
+`check_room` before one is bought, `hold` while somebody waits for it, `recent` and `search` for the
+page's history: a `Search` says what is wanted, `Found` is a page of it. It says which images there
+are, not what was paid: that is the ledger's. Errors are StoreError, and UnreadableError for what
+was paid for and can't be read; a damaged image is set aside and counts as not there.
 """
 
 from __future__ import annotations
 
+from .search import Found, Search
+from .sidecar import Order
 from .store import Store
 
-__all__ = ["Store"]
+__all__ = ["Found", "Order", "Search", "Store"]

@@ -16,11 +16,13 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..disk import Database, Schema, repeat_if_damaged
 from ..errors import StoreError
+from . import search
+from .search import Details, Search
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +42,12 @@ _TABLES = (
 
 _SCHEMA = Schema(
     name="The store's index",
-    version=2,
+    version=3,
     statements=(
         "CREATE TABLE facts (bytes INTEGER NOT NULL, scanned INTEGER NOT NULL)",
         "INSERT INTO facts VALUES (0, 0)",
         *_TABLES,
+        *search.TABLES,
     ),
     # Version 0.1 had times. Its table `pictures` stays until the files are scanned: see _fill.
     upgrades={
@@ -52,7 +55,8 @@ _SCHEMA = Schema(
             *(f"DROP TRIGGER {name}" for name in ("added", "removed", "changed")),
             "UPDATE facts SET bytes = 0, scanned = 0",
             *_TABLES,
-        )
+        ),
+        2: search.TABLES,
     },
     synchronous="NORMAL",
     if_damaged="Remove the file: it is made anew from the images.",
@@ -60,6 +64,9 @@ _SCHEMA = Schema(
 )
 
 _NEXT = "(SELECT coalesce(max(used), 0) + 1 FROM images)"
+
+_NO_END = 2**63 - 1
+"""Above every number."""
 
 _PATIENCE = 0.01
 """Seconds that serving an image waits for the index, which else learns of the use later."""
@@ -82,14 +89,15 @@ class StoreIndex:
     @contextlib.contextmanager
     def lock(self) -> Iterator[sqlite3.Connection]:
         """Keeps every other thread and process from changing the store's files."""
-        self._verify_once()
+        if not self._verified:
+            self._verify()
         with self._database.write() as sql:
             if not _facts(sql)[1]:
                 _fill(sql, self._folder)
             yield sql
 
     @repeat_if_damaged
-    def add(self, key: str, size: int) -> int:
+    def add(self, key: str, size: int, details: Details) -> int:
         """An image of `size` bytes is kept and used now; gives the bytes of all images."""
         with self.lock() as sql:
             self._enter_uses(sql)
@@ -98,6 +106,7 @@ class StoreIndex:
                 " SET bytes = excluded.bytes, kept = excluded.kept, used = excluded.used",
                 (key, size),
             )
+            search.add_details(sql, key, details)
             return _facts(sql)[0]
 
     def delete(self, key: str) -> None:
@@ -131,17 +140,55 @@ class StoreIndex:
             ).fetchall()
 
     @repeat_if_damaged
-    def newest(self, count: int, skip: int = 0) -> list[str]:
-        """Keys, newest first."""
-        self._verify_once()
+    def newest(self, count: int, before: int | None = None) -> list[tuple[int, str]]:
+        """(number, key) of images with a number below `before`, newest first."""
+        with self._filled() as sql:
+            return sql.execute(
+                "SELECT kept, key FROM images WHERE kept < ? ORDER BY kept DESC LIMIT ?",
+                (_NO_END if before is None else before, count),
+            ).fetchall()
+
+    @repeat_if_damaged
+    def find(self, wanted: Search, count: int, before: int | None) -> list[tuple[int, str]]:
+        """The same of the images that are wanted, as far as they are described."""
+        with self._filled() as sql:
+            return search.find_images(sql, wanted, count, before)
+
+    @repeat_if_damaged
+    def models(self) -> list[str]:
+        """The models of all images that are described."""
+        with self._filled() as sql:
+            return search.models_found(sql)
+
+    @repeat_if_damaged
+    def undescribed(self, count: int) -> list[tuple[int, str]]:
+        """(number, key) of images without details, newest first."""
+        with self._filled() as sql:
+            return search.undescribed_images(sql, count)
+
+    @repeat_if_damaged
+    def count_undescribed(self) -> int:
+        """How many images have no details yet."""
+        with self._filled() as sql:
+            return search.count_undescribed(sql)
+
+    def describe(self, found: Mapping[str, Details], down_to: int) -> None:
+        """Enter the details of images by key; all from the number `down_to` on have theirs then."""
+        with self.lock() as sql:
+            for key, details in found.items():
+                search.add_details(sql, key, details)
+            search.set_described(sql, down_to)
+
+    @contextlib.contextmanager
+    def _filled(self) -> Iterator[sqlite3.Connection]:
+        """The index for reading, filled from the files first where it is new."""
+        if not self._verified:
+            self._verify()
         with self._database.read() as sql:
             if not _facts(sql)[1]:
                 with self.lock():
                     pass
-            rows = sql.execute(
-                "SELECT key FROM images ORDER BY kept DESC LIMIT ? OFFSET ?", (count, skip)
-            )
-            return [key for (key,) in rows]
+            yield sql
 
     def close_file(self) -> None:
         """Closes the file; the next use opens it again."""
@@ -155,11 +202,10 @@ class StoreIndex:
             self._uses.clear()
 
     @repeat_if_damaged
-    def _verify_once(self) -> None:
+    def _verify(self) -> None:
         """Once a process: a damaged index is begun anew."""
-        if not self._verified:
-            self._database.verify()
-            self._verified = True
+        self._database.verify()
+        self._verified = True
 
 
 def _facts(sql: sqlite3.Connection) -> tuple[int, int]:
@@ -191,7 +237,7 @@ def _fill(sql: sqlite3.Connection, folder: Path) -> None:
             for kept, key in enumerate(sorted(images, key=lambda key: images[key][1]))
         ),
     )
-    sql.execute("UPDATE facts SET scanned = 1")
+    sql.execute("UPDATE facts SET scanned = 1, undescribed = ?", (len(images),))
 
 
 def _scan(folder: Path) -> Times:

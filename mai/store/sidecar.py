@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from ..errors import UnreadableError
 from ..safe_json import parse_json
 from ..types import Result, Usage
 
@@ -30,77 +32,78 @@ class DamagedImage(Exception):
     """An image and its sidecar don't fit; the text says how, without a path."""
 
 
-def build_sidecar(
-    key: str,
-    result: Result,
-    *,
-    prompt: str,
-    keep_prompt: bool,
-    service: str,
-    profile: str,
-    now_ns: int,
-) -> bytes:
-    """The sidecar's bytes: no credential, no endpoint, and the prompt only if it may be kept.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an image was ordered with: the prompt, the service as the store knows it, the profile's
+    name, whether the prompt itself may be kept, and the request's settings (see
+    `types.request_settings`), to ask for it again."""
+
+    prompt: str
+    service: str
+    profile: str
+    keep_prompt: bool = True
+    settings: Mapping[str, object] | None = None
+
+
+def build_sidecar(key: str, result: Result, order: Order, now_ns: int) -> dict[str, Any]:
+    """The sidecar's facts: no credential, no endpoint, and the prompt only if it may be kept.
 
     Numbers that no image can have (a service may send any) become the nearest that can be read.
     """
+    usage = None if result.usage is None else asdict(result.usage)
     facts: dict[str, object] = {
-        "version": VERSION,
-        "key": key,
-        "sha256": hashlib.sha256(result.image).hexdigest(),
-        "bytes": len(result.image),
         "media_type": result.media_type,
         "width": _bound(result.width),
         "height": _bound(result.height),
         "asked": None if result.asked is None else list(result.asked),
         "model": result.model,
-        "service": service,
-        "profile": profile,
-        "arrived_at": _format_time(now_ns),
         "request_id": result.request_id,
-        "usage": _usage_facts(result.usage),
-        "cost_usd": _bound_amount(result.cost_usd),
-        "seconds": _bound_amount(result.seconds),
+        "usage": usage and {name: _bound(count) for name, count in usage.items()},
+        "cost_usd": _bound(result.cost_usd),
+        "seconds": _bound(result.seconds),
         "notes": list(result.notes),
-        "prompt_sha256": _hash_prompt(prompt),
     }
-    if keep_prompt:
-        facts["prompt"] = prompt
-    return json.dumps(facts, indent=1).encode("ascii")
+    if order.settings is not None:
+        facts["settings"] = dict(order.settings)
+    return _with_order(key, result.image, facts, order, now_ns)
 
 
 def build_unreadable_sidecar(
-    key: str,
-    data: bytes,
-    *,
-    reason: str,
-    request_id: str | None,
-    cost_usd: float | None,
-    model: str,
-    prompt: str,
-    keep_prompt: bool,
-    service: str,
-    profile: str,
-    now_ns: int,
-) -> bytes:
+    key: str, model: str, error: UnreadableError, order: Order, now_ns: int
+) -> dict[str, Any]:
     """The sidecar of bytes that can't be read as an image: the same fields, and the reason."""
     facts: dict[str, object] = {
+        "reason": error.what,
+        "model": model,
+        "request_id": error.request_id,
+        "cost_usd": _bound(error.cost_usd),
+    }
+    return _with_order(key, error.received, facts, order, now_ns)
+
+
+def dump_sidecar(facts: dict[str, Any]) -> bytes:
+    """The sidecar's file."""
+    return json.dumps(facts, indent=1).encode("ascii")
+
+
+def _with_order(
+    key: str, data: bytes, facts: dict[str, object], order: Order, now_ns: int
+) -> dict[str, Any]:
+    prompt = order.prompt.encode("utf-8", "surrogatepass")
+    facts = {
         "version": VERSION,
         "key": key,
-        "reason": reason,
         "sha256": hashlib.sha256(data).hexdigest(),
         "bytes": len(data),
-        "model": model,
-        "service": service,
-        "profile": profile,
+        "service": order.service,
+        "profile": order.profile,
         "arrived_at": _format_time(now_ns),
-        "request_id": request_id,
-        "cost_usd": _bound_amount(cost_usd),
-        "prompt_sha256": _hash_prompt(prompt),
+        "prompt_sha256": hashlib.sha256(prompt).hexdigest(),
+        **facts,
     }
-    if keep_prompt:
-        facts["prompt"] = prompt
-    return json.dumps(facts, indent=1).encode("ascii")
+    if order.keep_prompt:
+        facts["prompt"] = order.prompt
+    return facts
 
 
 def parse_unreadable_sidecar(data: bytes, key: str) -> tuple[str, str | None]:
@@ -170,23 +173,11 @@ def _format_time(now_ns: int) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
 
 
-def _hash_prompt(prompt: str) -> str:
-    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _usage_facts(usage: Usage | None) -> dict[str, int] | None:
-    return None if usage is None else {n: _bound(count) for n, count in asdict(usage).items()}
-
-
-def _bound(count: int) -> int:
-    return min(max(count, 0), _MAX_NUMBER)
-
-
-def _bound_amount(amount: float | None) -> float | None:
-    """None stays None; NaN is 0."""
-    if amount is None or _is_amount(amount):
-        return amount
-    return float(_MAX_NUMBER) if amount > 0 else 0.0
+def _bound(number: float | None) -> float | None:
+    """The nearest number that can be read again; NaN is 0."""
+    if number is None or 0 <= number <= _MAX_NUMBER:
+        return number
+    return _MAX_NUMBER if number > 0 else 0
 
 
 def _is_valid(facts: dict[str, Any]) -> bool:
@@ -205,6 +196,7 @@ def _is_valid(facts: dict[str, Any]) -> bool:
         and _is_amount(facts["seconds"])
         and (isinstance(notes, list) and all(isinstance(note, str) for note in notes))
         and isinstance(facts.get("prompt", ""), str)
+        and isinstance(facts.get("settings", {}), dict)
     )
 
 

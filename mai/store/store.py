@@ -24,7 +24,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..disk import (
     make_folder,
@@ -33,15 +35,18 @@ from ..disk import (
     remove_stale,
     replace,
     sync_folder,
-    write_temporary,
+    temporary_files,
 )
 from ..errors import InputError, StoreError, UnreadableError
 from ..types import Result
 from .index import StoreIndex
+from .search import Details, Found, Search
 from .sidecar import (
     DamagedImage,
+    Order,
     build_sidecar,
     build_unreadable_sidecar,
+    dump_sidecar,
     parse_sidecar,
     restore,
 )
@@ -65,6 +70,12 @@ EVICT_TO = 0.9
 
 _EVICT_AT_ONCE = 200
 """Images in one transaction of eviction: other processes wait for it, some 10 ms."""
+
+_DESCRIBE_SECONDS = 1.0
+"""For so long a search describes the images of a new index before it answers."""
+
+_DESCRIBE_AT_ONCE = 200
+"""Images in one transaction of describing, some 10 ms."""
 
 _ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 _OTHER_ENDING = ".bin"
@@ -110,13 +121,16 @@ class Store:
         something that was paid for and can't be read.
         """
         try:
-            found = self._read(key)
-        except DamagedImage:
-            found = self._read_or_set_aside(key)
+            try:
+                found = self._read(key)
+            except DamagedImage:
+                found = self._read_or_set_aside(key)
+            unreadable = self._unreadable.find(key) if found is None else None
         except OSError as error:
             raise self._explain(error, "read") from error
+        if unreadable is not None:
+            raise unreadable
         if found is None:
-            self._refuse_unreadable(key)
             return None
         with contextlib.suppress(OSError):
             os.utime(self._sidecar(key))
@@ -130,16 +144,7 @@ class Store:
         except UnreadableError:
             return True
 
-    def put(
-        self,
-        key: str,
-        result: Result,
-        *,
-        prompt: str,
-        keep_prompt: bool = True,
-        service: str,
-        profile: str,
-    ) -> None:
+    def put(self, key: str, result: Result, order: Order) -> None:
         """Keeps an image: when this returns, a power cut can't take it. Then evicts if needed.
 
         An image that is there under the same key is replaced.
@@ -149,15 +154,7 @@ class Store:
         """
         self._start()
         now = time.time_ns()
-        facts = build_sidecar(
-            key,
-            result,
-            prompt=prompt,
-            keep_prompt=keep_prompt,
-            service=service,
-            profile=profile,
-            now_ns=now,
-        )
+        facts = build_sidecar(key, result, order, now)
         try:
             total = self._write(key, result, facts, now)
         except OSError as error:
@@ -166,48 +163,25 @@ class Store:
             self._evict(but=key)
 
     def keep_unreadable(
-        self,
-        key: str,
-        data: bytes,
-        *,
-        reason: str,
-        request_id: str | None,
-        cost_usd: float | None,
-        model: str,
-        prompt: str,
-        keep_prompt: bool,
-        service: str,
-        profile: str,
+        self, key: str, model: str, error: UnreadableError, order: Order
     ) -> UnreadableError:
-        """Keeps bytes that were paid for and are no image that can be read.
+        """Keeps bytes that were paid for and are no image that can be read: what `error` received.
 
         Gives the error for whoever asked for it; `get` raises the same one from then on, in every
-        process, until `forget`. `reason` is why they can't be read. Raises StoreError, having kept
-        nothing, when the disk is full or the folder can't be written.
+        process, until `forget`. Raises StoreError, having kept nothing, when the disk is full or
+        the folder can't be written.
         """
         now = time.time_ns()
         self._sidecar(key)  # refuses a key that is none
-        facts = build_unreadable_sidecar(
-            key,
-            data,
-            reason=reason,
-            request_id=request_id,
-            cost_usd=cost_usd,
-            model=model,
-            prompt=prompt,
-            keep_prompt=keep_prompt,
-            service=service,
-            profile=profile,
-            now_ns=now,
-        )
+        facts = build_unreadable_sidecar(key, model, error, order, now)
         try:
-            self._unreadable.keep(key, data, facts, now)
-            error = self._unreadable.find(key)
+            self._unreadable.keep(key, error.received, dump_sidecar(facts), now)
+            kept = self._unreadable.find(key)
         except OSError as problem:
             raise self._explain(problem, "written", then=_LOST) from problem
-        if error is None:
+        if kept is None:
             raise StoreError(f"The store {self.folder} was cleared while it was written.", _LOST)
-        return error
+        return kept
 
     def find(self, prefix: str) -> list[str]:
         """The keys that begin so, of images and of what can't be read.
@@ -295,18 +269,48 @@ class Store:
             f"again on each run. Set it to {SENSIBLE_LIMIT / 1e9:g} (64 images) or more."
         ]
 
-    def recent(self, count: int) -> list[dict[str, object]]:
+    def recent(self, count: int) -> list[dict[str, Any]]:
         """The sidecars of the newest images, newest first, without paths; raises StoreError."""
-        found: list[dict[str, object]] = []
+        return self.search(Search(), count).sidecars
+
+    def search(self, wanted: Search, count: int, before: int | None = None) -> Found:
+        """A page of at most `count` images, from the number `before` (`Found.after`) on.
+
+        Takes the same time and memory at any page of a store of any size. Raises StoreError.
+        """
+        found: list[dict[str, Any]] = []
         if count <= 0 or not self.folder.is_dir():
-            return found
-        skip = 0
-        while len(found) < count and (keys := self._index.newest(count, skip)):
-            skip += len(keys)
-            for key in keys:
+            return Found()
+        undescribed = 0 if wanted.wants_all else self._describe()
+        look = self._index.newest if wanted.wants_all else partial(self._index.find, wanted)
+        while rows := look(count - len(found), before):
+            before = rows[-1][0]
+            for _, key in rows:
                 with contextlib.suppress(OSError, DamagedImage):
                     found.append(parse_sidecar(read_file(self._sidecar(key)), key))
-        return found[:count]
+            if len(found) >= count:
+                return Found(found, before if look(1, before) else None, undescribed)
+        return Found(found, None, undescribed)
+
+    def models(self) -> list[str]:
+        """The models of the images, by name, as far as a search has found them."""
+        return self._index.models() if self.folder.is_dir() else []
+
+    def _describe(self) -> int:
+        """Reads sidecars of images that a new index hasn't described yet, for a moment.
+
+        Gives how many are left.
+        """
+        end = time.monotonic() + _DESCRIBE_SECONDS
+        while rows := self._index.undescribed(_DESCRIBE_AT_ONCE):
+            found: dict[str, Details] = {}
+            for _, key in rows:
+                with contextlib.suppress(OSError, DamagedImage):
+                    found[key] = Details.of(parse_sidecar(read_file(self._sidecar(key)), key))
+            self._index.describe(found, down_to=rows[-1][0])
+            if time.monotonic() > end:
+                return self._index.count_undescribed()
+        return 0
 
     def close_file(self) -> None:
         """Closes the index; the next use opens it again."""
@@ -342,15 +346,6 @@ class Store:
         for warning in self.warnings():
             logger.warning("%s", warning)
 
-    def _refuse_unreadable(self, key: str) -> None:
-        """Raises UnreadableError where something came for this request that can't be read."""
-        try:
-            error = self._unreadable.find(key)
-        except OSError as problem:
-            raise self._explain(problem, "read") from problem
-        if error is not None:
-            raise error
-
     def _read_or_set_aside(self, key: str) -> Result | None:
         """Looks again under the lock: what looked damaged may have been half replaced."""
         try:
@@ -381,35 +376,29 @@ class Store:
             self._damaged,
         )
 
-    def _write(self, key: str, result: Result, facts: bytes, now: int) -> int:
+    def _write(self, key: str, result: Result, facts: dict[str, Any], now: int) -> int:
         """Both files to disk, then both names at once under the lock, then the folder.
 
         Gives the bytes of all images, 0 where its index is out of order.
         """
-        folder = self._sidecar(key).parent
+        data, folder = dump_sidecar(facts), self._sidecar(key).parent
         make_folder(self._incoming)
         make_folder(folder)
-        temporary: list[Path] = []
-        try:
-            temporary.append(write_temporary(self._incoming, result.image))
-            temporary.append(write_temporary(self._incoming, facts))
+        with (
+            temporary_files(self._incoming, result.image, data) as (image, sidecar),
+            contextlib.ExitStack() as stack,
+        ):
             # Finer than the system's own times, which are alike for images of one moment.
-            os.utime(temporary[1], ns=(now, now))
-            with contextlib.ExitStack() as stack:
-                total = 0
-                try:
-                    # The row comes first: after a crash there may be a row without an image, which
-                    # eviction passes over, but never an image without a row.
-                    total = self._index.add(key, len(result.image) + len(facts))
-                    stack.enter_context(self._index.lock())
-                except StoreError as error:
-                    logger.warning("An image is kept without the index of the store: %s", error)
-                self._name(key, temporary[0], result.media_type, temporary[1])
-        except BaseException:
-            for path in temporary:
-                with contextlib.suppress(OSError):
-                    remove(path)
-            raise
+            os.utime(sidecar, ns=(now, now))
+            total = 0
+            try:
+                # The row comes first: after a crash there may be a row without an image, which
+                # eviction passes over, but never an image without a row.
+                total = self._index.add(key, len(result.image) + len(data), Details.of(facts))
+                stack.enter_context(self._index.lock())
+            except StoreError as error:
+                logger.warning("An image is kept without the index of the store: %s", error)
+            self._name(key, image, result.media_type, sidecar)
         sync_folder(folder)
         return total
 

@@ -9,11 +9,10 @@ store's limit or evicted: only `forget` removes them.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from pathlib import Path
 
-from ..disk import make_folder, read_file, remove, replace, sync_folder, write_temporary
+from ..disk import make_folder, read_file, remove, replace, sync_folder, temporary_files
 from ..errors import UnreadableError
 from .sidecar import DamagedImage, parse_unreadable_sidecar
 
@@ -38,19 +37,11 @@ class Unreadable:
         """Both files, on the disk when this returns. Other bytes of the same key are set aside."""
         make_folder(self._incoming)
         make_folder(self._folder)
-        temporary: list[Path] = []
-        try:
-            temporary.append(write_temporary(self._incoming, data))
-            temporary.append(write_temporary(self._incoming, sidecar))
+        with temporary_files(self._incoming, data, sidecar) as (image, facts):
             self._move_away(key, data, stamp)
             # The bytes first: without them the sidecar is worth nothing, the bytes alone hold.
-            replace(temporary[0], self._folder / f"{key}{_guess_ending(data)}")
-            replace(temporary[1], self._folder / f"{key}{_SIDECAR}")
-        except BaseException:
-            for path in temporary:
-                with contextlib.suppress(OSError):
-                    remove(path)
-            raise
+            replace(image, self._folder / f"{key}{_guess_ending(data)}")
+            replace(facts, self._folder / f"{key}{_SIDECAR}")
         sync_folder(self._folder)
 
     def find(self, key: str) -> UnreadableError | None:

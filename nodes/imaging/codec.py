@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from ...mai.errors import AnswerError, ImageError
 from ...mai.image_formats import ImageHeader, inspect
 from ...mai.types import Reference
-from .fast_png import decode_plain, is_small, usable_decoder
+from .fast_png import MAX_PIXELS, decode_plain, is_small
 from .png_process import Unavailable, png_process
 from .resample import covering, resample_mask, resample_visible
 from .transparency import no_mask, rounded_mask, write_mask
@@ -104,12 +104,12 @@ def decode_batch(files: list[bytes]) -> DecodedBatch:
         raise ValueError("There is no image to make a batch of.")
     first = _open(files[0])
     height, width = first.height, first.width
-    batch = torch.empty((len(files), height, width, 3), dtype=torch.float32)
+    batch = torch.from_numpy(np.empty((len(files), height, width, 3), np.float32))
     mask = no_mask(len(files), height, width)
 
     def place(index: int) -> DecodedImage:
-        file, files[index] = files[index], b""
-        pixels = first if index == 0 else _open(file)
+        pixels = first if index == 0 else _open(files[index])
+        files[index] = b""
         if (pixels.height, pixels.width) == (height, width):
             return pixels.write(batch[index], mask[index])
         image = pixels.read()
@@ -280,7 +280,7 @@ class _Decoding(NamedTuple):
 
     def read(self) -> DecodedImage:
         """The image in memory of its own."""
-        image = torch.empty((self.height, self.width, 3), dtype=torch.float32)
+        image = torch.from_numpy(np.empty((self.height, self.width, 3), np.float32))
         return self.write(image, no_mask(self.height, self.width))
 
     def write(self, image: Tensor, mask: Tensor) -> DecodedImage:
@@ -322,14 +322,30 @@ def _open(data: bytes) -> _Decoding:
     """A file's pixels, upright, uint8 (uint16 for 16-bit greyscale), RGBA where it has alpha."""
     header = inspect(data)
     needed = header.pixel_data(data)
-    large = header.plain_channels > 0 and not is_small(header)
-    if large and usable_decoder() is not None and png_process.is_ready():
+    plain = header.plain_channels > 0 and not _is_turned(header.exif)
+    if plain and not is_small(header) and png_process.is_ready():
         size = (header.height, header.width, header.plain_channels)
         return _Decoding(*size, _strips_of_process(needed, header))
-    plain = decode_plain(needed, header)
-    pixels = _decode_by_pillow(needed, header) if plain is None else plain
+    pixels: Pixels | None = decode_plain(needed, header) if plain else None
+    if pixels is None:
+        pixels = _decode_by_pillow(needed, header)
     height, width, channels = pixels.shape
     return _Decoding(height, width, channels, [(0, pixels)])
+
+
+def _is_turned(exif: bytes) -> bool:
+    """Whether EXIF says that the image isn't upright; what can't be read says nothing."""
+    found = Image.Exif()
+    with contextlib.suppress(*_DECODE_FAILURES):
+        found.load(b"Exif\0\0" + exif)
+        return found.get(ExifTags.Base.Orientation) in range(2, 9)
+    return False
+
+
+def prepare_decoder(width: int, height: int) -> None:
+    """Start what decodes images of this size fast, while the service still paints them."""
+    if width * height > min(MAX_PIXELS.values()):
+        png_process.is_ready()
 
 
 def _strips_of_process(data: bytes, header: ImageHeader) -> Iterator[tuple[int, Pixels]]:

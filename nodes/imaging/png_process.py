@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...mai.image_formats import ImageHeader
+from .fast_png import usable_decoder
 from .png_child import DECODED, READY, REQUEST
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,13 @@ Bytes = npt.NDArray[np.uint8]
 STRIP_BYTES = 1 << 18
 """Of pixels that are read at a time: with the floats made of them about 1.3 MB."""
 
-IDLE_SECONDS = 60.0
-"""After the last image the process ends and gives its memory back, some 50 MB."""
+PIPE_BYTES = 1 << 20
+"""What an unprivileged process may ask for on Linux, where 64 KB are usual: an idle core takes as
+long to wake for each of 200 small pieces as kornia_rs for the whole image."""
+
+IDLE_SECONDS = 300.0
+"""After the last image the process ends and gives its memory back, some 50 MB. It is started when
+an image is asked for, and the service takes up to 100 s for one."""
 
 HUNG_SECONDS = 20.0
 """A process that takes so long for an image is ended; 64 megapixels take it about one."""
@@ -43,7 +49,7 @@ class Unavailable(Exception):
 
 
 class PngProcess:
-    """One process, started by the first large image, which itself doesn't wait for it.
+    """One process, started ahead of the first large image, which doesn't wait for it.
 
     Safe for threads: one image at a time.
     """
@@ -56,10 +62,13 @@ class PngProcess:
         self._idle: threading.Timer | None = None
 
     def is_ready(self) -> bool:
-        """Whether it can take an image now; starts it where there is none, without a wait."""
+        """Whether it can take an image now; starts it where there is none, without a wait. Never
+        where kornia_rs isn't usable."""
         if self._process is None and self._starting is None:
-            self._starting = threading.Thread(target=self._start, name="png", daemon=True)
-            self._starting.start()
+            with self._lock:
+                if self._process is None and self._starting is None:
+                    self._starting = threading.Thread(target=self._start, name="png", daemon=True)
+                    self._starting.start()
         return self._process is not None
 
     def wait_until_ready(self, seconds: float = 30.0) -> bool:
@@ -102,12 +111,15 @@ class PngProcess:
             self._end()
 
     def _start(self) -> None:
+        if usable_decoder() is None:
+            return
         try:
             process = subprocess.Popen(
                 [sys.executable, str(CHILD)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                pipesize=PIPE_BYTES,
             )
             assert process.stdout is not None
             if process.stdout.read(1) == READY:

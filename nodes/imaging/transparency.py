@@ -29,7 +29,7 @@ def _mask_of_alpha() -> Floats:
 MASK_OF_ALPHA = _mask_of_alpha()
 
 
-def write_mask(alpha: npt.NDArray[np.uint8], out: Tensor) -> None:
+def write_mask(alpha: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], out: Tensor) -> None:
     """Write the MASK of 8-bit alpha [H,W] into `out` [H,W], float32."""
     # "clip" writes straight into `out`; the default mode goes through a copy.
     np.take(MASK_OF_ALPHA, alpha, out=out.numpy(), mode="clip")

@@ -22,7 +22,7 @@ async function without({ page }) {
   ];
   await set(page, helper, { model: 'MAI-Image-2e', aspect_ratio: '4:3' });
   const model = { model: 'MAI-Image-2e', prompt: 'a barn owl', profile: 'emulator' };
-  await set(page, node, { ...model, control_after_generate: 'fixed' });
+  await set(page, node, model);
   await page.evaluate(([one, two, three]) => {
     one.connect(0, two, 'width');
     one.connect(1, two, 'height');

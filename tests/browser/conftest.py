@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import front_ends
@@ -39,10 +40,24 @@ def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """A running ComfyUI with nothing but this pack; its profile "default" is an emulator."""
+    with running(request.param, tmp_path_factory) as with_page:
+        yield with_page
+
+
+@pytest.fixture(scope="session")
+def with_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The same, with the first of the pages alone."""
+    with running(front_ends.versions()[0], tmp_path_factory) as with_page:
+        yield with_page
+
+
+@contextmanager
+def running(version: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A ComfyUI with that page and an emulator; skips the test where the page can't be had."""
     comfyui = locate()
     assert comfyui is not None
     try:
-        front_end = front_ends.folder_of(request.param, comfyui)
+        front_end = front_ends.folder_of(version, comfyui)
     except front_ends.NotHad as reason:
         pytest.skip(str(reason))
     with (
@@ -53,6 +68,21 @@ def server(
             packages=ROOT / ".venv" / "comfyui-packages",
             environ=environ_for(service.url),
             front_end=front_end,
-        ) as running,
+        ) as with_page,
     ):
+        yield with_page
+
+
+@pytest.fixture(scope="session")
+def without_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running ComfyUI whose only profile is the built-in emulator."""
+    comfyui = locate()
+    assert comfyui is not None
+    account = dict.fromkeys(("AZURE_ENDPOINT", "AZURE_API_KEY"))
+    with Server(
+        comfyui,
+        output=tmp_path_factory.mktemp("output"),
+        packages=ROOT / ".venv" / "comfyui-packages",
+        environ={**environ_for(""), **account},
+    ) as running:
         yield running

@@ -1,7 +1,7 @@
 // The pack's parts of the page, used as a user would; what came of it as JSON on standard output.
 //
 //   node drive.mjs URL canvas|vue FOLDER     FOLDER: where screenshots are kept
-import { add, badge, clear, handle, increase, set, words } from './hand.mjs';
+import { add, badge, clear, handle, increase, set, undo, until, words } from './hand.mjs';
 import { withPage } from './page.mjs';
 
 const [url, renderer, folder] = process.argv.slice(2);
@@ -37,15 +37,15 @@ async function prices(page, shoot, asked) {
   const read = (id, text) => badge(page, renderer, id, text);
   const texts = { plain: await read(node, '$0.035'), edit: await read(edit, '≈ $0.139') };
   await increase(page, renderer, node, 'batch_size');
-  texts.batch = await read(node, '$0.035 × 2');
+  texts.batch = await read(node, '$0.035 × 2 = $0.070');
   await set(page, node, { width: 2048, height: 2048 });
-  texts.size = await read(node, '$0.139 × 2');
+  texts.size = await read(node, '$0.139 × 2 = $0.278');
   await set(page, node, { model: 'MAI-Image-2.7-Flash' });
-  texts.unpublished = await read(node, '≈ $0.139 × 2');
+  texts.unpublished = await read(node, '≈ $0.139 × 2 = $0.278');
   await set(page, node, { auto_aspect_ratio: true, model: 'MAI-Image-2.6', batch_size: 1 });
   texts.auto = await read(node, '≤ $0.088');
   await set(page, node, { profile: 'emulator' });
-  texts.emulator = await read(node, 'emulated');
+  texts.emulator = await read(node, 'emulated; real ≈ $0.088');
   return { before, texts };
 }
 
@@ -70,6 +70,9 @@ async function linked(page) {
 async function wrong(page, shoot) {
   const node = await add(page, 'MAIGenerate', 400, 100);
   const height = async () => (await page.evaluate((one) => one.size[1], await handle(page, node)));
+  // What the node holds for good is laid out once its price is there.
+  await badge(page, renderer, node, '$0.035');
+  await page.waitForTimeout(600);
   const before = await height();
   await set(page, node, { model: 'MAI-Image-2.6', width: 2048, height: 1536 });
   const told = { badge: await badge(page, renderer, node, 'not possible') };
@@ -82,7 +85,7 @@ async function wrong(page, shoot) {
   told.values = await values(page, node, ['width', 'height']);
   told.labelsAfter = await labels(page, node);
   told.notices = await page.locator('.mai-notice').count();
-  await page.waitForTimeout(300);
+  await until(async () => Math.abs((await height()) - before) <= 1);
   told.grew = (await height()) - before;
   return told;
 }
@@ -100,7 +103,7 @@ async function retired(page, shoot) {
   await page.waitForTimeout(300);
   await shoot('retired-model');
   told.successor = await useSuccessor(page, node);
-  await undo(page, node);
+  await undoModel(page, node);
   told.undone = await values(page, node, SETTINGS);
   await set(page, node, { width: 2048, height: 2048 });
   await badge(page, renderer, node, 'not possible');
@@ -122,19 +125,17 @@ async function retired(page, shoot) {
 
 async function useSuccessor(page, node) {
   await page.getByRole('button', { name: 'Use MAI-Image-2.6' }).click();
-  await page.waitForTimeout(300);
   return values(page, node, SETTINGS);
 }
 
 /** Take a change of the model back, and wait until it is. */
-async function undo(page, node) {
+async function undoModel(page, node) {
   const [before] = await values(page, node, ['model']);
-  await page.keyboard.press('Control+z');
+  await undo(page);
   await page.waitForFunction(([id, model]) => {
     const found = window.app.graph.getNodeById(id);
     return found && found.widgets.find((one) => one.name === 'model').value !== model;
   }, [node, before]);
-  await page.waitForTimeout(1000);
 }
 
 /** Make a subgraph of a node, whose model its own node shows too, and open it. */
@@ -177,22 +178,22 @@ async function snapped(page) {
 
 async function preview(page, shoot) {
   const node = await add(page, 'MAISizeHelper', 400, 100);
-  const read = async () => {
-    await page.waitForTimeout(400);
-    const shown = await words(page, '.mai-preview');
+  const read = async (wanted) => {
+    let shown = '';
+    await until(async () => (shown = await words(page, '.mai-preview')).includes(wanted));
     return { shown, values: await values(page, node, ['aspect_ratio', 'target_width', 'target_height']) };
   };
-  const told = { first: await read() };
+  const told = { first: await read('2048 x 2048') };
   await page.locator('.mai-chips button', { hasText: '16:9' }).click();
   await set(page, node, { target_width: 3840, model: 'MAI-Image-2.6' });
-  told.wide = await read();
+  told.wide = await read('to 3840 x 2160');
   await page.locator('.mai-swap').click();
-  told.tall = await read();
+  told.tall = await read('1152 x 2048');
   await set(page, node, { aspect_ratio: 'from target', target_width: 0 });
-  told.missing = await read();
+  told.missing = await read('Set both');
   await shoot('preview-missing');
   await set(page, node, { aspect_ratio: '9:16', model: 'MAI-Image-2.5', target_width: 2160 });
-  told.last = await read();
+  told.last = await read('to 2160 x 3840');
   told.inside = await isInside(page, node);
   return told;
 }
@@ -227,31 +228,42 @@ async function run(page, shoot) {
   ]);
   await page.evaluate(() => window.app.extensionManager.sidebarTab.toggleSidebarTab('mai-image'));
   await page.locator('.mai-numbers h3').first().waitFor();
-  await page.evaluate(() => window.app.queuePrompt(0));
   const under = await words(page, '.mai-numbers');
+  const before = await emulatedCalls(page);
+  await page.evaluate(() => window.app.queuePrompt(0));
   const drawn = page.locator('.mai-image', { hasText: `drawn by ${renderer}` });
   await drawn.nth(1).waitFor({ timeout: 60_000 });
-  await page.waitForTimeout(2500);
+  await until(async () => (await emulatedCalls(page)) > before + 1);
+  await page.getByText('Nothing is under way.').waitFor();
   const told = { under, after: await words(page, '.mai-tab') };
-  told.loaded = await page.locator('.mai-image img').evaluateAll((all) =>
-    all.map((image) => image.complete && image.naturalWidth > 0),
-  );
-  told.stays = await page.evaluate(
+  told.emulated = (await emulatedCalls(page)) - before;
+  await drawn.nth(1).scrollIntoViewIfNeeded();
+  told.loaded = await Promise.all([0, 1].map((i) =>
+    drawn.nth(i).locator('img').evaluate((image) => image.decode().then(() => image.naturalWidth > 0)),
+  ));
+  const lines = async () => page.evaluate(
     (one) => one.widgets.map((widget) => widget.value).filter((value) => / s\b/.test(String(value))),
     await handle(page, node),
   );
+  await until(async () => (await lines()).length > 0);
+  told.stays = await lines();
   await shoot('sidebar');
-  await page.locator('.mai-image button').first().click();
+  await page.locator('.mai-image .mai-plus').first().click();
   const loader = () => page.evaluate(() => {
     const found = window.app.graph.nodes.find((one) => one.type === 'LoadImage');
     return found?.widgets.find((widget) => widget.name === 'image').value;
   });
-  await page.waitForFunction(() => window.app.graph.nodes.some((one) => one.type === 'LoadImage'));
-  await page.waitForTimeout(800);
+  await until(async () => (await loader())?.startsWith('mai_'));
   told.inserted = await loader();
   const file = new URLSearchParams({ filename: told.inserted, type: 'input' });
   told.status = (await page.request.get(`${url}/view?${file}`)).status();
   return told;
+}
+
+/** How many emulated calls the sidebar counts. */
+async function emulatedCalls(page) {
+  const [, count] = /free calls: (\d+)/.exec(await words(page, '.mai-numbers')) ?? [];
+  return Number(count ?? 0);
 }
 
 /** The same in the light theme, for the screenshots; the sums are still to be seen. */

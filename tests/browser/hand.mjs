@@ -61,14 +61,32 @@ export async function increase(page, renderer, id, name) {
 
 /** Wait until a badge of the node, as it is drawn, is this text; gives what it is in the end. */
 export async function badge(page, renderer, id, text) {
-  const read = () => (renderer === 'vue' ? inVue(page, id) : onCanvas(page, id));
-  const end = Date.now() + 5000;
-  let seen = await read();
-  while (!seen.includes(text) && Date.now() < end) {
-    await page.waitForTimeout(50);
-    seen = await read();
-  }
+  let seen = [];
+  await until(async () => (seen = await badges(page, renderer, id)).includes(text));
   return seen.includes(text) ? text : seen;
+}
+
+/** @returns {Promise<string[]>} the texts of a node's badges, in Vue those of its widgets too */
+export function badges(page, renderer, id) {
+  return renderer === 'vue' ? inVue(page, id) : onCanvas(page, id);
+}
+
+/** Undo by the keyboard, as slowly as a hand: the page looks at its keys once a frame. */
+export async function undo(page) {
+  const frame = () => page.evaluate(() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go))));
+  await frame();
+  await page.keyboard.down('Control');
+  await frame();
+  await page.keyboard.down('z');
+  await frame();
+  await page.keyboard.up('z');
+  await page.keyboard.up('Control');
+}
+
+/** Wait until something is so; after half a minute it won't be. */
+export async function until(isSo) {
+  const end = Date.now() + 30_000;
+  while (!(await isSo()) && Date.now() < end) await new Promise((go) => setTimeout(go, 100));
 }
 
 /** @returns {Promise<string>} all that is to be read in the part of a node that HTML draws */

@@ -4,7 +4,7 @@
 //
 // IMAGE is a file in its input folder whose alpha masks a part of it. A box is [x, y, width,
 // height] in the canvas's pixels: narrow, since the help panel is.
-import { withPage } from './page.mjs';
+import { run, withPage } from './page.mjs';
 
 const [url, folder, image] = process.argv.slice(2);
 
@@ -59,7 +59,7 @@ await withPage(url, SETTINGS, async ({ page, problems }) => {
   await page.setViewportSize({ width: 1100, height: 900 });
   for (const [name, graph] of Object.entries(GRAPHS)) {
     await page.evaluate(build, graph);
-    await page.evaluate(run);
+    await run(page);
     // Previews are fetched, and the progress text settles, after the run has ended.
     await page.waitForTimeout(2500);
     const clip = await page.evaluate(frame, { SCALE, CHROME });
@@ -80,12 +80,13 @@ async function build({ nodes, links }) {
     const node = LiteGraph.createNode(type);
     app.graph.add(node);
     node.pos = [x, y];
-    for (const [key, value] of Object.entries({ 'control_after_generate': 'fixed', ...values })) {
-      const widget = node.widgets?.find((one) => one.name === key);
-      if (!widget) continue;
+    for (const [key, value] of Object.entries(values)) {
+      const widget = node.widgets.find((one) => one.name === key);
       widget.value = value;
       widget.callback?.(value);
     }
+    const seed = node.widgets?.find((one) => one.name === 'seed');
+    for (const control of seed?.linkedWidgets ?? []) control.value = 'fixed';
     node.setSize([width, height]);
     made[name] = node;
   }
@@ -98,19 +99,6 @@ async function build({ nodes, links }) {
     const inlet = to.inputs.findIndex((slot) => slot.name === input);
     if (!from.connect(outlet, to, inlet)) throw new Error(`can't link ${link}`);
   }
-}
-
-/** In the page: press Run and wait for the end, which must be a good one. */
-async function run() {
-  const { app } = window;
-  const ended = new Promise((resolve, reject) => {
-    app.api.addEventListener('execution_success', resolve, { once: true });
-    app.api.addEventListener('execution_error', (event) => reject(event.detail.exception_message), {
-      once: true,
-    });
-  });
-  await app.queuePrompt(0, 1);
-  await ended;
 }
 
 /** In the page: bring the whole graph into view; gives the rectangle that it fills. */

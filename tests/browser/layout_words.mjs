@@ -1,15 +1,17 @@
-// What the notes of several example workflows say, and the colours of their groups.
+// What the notes of the example workflows say alike, and the colours of their groups.
 
-export const ACCOUNT = `**No account?** Write *emulator* into **profile** of every paid node (among the advanced inputs): \
-test images, marked as such, made on this machine, free.
-
-**With an account**, *default* is the first profile in profiles.toml, or the one that the environment \
-variables AZURE_ENDPOINT and AZURE_API_KEY make. The README says how.`;
-
-export const AGAIN = `A second run with the same inputs buys nothing: the images come from the store. \
-A new **seed** buys new ones.`;
+/** A note: what the graph does, what it costs, how to try it and how to make it one's own. */
+export function note({ box, title, does, cost, own }) {
+  const lines = [
+    does,
+    'No account? Click the badge on a MAI node.',
+    `Cost: about ${cost} a run; the same run again is free.`,
+    `Yours: ${own}`,
+  ];
+  // A heading, because the canvas's plain text is too small at the zoom at which a template opens.
+  return { box, title, text: `## ${lines.join('<br>')}` };
+}
 
 export const GREEN = '#8a8';
 export const BLUE = '#3f789e';
 export const BROWN = '#b58b2a';
-export const GREY = '#888';

@@ -1,7 +1,12 @@
-// How the example workflows look on the page: where each node of an API-format twin stands, which
-// nodes are grouped, and what the note says. Boxes are [x, y, width, height] in the canvas's pixels.
-// Leave room: Vue draws nodes up to a third taller and at least 225 wide, and a run adds a line.
-import { ACCOUNT, AGAIN, BLUE, BROWN, GREEN, GREY } from './layout_words.mjs';
+// How the example workflows look on the page, by their files' names: where each node of an
+// API-format twin stands, which nodes are grouped, what the note says, and the points by which a
+// wire goes round a node. Boxes are [x, y, width, height] in the canvas's pixels, without titles.
+//
+// The page opens a template fitted into three quarters of its window, and draws no text below a
+// zoom of 0.6: all nodes together take 1,750 x 1,050 at most. Vue draws nodes up to a third taller
+// and at least 225 wide, and a run adds a line: leave room. With its buttons MAI Generate takes 565
+// there then, MAI Edit 620, and their widths must show the model's name.
+import { BLUE, BROWN, GREEN, note } from './layout_words.mjs';
 import { EDITS } from './layouts_edits.mjs';
 import { SETS } from './layouts_sets.mjs';
 
@@ -9,124 +14,74 @@ export const LAYOUTS = {
   ...EDITS,
   ...SETS,
 
-  text_to_4k: {
+  'Text to 4K (Azure MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3401',
-    note: {
-      box: [0, 20, 350, 440],
+    note: note({
+      box: [0, 0, 1495, 125],
       title: 'Text to 4K',
-      text: `# Text to 4K
-
-MAI-Image-2.6 makes at most 2.36 megapixels. This graph gets 3840 x 2160 from it, exactly:
-
-1. **Size Helper** picks the size that the model makes best for 16:9 (2048 x 1152), and the scale \
-from there to the target (1.875).
-2. **MAI Generate** buys one image of that size.
-3. **Upscale Image By** enlarges it on this machine.
-4. **Upscale Image** cuts it at the centre to exactly the target.
-
-**Cost: about $0.09 a run.** ${AGAIN}
-
-${ACCOUNT}
-
-**To change:** type another target, or take the ratio "from target". For more detail than Lanczos \
-can give, put *Upscale Image (using Model)* before step 3 and lower its scale.`,
-    },
+      does: 'One prompt becomes an image of exactly 3840 x 2160: one of 2048 x 1152 is bought and enlarged here.',
+      cost: '$0.09',
+      own: 'write a prompt; for another size change the targets of Size Helper.',
+    }),
     nodes: {
-      1: [385, 60, 300, 440],
-      2: [720, 60, 320, 430],
-      3: [1100, 60, 240, 90],
-      4: [1380, 60, 240, 150],
-      5: [1660, 60, 400, 430],
-      6: [720, 600, 320, 240],
-      7: [1100, 600, 520, 240],
+      1: [0, 255, 270, 590],
+      2: [340, 450, 270, 567],
+      3: [660, 255, 225, 176],
+      4: [935, 255, 560, 440],
     },
     groups: [
       { title: 'Plan: free', nodes: [1], color: GREEN },
       { title: 'Buy one image', nodes: [2], color: BROWN },
-      { title: 'On this machine: free', nodes: [3, 4, 5], color: BLUE },
-      { title: 'To read after a run', nodes: [6, 7], color: GREY },
+      { title: 'Here: free', nodes: [3], color: BLUE },
+      { title: 'Result: 3840 x 2160', nodes: [4], color: BLUE },
     ],
   },
 
-  edit_with_two_references: {
+  'Edit with two references (Azure MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3402',
-    note: {
-      box: [0, 20, 350, 440],
+    note: note({
+      box: [0, 0, 1540, 125],
       title: 'Edit with two references',
-      text: `# Edit with two references
-
-**MAI Edit** takes up to five images. The first is the one that is edited; the prompt speaks of \
-"the first image", "the second image", in the order of the sockets. A free socket appears when one \
-is connected.
-
-**Your own images:** replace the two MAI Generate nodes by *Load Image* nodes. They are here so \
-that the graph opens and runs without a file that you don't have.
-
-The edit comes back in the shape of the first image, as large as the model decides; \
-**output_size** says whether it is scaled to the size of that image. With a **mask**, only what is white in it changes.
-
-**Cost: about $0.11 a run:** $0.04 for the room, $0.02 for the chair, $0.05 for the edit. ${AGAIN}
-
-${ACCOUNT}
-
-MAI-Image-2.5 takes one reference only; 2.6 takes five.`,
-    },
+      does: 'The chair of the second image goes into the room of the first: MAI Edit takes up to five images.',
+      cost: '$0.11',
+      own: 'replace the two green nodes by Load Image nodes; the prompt counts images as the sockets do.',
+    }),
     nodes: {
-      1: [400, 60, 320, 430],
-      2: [400, 600, 320, 430],
-      3: [735, 135, 195, 170],
-      4: [735, 675, 195, 230],
-      5: [1110, 60, 360, 620],
-      6: [1550, 60, 450, 440],
-      7: [1550, 620, 450, 410],
+      1: [0, 255, 270, 580],
+      2: [320, 405, 270, 580],
+      3: [640, 255, 290, 640],
+      4: [980, 255, 560, 440],
     },
     groups: [
-      { title: 'The first image: yours, or this one', nodes: [1, 3], color: GREEN },
-      { title: 'The second image: yours, or this one', nodes: [2, 4], color: GREEN },
-      { title: 'Edit', nodes: [5], color: BROWN },
-      { title: 'Result', nodes: [6], color: BLUE },
-      { title: 'To read after a run', nodes: [7], color: GREY },
+      { title: 'First image', nodes: [1], color: GREEN },
+      { title: 'Second image', nodes: [2], color: GREEN },
+      { title: 'Edit', nodes: [3], color: BROWN },
+      { title: 'Result', nodes: [4], color: BLUE },
     ],
   },
 
-  cut_out_over_photograph: {
+  'Cut out over a photograph (Azure MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3403',
-    note: {
-      box: [0, -50, 1420, 275],
+    note: note({
+      box: [0, 0, 1710, 125],
       title: 'Cut out over a photograph',
-      text: `# Cut out over a photograph
-
-One call makes a thing that is cut out already, with soft edges, and core nodes lay it over a \
-photograph, free, as often as you like.
-
-1. **background** is *transparent* at the second MAI Generate: **mask** is white where there is \
-nothing. MAI-Image-2.7 and 2.7-Flash can do that.
-2. **Invert Mask** turns it round: white where the balloon is.
-3. **Image Composite Masked** lays the balloon over the photograph. **x** and **y** move it.
-
-For a PNG with alpha connect images and mask to **Join Image with Alpha** and save that.
-
-**Your own photograph:** replace *The photograph* by a *Load Image* node. It stays bit for bit as \
-it was wherever the inverted mask is black.
-
-**Cost: about $0.06 a run**, $0.02 with your own photograph. ${AGAIN}
-
-${ACCOUNT}`,
-    },
+      does: 'One call makes a thing that is cut out already (background: transparent); core nodes lay it over a photograph.',
+      cost: '$0.06',
+      own: 'replace The photograph by a Load Image node ($0.02 a run then); x and y move the thing.',
+    }),
     nodes: {
-      1: [0, 370, 320, 430],
-      2: [0, 920, 320, 430],
-      3: [440, 920, 240, 40],
-      4: [440, 1060, 240, 290],
-      5: [440, 370, 240, 170],
-      6: [800, 370, 620, 520],
+      1: [0, 255, 290, 580],
+      2: [335, 405, 290, 580],
+      3: [670, 595, 225, 48],
+      4: [940, 255, 225, 188],
+      5: [1210, 255, 500, 420],
     },
     groups: [
-      { title: 'The photograph: yours, or this one', nodes: [1], color: GREEN },
-      { title: 'One call: a thing without a background', nodes: [2], color: BROWN },
-      { title: 'Where it is', nodes: [3, 4], color: BLUE },
-      { title: 'Composite', nodes: [5], color: BLUE },
-      { title: 'Result', nodes: [6], color: BLUE },
+      { title: 'The photograph', nodes: [1], color: GREEN },
+      { title: 'A thing, cut out', nodes: [2], color: BROWN },
+      { title: 'Its shape', nodes: [3], color: BLUE },
+      { title: 'Lay it over', nodes: [4], color: BLUE },
+      { title: 'Result', nodes: [5], color: BLUE },
     ],
   },
 };

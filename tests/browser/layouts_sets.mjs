@@ -1,83 +1,86 @@
 // How the example workflows that buy several images at once look on the page; see layouts.mjs.
-import { ACCOUNT, AGAIN, BLUE, BROWN, GREEN, GREY } from './layout_words.mjs';
+import { BLUE, BROWN, GREEN, note } from './layout_words.mjs';
 
 const RATIOS = ['1:1', '4:5', '2:3', '9:16', '16:9'];
-const column = (index) => 420 + 350 * index;
+const WIDTH = 276;
+const left = (index) => 265 + (WIDTH + 26) * index;
+const TOP = 70;
+const LANE = -35;
+
+/** Round the nodes at its left: from the prompt along a lane above them, down before its own. */
+const overTheOthers = (index) => {
+  const down = left(index) - 7;
+  const lane = [[left(0) - 20, 560], [left(0) - 20, LANE], [down, LANE], [down, TOP + 95]];
+  return index ? lane : [];
+};
+
+/** Down beside its node and back below it. */
+const underIt = (index) => {
+  const right = left(index) + WIDTH + 9;
+  return [[right, TOP + 50], [right, TOP + 573], [left(index) - 6, TOP + 587]];
+};
+
+const columns = (of) => Object.fromEntries(RATIOS.map((_, index) => of(index)));
 
 export const SETS = {
-  compare_models: {
+  'Compare models with a slider (Azure MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3407',
-    note: {
-      box: [0, 20, 350, 520],
+    note: note({
+      box: [0, 0, 1625, 125],
       title: 'Compare models',
-      text: `# Compare models
-
-The same image and the same prompt go to three models at once; their edits are set side by side, \
-and each says what it cost and how long it took.
-
-From left to right: **MAI-Image-2.6**, **2.6-Flash** (less than half the price) and **2.5**.
-
-**Your own image:** replace *The image* by a *Load Image* node. **To compare others**, choose \
-another **model** in an edit; for text to image put MAI Generate nodes in the place of the edits.
-
-Each model needs a deployment in your account; delete the edits of those that you don't have.
-
-**Cost: about $0.16 a run:** $0.04 for the image, then $0.05, $0.02 and $0.06. ${AGAIN}
-
-${ACCOUNT}`,
-    },
+      does: 'The same image and prompt go to two models; move over Compare Images to slide between them (in Nodes 2.0).',
+      cost: '$0.11',
+      own: 'replace The image by a Load Image node, choose other models, change the prompt.',
+    }),
     nodes: {
-      1: [400, 380, 320, 430],
-      2: [400, 1010, 320, 270],
-      3: [400, 60, 320, 200],
-      4: [800, 60, 350, 620],
-      5: [1180, 60, 350, 620],
-      6: [1560, 60, 350, 620],
-      7: [800, 1010, 350, 270],
-      8: [1180, 1010, 350, 270],
-      9: [1560, 1010, 350, 270],
-      10: [1990, 60, 280, 170],
-      11: [2300, 60, 280, 170],
-      12: [1990, 380, 590, 300],
+      1: [0, 260, 270, 110],
+      2: [0, 440, 270, 575],
+      3: [330, 306, 290, 640],
+      4: [680, 306, 325, 640],
+      5: [1065, 306, 560, 250],
+      6: [1065, 676, 265, 330],
+      7: [1360, 676, 265, 330],
+    },
+    wires: {
+      '4.images.image_1': [[300, 186], [650, 186]],
+      '4.prompt': [[300, 202], [650, 202]],
+      '5.image_a': [[650, 172], [1035, 172]],
+      '6.images': [[650, 172], [1035, 172], [1035, 646]],
+      '7.images': [[1035, 356], [1035, 591], [1345, 611]],
     },
     groups: [
-      { title: 'Yours, or these', nodes: [1, 2, 3], color: GREEN },
-      { title: 'Three models', nodes: [4, 5, 6], color: BROWN },
-      { title: 'To read after a run', nodes: [7, 8, 9], color: GREY },
-      { title: 'Side by side', nodes: [10, 11, 12], color: BLUE },
+      { title: 'The prompt and the image', nodes: [1, 2], color: GREEN },
+      { title: 'MAI-Image-2.6', nodes: [3], color: BROWN },
+      { title: 'MAI-Image-2.6-Flash', nodes: [4], color: BROWN },
+      { title: 'Side by side, and each saved', nodes: [5, 6, 7], color: BLUE },
     ],
   },
 
-  product_shot_five_ratios: {
+  'Product shot in five ratios (Azure MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3408',
-    note: {
-      box: [0, 20, 350, 560],
+    note: note({
+      box: [0, 0, 225, 470],
       title: 'Product shot in five ratios',
-      text: `# Product shot in five aspect ratios
-
-One prompt, five images: square, 4:5 for feeds, 2:3 for print, 9:16 for stories, 16:9 for \
-banners. Each is composed for its shape, none is cut.
-
-**Size Helper** picks the size that the model makes best for a ratio, **MAI Generate** buys it. All \
-five go out at once, as far as your requests a minute allow: at the lowest tier MAI-Image-2e may be \
-called 18 times a minute, MAI-Image-2.6 twice.
-
-**To change:** choose other ratios, or set target_width and target_height and put *Upscale Image By* \
-behind, as in text_to_4k. Another model is chosen in Size Helper and MAI Generate alike.
-
-**Cost: about $0.10 a run**, $0.02 an image. ${AGAIN}
-
-${ACCOUNT}`,
-    },
+      does: 'One prompt, five images, each composed for its shape.',
+      cost: '$0.19',
+      own: 'change the prompt. MAI Size Helper gives width and height for other ratios.',
+    }),
     nodes: {
-      1: [0, 860, 350, 240],
-      ...Object.fromEntries(RATIOS.map((_, i) => [2 + i, [column(i), 60, 300, 440]])),
-      ...Object.fromEntries(RATIOS.map((_, i) => [7 + i, [column(i), 730, 300, 420]])),
-      ...Object.fromEntries(RATIOS.map((_, i) => [12 + i, [column(i), 1370, 300, 330]])),
+      1: [0, 620, 225, 260],
+      ...columns((index) => [2 + index, [left(index), TOP, WIDTH, 565]]),
+      ...columns((index) => [7 + index, [left(index), 697, WIDTH, 316]]),
+    },
+    wires: {
+      ...columns((index) => [`${2 + index}.prompt`, overTheOthers(index)]),
+      ...columns((index) => [`${7 + index}.images`, underIt(index)]),
     },
     groups: [
       { title: 'The prompt', nodes: [1], color: GREEN },
-      ...RATIOS.map((ratio, i) => ({ title: ratio, nodes: [2 + i, 7 + i, 12 + i], color: BROWN })),
+      {
+        title: 'A call for each ratio',
+        nodes: RATIOS.flatMap((_, index) => [2 + index, 7 + index]),
+        color: BROWN,
+      },
     ],
   },
 };

@@ -33,8 +33,8 @@ async function pack({ name, blueprint }) {
     const least = node.computeSize();
     node.setSize([Math.max(width, least[0]), Math.max(height, least[1])]);
     // "randomize" would buy new images with every run.
-    const control = node.widgets?.find((widget) => widget.name === 'control_after_generate');
-    if (control) control.value = 'fixed';
+    const seed = node.widgets?.find((widget) => widget.name === 'seed');
+    for (const control of seed?.linkedWidgets ?? []) control.value = 'fixed';
     // A linked prompt's text is that of the last graph: see make_workflows.mjs.
     for (const widget of node.widgets ?? []) {
       const wanted = blueprint.nodes[id].inputs[widget.name];

@@ -19,7 +19,7 @@ from mai_image.demo.service import environ_for
 from PIL import Image, ImageDraw, ImageFilter
 
 IMAGES = ROOT / "web" / "docs" / "images"
-PHOTOGRAPH = ROOT / "example_workflows" / "text_to_4k.jpg"
+PHOTOGRAPH = ROOT / "example_workflows" / "Text to 4K (Azure MAI).jpg"
 """Stands in for the user's own."""
 
 

@@ -1,7 +1,7 @@
 // Run the example workflows in the real page and photograph the graphs for the README.
 //
 //   node make_images.mjs URL FOLDER name …     URL: a ComfyUI whose "default" is an emulator
-import { load, withPage } from './page.mjs';
+import { load, run, withPage } from './page.mjs';
 
 const [url, folder, ...names] = process.argv.slice(2);
 
@@ -23,7 +23,7 @@ await withPage(url, SETTINGS, async ({ page, problems }) => {
   await page.setViewportSize({ ...VIEW, height: VIEW.height + CHROME.bottom });
   for (const name of names) {
     await load(page, name);
-    await page.evaluate(run);
+    await run(page);
     // Previews are fetched, and the progress text settles, after the run has ended.
     await page.waitForTimeout(3000);
     const clip = await page.evaluate(frame, { SCALE, VIEW, CHROME });
@@ -34,19 +34,6 @@ await withPage(url, SETTINGS, async ({ page, problems }) => {
   }
   if (problems.length) throw new Error(problems.join('\n'));
 });
-
-/** In the page: press Run and wait for the end, which must be a good one. */
-async function run() {
-  const { app } = window;
-  const ended = new Promise((resolve, reject) => {
-    app.api.addEventListener('execution_success', resolve, { once: true });
-    app.api.addEventListener('execution_error', (event) => reject(event.detail.exception_message), {
-      once: true,
-    });
-  });
-  await app.queuePrompt(0, 1);
-  await ended;
-}
 
 /** In the page: bring the whole graph into view; gives the rectangle that it fills. */
 function frame({ SCALE, VIEW, CHROME }) {

@@ -39,8 +39,8 @@ async function arrange({ graph, name, layout }) {
     const least = node.computeSize();
     node.setSize([Math.max(width, least[0]), Math.max(height, least[1])]);
     // "randomize" would buy new images with every run.
-    const control = node.widgets?.find((widget) => widget.name === 'control_after_generate');
-    if (control) control.value = 'fixed';
+    const seed = node.widgets?.find((widget) => widget.name === 'seed');
+    for (const control of seed?.linkedWidgets ?? []) control.value = 'fixed';
     // A text that comes through a link is not typed here; the page shows one of another graph.
     for (const { name, widget, link } of node.inputs) {
       const typed = widget && node.widgets.find((one) => one.name === name);
@@ -55,11 +55,19 @@ async function arrange({ graph, name, layout }) {
   // Before it is added, the page gives it the text of the last note with this id.
   note.widgets[0].value = layout.note.text;
   note.setSize([width, height]);
-  // A group's frame runs around its nodes and their titles, and leaves room for its own.
+  // A wire that would run behind a node goes round it.
+  for (const [end, points] of Object.entries(layout.wires ?? {})) {
+    const [, id, input] = end.match(/^(\d+)\.(.+)$/);
+    const target = app.graph.getNodeById(Number(id));
+    const link = app.graph.getLink(target.inputs.find((slot) => slot.name === input).link);
+    for (const point of points) app.graph.createReroute(point, link);
+  }
+  // A group's frame runs around its nodes and their titles, and leaves room for its own and
+  // for the badges that the canvas draws above a node's.
   const boxes = (ids) =>
     ids.map((id) => {
       const { pos, size } = app.graph.getNodeById(id);
-      return [pos[0] - 15, pos[1] - 75, pos[0] + size[0] + 15, pos[1] + size[1] + 15];
+      return [pos[0] - 15, pos[1] - 90, pos[0] + size[0] + 15, pos[1] + size[1] + 15];
     });
   for (const { title, nodes, color } of layout.groups) {
     const group = new LiteGraph.LGraphGroup(title);
@@ -86,5 +94,17 @@ function tidy(workflow, id) {
   }
   const links = workflow.links.map(([link, ...rest]) => [renumbered.get(link), ...rest]);
   const nodes = workflow.nodes.toSorted((a, b) => a.id - b.id);
-  return { ...workflow, id, nodes, links, last_link_id: links.length, extra: {} };
+  const extra = renumberReroutes(workflow.extra, renumbered);
+  return { ...workflow, id, nodes, links, last_link_id: links.length, extra };
+}
+
+/** The points that links go through, and which link starts at which, with the links' new numbers. */
+function renumberReroutes({ reroutes, linkExtensions }, renumbered) {
+  if (!reroutes?.length) return {};
+  return {
+    linkExtensions: linkExtensions.map((one) => ({ ...one, id: renumbered.get(one.id) })),
+    reroutes: reroutes.map(({ id, parentId, pos, linkIds }) => ({
+      id, parentId, pos, linkIds: linkIds.map((link) => renumbered.get(link)),
+    })),
+  };
 }

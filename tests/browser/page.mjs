@@ -63,21 +63,37 @@ export async function withBrowser(work) {
   }
 }
 
-/** Load an example workflow as the Templates dialog does, and wait until it is drawn. */
+/** Open an example workflow as the Templates dialog does, and wait until it is drawn. */
 export async function load(page, name) {
   const file = `${ROOT}example_workflows/${name}.json`;
   const workflow = JSON.parse(readFileSync(file, 'utf8'));
   await page.evaluate(
-    ([graph, title]) => window.app.loadGraphData(graph, true, true, title),
+    ([graph, title]) => window.app.loadGraphData(graph, true, true, title, { openSource: 'template' }),
     [workflow, name],
   );
   await page.waitForTimeout(1000);
   return workflow;
 }
 
+/** Press Run and wait for the end, which must be a good one. */
+export async function run(page) {
+  await page.evaluate(async () => {
+    const { app } = window;
+    const ended = new Promise((resolve, reject) => {
+      const once = { once: true };
+      app.api.addEventListener('execution_success', resolve, once);
+      app.api.addEventListener('execution_error', (event) => reject(event.detail.exception_message), once);
+    });
+    await app.queuePrompt(0, 1);
+    await ended;
+  });
+}
+
 function isReady() {
   const types = Object.keys(window.LiteGraph?.registered_node_types ?? {});
-  return types.length > 100 && Boolean(window.app?.canvas?.graph);
+  const { app } = window;
+  const isIdle = app?.vueAppReady !== false && app?.extensionManager?.spinner !== true;
+  return types.length > 100 && isIdle && Boolean(app?.canvas?.graph);
 }
 
 /** Keep settings of the page, as its settings dialog does. */

@@ -121,3 +121,13 @@ def test_images_that_were_paid_for_before_are_still_saved(
     assert bought.log.billed == 2
     saved = sorted(path.name for path in (tmp_path / "again").iterdir())
     assert saved == ["MAI-Image-2.7_1.png", "MAI-Image-2.7_5.png"]
+
+
+def test_a_batch_that_the_budget_cannot_pay_sends_nothing_and_says_what_it_could(
+    generate: Generate, bought: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate("a red fox", "poor", 8, "--model", "MAI-Image-2.6", "--size", "768x768") == 1
+    text = capsys.readouterr().err
+    assert "$0.10 left today. Nothing was sent." in text
+    assert "The budget pays for 4 of the 8 images." in text
+    assert len(bought.log.entries) == 0

@@ -177,6 +177,9 @@ class SlowCredential:
         await asyncio.sleep(30)
         return {"api-key": "too late"}
 
+    def is_there(self) -> bool:
+        return True
+
     def describe(self) -> str:
         return "a slow credential"
 

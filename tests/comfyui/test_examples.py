@@ -21,16 +21,18 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "example_workflows"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.json"))
+INPAINT = "Inpaint one object (Azure MAI)"
+OUTPAINT = "Outpaint to 16x9 (Azure MAI)"
 
 SIZES = {
-    "text_to_4k": [(3840, 2160)],
-    "edit_with_two_references": [(1248, 832)],
-    "cut_out_over_photograph": [(1248, 832)],
-    "change_one_object": [(4000, 3000)],
-    "outpaint_to_16_9": [(1536, 864)],
-    "edit_upscale_composite": [(2048, 2048)],
-    "compare_models": [(3 * 1248 + 2 * 16, 832)],
-    "product_shot_five_ratios": [
+    "Text to 4K (Azure MAI)": [(3840, 2160)],
+    "Edit with two references (Azure MAI)": [(1248, 832)],
+    "Cut out over a photograph (Azure MAI)": [(1248, 832)],
+    INPAINT: [(4000, 3000)],
+    OUTPAINT: [(1536, 864)],
+    "Edit, upscale, composite (Azure MAI)": [(1536, 1536)],
+    "Compare models with a slider (Azure MAI)": [(1248, 832), (1248, 832)],
+    "Product shot in five ratios (Azure MAI)": [
         (768, 1360),
         (832, 1248),
         (896, 1120),
@@ -41,14 +43,14 @@ SIZES = {
 """name -> width and height of the images that are saved, in rising order."""
 
 CALLS = {
-    "text_to_4k": 1,
-    "edit_with_two_references": 3,
-    "cut_out_over_photograph": 2,
-    "change_one_object": 2,
-    "outpaint_to_16_9": 2,
-    "edit_upscale_composite": 3,
-    "compare_models": 4,
-    "product_shot_five_ratios": 5,
+    "Text to 4K (Azure MAI)": 1,
+    "Edit with two references (Azure MAI)": 3,
+    "Cut out over a photograph (Azure MAI)": 2,
+    INPAINT: 2,
+    OUTPAINT: 2,
+    "Edit, upscale, composite (Azure MAI)": 3,
+    "Compare models with a slider (Azure MAI)": 3,
+    "Product shot in five ratios (Azure MAI)": 5,
 }
 
 Runs = dict[str, tuple[Finished, float, int]]
@@ -85,8 +87,8 @@ def before_and_after(
     images = {}
     for subfolder, file in run(server, name, before=save(source)).files():
         with Image.open(server.output / subfolder / file) as image:
-            images[file.startswith(name)] = np.asarray(image.convert("RGB"))
-    return images[False], images[True]
+            images[file.startswith("test")] = np.asarray(image.convert("RGB"))
+    return images[True], images[False]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -128,9 +130,9 @@ def test_a_second_run_buys_nothing(
 def test_outside_the_mask_the_large_photograph_keeps_every_pixel(
     server: Server, first_runs: Runs, save: Callable[[str], Node]
 ) -> None:
-    before, after = before_and_after(server, "change_one_object", "2", save)
-    twin = workflows.load(EXAMPLES / "api" / "change_one_object.json")
-    where, size, edit = (twin[node_id]["inputs"] for node_id in ("5", "4", "7"))
+    before, after = before_and_after(server, INPAINT, "2", save)
+    twin = workflows.load(EXAMPLES / "api" / f"{INPAINT}.json")
+    where, size, edit = (twin[node_id]["inputs"] for node_id in ("5", "4", "6"))
     soft = edit["mask_grow"] + edit["mask_feather"]
     changed = np.argwhere((before != after).any(axis=-1))
     (top, left), (bottom, right) = changed.min(axis=0), changed.max(axis=0)
@@ -143,8 +145,8 @@ def test_outside_the_mask_the_large_photograph_keeps_every_pixel(
 def test_the_outpainted_image_holds_the_old_one_untouched(
     server: Server, first_runs: Runs, save: Callable[[str], Node]
 ) -> None:
-    before, after = before_and_after(server, "outpaint_to_16_9", "1", save)
-    pad = workflows.load(EXAMPLES / "api" / "outpaint_to_16_9.json")["2"]["inputs"]
+    before, after = before_and_after(server, OUTPAINT, "1", save)
+    pad = workflows.load(EXAMPLES / "api" / f"{OUTPAINT}.json")["2"]["inputs"]
     left, right = pad["left"], after.shape[1] - pad["right"]
     assert np.array_equal(after[:, left:right], before)
     assert (after[:, :left] != 128).any()

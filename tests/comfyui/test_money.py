@@ -167,15 +167,20 @@ def test_two_comfyuis_together_never_pass_the_budget(
     boot: Any, slow: emulator.Emulator, tmp_path: Path, prompt: str, generate: Any, save: Any
 ):
     servers = [boot("budget = { day = 0.15 }"), boot("budget = { day = 0.15 }")]
-    graphs = [batch_of_8(generate, save, f"{prompt} {i}") for i in range(2)]
+    # Each batch alone would fit.
+    graphs = [
+        {"1": generate(f"{prompt} {i}", batch_size=5, profile="work"), "2": save("1")}
+        for i in range(2)
+    ]
 
     async def both() -> list[Finished]:
         async with Client(servers[0].url) as one, Client(servers[1].url) as two:
             return list(await asyncio.gather(one.run(graphs[0]), two.run(graphs[1])))
 
     ended = asyncio.run(both())
-    assert {finished.status for finished in ended} == {"error"}
-    assert all("$0.15" in finished.error for finished in ended)
+    refused = [finished for finished in ended if finished.status == "error"]
+    assert refused
+    assert all("budget of profile 'work'" in finished.error for finished in refused)
     assert slow.log.billed_usd <= 0.15
     # The first call that the budget refuses ends those of its node that still wait for a slot.
     assert 0 < slow.log.billed <= int(0.15 / (768 * 768 / 1024 * 38e-6 + 0.0002))
@@ -189,3 +194,15 @@ def test_a_budget_is_checked_before_anything_is_sent(
     assert failed.status == "error"
     assert "budget" in failed.error
     assert not slow.log.entries
+
+
+def test_a_batch_over_the_budget_is_refused_whole_in_words(
+    boot: Any, slow: emulator.Emulator, tmp_path: Path, prompt: str, generate: Any, save: Any
+) -> None:
+    server = boot("budget = { day = 0.05 }")
+    finished = run(server, batch_of_8(generate, save, prompt))
+    assert finished.status == "error"
+    assert "$0.05 left today. Nothing was sent." in finished.error
+    assert "The budget pays for 2 of the 8 images." in finished.error
+    assert slow.log.billed == images(tmp_path) == 0
+    assert "Over budget: The budget of profile" in server.log()

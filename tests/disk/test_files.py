@@ -14,8 +14,8 @@ from mai_image.mai.disk import (
     make_folder,
     remove,
     remove_stale,
+    temporary_files,
     write_durable,
-    write_temporary,
 )
 from store_helpers import POSIX
 
@@ -47,13 +47,28 @@ def test_a_temporary_file_that_cannot_be_synced_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "fsync", _raiser(errno.EIO))
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
-        write_temporary(tmp_path, b"data")
+    with (
+        pytest.raises(OSError, match=os.strerror(errno.EIO)),
+        temporary_files(tmp_path, b"data"),
+    ):
+        pytest.fail("there is no file to be used")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_temporary_file_is_left_of_several_when_their_use_fails(tmp_path: Path) -> None:
+    def use() -> None:
+        with temporary_files(tmp_path, b"one", b"two") as (one, two):
+            assert (one.read_bytes(), two.read_bytes()) == (b"one", b"two")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        use()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_stale_temporary_files_go_and_a_missing_folder_has_none(tmp_path: Path) -> None:
-    old, young = write_temporary(tmp_path, b"old"), write_temporary(tmp_path, b"young")
+    with temporary_files(tmp_path, b"old", b"young") as (old, young):
+        pass
     os.utime(old, (time.time() - 3700,) * 2)
     remove_stale(tmp_path)
     remove_stale(tmp_path / "missing")
@@ -61,7 +76,8 @@ def test_stale_temporary_files_go_and_a_missing_folder_has_none(tmp_path: Path) 
 
 
 def test_a_file_that_is_gone_is_removed_without_an_error(tmp_path: Path) -> None:
-    path = write_temporary(tmp_path, b"data")
+    path = tmp_path / "file"
+    path.write_bytes(b"data")
     remove(path)
     remove(path)
     assert not path.exists()

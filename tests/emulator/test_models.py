@@ -133,12 +133,11 @@ def test_a_transparent_image_can_be_sent_as_every_other_file(client):
 
 @pytest.mark.parametrize("prompt", [f"object {index}" for index in range(12)])
 def test_a_transparent_image_is_one_object_in_its_middle(client, decode, prompt):
-    """Its caption stands apart from it, where alpha is full as well."""
+    """Without a caption: it is to be laid over images that have one."""
     image = decode(client.generate(model=NEW, background="transparent", prompt=prompt))
     alpha = image.getchannel("A")
-    left, top, right, bottom = alpha.crop((0, 0, 1024, 950)).getbbox()
+    left, top, right, bottom = alpha.getbbox()
     assert alpha.getpixel((512, 500)) == 255
     assert abs(left + right - 1024) < 30
     assert 500 < bottom - top < 900
-    assert alpha.crop((0, 960, 600, 1024)).getextrema() == (0, 0)
-    assert alpha.crop((700, 970, 1000, 1000)).getextrema()[1] == 255
+    assert alpha.crop((0, 960, 1024, 1024)).getextrema() == (0, 0)

@@ -30,14 +30,23 @@ def emulated() -> Iterator[emulators.Emulator]:
 
 
 @pytest.fixture
-def emulator(emulated: object, tmp_path: Path) -> Iterator[object]:
-    """The emulator, its log empty, and the nodes' client with a profile "test" for it."""
-    emulated.log.clear()  # type: ignore[attr-defined]
+def profiles_toml() -> str:
+    """The text of profiles.toml, with "{url}" for the emulator; a test file may have its own."""
+    return PROFILES
+
+
+@pytest.fixture
+def emulator(
+    emulated: emulators.Emulator, tmp_path: Path, profiles_toml: str
+) -> Iterator[emulators.Emulator]:
+    """The emulator, its log empty, and the nodes' client with these profiles for it."""
+    emulated.log.clear()
     folder = tmp_path / "mai"
-    folder.mkdir()
-    text = PROFILES.format(url=emulated.url)  # type: ignore[attr-defined]
-    (folder / "profiles.toml").write_text(text, encoding="utf-8")
-    client = Client(folder, Profiles(folder, {}), launch_emulator=lambda: emulated.url)  # type: ignore[attr-defined]
+    folder.mkdir(mode=0o700)
+    path = folder / "profiles.toml"
+    path.write_text(profiles_toml.format(url=emulated.url), encoding="utf-8")
+    path.chmod(0o600)
+    client = Client(folder, Profiles(folder, {}), launch_emulator=lambda: emulated.url)
     shared_client.replace(client)
     yield emulated
     shared_client.replace(None)

@@ -58,6 +58,16 @@ def test_the_nodes_are_those_of_the_snapshot(current: dict[str, Any]) -> None:
     assert current == json.loads(SNAPSHOT.read_text("utf-8"))
 
 
+def test_a_fresh_seed_stays_so_that_a_second_run_buys_nothing() -> None:
+    nodes = asyncio.run(asyncio.run(comfy_entrypoint()).get_node_list())
+    infos = [node.GET_NODE_INFO_V1()["input"]["required"] for node in nodes]
+    seeds = [inputs["seed"][1] for inputs in infos if "seed" in inputs]
+    assert [json.loads(json.dumps(seed))["control_after_generate"] for seed in seeds] == [
+        "fixed",
+        "fixed",
+    ]
+
+
 def test_no_input_holds_an_address_or_a_secret(current: dict[str, Any]) -> None:
     names = {entry["name"] for node in current.values() for entry in node["inputs"]}
     words = ("key", "token", "secret", "endpoint", "url", "password")

@@ -16,9 +16,9 @@ import pytest
 import torch
 from mai_image.mai.errors import AnswerError
 from mai_image.mai.image_formats import inspect
-from mai_image.nodes.imaging import fast_png
+from mai_image.nodes.imaging import codec, fast_png
 from mai_image.nodes.imaging.codec import decode_image
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -48,6 +48,13 @@ def png(pixels: Bytes, **options: object) -> bytes:
 
 def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def exif(orientation: int) -> bytes:
+    """The chunk of an image's EXIF with this orientation."""
+    found = Image.Exif()
+    found[ExifTags.Base.Orientation] = orientation
+    return chunk(b"eXIf", found.tobytes()[6:])
 
 
 def raw(rows: bytes, width: int, height: int, kind: bytes, extra: bytes = b"") -> bytes:
@@ -105,25 +112,46 @@ def test_each_of_the_five_filters_is_undone_alike(kind: int) -> None:
 @pytest.mark.parametrize(
     "extra",
     [chunk(b"gAMA", struct.pack(">I", 20_000)), chunk(b"sBIT", b"\5\6\5"),
-     chunk(b"bKGD", bytes(6)), chunk(b"tEXt", b"Software\0x")],
-    ids=["gamma", "significant bits", "background", "text"],
+     chunk(b"bKGD", bytes(6)), chunk(b"tEXt", b"Software\0x"), exif(1), exif(9),
+     chunk(b"eXIf", b"junk"), exif(6) + exif(1), chunk(b"PLTE", bytes(9)), chunk(b"PLTE", b""),
+     chunk(b"PLTE", bytes(9)) * 2],
+    ids=["gamma", "significant bits", "background", "text", "upright", "no orientation",
+         "damaged EXIF", "the last EXIF counts", "palette",
+         "empty palette", "two palettes"],
 )  # fmt: skip
-def test_what_else_a_file_says_changes_no_pixel(extra: bytes) -> None:
+def test_what_else_a_file_says_changes_no_pixel_and_no_decoder(extra: bytes) -> None:
     pixels = noise(4, 5)
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
-    image = decode_image(raw(rows, 5, 4, b"\x08\x02\0\0\0", extra))
+    data = raw(rows, 5, 4, b"\x08\x02\0\0\0", extra)
+    with mock.patch.object(codec, "_decode_by_pillow"):
+        image = decode_image(data)
     assert np.array_equal(np.rint(image[0].numpy() * 255).astype(np.uint8), pixels)
+    with without_kornia():
+        assert torch.equal(image, decode_image(data))
+
+
+@pytest.mark.usefixtures("usable")
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("later", [False, True])
+def test_an_image_is_turned_as_its_exif_says(orientation: int, later: bool) -> None:
+    pixels = noise(4, 5)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    data = raw(rows, 5, 4, b"\x08\x02\0\0\0", b"" if later else exif(orientation))
+    if later:
+        data = data[:-12] + exif(orientation) + data[-12:]
+    with Image.open(io.BytesIO(data)) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    assert not np.array_equal(upright, pixels)
+    found = np.rint(decode_image(data)[0].numpy() * 255).astype(np.uint8)
+    assert np.array_equal(found, upright)
 
 
 @pytest.mark.usefixtures("usable")
 def test_other_kinds_of_png_are_left_to_pillow() -> None:
-    turned = Image.Exif()
-    turned[0x0112] = 6
     grey = io.BytesIO()
     Image.fromarray(noise(8, 8)).convert("L").save(grey, "PNG")
     for data in (
         grey.getvalue(),
-        png(noise(8, 8), exif=turned),
         png(noise(8, 8), transparency=(1, 2, 3)),
         raw(bytes(1 + 6), 1, 1, b"\x10\x02\0\0\0"),
         raw(b"\0\1\2\3", 1, 1, b"\x08\x02\0\0\1"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 from mai_image.mai.errors import MaiError
-from mai_image.mai.types import Generate, Progress
+from mai_image.mai.types import Generate, Progress, Result
 from mai_image.nodes import run as waiting
 from mai_image.nodes.run import SharedClient, run_requests
 
@@ -40,11 +43,11 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return texts
 
 
-def run(*prompts: str, if_blocked: str = "stop") -> None:
+def run(*prompts: str, if_blocked: str = "stop", profile: str = "test") -> None:
     requests = [
         Generate("MAI-Image-2.6", prompt, 768, 768, seed) for seed, prompt in enumerate(prompts)
     ]
-    asyncio.run(run_requests(requests, "test", NODE, if_blocked))
+    asyncio.run(run_requests(requests, profile, NODE, if_blocked))
 
 
 def test_cost_and_seconds_stay_when_all_came(emulator: Any, said: list[str]) -> None:
@@ -174,3 +177,59 @@ def test_a_page_that_queues_next_gets_nothing_of_the_prompt_before(
     monkeypatch.setattr(client, "submit", submit)
     run("a fox")
     assert said[-1].startswith("$0.0")
+
+
+def test_emulated_images_say_what_real_ones_cost(emulator: Any, said: list[str]) -> None:
+    run("a fox", "a hare", profile="emulator")
+    assert re.fullmatch(r"emulated; real ≈ \$0\.04\d · \d+ s", said[-1])
+    run("a fox", profile="emulator")
+    assert re.fullmatch(r"emulated; real ≈ \$0\.000 · \d+ s · 1 from the store", said[-1])
+
+
+@pytest.fixture
+def three_that_wait(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three calls one is sent and two wait for their turn, for 40 s at most."""
+    client = waiting.shared_client.get()
+
+    def submit(request: Any, profile: str, on_progress: Any) -> Future[Result]:
+        wait = Progress("waiting", time.monotonic() + 20 * request.seed, 3.0)
+        on_progress(wait if request.seed else Progress("sent"))
+        return Future()
+
+    monkeypatch.setattr(client, "submit", submit)
+
+
+def cancel_after_a_text(said: list[str], end: Callable[[asyncio.Task[Any]], object]) -> None:
+    """Run three calls, and call `end` with the node's task once it has said something."""
+
+    async def scenario() -> None:
+        requests = [Generate("MAI-Image-2.6", "a fox", 768, 768, seed) for seed in range(3)]
+        task = asyncio.create_task(run_requests(requests, "test", NODE, "stop"))
+        while not said:
+            await asyncio.sleep(0.01)
+        end(task)
+        await asyncio.wait([task])
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.usefixtures("three_that_wait")
+def test_a_batch_that_waits_says_when_all_will_be_there(said: list[str]) -> None:
+    cancel_after_a_text(said, lambda task: task.cancel())
+    assert "your turn in 20 s" in said[0]
+    assert "all in about 60 s" in said[0]
+
+
+@pytest.mark.usefixtures("three_that_wait")
+def test_a_cancel_leaves_no_turn_on_the_node(said: list[str]) -> None:
+    cancel_after_a_text(
+        said, lambda task: waiting.model_management.interrupt_current_processing(True)
+    )
+    waiting.model_management.interrupt_current_processing(False)
+    assert said[-1] == "stopped · 1 sent before will be kept"
+
+
+@pytest.mark.usefixtures("three_that_wait")
+def test_a_node_that_ends_because_another_failed_says_no_turn_either(said: list[str]) -> None:
+    cancel_after_a_text(said, lambda task: task.cancel())
+    assert said[-1] == "stopped · 1 sent before will be kept"

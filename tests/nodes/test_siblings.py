@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from contextvars import ContextVar
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import comfy_execution.utils
 import pytest
-from mai_image.mai.client import Client
 from mai_image.mai.errors import (
     AuthenticationError,
     BadRequestError,
@@ -23,9 +20,8 @@ from mai_image.mai.errors import (
     NotFoundError,
     ProfileError,
 )
-from mai_image.mai.profiles import Profiles
 from mai_image.mai.types import Generate
-from mai_image.nodes.run import run_requests, shared_client
+from mai_image.nodes.run import run_requests
 
 PROFILES = """
 [profiles.slow]
@@ -59,19 +55,14 @@ SOON = 20.0
 
 
 @pytest.fixture
-def bought(emulated: Any, tmp_path: Path) -> Iterator[Any]:
+def profiles_toml() -> str:
+    return PROFILES
+
+
+@pytest.fixture
+def bought(emulator: Any) -> Any:
     """The emulator's log, of nodes whose profiles allow two requests a minute."""
-    emulated.log.clear()
-    folder = tmp_path / "mai"
-    folder.mkdir(mode=0o700)
-    path = folder / "profiles.toml"
-    path.write_text(PROFILES.format(url=emulated.url), encoding="utf-8")
-    path.chmod(0o600)
-    client = Client(folder, Profiles(folder, {}))
-    shared_client.replace(client)
-    yield emulated.log
-    shared_client.replace(None)
-    client.close(grace=5)
+    return emulator.log
 
 
 @pytest.fixture

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 from page_helpers import Ask
 
-PRIVATE = ("status", "images", f"images/{'0' * 64}", f"images/{'0' * 64}/thumbnail")
+PRIVATE = (
+    "accounts",
+    "status",
+    "checks",
+    "images",
+    "images?words=x",
+    f"images/{'0' * 64}",
+    f"images/{'0' * 64}/thumbnail",
+)
 
 
 def allow(folder: Path, settings: str) -> None:

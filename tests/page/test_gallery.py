@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mai_image.mai.client import Client
+from mai_image.mai.store import Order
 from mai_image.page.gallery import MOST, SIDE
 from page_helpers import Ask, result
 from PIL import Image
@@ -20,9 +21,7 @@ def keep(client: Client, number: int = 0, profile: str = "work", **facts: object
     client.store.put(
         KEYS[number],
         result(image, **facts),
-        prompt="a harbour at night",
-        service=str(facts.get("service", "foundry")),
-        profile=profile,
+        Order("a harbour at night", str(facts.get("service", "foundry")), profile),
     )
     return KEYS[number]
 
@@ -46,7 +45,7 @@ def test_the_newest_images_come_first_with_their_facts(ask: Ask, client: Client)
     assert first["prompt"] == "a harbour at night"
     assert set(first) == {
         *("key", "width", "height", "model", "profile", "cost_usd", "seconds", "arrived_at"),
-        *("emulated", "prompt"),
+        *("emulated", "real_usd", "prompt", "settings", "profile_known"),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -99,6 +100,20 @@ def test_an_option_that_the_model_lacks_is_a_problem_with_the_way_out() -> None:
     assert "web_grounding" in problem
     assert "MAI-Image-2.6" in problem
     assert answer["nearest"] is None
+    assert answer["off"] == {"web_grounding": False}
+
+
+def test_every_option_that_the_model_lacks_has_a_value_that_is_off() -> None:
+    on: dict[str, Any] = {
+        "auto_aspect_ratio": True,
+        "web_grounding": True,
+        "background": "transparent",
+    }
+    for model in CATALOGUE:
+        off = quote("generate", model, 1024, 1024, **on)["off"]
+        assert isinstance(off, dict)
+        assert set(off) == set(on) - CATALOGUE[model].options
+        assert quote("generate", model, 1024, 1024, **{**on, **off})["problems"] == []
 
 
 def test_the_price_route_answers_what_quote_does(ask: Ask) -> None:

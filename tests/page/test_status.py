@@ -61,9 +61,28 @@ def test_what_was_spent_blocked_and_lost_stands_apart(ask: Ask, client: Client) 
 
 
 def test_a_profile_that_is_gone_keeps_its_line_without_a_budget(ask: Ask, client: Client) -> None:
-    spend(client, 1, Outcome.DELIVERED, 0.03, profile="removed")
+    for number, name in enumerate(("removed", "default", "")):
+        spend(client, number, Outcome.DELIVERED, 0.03, profile=name)
     rows = {row["profile"]: row for row in ask("status").json["profiles"]}  # type: ignore[attr-defined]
-    assert rows["removed"]["day_budget"] is None
+    assert set(rows) == {"work", "removed", "default", ""}
+    for name in ("removed", "default", ""):
+        assert (rows[name]["day_budget"], rows[name]["month_budget"]) == (None, None)
+        assert rows[name]["known"] is False
+    assert rows["work"]["known"] is True
+
+
+def test_emulated_calls_are_in_no_sum_but_their_own(ask: Ask, client: Client) -> None:
+    spend(client, 1, Outcome.DELIVERED, 0.03)
+    spend(client, 2, Outcome.DELIVERED, 0.0, profile="emulator", model="MAI-Image-2.7")
+    spend(client, 3, Outcome.PERHAPS_BILLED, None, profile="emulator")
+    client.ledger.open(call(4, profile="emulator"), Budget())
+    status = ask("status").json
+    assert status["today"] == status["month"] == status["spent"] == {"usd": 0.03, "calls": 1}
+    assert status["in_flight"] == {"usd": 0.0, "calls": 0}
+    assert [row["model"] for row in status["models"]] == ["MAI-Image-2.6"]  # type: ignore[attr-defined]
+    assert [row["profile"] for row in status["profiles"]] == ["work"]  # type: ignore[attr-defined]
+    assert status["perhaps_billed_count"] == 0
+    assert status["emulated"]["month"]["calls"] == 2  # type: ignore[call-overload,index]
 
 
 def test_a_call_that_waits_shows_the_time_to_its_slot(

@@ -26,6 +26,9 @@ class Renewable:
         self.renewals += renew
         return {"authorization": f"Bearer token-{self.renewals}"}
 
+    def is_there(self) -> bool:
+        return True
+
     def describe(self) -> str:
         return "a test token"
 

@@ -118,7 +118,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
 
 def test_changes_of_the_file_are_taken_up_at_once(tmp_path: Path) -> None:
     profiles = Profiles(tmp_path, {"K": KEY})
-    assert "no account" in refusal(profiles)
+    assert "No account is set up" in refusal(profiles)
     path = write(tmp_path, table("a", "tier = 9"))
     assert "tier" in refusal(profiles)
     write_private(path, table("a", "tier = 2"))
@@ -126,7 +126,14 @@ def test_changes_of_the_file_are_taken_up_at_once(tmp_path: Path) -> None:
     write_private(path, table("a", "tier = 3"))
     assert profiles.get("a").tier == 3
     path.unlink()
-    assert "no account" in refusal(profiles, "a")
+    assert "No account is set up" in refusal(profiles, "a")
+
+
+def test_without_an_account_the_first_line_names_the_way_that_is_free(tmp_path: Path) -> None:
+    first = refusal(Profiles(tmp_path, {}), "studio").splitlines()[0]
+    assert first.startswith("No account is set up")
+    assert 'try it free, with profile set to "emulator"' in first
+    assert "`mai-image init`" in first
 
 
 def test_the_file_is_read_once_while_it_stays_the_same(

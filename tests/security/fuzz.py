@@ -33,7 +33,7 @@ MEASURED = ("mai/http/*", "mai/providers/*", "mai/profiles/*", "mai/image_format
 ENOUGH = 95.0
 """Per cent of the branches that a run of some minutes takes."""
 
-CASES = 300
+CASES = 100
 """Cases of one target before the next has its turn."""
 
 FINDING = "# a failing input of tasks.py fuzz: target {name}, seed {seed}\n# {error}\n{literal}\n"

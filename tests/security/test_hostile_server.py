@@ -72,11 +72,11 @@ def client(tmp_path: Path, server: Scripted) -> Iterator[Client]:
 
 
 def end_of(client: Client, text: object = 0) -> MaiError:
-    """The error in which a call ends, soon after the profile's half second."""
+    """The error in which a call ends: after half a second, and what a busy machine adds."""
     started = time.monotonic()
     found = outcome(client.submit(generate(text)))
     assert isinstance(found, MaiError), found
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < 10.0
     return found
 
 

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from mai_image.mai.store import Store
+from mai_image.mai.store import Order, Store
 from mai_image.mai.types import Result, Usage
 from store_helpers import POSIX, SECRET_PROMPT, image, image_of, key, put, set_aside, sidecar_of
 
@@ -66,7 +66,7 @@ def test_a_key_that_is_no_hash_is_refused_everywhere(store: Store, bad: str) -> 
     with pytest.raises(ValueError, match="64"):
         store.get(bad)
     with pytest.raises(ValueError, match="64"):
-        store.put(bad, image(), prompt="", service="foundry", profile="work")
+        store.put(bad, image(), Order("", "foundry", "work"))
     assert not store.folder.exists()
 
 
@@ -80,7 +80,7 @@ def test_the_sidecar_holds_the_prompt_only_where_it_may_be_kept(store: Store) ->
 
 def test_a_prompt_of_any_characters_can_be_kept(store: Store) -> None:
     prompt = "雪の狐 🦊 \ud800 \x00"
-    store.put(key(1), image(), prompt=prompt, service="foundry", profile="work")
+    store.put(key(1), image(), Order(prompt, "foundry", "work"))
     assert json.loads(sidecar_of(store, key(1)).read_bytes())["prompt"] == prompt
 
 

@@ -184,11 +184,11 @@ def test_a_real_file_size_limit_is_a_clear_error_and_leaves_no_part(tmp_path: Pa
         from pathlib import Path
         from mai_image.mai.errors import StoreError
         from mai_image.mai.types import Result
-        from mai_image.mai.store import Store
+        from mai_image.mai.store import Order, Store
         store = Store(Path(sys.argv[1]))
         def put(key, size):
             result = Result(b"x" * size, "image/png", 1, 1, "m")
-            store.put(key, result, prompt="", service="s", profile="p")
+            store.put(key, result, Order("", "s", "p"))
         put("a" * 64, 10)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
         try:
@@ -210,12 +210,12 @@ def test_a_process_killed_while_it_keeps_images_leaves_whole_ones_only(tmp_path:
         import hashlib, sys
         from pathlib import Path
         from mai_image.mai.types import Result
-        from mai_image.mai.store import Store
+        from mai_image.mai.store import Order, Store
         store = Store(Path(sys.argv[1]))
         for number in range(100_000):
             key = hashlib.sha256(str(number).encode()).hexdigest()
             result = Result(key.encode() * 4000, "image/png", 1, 1, "m")
-            store.put(key, result, prompt="", service="s", profile="p")
+            store.put(key, result, Order("", "s", "p"))
             print(number, flush=True)
     """
     for wait in (0.0, 0.011, 0.023):

@@ -223,12 +223,12 @@ def test_two_processes_fill_and_evict_one_store_without_harm(tmp_path: Path) -> 
         import hashlib, sys
         from pathlib import Path
         from mai_image.mai.types import Result
-        from mai_image.mai.store import Store
+        from mai_image.mai.store import Order, Store
         store = Store(Path(sys.argv[1]), limit_bytes=300_000)
         for number in range(60):
             key = hashlib.sha256(f"{sys.argv[2] if number % 2 else 0}{number}".encode()).hexdigest()
             result = Result(key.encode() * 150, "image/png", 1, 1, "m")
-            store.put(key, result, prompt="", service="s", profile="p")
+            store.put(key, result, Order("", "s", "p"))
             assert store.get(key).image == result.image
     """
     children = [_child(code, tmp_path / "store", name) for name in ("a", "b")]

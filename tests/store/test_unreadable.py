@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mai_image.mai.errors import Billed, StoreError, UnreadableError
-from mai_image.mai.store import Store
+from mai_image.mai.store import Order, Store
 from store_helpers import POSIX, SECRET_PROMPT, image, image_of, indexed_bytes, key, put, set_aside
 
 PNG = b"\x89PNG\r\n\x1a\n and a wrong checksum"
@@ -32,18 +32,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def keep(store: Store, name: object, data: bytes = PNG, *, prompt: bool = True) -> UnreadableError:
-    return store.keep_unreadable(
-        key(name),
-        data,
-        reason=REASON,
-        request_id="rid-9",
-        cost_usd=0.0292,
-        model="MAI-Image-2.6",
-        prompt=SECRET_PROMPT,
-        keep_prompt=prompt,
-        service="foundry",
-        profile="work",
-    )
+    error = UnreadableError(REASON, request_id="rid-9", cost_usd=0.0292)
+    error.received = data
+    order = Order(SECRET_PROMPT, "foundry", "work", keep_prompt=prompt)
+    return store.keep_unreadable(key(name), "MAI-Image-2.6", error, order)
 
 
 def files(store: Store) -> dict[str, bytes]:
@@ -145,7 +137,7 @@ def test_forget_removes_an_image_too_and_it_no_longer_counts(store: Store) -> No
 def test_a_beginning_of_several_keys_or_of_none_forgets_nothing(store: Store) -> None:
     twins = ["ab" * 31 + end for end in ("00", "01")]
     for twin in twins:
-        store.put(twin, image(), prompt="", service="foundry", profile="work")
+        store.put(twin, image(), Order("", "foundry", "work"))
     assert store.find("ab" * 10) == twins
     with pytest.raises(ValueError, match="2 keys"):
         store.forget("ab" * 10)
@@ -268,15 +260,14 @@ def test_a_process_killed_while_it_keeps_them_leaves_whole_bytes_only(tmp_path: 
     code = """
         import hashlib, sys
         from pathlib import Path
-        from mai_image.mai.store import Store
+        from mai_image.mai.errors import UnreadableError
+        from mai_image.mai.store import Order, Store
         store = Store(Path(sys.argv[1]))
         for number in range(100_000):
             key = hashlib.sha256(str(number).encode()).hexdigest()
-            store.keep_unreadable(
-                key, key.encode() * 4000, reason="it is none", request_id=None,
-                cost_usd=None, model="m", prompt="", keep_prompt=False, service="s",
-                profile="p",
-            )
+            error = UnreadableError("it is none")
+            error.received = key.encode() * 4000
+            store.keep_unreadable(key, "m", error, Order("", "s", "p", keep_prompt=False))
             print(number, flush=True)
     """
     for _ in range(3):

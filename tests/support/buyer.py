@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 from client_harness import OneProfile, generate, outcome, profile_for, quicken
 from mai_image.mai.client import Client
+from mai_image.mai.disk import files
 from mai_image.mai.errors import MaiError
 from mai_image.mai.http import Transport
 from mai_image.mai.ledger import ledger
@@ -74,7 +75,7 @@ def watch(killer: Killer) -> None:
     around(ledger.Ledger, "mark_sent", killer, "before marked sent", "marked sent")
     around(ledger.Ledger, "close", killer, "", "closed")
     around(store.Store, "put", killer, "arrived", "kept")
-    write, replace = store.write_temporary, store.replace
+    write, replace = files.write_temporary, store.replace
 
     def watched_write(folder: Path, data: bytes) -> Path:
         path = write(folder, data)
@@ -85,7 +86,7 @@ def watch(killer: Killer) -> None:
         replace(source, target)
         killer.pass_by("image named" if target.suffix == ".png" else "sidecar named")
 
-    store.write_temporary = watched_write
+    files.write_temporary = watched_write
     store.replace = watched_replace
 
 

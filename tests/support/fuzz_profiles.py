@@ -165,7 +165,8 @@ def _value(value: Any) -> str:
 
 
 FILE_STATES = ["there"] * 30 + ["missing", "a folder", "long name", "not UTF-8", "no parser",
-                                "private", "a loop", "a file's child", "no permission"]  # fmt: skip
+                                "private", "a loop", "a file's child", "no permission",
+                                "a link"]  # fmt: skip
 
 VARIABLES = ["K", "AZURE_ENDPOINT", "AZURE_API_KEY", "DEPLOYMENT_NAME", "MAI_ENDPOINT", "MAI_KEY",
              "AZURE_OPENAI_API_KEY", "AZURE_AUTHORITY_HOST", "AZURE_CLIENT_SECRET"]  # fmt: skip

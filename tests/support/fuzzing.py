@@ -28,10 +28,13 @@ import fuzz_inputs as inputs
 import fuzz_profiles
 import httpcore
 import httpx
+import torch
 from canary import KEY, shows
 from comfyui_modules import comfy_runtime  # noqa: F401  (makes the nodes importable)
+from fuzz_failures import check_failure, check_redaction, failures, quotations
 from fuzz_inputs import SMALL, texts
 from fuzz_page import check_page
+from fuzz_private import check_private, trees
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
@@ -61,13 +64,16 @@ from mai_image.mai.profiles.endpoints import (
     normalize_endpoint,
 )
 from mai_image.mai.profiles.folders import usual_folder, write_private
+from mai_image.mai.profiles.profile import AZURE_DOMAINS, MAX_IMAGES_PER_NODE
 from mai_image.mai.profiles.services import SERVICES
 from mai_image.mai.providers import PROVIDERS, Job, JobProvider, was_not_begun
 from mai_image.mai.types import Edit, Generate, Reference, Request, Result, request_key
 from mai_image.mai.validation import validate_request
 from mai_image.nodes import run as waiting
+from mai_image.nodes.imaging import fast_png
 from mai_image.nodes.imaging.codec import decode_image
 from mai_image.page import gallery
+from mai_image.page.access import authority_of
 
 FOUNDRY, PIXAZO = PROVIDERS["foundry"], PROVIDERS["pixazo"]
 assert isinstance(PIXAZO, JobProvider)
@@ -280,7 +286,7 @@ def _key() -> KeyCredential:
 
 
 def check_image(data: bytes) -> None:
-    """A file is an IMAGE or an error, and a thumbnail or none."""
+    """A file is an IMAGE or an error, the same by either decoder, and a thumbnail or none."""
     header = allowed(lambda: image_formats.inspect(data))
     if isinstance(header, MaiError):
         assert isinstance(allowed(lambda: decode_image(data)), MaiError)
@@ -295,9 +301,14 @@ def check_image(data: bytes) -> None:
     if header.width * header.height > 2_000_000:
         return  # an image of 64 megapixels takes a second and is no other case
     found = allowed(lambda: decode_image(data))
-    if not isinstance(found, MaiError):
-        assert found.ndim == 4  # type: ignore[attr-defined]
-        gallery.thumbnail_jpeg(data)
+    with mock.patch.object(fast_png, "usable_decoder", return_value=None):
+        by_pillow = allowed(lambda: decode_image(data))
+    if isinstance(found, MaiError):
+        assert isinstance(by_pillow, MaiError)
+        return
+    assert found.ndim == 4  # type: ignore[attr-defined]
+    assert torch.equal(found, by_pillow)  # type: ignore[arg-type]
+    gallery.thumbnail_jpeg(data)
 
 
 # Profiles
@@ -316,23 +327,44 @@ def check_profiles(data: bytes, name: str, environ: dict[str, str], state: str) 
         )
         names = profiles.names()
         assert names[-1] == "emulator"
-        profiles.warnings(), profiles.store_limit_bytes(), profiles.page()
+        profiles.warnings(), profiles.store_limit_bytes()
+        hosts = profiles.page().hosts
+        for host in hosts:
+            called = authority_of(host)
+            assert called is None or called.is_listed(hosts), host
         for one in [*names[:6], name, "default", 7]:
             found = allowed(lambda one=one: profiles.get(one))  # type: ignore[misc]
             assert not secret or not shows(repr(found)), found
+            _check_limits(profiles, one, found)
             if isinstance(found, Profile):
                 _use(found)
         text = data[:300_000].decode("utf-8", "replace")
         models, _ = toml_file.models_in(text)
-        toml_file.mistakes_in(text)
         assert all(model.max_pixels > 0 for model in models)
+        if toml_file.mistakes_in(text) and state in ("there", "private"):
+            assert profiles.page().show_prompts is False, "a mistake shows prompts"
+            assert not any(map(profiles.keeps_prompts, names)), "a mistake shows prompts"
+
+
+def _check_limits(profiles: Profiles, name: Any, found: object) -> None:
+    """What is asked about a profile without its being there is what the profile itself says."""
+    most = profiles.max_images_per_node(name)
+    if isinstance(found, Profile):
+        assert 1 <= most <= 10_000
+        assert most == found.max_images_per_node
+        assert profiles.keeps_prompts(name) <= found.keep_prompts
+    else:
+        assert most == MAX_IMAGES_PER_NODE
 
 
 def _folder_with(data: bytes, state: str) -> Path:
     """A folder whose profiles.toml is in this state."""
     folder = Path(tempfile.mkdtemp(dir=FOLDER)) if state != "there" else FOLDER
     file = folder / "profiles.toml"
-    if state == "a folder":
+    if state == "a link":
+        (folder / "elsewhere").write_bytes(data)
+        file.symlink_to(folder / "elsewhere")
+    elif state == "a folder":
         file.mkdir()
     elif state == "a loop":
         file.symlink_to(file)
@@ -371,8 +403,26 @@ def _use(profile: Profile) -> None:
         assert rate is None or rate > 0
     assert profile.on_loopback in (True, False)
     request_key(REQUESTS["generate"], profile.store_service)
+    _check_identity(profile)
     assert isinstance(profile.credential, (KeyCredential, EntraCredential))
     allowed(lambda: asyncio.run(profile.credential.headers()))
+
+
+def _check_identity(profile: Profile) -> None:
+    """Whose images a profile shares: those of its own resource, by whatever address."""
+    identity, url = profile.store_identity, httpx.URL(profile.endpoint)
+    if profile.on_loopback:
+        assert identity == profile.store_service
+        return
+    assert identity.startswith(f"{profile.service} ")
+    resource, _, domain = url.host.rstrip(".").partition(".")
+    hosts = [url.host, f"{url.host}:8443", url.host.upper()]
+    if domain in AZURE_DOMAINS:
+        hosts += [f"{resource}.{one}" for one in AZURE_DOMAINS]
+    for host in hosts:
+        assert replace(profile, endpoint=f"https://{host}/x").store_identity == identity, host
+    for host in (f"a{url.host}", "another.example"):
+        assert replace(profile, endpoint=f"https://{host}").store_identity != identity, host
 
 
 def check_address(text: str, service: str, administrator: bool) -> None:
@@ -414,6 +464,9 @@ class ClientStandIn:
 
     def __init__(self) -> None:
         self.profiles = Profiles(FOLDER / "none", {})
+
+    def check_affordable(self, requests: Any, profile: str) -> None:
+        """There is no budget."""
 
     def submit(self, request: Any, profile: str, listener: Any = None) -> Future[Result]:
         future: Future[Result] = Future()
@@ -543,6 +596,9 @@ TARGETS: dict[str, Target] = {
     "addresses": Target(
         st.tuples(fuzz_profiles.addresses(), _SERVICES, st.booleans()), check_address, 0.04
     ),
+    "failures": Target(st.tuples(failures()), check_failure, 0.02),
+    "redaction": Target(quotations(), check_redaction, 0.03),
+    "private": Target(trees(), check_private, 0.03),
     "folders": Target(fuzz_profiles.folder_questions(), check_folders, 0.02),
     "prompts": Target(st.tuples(inputs.node_inputs()), check_prompt, 0.05),
     "csv": Target(

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mai_image.mai.store import Store
+from mai_image.mai.store import Order, Store
 from mai_image.mai.types import Result, Usage
 
 SECRET_PROMPT = "a fox in the snow"
@@ -40,10 +40,7 @@ def put(store: Store, name: object, result: Result | None = None, *, keep: bool 
     store.put(
         key(name),
         result or image(f"image {name}".encode()),
-        prompt=SECRET_PROMPT,
-        keep_prompt=keep,
-        service="foundry",
-        profile="work",
+        Order(SECRET_PROMPT, "foundry", "work", keep),
     )
     return key(name)
 

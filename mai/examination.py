@@ -1,0 +1,163 @@
+"""Whether a profile can be used: the checks of `mai-image doctor` that buy nothing.
+
+Each service is sent a harmless request whose refusal shows what is right and what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import partial
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from .auth import Headers
+from .errors import ConnectError, MaiError
+from .http import HttpAnswer, HttpRequest, NotSentError, Transport, resolve
+from .models import DEFAULT_MODEL
+from .profiles import SERVICES, Profile, Profiles
+from .providers import PROVIDERS, Provider
+
+
+class Step(IntEnum):
+    """What is checked, in order. The value is the exit code of `mai-image doctor` if it fails."""
+
+    PROFILE = 3
+    CREDENTIAL = 4
+    NAME = 5
+    CONNECTION = 6
+    AUTHENTICATION = 7
+    DEPLOYMENT = 8
+    IMAGE = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; `error` is why the step failed, None where all is well.
+
+    Both name endpoints, hosts and files: they are for a terminal.
+    """
+
+    step: Step
+    text: str
+    error: MaiError | None = None
+
+
+class Connected(Protocol):
+    """What a client has that the checks need."""
+
+    profiles: Profiles
+    transport: Transport
+
+    def ready(self, profile: Profile) -> Profile:
+        """The profile with the emulator's address filled in."""
+        ...
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Runs a coroutine in the client's loop."""
+        ...
+
+
+class Examination:
+    """The steps on one profile: a method each, which says what it found or raises a MaiError.
+
+    `profile` is there once the step PROFILE was well. Blocks: on the disk, on the network, on
+    whatever gives the credential.
+    """
+
+    profile: Profile
+    _provider: Provider
+    _answer: HttpAnswer
+
+    def __init__(self, client: Connected, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def findings(self) -> Iterator[Finding]:
+        """Each step's finding, up to the first that fails."""
+        for step, check in self._steps():
+            try:
+                yield Finding(step, check())
+            except MaiError as error:
+                yield Finding(step, str(error), error)
+                return
+
+    def _steps(self) -> Iterator[tuple[Step, Callable[[], str]]]:
+        """A generator, because later steps depend on the profile that the first one reads."""
+        yield Step.PROFILE, self._read_profile
+        yield Step.CREDENTIAL, self._get_credential
+        yield Step.CONNECTION, self._read_network_settings
+        yield Step.NAME, self._resolve_name
+        yield Step.CONNECTION, self._connect
+        yield Step.AUTHENTICATION, self._authenticate
+        if SERVICES[self.profile.service].has_deployments:
+            named = self.profile.deployments or {DEFAULT_MODEL: (DEFAULT_MODEL,)}
+            for model, deployments in named.items():
+                for deployment in deployments:
+                    yield Step.DEPLOYMENT, partial(self._find_deployment, model, deployment)
+
+    def _read_profile(self) -> str:
+        self.profile = self._client.ready(self._client.profiles.get(self._name))
+        self._provider = PROVIDERS[self.profile.service]
+        return f"{self.profile.service}, {self.profile.endpoint}"
+
+    def _get_credential(self) -> str:
+        self._client.run(self.profile.credential.headers()).result()
+        return self.profile.credential.describe()
+
+    def _read_network_settings(self) -> str:
+        async def prepare() -> None:
+            self._client.transport.prepare(self.profile)
+
+        self._client.run(prepare()).result()
+        return "this machine's proxy and certificate settings can be used"
+
+    def _resolve_name(self) -> str:
+        host = urlsplit(self.profile.endpoint).hostname or ""
+        try:
+            return f"{host} is {self._client.run(resolve(host)).result()}"
+        except OSError as error:
+            raise MaiError(
+                f"The name {host} can't be resolved ({error}).",
+                "Check the endpoint's spelling, the network, and for a private endpoint its DNS "
+                "zone. Behind a proxy that resolves names itself this step may fail although calls "
+                "work.",
+            ) from None
+
+    def _connect(self) -> str:
+        self._answer = self._send(self._provider.probe(self.profile.endpoint))
+        return f"{self.profile.endpoint} answers in {self._answer.seconds:.1f} s"
+
+    def _authenticate(self) -> str:
+        """Reads the answer that showed the connection: it also says whether the key is known."""
+        status = self._answer.status
+        if status in (401, 402, 403) or status >= 500 or 300 <= status < 400:
+            error = self._provider.error_for(self._answer)
+            # Not the error itself: of a 5xx it says "perhaps billed", and no image was ordered.
+            raise MaiError(f"{error.what} {error.hint}", status=status)
+        return "the service accepts the credential"
+
+    def _find_deployment(self, model: str, deployment: str) -> str:
+        about = "any model" if model == "*" else model
+        answer = self._send(self._provider.probe(self.profile.endpoint, deployment))
+        if answer.status == 404:
+            raise MaiError(f"{deployment} for {about}: {self._provider.error_for(answer)}")
+        return f"{deployment} is there, for {about}"
+
+    def _send(self, request: HttpRequest) -> HttpAnswer:
+        """One exchange with the profile's credential, never repeated."""
+
+        async def exchange() -> HttpAnswer:
+            headers = Headers(await self.profile.credential.headers())
+            return await self._client.transport.exchange(request, headers, self.profile)
+
+        try:
+            answer: HttpAnswer = self._client.run(exchange()).result()
+            return answer
+        except NotSentError as error:
+            raise ConnectError(
+                f"No connection to {self.profile.endpoint} ({error}).",
+                "Check the endpoint's spelling, the network and the proxy settings.",
+            ) from None

@@ -1,0 +1,123 @@
+// What one node's next run costs, what several cost together, and the words for both. All prices
+// come from the server; here they are only added up.
+import { app } from '../../scripts/app.js';
+import { settle, source } from './graph.mjs';
+import { compute } from './server.mjs';
+import { dollars, text } from './texts.mjs';
+
+const READ = [
+  'model', 'width', 'height', 'batch_size', 'profile', 'auto_aspect_ratio', 'web_grounding',
+  'background',
+];
+
+const SIGNS = { exact: '', 'at least': '≥ ', 'at most': '≤ ', about: '≈ ' };
+
+const DEFAULTS = { 'MAI.AmberAbove': 1, 'MAI.ConfirmAbove': 5 };
+
+/** The nodes that buy images, and what the server calls what they do. */
+export const PAID = { MAIGenerate: 'generate', MAIEdit: 'edit' };
+
+/**
+ * USD of a run: `real` is what emulated images would cost, which are 0 in `usd`; `problems` are
+ * nodes that can't be run as they are set.
+ * @typedef {{usd: number, real: number, bound: 'exact' | 'at least' | 'at most' | 'about',
+ *   problems: number}} Price
+ */
+
+/** @type {Price} */
+export const NOTHING = { usd: 0, real: 0, bound: 'exact', problems: 0 };
+
+/** Where a paid node's settings come from, in plain data that can be compared. */
+export function read(node) {
+  return Object.fromEntries(READ.map((name) => [name, source(node, name)]));
+}
+
+/**
+ * The server's quote for one image with these settings, and the settings' values; no quote while
+ * the server doesn't answer, or where not even the model is known.
+ * @param {ReturnType<typeof read>} sources
+ */
+export async function quoteFor(kind, sources) {
+  const found = Object.entries(sources).map(async ([name, one]) => [name, await settle(one)]);
+  const values = Object.fromEntries(await Promise.all(found));
+  const { batch_size: count, profile, ...settings } = values;
+  if (settings.model == null) return { quote: null, values };
+  const quote = await compute('price', { kind, ...settings }).catch(() => null);
+  return { quote, values };
+}
+
+/** @returns {Price} what a whole run of the node costs */
+export function priceOf(quote, { batch_size: count, profile }) {
+  if (quote.problems.length) return { ...NOTHING, problems: 1 };
+  // Of the price as it is shown, so that a reader gets the same sum.
+  const all = Number(quote.usd.toFixed(3)) * (count ?? 1);
+  const bound = count == null ? atLeast(quote.bound) : quote.bound;
+  const emulated = profile === 'emulator';
+  return { usd: emulated ? 0 : all, real: emulated ? all : 0, bound, problems: 0 };
+}
+
+/** Of a number of images that isn't known, only what one costs at least bounds the sum. */
+function atLeast(bound) {
+  if (bound === 'exact') return 'at least';
+  return bound === 'at most' ? 'about' : bound;
+}
+
+/** @param {Price[]} prices @returns {Price} */
+export function sum(prices) {
+  const paid = prices.some(({ usd }) => usd > 0);
+  return prices.reduce((total, each) => ({
+    usd: total.usd + each.usd,
+    real: total.real + each.real,
+    // How far an emulated price is known says nothing of what has to be paid.
+    bound: paid && !each.usd ? total.bound : joined(total.bound, each.bound),
+    problems: total.problems + each.problems,
+  }), NOTHING);
+}
+
+function joined(one, other) {
+  if (one === other || other === 'exact') return one;
+  return one === 'exact' ? other : 'about';
+}
+
+/** An amount with the sign that says how far it is known: "≥ $0.035", "$6.98". */
+export function amount(usd, bound = 'exact') {
+  return `${SIGNS[bound]}${dollars(usd, usd < 1 ? 3 : 2)}`;
+}
+
+/** The same where there is little room: "≥$0.03", "$120". */
+export function shortAmount(usd, bound) {
+  const digits = usd < 100 ? 2 : 0;
+  return `${SIGNS[bound].trim()}${dollars(Math.max(usd, 0.01), digits)}`;
+}
+
+/** The words for a price: "$6.98", "emulated; real ≈ $0.088"; "" where nothing costs anything. */
+export function priceText({ usd, real, bound }) {
+  if (usd > 0) return amount(usd, bound);
+  return real > 0 ? text('emulatedReal', { price: amount(real) }) : '';
+}
+
+/** What a node's badge says: one image and all of them, "$0.109 × 64 = $6.98". */
+export function badgeText(quote, values) {
+  const price = priceOf(quote, values);
+  const { batch_size: count } = values;
+  if (price.real || !(count > 1)) return priceText(price);
+  const one = `${SIGNS[price.bound]}${dollars(quote.usd)}`;
+  return `${one} × ${count} = ${amount(price.usd)}`;
+}
+
+/** A sentence on the sign before an amount, for a tooltip. */
+export function boundText(bound) {
+  return bound === 'exact' ? '' : text(`bound ${bound}`);
+}
+
+/** Whether a price is over what the user wants to see in amber; a limit of 0 is none. */
+export function isAmber(usd) {
+  const limit = setting('MAI.AmberAbove');
+  return limit > 0 && usd > limit;
+}
+
+/** @param {keyof typeof DEFAULTS} name @returns {number} USD */
+export function setting(name) {
+  const value = Number(app.extensionManager.setting.get(name) ?? DEFAULTS[name]);
+  return Number.isFinite(value) ? value : DEFAULTS[name];
+}
