@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..mai.errors import InputError, MaiError
 from ..mai.jobs import POLL
+from .batch import EXIT_CODES_OF_BATCH, add_batch_options, run_batch
 from .command import EXIT_CANCELLED, EXIT_FAILED, EXIT_INPUT, read_catalogue
 from .doctor import EXIT_CODES, add_doctor_options, run_doctor
 from .generate_and_edit import add_edit_options, add_generate_options, run_edit, run_generate
@@ -79,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
 
     add_generate_options(add("generate", "make images from text", run_generate))
     add_edit_options(add("edit", "change an image, with references", run_edit))
+    about = "make the images of a whole file of rows, unattended, and go on where it ended"
+    add_batch_options(add("batch", about, run_batch, EXIT_CODES_OF_BATCH))
     add_size_options(add("size", "the best size for an aspect ratio", run_size))
     about = "what each model can do and costs, and which of them the profile has"
     add_model_list_options(add("models", about, run_model_list))

@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .disk import Executors
 from .errors import Billed, CancelledCall, InputError, MaiError, ProfileError, StoreError
-from .executors import Executors
 from .http import Transport
 from .in_flight import CallStatus, InFlightCall, Listener, Waiter
 from .jobs import GO_ON, POLL, Jobs

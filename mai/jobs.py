@@ -18,6 +18,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from .auth import Headers
+from .disk import Executors
 from .errors import (
     AnswerError,
     CallTimeoutError,
@@ -28,7 +29,6 @@ from .errors import (
     ServiceError,
     StoreError,
 )
-from .executors import Executors
 from .http import HttpAnswer, HttpRequest, NotSentError, Transport, retry_after
 from .in_flight import InFlightCall
 from .ledger import Ledger

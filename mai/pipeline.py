@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from .auth import Headers
+from .disk import Executors
 from .errors import (
     AnswerError,
     Billed,
@@ -31,7 +32,6 @@ from .errors import (
     StoreError,
     UnreadableError,
 )
-from .executors import Executors
 from .http import HttpAnswer, HttpRequest, NotSentError, Transport, header_number, retry_after
 from .in_flight import InFlightCall
 from .jobs import Jobs

@@ -231,12 +231,14 @@ OUTSIDE = {
     "nodes": {"torch", "numpy", "PIL", "comfy", "comfy_api", "comfy_execution", "folder_paths",
               "server", "typing_extensions", "kornia_rs"},
     "emulator": {"aiohttp", "PIL"},
-    "cli": set(),
+    "cli": {"rich"},
     "__init__": {"comfy_api"},
 }  # fmt: skip
 
 
 USED_WHERE_COMFYUI_BRINGS_IT = {
+    ("cli/contact_sheet.py", "PIL"),
+    ("cli/masks.py", "PIL"),
     ("cli/metadata.py", "PIL"),
     ("mai/providers/base64_field.py", "pydantic"),
     ("nodes/imaging/fast_png.py", "kornia_rs"),
@@ -338,7 +340,7 @@ def test_a_package_says_what_it_is_for_and_what_others_may_use(package: str) -> 
     assert "__all__" in assigned
 
 
-DATA = {"types", "models", "errors", "sizes", "size_plan", "image_formats", "validation",
+DATA = {"types", "models", "errors", "sizes", "image_formats", "validation",
         "safe_json"}  # fmt: skip
 KEEPERS = {"store", "ledger", "rate_limit", "http"}
 

@@ -5,11 +5,14 @@ names several files at once, uses the steps below it: `temporary_files`, `replac
 A `Database` is one SQLite file, described by its `Schema`. All files are the user's only (0600).
 File functions raise OSError; a Database raises StoreError, DamagedError for a damaged
 file (see `repeat_if_damaged`), BusyError for one that another process holds (see `holder`).
+`hold_folder` keeps a second program out of a folder that one works in. `Executors` has the threads
+in which all this runs, so that no event loop waits for a disk.
 """
 
 from __future__ import annotations
 
 from .database import BusyError, DamagedError, Database, Schema, repeat_if_damaged
+from .executors import Executors
 from .files import (
     create_private,
     make_folder,
@@ -21,14 +24,16 @@ from .files import (
     temporary_files,
     write_durable,
 )
-from .locks import holder
+from .locks import hold_folder, holder
 
 __all__ = [
     "BusyError",
     "DamagedError",
     "Database",
+    "Executors",
     "Schema",
     "create_private",
+    "hold_folder",
     "holder",
     "make_folder",
     "read_file",

@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    import msvcrt
+else:
     import fcntl
 
 UNKNOWN_HOLDER = "another process"
@@ -63,6 +65,27 @@ def lock_folder(folder: Path, seconds: float) -> Iterator[None]:
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Holds the folder for as long as a program works in it; TimeoutError where another one does.
+
+    The lock goes with the process, however it ends. It is another one than `lock_folder`'s only on
+    Windows, where a file in the folder is locked, as a folder can't be.
+    """
+    if sys.platform == "win32":
+        with (folder / ".in_use").open("a+b") as file:
+            try:
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            except OSError:
+                raise TimeoutError(f"{folder} is locked") from None
+            yield
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+    else:
+        with lock_folder(folder, 0.0):
+            yield
 
 
 def _wait_for_lock(descriptor: int, folder: Path, seconds: float) -> None:

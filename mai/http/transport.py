@@ -24,6 +24,7 @@ from ..auth import (
     setting_mistakes,
     unusable_settings,
 )
+from ..disk import Executors
 from ..errors import (
     AnswerError,
     Billed,
@@ -32,7 +33,6 @@ from ..errors import (
     ProfileError,
     ServiceError,
 )
-from ..executors import Executors
 from .failures import describe_failure
 from .messages import HttpAnswer, HttpRequest
 from .redaction import Redactor, redacted_logs

@@ -62,6 +62,7 @@ USES: dict[str, tuple[Use, tuple[str, ...]]] = {
     "mai.auth.secrets._NAMED_VALUE": (
         every, ("access_token", "access_", "assertion ", "password=\"", "\\\"", "password = '\\")),
     "mai.auth.secrets._TOKEN_ALONE": (every, ("eyJ", "eyJaaaaaaaa", "eyJaaaaaaaa.", "eyJ.")),
+    "mai.bulk.templates._PLACE": (every, ("{", "{a", "{{", "{a}", "}")),
     "mai.http.messages._IDENTIFIER": (fullmatch, ("a",)),
     "mai.profiles.endpoints._API_VERSION": (fullmatch, ("api-version=", "a")),
     "mai.profiles.endpoints._GATEWAY_PATH": (fullmatch, ("/a", "/", "/aaaa")),
