@@ -50,9 +50,9 @@ looked ten times a second would take most of a core."""
 def command_line_here() -> str:
     """The shell's words that start `mai-image` of this pack, wherever they are typed."""
     pack = Path(__file__).parent.parent.absolute()
-    change = "cd /d" if os.name == "nt" else "cd"
-    folder, python = _quoted(str(pack.parent)), _quoted(sys.executable)
-    return f"{change} {folder} && {python} -m {pack.name}.cli"
+    change = ["cd", "/d"] if os.name == "nt" else ["cd"]
+    start = ["&&", _quoted(sys.executable), "-m", f"{pack.name}.cli"]
+    return " ".join([*change, _quoted(str(pack.parent)), *start])
 
 
 def _quoted(path: str) -> str:

@@ -224,7 +224,7 @@ def test_pixazo_images_come_through_the_same_command(run, client, capsys) -> Non
 def test_size_tells_pixels_price_and_enlargement(run, capsys) -> None:
     assert run("size", "16:9", "--target", "3840x2160", "--model", "MAI-Image-2.6") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("2048 x 1152  2.36 MP  $0.08")
+    assert lines[0].startswith("2048 x 1152  2.36 MP  exact  $0.08")
     assert lines[1] == "enlarge by 1.8750, then crop to 3840 x 2160"
 
 
