@@ -16,7 +16,7 @@ from __future__ import annotations
 from .budgets import nano, usd
 from .ledger import EndedCall, Ledger, LostElsewhere, NewCall, OpenJob
 from .owners import BEAT_SECONDS
-from .spend import SHARES, PerhapsBilled, Periods, Share, Spend, Sum
+from .spend import SHARES, PerhapsBilled, Periods, Share, Spend, Sum, write_shares_csv
 from .tables import DOUBTFUL, Outcome
 
 __all__ = [
@@ -36,4 +36,5 @@ __all__ = [
     "Sum",
     "nano",
     "usd",
+    "write_shares_csv",
 ]
