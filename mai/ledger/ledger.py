@@ -26,6 +26,7 @@ from ..database import (
     DatabaseGone,
     DatabaseServer,
     Schema,
+    ServerFacts,
     database_at,
     repeat_if_rolled_back,
 )
@@ -127,6 +128,8 @@ class Ledger:
         user: str = "",
     ) -> None:
         self._database = database_at(where, schema)
+        self._server = where if isinstance(where, DatabaseServer) else None
+        self._schema = schema
         self._now = now
         self._life: SignsOfLife = (StudioClock if self.shared else Watch)(dead_after)
         self._spool = Spool(spool) if spool is not None else None
@@ -546,6 +549,10 @@ class Ledger:
         with self._database.transaction(read_only=True, patience=LONG_READ) as sql:
             rows = list(call_rows(sql, None, since, profile))
         return write_csv(rows, stream)
+
+    def look_at_server(self) -> ServerFacts | None:
+        """What a person wants to know of the server, None for a file. Raises StoreError."""
+        return self._server.look(self._schema) if self._server is not None else None
 
     def close_file(self) -> None:
         """Close the file; the next use opens it again."""

@@ -70,6 +70,13 @@ class PostgresEngine:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
+    def add_file(self, name: str, data: bytes) -> None:
+        """Put a file into its data folder, such as a certificate."""
+        path = self._data / name
+        path.write_bytes(data)
+        path.chmod(0o600)
+        self._own(path)
+
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
         log = (self.folder / "log").open("ab")
