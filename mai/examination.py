@@ -84,11 +84,11 @@ def examine_database(ledger: Ledger) -> Iterator[Finding]:
     milliseconds = 1000 * facts.round_trip
     yield Finding(Step.DATABASE, f"{facts.product} answers in {milliseconds:.0f} ms, {tls}")
     if facts.refused:
-        error = StoreError(
+        refusal = StoreError(
             f"Its role may not read and write {', '.join(facts.refused)}.",
             "The role must own the tables in its schema: docs/studio.md has the SQL.",
         )
-        yield Finding(Step.DATABASE, str(error), error)
+        yield Finding(Step.DATABASE, str(refusal), refusal)
         return
     yield Finding(Step.DATABASE, f"its role has its rights; the ledger has version {facts.version}")
     apart = f"{abs(facts.clock_ahead):.1f} s {'ahead' if facts.clock_ahead > 0 else 'behind'}"

@@ -261,8 +261,9 @@ class DatabaseServer:
 
     def _connect(self, answer_within: float | None) -> psycopg.Connection[Any]:
         _require_driver()
-        connection = _impatient_connection().connect(self._url, **self._arguments())
-        connection.answer_within = answer_within
+        kind: Any = _impatient_connection()
+        connection: psycopg.Connection[Any] = kind.connect(self._url, **self._arguments())
+        connection.answer_within = answer_within  # type: ignore[attr-defined]
         return connection
 
     def _arguments(self) -> dict[str, Any]:
@@ -358,11 +359,11 @@ class PostgresDatabase:
     """One schema's tables on a studio's server."""
 
     shared = True
+    place = "in the studio's database"
 
     def __init__(self, server: DatabaseServer, schema: Schema) -> None:
         self.server = server
         self._schema = schema
-        self.name = f"{schema.name} in the studio's database"
 
     def transaction(
         self, read_only: bool = False, locks: Iterable[str] = (), patience: float | None = None
