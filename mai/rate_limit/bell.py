@@ -21,14 +21,14 @@ who wait the time to their next look."""
 class Bell:
     """One connection that listens, in a thread of its own, as long as `is_needed()`.
 
-    `ring` is called in that thread when `owner`, or everybody, is to look at the queue.
+    `ring` is called in that thread when `owner` (True) or everybody is to look at the queue.
     """
 
     def __init__(
         self,
         server: DatabaseServer,
         owner: str,
-        ring: Callable[[], None],
+        ring: Callable[[bool], None],
         is_needed: Callable[[], bool],
     ) -> None:
         self._server = server
@@ -55,8 +55,8 @@ class Bell:
     def _hear(self) -> None:
         with self._server.connect() as connection:
             connection.execute(f"LISTEN {CHANNEL}")
-            self._ring()
+            self._ring(False)
             while self._is_needed():
                 for notice in connection.notifies(timeout=CHECK):
                     if notice.payload in ("", self._owner):
-                        self._ring()
+                        self._ring(bool(notice.payload))

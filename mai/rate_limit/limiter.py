@@ -120,7 +120,9 @@ class RateLimiter:
             rhythm = replace(rhythm, fail_after=fail_locked_after)
         self._rhythm = rhythm
         self._tick = tick
-        self._watch = Watch(2 * rhythm.look, 0.0 if self._database.shared else math.inf)
+        # Who had no answer from a database for so long has given up.
+        believed = rhythm.passed_over_after if self._database.shared else math.inf
+        self._watch = Watch(2 * rhythm.look, believed)
         self._waiters: dict[SlotWaiter, None] = {}
         """Who waits, in the order of asking."""
         self._held: dict[SlotWaiter, asyncio.TimerHandle] = {}
@@ -133,14 +135,14 @@ class RateLimiter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._visit_at = self._reported_at = self._tried_at = -math.inf
+        self._visit_at = self._slot_visit_at = self._reported_at = self._tried_at = -math.inf
         self._server_limits: dict[str, tuple[float, float]] = {}
         """By deployment: the requests a minute that were written down last, and when."""
         self._bell: Bell | None = None
         self._thread: ThreadPoolExecutor | None = None
         if isinstance(where, DatabaseServer):
             self._owner = f"{machine or platform.node()}/{process}"
-            self._bell = Bell(where, self._owner, self._heard, lambda: bool(self._waiters))
+            self._bell = Bell(where, self._owner, self._hear, lambda: bool(self._waiters))
             self._thread = ThreadPoolExecutor(1, "mai-image-rate-limit")
 
     async def acquire(
@@ -232,11 +234,16 @@ class RateLimiter:
         self._is_urgent = True
         self._wake.set()
 
-    def _heard(self) -> None:
-        """The bell rings, in its thread."""
+    def _hear(self, is_next: bool) -> None:
+        """The bell rings, in its thread; `is_next`: a slot may be due."""
+
+        def look() -> None:
+            self._must_lock = self._must_lock or is_next
+            self._look()
+
         with contextlib.suppress(RuntimeError):  # the loop is closed
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._look)
+                self._loop.call_soon_threadsafe(look)
 
     def _now(self) -> float:
         """Seconds by the event loop's clock."""
@@ -284,7 +291,8 @@ class RateLimiter:
     def _new_visit(self) -> Visit:
         """A visit for what is to be done now."""
         now, waiters, in_file = self._now(), tuple(self._waiters), self._thread is None
-        is_due = any(each.ticket is None or each.due <= now + self._lead for each in waiters)
+        is_new = any(each.ticket is None for each in waiters)
+        is_due = is_new or now >= self._slot_visit_at - TIMER_ERROR
         locked = self._must_lock or is_due or bool(self._changes) or self._unclean or in_file
         is_time = now - self._reported_at >= self._tick - TIMER_ERROR
         self._is_urgent, self._unclean = False, self._unclean and not locked
@@ -319,9 +327,10 @@ class RateLimiter:
         """What came of a visit. Meanwhile others may have come, or gone."""
         now = self._now()
         self._tried_at, self._is_out = now, False
-        self._must_lock = visit.must_lock
+        self._must_lock = visit.must_lock or (self._must_lock and not visit.locked)
         self._is_urgent = self._is_urgent or visit.must_lock
-        self._visit_at = now + max(visit.delay, 0.001)
+        self._slot_visit_at = now + max(visit.slot_in, 0.001)
+        self._visit_at = min(now + visit.delay, self._slot_visit_at)
         self._reported_at = now if visit.report else self._reported_at
         if visit.locked:
             del self._changes[: len(visit.changes)]

@@ -17,8 +17,8 @@ from .queue import Queue, Ticket
 
 REPORT_CHANGE = 0.5
 """Seconds by which an expected slot must move to be reported before the next tick."""
-OVERDUE = 0.05
-"""Seconds by which a slot that is given late lets those behind it expect theirs too early."""
+OVERDUE = 0.01
+"""Who is given a slot so many seconds late wakes the next one, which may have looked in vain."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,9 @@ class Visit:
     granted: list[Expectation] = field(default_factory=list)
     expected: list[Expectation] = field(default_factory=list)
     delay: float = 0.0
-    """Seconds to the next visit."""
+    """Seconds to the next look at the queue."""
+    slot_in: float = math.inf
+    """Seconds to the visit that is to get the next slot."""
     must_lock: bool = False
     """There is something to write, and the queue wasn't locked."""
 
@@ -203,24 +205,35 @@ class Visit:
             name: own[name].rpm if name in own else None for each in tickets for name in each.names
         }
         pacings = {name: queue.pacing(name, rpm) for name, rpm in rates.items()}
-        self.delay, behind, late = self.rhythm.look, False, False
+        self.delay, self.slot_in, late = self.rhythm.look, math.inf, False
+        behind: set[str] = set()
+        is_overdue = False
         for ticket in tickets:
             name = min(ticket.names, key=lambda each: pacings[each].next_at())
             possible_at = pacings[name].next_at()
             slot_at = max(self.now, possible_at)
             pacings[name].send(slot_at)
+            # Ahead of time only where nobody else can be meant.
+            lead = self.lead if behind.isdisjoint(ticket.names) else 0.0
             if (waiter := waiters.get(ticket.id)) is None:
-                behind = behind or not has_bell or slot_at <= self.now
-            elif slot_at <= self.now + self.lead:
+                behind.update(ticket.names)
+                is_overdue = is_overdue or slot_at <= self.now
+            elif slot_at <= self.now + lead:
                 self.granted.append(Expectation(waiter, own[name], slot_at))
                 late = late or possible_at < self.now - OVERDUE
             else:
+                is_blocked = is_overdue and waiter.expected is not None
+                if has_bell and is_blocked and waiter.slot_at <= self.now:
+                    self.delay = min(self.delay, self.rhythm.look_again)  # or when the bell rings
+                else:
+                    self.slot_in = min(self.slot_in, slot_at - lead - self.now)
+                if behind and not has_bell:
+                    self.delay = min(self.delay, self.rhythm.look_again)
                 self._expect(waiter, own[name], slot_at, pacings)
                 # Slots of other deployments may be due before the first that isn't.
-                slot_at = min(pacings[each].next_at() for each in own)
-                wait = self.rhythm.look_again if behind else slot_at - self.lead - self.now
-                self.delay = min(self.delay, max(wait, 0.0))
-                if not self.report and slot_at > self.now + self.lead:
+                rest = min(pacings[each].next_at() for each in own) - self.now
+                if not self.report and rest > 0:
+                    self.slot_in = min(self.slot_in, rest)
                     break
         return late
 
@@ -232,7 +245,6 @@ class Visit:
         pacings: dict[str, Pacing],
     ) -> None:
         """A waiter's slot isn't due yet."""
-        self.delay = min(self.delay, slot_at - self.lead - self.now)
         self.report = self.report or abs(slot_at - waiter.slot_at) > REPORT_CHANGE
         if self.report:
             ends = min(pacings[each.name].cooldown_until for each in waiter.deployments)

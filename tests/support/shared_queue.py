@@ -29,13 +29,13 @@ class PolledBell:
         self,
         server: DatabaseServer,
         owner: str,
-        ring: Callable[[], None],
+        ring: Callable[[bool], None],
         is_needed: Callable[[], bool],
     ) -> None:
         self._connection = server.connect()
         self._connection.execute(f"LISTEN {queue.CHANNEL}")
         self._connection.add_notify_handler(
-            lambda notice: ring() if notice.payload in ("", owner) else None
+            lambda note: ring(bool(note.payload)) if note.payload in ("", owner) else None
         )
         self.loop.before_skip.append(self._poll)
         self.opened.append(self._connection)
