@@ -63,9 +63,10 @@ def test_eight_machines_share_one_rate_and_take_turns(
 ) -> None:
     machines = [machine(f"machine {number}") for number in range(8)]
     for each in machines:
-        each.tell(ask="first", rpm=600.0)
+        each.tell(ask="first", of=each.name, rpm=600.0)
         each.until("slot")
     machines[0].tell(refused=4.0, rpm=600.0)
+    machines[0].until("written")
     for each in machines:
         for number in range(5):
             each.tell(ask=number, rpm=600.0)
@@ -108,7 +109,9 @@ def test_while_the_database_is_stopped_nobody_loses_a_ticket(
     machines = [machine(name, RHYTHM, url=url) for name in "abc"]
     machines[0].tell(ask="first", rpm=600.0)
     machines[0].until("slot")
-    machines[0].tell(refused=4.0, rpm=600.0)
+    machines[0].tell(refused=8.0, rpm=600.0)
+
+    machines[0].until("written")
 
     async def body() -> None:
         for number, each in enumerate(machines):
@@ -116,7 +119,7 @@ def test_while_the_database_is_stopped_nobody_loses_a_ticket(
             await until(lambda number=number: len(tickets(url)) == number + 1)
         before = tickets(url)
         with own_postgres.frozen():
-            await asyncio.sleep(3.0)  # twice as long as a process is silent that is taken for dead
+            await asyncio.sleep(2.5)  # far longer than a process may be silent
         assert tickets(url) == before
 
     asyncio.run(body())

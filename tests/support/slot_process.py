@@ -1,8 +1,8 @@
 """A machine of a studio: a process with a rate limiter of its own, led by lines of JSON.
 
-It hears {"ask": name, "rpm": 60, "first": false}, {"refused": seconds, "rpm": 60} and {"end": true}
-on its input, and says {"slot": name, "at": seconds since 1970}, {"wait": name, "seconds": …} and
-{"error": name, "text": …}. `Machine` is the other end.
+It hears {"ask": name, "rpm": 60}, {"refused": seconds, "rpm": 60} and {"end": true} on its input,
+and says {"slot": name, "at": seconds since 1970}, {"written": true} when a refusal is,
+{"wait": name, "seconds": …} and {"error": name, "text": …}. `Machine` is the other end.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ async def live(options: dict[str, Any]) -> None:
             if not options["quiet"]:
                 say(wait=message["ask"], seconds=seconds)
 
-        deployment = Deployment("deployment", message.get("rpm", 60.0))
+        deployment = Deployment(message.get("of", "deployment"), message["rpm"])
         try:
             await limiter.acquire([deployment], hear, first=message.get("first", False))
         except Exception as error:  # noqa: BLE001  the parent judges it
@@ -115,6 +115,8 @@ async def live(options: dict[str, Any]) -> None:
             tasks.add(loop.create_task(ask(message)))
         elif "refused" in message:
             limiter.cool_down(Deployment("deployment", message["rpm"]), message["refused"])
+            await limiter.close()
+            say(written=True)
         elif "end" in message:
             break
     for task in tasks:
