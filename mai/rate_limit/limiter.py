@@ -43,7 +43,7 @@ from ..errors import StoreError
 from .bell import Bell
 from .pacing import LIMIT_MAX, LIMIT_MIN, Pacing
 from .queue import SCHEMA
-from .visit import Change, Deployment, Expectation, Rhythm, SlotWaiter, Visit, Watch
+from .visit import Change, Deployment, Expectation, Rhythm, SlotWaiter, Visit, SignsOfLife
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class RateLimiter:
         self._tick = tick
         # Who had no answer from a database for so long has given up.
         believed = rhythm.passed_over_after if self._database.shared else math.inf
-        self._watch = Watch(2 * rhythm.look, believed)
+        self._signs = SignsOfLife(2 * rhythm.look, believed)
         self._waiters: dict[SlotWaiter, None] = {}
         """Who waits, in the order of asking."""
         self._held: dict[SlotWaiter, asyncio.TimerHandle] = {}
@@ -198,7 +198,7 @@ class RateLimiter:
 
         `retry_after` is in seconds, None where the answer doesn't say.
         """
-        for waiter in [each for each in self._held if each.expected == deployment]:
+        for waiter in [each for each in self._held if each.expected and each.expected.name == deployment.name]:
             self._take_slot_back(waiter)
             self._waiters[waiter] = None
         self._change(deployment, lambda pacing, now: pacing.cool_down(now, retry_after))
@@ -300,7 +300,7 @@ class RateLimiter:
             owner=self._owner,
             clock=self._clock,
             rhythm=self._rhythm,
-            watch=self._watch,
+            signs=self._signs,
             waiters=waiters,
             changes=tuple(self._changes),
             locked=locked,

@@ -94,7 +94,7 @@ class Expectation:
     cooldown_until: float = -math.inf
 
 
-class Watch:
+class SignsOfLife:
     """How long each other process has given no sign of life.
 
     Counted are only seconds between two looks of this process, and no more than `longest` of them:
@@ -135,7 +135,7 @@ class Visit:
     owner: str
     clock: Callable[[], float] | None
     rhythm: Rhythm
-    watch: Watch
+    signs: SignsOfLife
     waiters: Sequence[SlotWaiter]
     changes: Sequence[Change]
     locked: bool
@@ -158,7 +158,7 @@ class Visit:
             queue = Queue(sql, self.owner, self.clock, self.locked)
             self.now = queue.now
             owners = {*queue.marks, *(each.owner for each in queue.tickets.values())}
-            silence = self.watch.look(self.now, queue.marks, owners - {self.owner})
+            silence = self.signs.look(self.now, queue.marks, owners - {self.owner})
             self._put_in_order(queue, silence)
             late = self._give_slots(queue, silence, database.shared)
             if self.locked:
