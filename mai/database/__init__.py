@@ -11,8 +11,9 @@ DatabaseGone for a server that doesn't answer or lets nobody in.
 
 from __future__ import annotations
 
-from .postgres import DatabaseServer, PostgresDatabase, database_at
+from .postgres import DatabaseServer, PostgresDatabase, ServerFacts, database_at
 from .schema import (
+    SERVER_ONLY,
     BusyError,
     DamagedError,
     DatabaseGone,
@@ -26,6 +27,7 @@ from .schema import (
 from .sqlite_file import Database, SqliteDatabase
 
 __all__ = [
+    "SERVER_ONLY",
     "BusyError",
     "DamagedError",
     "Database",
@@ -34,6 +36,7 @@ __all__ = [
     "PostgresDatabase",
     "RolledBackError",
     "Schema",
+    "ServerFacts",
     "SqlDatabase",
     "SqliteDatabase",
     "database_at",
