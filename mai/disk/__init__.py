@@ -14,6 +14,7 @@ from __future__ import annotations
 from .database import BusyError, DamagedError, Database, Schema, repeat_if_damaged
 from .executors import Executors
 from .files import (
+    STALE_SECONDS,
     create_private,
     make_folder,
     read_file,
@@ -27,6 +28,7 @@ from .files import (
 from .locks import hold_folder, holder
 
 __all__ = [
+    "STALE_SECONDS",
     "BusyError",
     "DamagedError",
     "Database",

@@ -1,0 +1,212 @@
+"""A store whose images all machines of a studio share: the local one, and an object store behind.
+
+The local store is this machine's cache, with a limit of its own; a hit there is a hit as in every
+store. `fetch` looks into the object store and brings what it finds. Every image that is bought is
+kept on the disk first, then noted in the spool and brought to the object store by the client's
+event loop, as soon as that answers: nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import ConfigurationError, StoreError, UnreadableError
+from ..types import Result
+from .objects import ObjectStore
+from .shared_images import SharedImages, StoredImage
+from .sidecar import DamagedImage, Order, parse_sidecar, restore, unreadable_facts
+from .spool import Spool
+from .store import ENDINGS, Store
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 4
+"""Images that are brought to the object store at once."""
+
+LOOK_SECONDS = 30.0
+"""Between looks at the spool: another process of this machine may have left something."""
+
+LONGEST_PAUSE = 10.0
+"""Seconds between tries to reach an object store that doesn't answer."""
+
+
+class SharedStore(Store):
+    """A local store in `folder`, and `objects` behind it.
+
+    `on_uploaded` hears in a thread of each key that the object store has now; False: it is to be
+    told again later. With `buy_without_store` an object store that doesn't answer has nothing.
+    """
+
+    limit_setting = ("cache_gb", "[shared]")
+
+    def __init__(
+        self,
+        folder: Path,
+        limit_bytes: int,
+        objects: ObjectStore,
+        *,
+        buy_without_store: bool = False,
+        on_uploaded: Callable[[str], bool] = lambda key: True,
+    ) -> None:
+        super().__init__(folder, limit_bytes)
+        self.images = SharedImages(objects, ENDINGS, folder / "shared.json")
+        self._buy_without_store = buy_without_store
+        self._on_uploaded = on_uploaded
+        self._spool = Spool(folder / "uploads")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._noted = asyncio.Event()
+
+    # Looking up
+
+    async def fetch(self, *keys: str) -> Result | None:
+        """The image of one of the keys from the object store; from then on the local store has it.
+
+        None where the object store has none. Raises StoreError where that can't be known, so that
+        nothing is bought twice, and UnreadableError as `get` does.
+        """
+        try:
+            found = await asyncio.gather(*(self.images.get(key) for key in dict.fromkeys(keys)))
+        except StoreError as error:
+            if not self._buy_without_store:
+                raise StoreError(
+                    f"It can't be known whether this was bought before: {error.what} Nothing was "
+                    "sent.",
+                    f"{error.hint} To buy all the same, set buy_without_store = true in [shared].",
+                ) from None
+            logger.warning("An image may be bought a second time: %s", error.what)
+            return None
+        image = next((image for image in found if image is not None), None)
+        return None if image is None else await asyncio.to_thread(self._take_in, image)
+
+    def _take_in(self, image: StoredImage) -> Result:
+        """Keeps an image of the object store here too. Blocks."""
+        facts = dict(image.facts)
+        result = restore(facts, image.data)
+        try:
+            self._keep(image.key, result, facts, time.time_ns())
+        except StoreError as error:
+            logger.warning("An image of the object store isn't kept here: %s", error)
+        return result
+
+    # Keeping
+
+    def put(self, key: str, result: Result, order: Order) -> None:
+        """As in every store; then the image is brought to the object store, which isn't waited
+        for."""
+        self._note(key)
+        super().put(key, result, order)
+        self._wake()
+
+    def keep_unreadable(
+        self, key: str, model: str, error: UnreadableError, order: Order
+    ) -> UnreadableError:
+        """As in every store; then the bytes are brought to the object store too."""
+        self._note(key)
+        kept = super().keep_unreadable(key, model, error, order)
+        self._wake()
+        return kept
+
+    async def forget_shared(self, key: str) -> None:
+        """Deletes what the object store has for a key; `forget` is for this machine."""
+        await asyncio.to_thread(self._spool.remove, key)
+        await self.images.delete(key)
+
+    def stored(self, key: str) -> StoredImage | None:
+        """What this machine has of a key, verified, for the object store; None where that is
+        nothing, or damaged. Blocks; raises OSError."""
+        sidecar = self._sidecar(key)
+        with contextlib.suppress(FileNotFoundError, DamagedImage):
+            written = sidecar.read_bytes()
+            facts = parse_sidecar(written, key)
+            ending = ENDINGS.get(facts["media_type"], ".bin")
+            data = sidecar.with_suffix(ending).read_bytes()
+            restore(facts, data)
+            return StoredImage(key, data, written, facts, ending)
+        return self._unreadable_stored(key)
+
+    def _unreadable_stored(self, key: str) -> StoredImage | None:
+        with contextlib.suppress(DamagedImage):
+            if (found := self._unreadable.read(key)) is not None:
+                data, sidecar = found
+                facts = unreadable_facts(sidecar, data, key)
+                return StoredImage(key, data, sidecar, facts, ".bin", readable=False)
+        return None
+
+    def _note(self, key: str) -> None:
+        """Before an image is written: it has to be brought to the object store."""
+        try:
+            self._spool.add(key)
+        except OSError as error:
+            raise self._explain(error, "written") from error
+
+    def _staying_keys(self) -> set[str]:
+        """Also what the object store doesn't have yet."""
+        return super()._staying_keys() | set(self._spool.keys())
+
+    # Bringing
+
+    def waiting(self) -> int:
+        """How many images the object store doesn't have yet."""
+        return len(self._spool.keys())
+
+    def start(self) -> None:
+        """Begin to bring what the spool holds; in the event loop that goes on with it."""
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._keep_bringing())
+
+    async def end(self, seconds: float) -> None:
+        """Give images that wait so many seconds; the others are brought when this starts again."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        try:
+            await asyncio.wait_for(self.bring(), seconds)
+        except (asyncio.TimeoutError, StoreError, ConfigurationError, OSError) as error:
+            logger.warning("%d images go to the object store later: %s", self.waiting(), error)
+
+    async def bring(self) -> None:
+        """Bring all that the spool holds; raises StoreError where the object store fails."""
+        keys = await asyncio.to_thread(self._spool.keys)
+        for begin in range(0, len(keys), AT_ONCE):
+            await asyncio.gather(*map(self._bring_one, keys[begin : begin + AT_ONCE]))
+
+    async def _bring_one(self, key: str) -> None:
+        image = await asyncio.to_thread(self.stored, key)
+        if image is None:
+            await asyncio.to_thread(self._spool.remove_if_stale, key)
+            return
+        await self.images.put(image)
+        if await asyncio.to_thread(self._on_uploaded, key):
+            await asyncio.to_thread(self._spool.remove, key)
+
+    async def _keep_bringing(self) -> None:
+        """Bring what comes, for ever; what can't be brought is tried again."""
+        failures = 0
+        while True:
+            self._noted.clear()
+            pause = LOOK_SECONDS
+            try:
+                await self.bring()
+                if failures:
+                    logger.warning("The object store answers again; it has all images now.")
+                failures = 0
+            except (StoreError, ConfigurationError, OSError) as error:
+                if not failures:
+                    logger.warning("Images wait for the object store here: %s", error)
+                failures += 1
+                pause = min(2.0 ** (failures - 1), LONGEST_PAUSE)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._noted.wait(), pause)
+
+    def _wake(self) -> None:
+        """From any thread: something is in the spool."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._noted.set)
