@@ -26,12 +26,6 @@ T = TypeVar("T")
 Token = Callable[[], Awaitable[str]]
 """Gives a bearer token for Azure Storage; raises CredentialError."""
 
-SMALL_SECONDS = 10.0
-"""For a sidecar: some 8 round trips of 200 ms (a token, TLS, the request) and a few repeats."""
-
-LARGE_SECONDS = 60.0
-"""For an image, of up to 12.6 MB: 2 Mbit/s."""
-
 _REPEATS = 3
 _REPEAT_SECONDS = 6.0
 
@@ -73,6 +67,12 @@ class ObjectStore:
     answer or refuses, ConfigurationError where it can't be asked at all.
     """
 
+    small_seconds = 10.0
+    """For a sidecar: some 8 round trips of 200 ms (a token, TLS, the request) and a few repeats."""
+
+    large_seconds = 60.0
+    """For an image, of up to 12.6 MB: 2 Mbit/s."""
+
     def __init__(
         self,
         address: str,
@@ -92,7 +92,7 @@ class ObjectStore:
         """Where it is; raises ConfigurationError."""
         return parse_address(self._address)
 
-    async def read(self, name: str, seconds: float = SMALL_SECONDS) -> bytes | None:
+    async def read(self, name: str, *, large: bool = False) -> bytes | None:
         """The object's bytes; None where the store says that there is none."""
 
         async def get(backend: Backend) -> bytes | None:
@@ -103,9 +103,9 @@ class ObjectStore:
                 return None
             return bytes(await found.bytes_async())
 
-        return await self._ask(get, seconds)
+        return await self._ask(get, self.large_seconds if large else self.small_seconds)
 
-    async def create(self, name: str, data: bytes, seconds: float = LARGE_SECONDS) -> bool:
+    async def create(self, name: str, data: bytes) -> bool:
         """Write an object if there is none of this name; False where the store says there is."""
 
         async def put(backend: Backend) -> bool:
@@ -117,7 +117,7 @@ class ObjectStore:
                 return False
             return True
 
-        return await self._ask(put, seconds)
+        return await self._ask(put, self.large_seconds)
 
     async def replace(self, name: str, data: bytes) -> None:
         """Write an object, also over another one."""
@@ -125,7 +125,7 @@ class ObjectStore:
         async def put(backend: Backend) -> None:
             await backend.put_async(name, data, use_multipart=False)
 
-        await self._ask(put, LARGE_SECONDS)
+        await self._ask(put, self.large_seconds)
 
     async def delete(self, name: str) -> None:
         """Delete an object; one that is gone already is fine."""
@@ -136,7 +136,7 @@ class ObjectStore:
             except FileNotFoundError as error:
                 _require_container(error)
 
-        await self._ask(remove, SMALL_SECONDS)
+        await self._ask(remove, self.small_seconds)
 
     async def list(self) -> AsyncIterator[Sequence[StoredObject]]:
         """All objects, by pages of a thousand, in no order."""
@@ -144,12 +144,15 @@ class ObjectStore:
         async def begin(backend: Backend) -> Any:
             return backend.list(chunk_size=1000)
 
-        stream = aiter(await self._ask(begin, SMALL_SECONDS))
+        stream = aiter(await self._ask(begin, self.small_seconds))
 
         async def next_page(_: Backend) -> Sequence[Any]:
-            return await anext(stream, ())
+            try:
+                return await anext(stream)
+            except StopAsyncIteration:
+                return ()
 
-        while page := await self._ask(next_page, LARGE_SECONDS):
+        while page := await self._ask(next_page, self.large_seconds):
             yield [StoredObject(row["path"], row["size"], row["last_modified"]) for row in page]
 
     async def _ask(self, action: Callable[[Backend], Awaitable[T]], seconds: float) -> T:
@@ -159,7 +162,7 @@ class ObjectStore:
                 self._backend = await asyncio.to_thread(self._open)
             backend = self._backend
             if self._token is not None and self._needs_token():
-                await asyncio.wait_for(self._token(), LARGE_SECONDS)
+                await asyncio.wait_for(self._token(), self.large_seconds)
             return await asyncio.wait_for(action(backend), seconds)
         except MaiError as error:
             if isinstance(error, (ConfigurationError, StoreError)):
@@ -208,7 +211,7 @@ class ObjectStore:
         options: dict[str, Any] = {
             "allow_http": endpoint.startswith("http://"),
             "connect_timeout": "5s",
-            "timeout": f"{LARGE_SECONDS:.0f}s",
+            "timeout": f"{self.large_seconds:.0f}s",
             "user_agent": "mai-image",
         }
         if self._ca_file is not None:

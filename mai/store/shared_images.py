@@ -26,7 +26,7 @@ from typing import Any
 from ..disk import make_folder, read_file, write_durable
 from ..errors import StoreError
 from ..safe_json import parse_json
-from .objects import LARGE_SECONDS, ObjectStore
+from .objects import ObjectStore
 from .sidecar import DamagedImage, parse_sidecar, parse_unreadable_sidecar
 from .unreadable import describe_unreadable
 
@@ -110,7 +110,7 @@ class SharedImages:
         """Bring an image, unless a whole one is there; a damaged one is replaced."""
         await self.identify()
         if not await self.objects.create(image.data_name, image.data):
-            there = await self.objects.read(image.data_name, LARGE_SECONDS)
+            there = await self.objects.read(image.data_name, large=True)
             if there != image.data:
                 logger.warning("Image %s of %s is repaired.", image.key[:12], self.objects)
                 await self.objects.replace(image.data_name, image.data)
@@ -176,7 +176,7 @@ class SharedImages:
         """The image that a sidecar means; raises DamagedImage."""
         facts = parse_sidecar(sidecar, key)
         name = self._data_name_of(key, facts, readable=True)
-        data = await self.objects.read(name, LARGE_SECONDS)
+        data = await self.objects.read(name, large=True)
         if data is None:
             raise DamagedImage("its bytes are missing")
         digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
