@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..mai.errors import ImageError, MaiError, StoreError
-from ..mai.image_formats import inspect
+from ..mai.formats import inspect
 from ..mai.types import Reference, Request, Result
 from ..mai.validation import model_named
 from .metadata import UPRIGHT, turn_upright, without_metadata

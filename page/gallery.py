@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ..mai.errors import AnswerError
-from ..mai.image_formats import inspect
+from ..mai.formats import inspect
 from ..mai.models import CATALOGUE
 from ..mai.types import Usage
 

@@ -3,12 +3,43 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Its pytest plugin imports it for its summary otherwise, where Python 3.11 can fail at it.
 import hypothesis  # noqa: F401
+import pytest
+from postgres_engine import PostgresEngine, binaries
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # `python -m pytest` puts the clone on the path, where its nodes/ would hide ComfyUI's `nodes`.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+
+
+@pytest.fixture(scope="session")
+def postgres_engine() -> Iterator[PostgresEngine]:
+    """A PostgreSQL for all tests that don't stop it; it starts in about two seconds."""
+    engine = PostgresEngine(binaries())
+    try:
+        engine.start()
+        yield engine
+    finally:
+        engine.close()
+
+
+@pytest.fixture
+def postgres(postgres_engine: PostgresEngine) -> str:
+    """The URL of a fresh PostgreSQL database."""
+    return postgres_engine.new_database()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresEngine]:
+    """A PostgreSQL for one test alone, to freeze, kill and start again."""
+    engine = PostgresEngine(binaries())
+    try:
+        engine.start()
+        yield engine
+    finally:
+        engine.close()

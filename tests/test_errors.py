@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 from mai_image.mai import errors
-from mai_image.mai.disk import BusyError
+from mai_image.mai.database import BusyError
 
 
 def kinds(kind: type[errors.MaiError] = errors.MaiError) -> list[type[errors.MaiError]]:

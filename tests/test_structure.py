@@ -226,7 +226,7 @@ ALLOWED = {
 }
 
 OUTSIDE = {
-    "mai": {"httpx", "azure", "pydantic", "sqlalchemy"},
+    "mai": {"httpx", "azure", "pydantic", "sqlalchemy", "psycopg", "certifi"},
     "page": {"aiohttp", "PIL"},
     "nodes": {"torch", "numpy", "PIL", "comfy", "comfy_api", "comfy_execution", "folder_paths",
               "server", "typing_extensions", "kornia_rs"},
@@ -340,8 +340,7 @@ def test_a_package_says_what_it_is_for_and_what_others_may_use(package: str) -> 
     assert "__all__" in assigned
 
 
-DATA = {"types", "models", "errors", "sizes", "image_formats", "validation",
-        "safe_json"}  # fmt: skip
+DATA = {"types", "models", "errors", "sizes", "formats", "validation"}
 KEEPERS = {"store", "ledger", "rate_limit", "http"}
 
 

@@ -21,13 +21,13 @@ from typing import Any, TextIO
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from ..disk import Schema
+from ..database import DatabaseServer, Schema, database_at
 from ..errors import InputError, RunningElsewhere, StoreError
 from ..types import Budget, Usage
 from .budgets import check_batch, check_budget, nano
 from .owners import DEAD_AFTER, Owner, Watch, this_owner
 from .spend import PerhapsBilled, Spend, call_rows, day_of, doubtful_calls, summarize, write_csv
-from .tables import CALLS, DOUBTFUL, FREE, OWNERS, SCHEMA, LedgerFile, Outcome, add_to_sum
+from .tables import CALLS, DOUBTFUL, FREE, OWNERS, SCHEMA, Outcome, add_to_sum
 
 JOB_SECONDS = 86_400.0
 """How long a job of a service with job ids can be resumed; then its call is perhaps billed."""
@@ -90,13 +90,13 @@ class Ledger:
 
     def __init__(
         self,
-        path: Path,
+        where: Path | DatabaseServer,
         now: Callable[[], float] = time.time,
         *,
         dead_after: float = DEAD_AFTER,
         schema: Schema = SCHEMA,
     ) -> None:
-        self._file = LedgerFile(path, schema)
+        self._file = database_at(where, schema)
         self._now = now
         self._watch = Watch(dead_after)
         self._open_rows: dict[str, dict[str, object]] = {}
@@ -363,7 +363,7 @@ class Ledger:
             count = len(self._open_rows)
         if newest is not None and _row(sql, CALLS.c.token == newest) is None:
             raise StoreError(
-                f"The ledger {self._file.path} was replaced or deleted while {count} calls are in "
+                f"{self._file.name} was replaced or deleted while {count} calls are in "
                 "flight, so budgets can't be checked. Nothing more is sent.",
                 "Put the file back, or wait until those calls have ended: they are written into "
                 "the new file.",

@@ -7,20 +7,15 @@ power cut can hide a call that may have been billed.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from ..disk import Database, Schema
+from ..database import Schema, upsert
 
 
 class Outcome(str, Enum):
@@ -156,45 +151,14 @@ would count twice what the ledger counts now."""
 SCHEMA = Schema(
     name="The ledger",
     version=2,
-    statements=_CREATE,
+    tables=METADATA,
+    part="ledger",
     upgrades={1: _FROM_VERSION_1},
     synchronous="FULL",
     if_damaged="Nothing was sent, as budgets can't be checked without it. Stop every ComfyUI that "
     "uses this folder, then restore the file from a backup, or repair it (sqlite3 FILE .recover), "
     "or rename it: a new ledger starts then, and its budgets start from zero.",
 )
-
-
-class LedgerFile(Database):
-    """The ledger's file as SQLAlchemy sees it. Every error comes out as StoreError."""
-
-    def __init__(self, path: Path, schema: Schema = SCHEMA) -> None:
-        super().__init__(path, schema)
-        self._engine: sqlalchemy.Engine
-
-    @contextmanager
-    def transaction(self, read_only: bool = False) -> Iterator[sqlalchemy.Connection]:
-        """One transaction: committed at the end, rolled back on any exception.
-
-        It is the only one at a time, in all processes, unless it is `read_only`.
-        """
-        with self.read():
-            try:
-                with self._engine.begin() as sql:
-                    # sqlite3 begins none by itself: see Database.connect.
-                    sql.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-                    yield sql
-            except sqlalchemy.exc.DBAPIError as error:
-                # `read` knows what SQLite's own errors mean.
-                raise error.orig or error from None
-
-    def connect(self) -> sqlite3.Connection:
-        """The one connection to the file, and the engine around it."""
-        connection = super().connect()
-        self._engine = sqlalchemy.create_engine(
-            "sqlite://", creator=lambda: connection, poolclass=StaticPool
-        )
-        return connection
 
 
 def add_to_sum(
@@ -208,7 +172,7 @@ def add_to_sum(
     if outcome is None or not (nano or calls):
         return
     row = {"profile": call.profile, "day": call.day, "model": call.model, "outcome": outcome}
-    insert = sqlite.insert(SUMS).values(**row, nano=nano, calls=calls)
+    insert = upsert(sql, SUMS).values(**row, nano=nano, calls=calls)
     sql.execute(
         insert.on_conflict_do_update(
             index_elements=list(SUMS.primary_key),

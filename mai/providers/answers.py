@@ -30,8 +30,8 @@ from ..errors import (
     ServiceError,
     UnavailableError,
 )
+from ..formats import parse_json
 from ..http import HttpAnswer, Redactor, identifier, retry_after
-from ..safe_json import parse_json
 
 _LONGEST_BODY = 65_536
 _LONGEST_MESSAGE = 500

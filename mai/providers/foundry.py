@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..errors import AnswerError, BlockedError, ServiceError, UnreadableError
+from ..formats import inspect
 from ..http import FormFile, HttpAnswer, HttpRequest
-from ..image_formats import inspect
 from ..models import CATALOGUE, DEFAULT_MODEL, Model
 from ..types import OPAQUE, Edit, Generate, Request, Result, Usage
 from .answers import error_in_200, find_error, json_object, refusal, refuses_field, unusable

@@ -27,8 +27,8 @@ from ..errors import (
     ServiceError,
     SizeError,
 )
+from ..formats import inspect
 from ..http import HttpAnswer, HttpRequest
-from ..image_formats import inspect
 from ..models import CATALOGUE
 from ..sizes import Size, off_by, ratio_of
 from ..types import OPAQUE, Edit, Generate, Request, Result

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..disk import BusyError, DamagedError, Database, Schema
+from ..database import BusyError, DamagedError, Database, Schema
 from ..errors import StoreError
 from .pacing import LIMIT_MAX, LIMIT_MIN, Pacing
 

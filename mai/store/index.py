@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ..disk import Database, Schema, repeat_if_damaged
+from ..database import Database, Schema, repeat_if_damaged
 from ..errors import StoreError
 from . import search
 from .search import Details, Search

@@ -25,7 +25,7 @@ from typing import Any
 
 from ..disk import make_folder, read_file, write_durable
 from ..errors import StoreError
-from ..safe_json import parse_json
+from ..formats import parse_json
 from .objects import ObjectStore
 from .sidecar import DamagedImage, parse_sidecar, parse_unreadable_sidecar
 from .unreadable import describe_unreadable

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..errors import UnreadableError
-from ..safe_json import parse_json
+from ..formats import parse_json
 from ..types import Result, Usage
 
 VERSION = 1

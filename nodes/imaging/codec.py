@@ -24,7 +24,7 @@ from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from ...mai.errors import AnswerError, ImageError
-from ...mai.image_formats import ImageHeader, inspect
+from ...mai.formats import ImageHeader, inspect
 from ...mai.types import Reference
 from .fast_png import MAX_PIXELS, decode_plain, is_small
 from .png_process import Unavailable, png_process

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ...mai.image_formats import ImageHeader
+from ...mai.formats import ImageHeader
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...mai.image_formats import ImageHeader
+from ...mai.formats import ImageHeader
 from .fast_png import usable_decoder
 from .png_child import DECODED, READY, REQUEST
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mai_image.mai.disk import BusyError, Database, Schema, holder
+from mai_image.mai.database import BusyError, Database, Schema
+from mai_image.mai.disk import holder
 from store_helpers import POSIX
 
 LINUX = pytest.mark.skipif(

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from ledger_helpers import DELIVERED, FREE, call, only, sent
-from mai_image.mai.disk import DamagedError
+from mai_image.mai.database import DamagedError, Database
 from mai_image.mai.errors import StoreError
 from mai_image.mai.ledger import Ledger, Outcome, Sum
-from mai_image.mai.ledger.tables import SCHEMA, LedgerFile
+from mai_image.mai.ledger.tables import SCHEMA
 from mai_image.mai.types import Budget
 
 VERSION_1 = Path(__file__).parent.parent / "data" / "version_0_1" / "ledger.sqlite"
@@ -165,7 +165,7 @@ def test_a_forked_child_opens_the_file_for_itself(tmp_path: Path) -> None:
 
 def test_the_ledger_waits_for_the_disk_at_every_commit(tmp_path: Path, ledger: Ledger) -> None:
     ledger.open(call(), FREE)
-    database = LedgerFile(tmp_path / "ledger.sqlite")
+    database = Database(tmp_path / "ledger.sqlite", SCHEMA)
     with database.read() as sql:
         assert sql.execute("PRAGMA synchronous").fetchone()[0] == 2
         assert sql.execute("PRAGMA journal_mode").fetchone()[0] == "wal"

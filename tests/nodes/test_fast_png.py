@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from mai_image.mai.errors import AnswerError
-from mai_image.mai.image_formats import inspect
+from mai_image.mai.formats import inspect
 from mai_image.nodes.imaging import codec, fast_png
 from mai_image.nodes.imaging.codec import decode_image
 from PIL import ExifTags, Image, ImageOps

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from mai_image.mai.errors import AnswerError
-from mai_image.mai.image_formats import inspect
+from mai_image.mai.formats import inspect
 from mai_image.nodes.imaging import codec, fast_png, png_process
 from mai_image.nodes.imaging.png_process import PngProcess, Unavailable
 from PIL import Image

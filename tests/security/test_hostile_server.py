@@ -37,9 +37,9 @@ from mai_image.mai.errors import (
     ProfileError,
     ServiceError,
 )
+from mai_image.mai.formats import MAX_JSON_ITEMS, parse_json
 from mai_image.mai.http import HttpRequest, transport
 from mai_image.mai.profiles import Profile
-from mai_image.mai.safe_json import MAX_JSON_ITEMS, parse_json
 from scripted_server import (
     Behaviour,
     Connection,

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from comfyui_modules import comfy_runtime  # noqa: F401  (makes the nodes importable)
-from mai_image.mai import image_formats
+from mai_image.mai import formats
 from mai_image.mai.errors import AnswerError
 from mai_image.nodes.imaging.codec import decode_image
 from mai_image.page import gallery
@@ -31,7 +31,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 def png(width: int, height: int, rows: bytes, *extra: bytes, colour: int = 2) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     parts = (chunk(b"IHDR", header), *extra, chunk(b"IDAT", rows), chunk(b"IEND", b""))
-    return image_formats.PNG_SIGNATURE + b"".join(parts)
+    return formats.PNG_SIGNATURE + b"".join(parts)
 
 
 SMALL = zlib.compress((b"\0" + b"\x40\x80\xc0" * 4) * 4)
@@ -126,7 +126,7 @@ def test_only_what_pixels_need_is_handed_to_the_decoder() -> None:
         needed + dropped[0],
         needed,
     ):
-        assert image_formats.inspect(data).pixel_data(data) == needed
+        assert formats.inspect(data).pixel_data(data) == needed
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ USES: dict[str, tuple[Use, tuple[str, ...]]] = {
     "mai.providers.answers._PROMPT": (search, ("prompt", "prompt ")),
     "mai.providers.pixazo._DATA_URI": (match, ("data:image/", "data:image/a")),
     "mai.providers.pixazo._JOB_ID": (fullmatch, ("a",)),
-    "mai.safe_json._TOKEN": (every, ('"', '"a', "[", "[]")),
+    "mai.formats.json_text._TOKEN": (every, ('"', '"a', "[", "[]")),
     "mai.sizes.sizes._RATIO": (fullmatch, ("1", "1 ", "1.", "1:1 ", "16:9")),
     "mai.store.store._KEY": (fullmatch, ("a",)),
     "mai.store.store._PREFIX": (fullmatch, ("a",)),

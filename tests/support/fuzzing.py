@@ -39,7 +39,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from mai_image import comfy_entrypoint
-from mai_image.mai import image_formats
+from mai_image.mai import formats
 from mai_image.mai.auth import EntraCredential, Headers, KeyCredential, Secret
 from mai_image.mai.errors import MaiError
 from mai_image.mai.http import (
@@ -287,11 +287,11 @@ def _key() -> KeyCredential:
 
 def check_image(data: bytes) -> None:
     """A file is an IMAGE or an error, the same by either decoder, and a thumbnail or none."""
-    header = allowed(lambda: image_formats.inspect(data))
+    header = allowed(lambda: formats.inspect(data))
     if isinstance(header, MaiError):
         assert isinstance(allowed(lambda: decode_image(data)), MaiError)
         return
-    assert isinstance(header, image_formats.ImageHeader)
+    assert isinstance(header, formats.ImageHeader)
     assert len(header.pixel_data(data)) <= len(data)
     for name in TAKEN_BY_PIXAZO:
         request = REQUESTS[name]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mai_image.mai.disk import DamagedError, Database, Schema, repeat_if_damaged
+from mai_image.mai.database import DamagedError, Database, Schema, repeat_if_damaged
 from store_helpers import POSIX
 
 DISPOSABLE = Schema(
@@ -185,7 +185,7 @@ PROCESS = """
     from pathlib import Path
     sys.path[:0] = sys.argv[3].split(os.pathsep)
     from test_damage import DISPOSABLE
-    from mai_image.mai.disk import Database, repeat_if_damaged
+    from mai_image.mai.database import Database, repeat_if_damaged
     database = Database(Path(sys.argv[1]), DISPOSABLE)
     name = sys.argv[2]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mai_image.mai.safe_json import MAX_JSON_DEPTH, MAX_JSON_ITEMS, parse_json
+from mai_image.mai.formats import MAX_JSON_DEPTH, MAX_JSON_ITEMS, parse_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mai_image.mai.errors import AnswerError
-from mai_image.mai.image_formats import MAX_PIXELS, ImageHeader, inspect
+from mai_image.mai.formats import MAX_PIXELS, ImageHeader, inspect
 from scripted_server import png
 
 WHOLE = png(48, 32)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mai_image.mai.disk import Database, Schema
+from mai_image.mai.database import Database, Schema
 from mai_image.mai.errors import StoreError
 
 SCHEMA = Schema(

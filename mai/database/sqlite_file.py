@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, ParamSpec, TypeVar
 
+import sqlalchemy
+from sqlalchemy.pool import StaticPool
+
+from ..disk import UNKNOWN_HOLDER, create_private, holder, lock_folder, make_folder, replace
 from ..errors import StoreError
-from .files import create_private, make_folder, replace
-from .locks import UNKNOWN_HOLDER, holder, lock_folder
+from .schema import BusyError, DamagedError, Schema, create_statements
 
 logger = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _INHERITED: list[sqlite3.Connection] = []
 """Connections of a parent process: a child must neither use nor close them."""
@@ -29,64 +26,6 @@ _INHERITED: list[sqlite3.Connection] = []
 
 _NOT_ITS_CONTENTS = ("locked", "busy", "full", "unable to open", "I/O", "interrupted")
 """Words in SQLite's errors that blame other processes or the disk, not what the file holds."""
-
-
-class DamagedError(StoreError):
-    """The file `path` is no SQLite database, or one that doesn't hold together.
-
-    `begun_anew`: it was disposable and is a new one now, so the transaction may be repeated.
-    """
-
-    begun_anew = False
-
-    def __init__(self, what: str, hint: str, path: Path) -> None:
-        super().__init__(what, hint)
-        self.path = path
-
-
-class BusyError(StoreError):
-    """`holder` ("process 1234 (python)" where it is known) has had the file for too long."""
-
-    def __init__(self, what: str, hint: str, holder: str = UNKNOWN_HOLDER) -> None:
-        super().__init__(what, hint)
-        self.holder = holder
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """What a file holds: `name` for error texts, statements that make it, and its version.
-
-    `synchronous` is SQLite's: FULL commits only when the disk has it (one fsync a commit: safe
-    against a power cut); with less, a commit survives the death of the process, not of the machine.
-    `if_damaged` is what the user can do about a damaged file. `busy_seconds` is how long a
-    transaction waits for another process's; ours last milliseconds. A `disposable` file that is
-    damaged, or of another version, is put aside and begun anew. `upgrades` has by version the
-    statements that make the next version of a file.
-    """
-
-    name: str
-    version: int
-    statements: Sequence[str]
-    synchronous: Literal["FULL", "NORMAL", "OFF"]
-    if_damaged: str
-    busy_seconds: float = 10.0
-    disposable: bool = False
-    upgrades: Mapping[int, Sequence[str]] = field(default_factory=dict)
-
-
-def repeat_if_damaged(action: Callable[P, T]) -> Callable[P, T]:
-    """Decorates what uses a disposable Database: called once more where the file was begun anew."""
-
-    @functools.wraps(action)
-    def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return action(*args, **kwargs)
-        except DamagedError as error:
-            if not error.begun_anew:
-                raise
-            return action(*args, **kwargs)
-
-    return repeated
 
 
 class Database:
@@ -294,7 +233,7 @@ class Database:
         while version < self._schema.version:
             statements = self._schema.upgrades.get(version, ())
             if version == 0:
-                statements = self._schema.statements
+                statements = self._schema.statements or create_statements(self._schema, "sqlite")
             elif not statements:
                 break
             for statement in statements:
@@ -340,6 +279,48 @@ class Database:
         if damaged or (self._schema.disposable and _is_damage(error)):
             return DamagedError(f"{name} is damaged ({text}).", self._schema.if_damaged, self.path)
         return StoreError(f"{name} can't be used ({text}).", self._schema.if_damaged)
+
+
+class SqliteDatabase(Database):
+    """The same file through SQLAlchemy Core: what one code speaks to SQLite and PostgreSQL."""
+
+    shared = False
+
+    def __init__(self, path: Path, schema: Schema) -> None:
+        super().__init__(path, schema)
+        self._engine: sqlalchemy.Engine
+        self.name = f"{schema.name} {path}"
+
+    @contextlib.contextmanager
+    def transaction(
+        self, read_only: bool = False, locks: Iterable[str] = (), patience: float | None = None
+    ) -> Iterator[sqlalchemy.Connection]:
+        """One transaction: committed at the end, rolled back on any exception.
+
+        It is the only one at a time, in all processes, unless it is `read_only`: so `locks` needs
+        nothing more here. `patience` is as for `write`.
+        """
+        with self.read(patience):
+            try:
+                with self._engine.begin() as sql:
+                    # sqlite3 begins none by itself: see Database.connect.
+                    sql.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+                    yield sql
+            except sqlalchemy.exc.DBAPIError as error:
+                # `read` knows what SQLite's own errors mean.
+                raise error.orig or error from None
+
+    def now(self, sql: sqlalchemy.Connection) -> float:
+        """Seconds since 1970 by this machine's clock."""
+        return time.time()
+
+    def connect(self) -> sqlite3.Connection:
+        """The one connection to the file, and the engine around it."""
+        connection = super().connect()
+        self._engine = sqlalchemy.create_engine(
+            "sqlite://", creator=lambda: connection, poolclass=StaticPool
+        )
+        return connection
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
