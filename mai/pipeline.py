@@ -1,6 +1,7 @@
 """One call from its request to its image, from top to bottom.
 
 _admit        store: paid for before?  ledger: in flight elsewhere?  budget, and the call's row
+              (and where machines share their images: does the object store have it?)
 _buy          credential, slot in the rate limit, one exchange; again while that is safe
 _keep_answer  the provider reads the answer, the store keeps the image, the ledger its cost
 """
@@ -40,7 +41,7 @@ from .models import CATALOGUE
 from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
-from .store import Order, Store
+from .store import Order, SharedStore, Store
 from .types import Progress, Result, client_request_id, request_settings
 
 logger = logging.getLogger(__name__)
@@ -118,13 +119,33 @@ class Pipeline:
 
     async def _admit(self, call: InFlightCall) -> Result | None:
         """The image if it was paid for before; None when the call has its row in the ledger."""
+        if (kept := await self._look_up_shared(call)) is not None:
+            return kept
         while True:
             try:
-                return await self._executors.in_order(lambda: self._look_up_or_open(call))
+                kept = await self._executors.in_order(lambda: self._look_up_or_open(call))
+                break
             except RunningElsewhere as other:
                 call.joined_row = other.row
                 call.report(Progress("joined", reason=other.owner))
                 await asyncio.sleep(LOOK_ELSEWHERE)
+        # Another machine may have delivered it between the first look and the row.
+        if kept is None and (kept := await self._look_up_shared(call)) is not None:
+            await self._executors.in_order(lambda: self._give_up_row(call))
+        return kept
+
+    async def _look_up_shared(self, call: InFlightCall) -> Result | None:
+        """The image as another machine has bought it; None on a machine that shares none.
+
+        Raises StoreError where it can't be known.
+        """
+        store = self._store
+        if not isinstance(store, SharedStore):
+            return None
+        if (kept := await self._executors.in_order(lambda: self._kept(call))) is not None:
+            return kept
+        found = await store.fetch(call.key, call.key_of_version_0_1)
+        return None if found is None else replace(found, from_store=True, cost_usd=0.0)
 
     def _look_up_or_open(self, call: InFlightCall) -> Result | None:
         """The blocking half of `_admit`. MaiError: the call has no row."""
@@ -140,10 +161,15 @@ class Pipeline:
             except LostElsewhere as lost:
                 raise _error_of_joined(lost.ended) from None
         # Another process may have delivered it between the first look and the row.
-        if (kept := self._kept(call)) is not None and call.row is not None:
+        if (kept := self._kept(call)) is not None:
+            self._give_up_row(call)
+        return kept
+
+    def _give_up_row(self, call: InFlightCall) -> None:
+        """The image is there: the row that was opened for it counts nothing. Blocks."""
+        if call.row is not None:
             self._ledger.close(call.row, Outcome.DELIVERED if call.job_id else Outcome.WITHDRAWN)
             call.row = None
-        return kept
 
     def _kept(self, call: InFlightCall) -> Result | None:
         """The image, free, if the store has it, or if the disk refused it before."""

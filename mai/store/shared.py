@@ -84,6 +84,17 @@ class SharedStore(Store):
         image = next((image for image in found if image is not None), None)
         return None if image is None else await asyncio.to_thread(self._take_in, image)
 
+    def has_arrived(self, key: str) -> bool:
+        """As in every store, also for what another machine has. Not from the event loop.
+
+        Raises StoreError where the object store doesn't say.
+        """
+        if super().has_arrived(key):
+            return True
+        if self._loop is None:
+            return False
+        return asyncio.run_coroutine_threadsafe(self.images.has_arrived(key), self._loop).result()
+
     def _take_in(self, image: StoredImage) -> Result:
         """Keeps an image of the object store here too. Blocks."""
         facts = dict(image.facts)

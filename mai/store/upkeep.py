@@ -6,11 +6,14 @@ Both read the object store's listing, not its images, and can be repeated or sto
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TypeVar
 
+from ..errors import StoreError
 from .objects import StoredObject
 from .shared import SharedStore
 from .shared_images import UNREADABLE, SharedImages
@@ -124,6 +127,29 @@ async def push(
 
     await _each(await asyncio.to_thread(store.keys), bring)
     return Pushed(**counts)
+
+
+async def check(images: SharedImages) -> str:
+    """Write, read, list and delete an object; gives what was found in a sentence.
+
+    Raises StoreError, also for a store that writes over what is there although it was asked not to.
+    """
+    objects, name, data = images.objects, f"doctor/{secrets.token_hex(8)}", b"written by doctor"
+    begin = time.monotonic()
+    await images.identify()
+    written = await objects.create(name, data)
+    read = await objects.read(name)
+    seconds = time.monotonic() - begin
+    again = await objects.create(name, b"written over")
+    await objects.delete(name)
+    if not written or read != data or again:
+        raise StoreError(
+            f"{objects} doesn't keep its word: an object that was written once "
+            f"{'could be written over' if again else 'is not what was written'}.",
+            "Use Azure Blob Storage, S3, Google Cloud Storage or a folder that keeps to "
+            "if-none-match.",
+        )
+    return f"{objects.address} was written and read in {seconds:.1f} s"
 
 
 async def _entries(images: SharedImages) -> list[_Entry]:
