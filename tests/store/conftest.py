@@ -1,10 +1,9 @@
-"""Object stores for the tests that need one: each test has a place of its own in one of each kind."""
+"""Object stores for the tests that need one: each test has an empty place in one of each kind."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from mai_image.demo.browser import Missing
