@@ -9,7 +9,7 @@ environment (a proxy, a certificate file) keeps both from it.
 
 from __future__ import annotations
 
-from .entra import METHODS, SCOPE, Build, Entra, EntraCredential, azure_identity
+from .entra import DATABASE, METHODS, SCOPE, Build, Entra, EntraCredential, azure_identity
 from .keys import (
     AZURE_HEADER,
     GATEWAY_HEADER,
@@ -31,6 +31,7 @@ from .secrets import Headers, Sealed, Secret, redacted_loggers
 
 __all__ = [
     "AZURE_HEADER",
+    "DATABASE",
     "GATEWAY_HEADER",
     "METHODS",
     "SCOPE",

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
 """The audience of Azure AI services (Microsoft's documentation of the MAI API)."""
+
+DATABASE = "https://ossrdbms-aad.database.windows.net/.default"
+"""The audience of Azure Database for PostgreSQL, whose password is a token (its documentation)."""
 
 WAIT = 30.0
 """Seconds for a token: the default chain was measured to need 24 s to fail."""
@@ -116,12 +120,16 @@ METHODS = {
 
 @dataclass(frozen=True, slots=True)
 class Entra:
-    """How to sign in. `discovery` False: Microsoft is not asked whether it knows the authority."""
+    """How to sign in, and for which audience.
+
+    `discovery` False: Microsoft is not asked whether it knows the authority.
+    """
 
     method: str = "default"
     client_id: str | None = None
     tenant_id: str | None = None
     discovery: bool = True
+    scope: str = SCOPE
 
     @property
     def class_name(self) -> str:
@@ -227,16 +235,37 @@ class EntraCredential(Sealed):
         """The bearer header; with `renew` a token other than the last. Raises CredentialError."""
         token = self._valid_token(renew)
         if token is None or token.renew_at <= self._clock():
-            wait = self._wait if token is None else min(MARGIN_WAIT, self._wait)
-            outcome = await self._shared_request(renew, wait)
-            if isinstance(outcome, _Token):
-                token = outcome
-            elif token is None:
-                hint = METHODS[self._entra.method].hint
-                raise CredentialError(f"No Entra ID token: {outcome}", hint)
-            else:
-                logger.warning("The Entra token could not be renewed yet; it is still valid.")
+            wait = self._wait_for(token)
+            token = self._chosen(token, await self._shared_request(renew, wait))
         return {"Authorization": f"Bearer {token.value}"}
+
+    def token(self) -> str:
+        """The token alone, for what isn't HTTP. Blocks; raises CredentialError."""
+        token = self._valid_token(False)
+        if token is None or token.renew_at <= self._clock():
+            wait = self._wait_for(token)
+            request = self._request_under_way(False)
+            outcome: _Outcome
+            try:
+                outcome = request if isinstance(request, str) else request.result(wait)
+            except FutureTimeoutError:
+                outcome = self._given_up(request, wait)
+            token = self._chosen(token, outcome)
+        return token.value
+
+    def _wait_for(self, token: _Token | None) -> float:
+        """Seconds to wait for a new token, beside the one that is still valid."""
+        return self._wait if token is None else min(MARGIN_WAIT, self._wait)
+
+    def _chosen(self, token: _Token | None, outcome: _Outcome) -> _Token:
+        """The new token, else the old one; CredentialError where there is neither."""
+        if isinstance(outcome, _Token):
+            return outcome
+        if token is None:
+            hint = METHODS[self._entra.method].hint
+            raise CredentialError(f"No Entra ID token: {outcome}", hint)
+        logger.warning("The Entra token could not be renewed yet; it is still valid.")
+        return token
 
     def _valid_token(self, renew: bool) -> _Token | None:
         """The token that is there, if it has not ended. `renew` drops it as refused."""
@@ -248,20 +277,30 @@ class EntraCredential(Sealed):
 
     async def _shared_request(self, renew: bool, wait: float) -> _Outcome:
         """Waits for the one request for a token, which is started if there is none."""
+        request = self._request_under_way(renew)
+        if isinstance(request, str):
+            return request
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(request), wait)
+        except asyncio.TimeoutError:
+            return self._given_up(request, wait)
+
+    def _request_under_way(self, renew: bool) -> Future[_Outcome] | str:
+        """The one request for a token, or the failure of the last one, a moment ago."""
         with self._lock:
             if self._clock() < self._failed_at + REMEMBER:
                 return self._failure
             if self._request is None:
                 self._request = self._start(renew)
-            request = self._request
-        try:
-            return await asyncio.wait_for(asyncio.wrap_future(request), wait)
-        except asyncio.TimeoutError:
-            with self._lock:
-                tried = _tried(self._provider, self._entra)
-                reason = f"no answer within {wait:g} s. Tried: {tried}."
+            return self._request
+
+    def _given_up(self, request: Future[_Outcome] | str, wait: float) -> str:
+        """The failure of a request that takes too long, which is remembered."""
+        with self._lock:
+            reason = f"no answer within {wait:g} s. Tried: {_tried(self._provider, self._entra)}."
+            if not isinstance(request, str):
                 self._end(request, reason)
-            return reason
+        return reason
 
     def _start(self, renew: bool) -> Future[_Outcome]:
         if renew:
@@ -303,7 +342,7 @@ class EntraCredential(Sealed):
             self._provider = provider
             keep_tokens_out(LOGGERS)
             with redacted_loggers(_azure_loggers(), self._redact):
-                info = getattr(provider, "get_token_info", provider.get_token)(SCOPE)
+                info = getattr(provider, "get_token_info", provider.get_token)(self._entra.scope)
             return _checked(info, self._clock())
         except ImportError as error:
             return f"azure-identity can't be imported ({error.name}): `pip install azure-identity`."

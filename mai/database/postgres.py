@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl, urlsplit
 import sqlalchemy
 from sqlalchemy.pool import QueuePool
 
-from ..errors import StoreError
+from ..errors import MaiError, StoreError
 from .schema import DatabaseGone, RolledBackError, Schema, SqlDatabase, create_statements
 from .server_errors import NO_ANSWER, explain, is_lost
 from .sqlite_file import SqliteDatabase
@@ -233,7 +233,12 @@ class DatabaseServer:
             " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
         }
         if self._password is not None:
-            arguments["password"] = self._password()
+            try:
+                arguments["password"] = self._password()
+            except MaiError as error:
+                raise DatabaseGone(
+                    f"There is no password for the studio's database. {error.what}", error.hint
+                ) from error
         mode = sslmode(self._url)
         arguments["sslmode"] = mode
         if mode.startswith("verify"):
@@ -291,9 +296,9 @@ class DatabaseServer:
         A connection that was lost in the middle of a transaction `may_repeat` it on another one.
         """
         explained = explain(error)
-        if not isinstance(explained, DatabaseGone) or explained is error:
+        if not isinstance(explained, DatabaseGone):
             return explained
-        if may_repeat and NO_ANSWER not in explained.detail:
+        if may_repeat and explained is not error and NO_ANSWER not in explained.detail:
             return RolledBackError(explained.what, explained.hint)
         self._gone = (time.monotonic() + REMEMBER_GONE, explained)
         logger.warning("%s", explained.what)

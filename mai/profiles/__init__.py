@@ -14,6 +14,7 @@ from .folders import data_folder, usual_folder, write_private
 from .profile import ANY_MODEL, Profile
 from .profiles import FILE_NAME, MAX_FILE_BYTES, Profiles
 from .services import SERVICES, Service
+from .shared import Shared
 from .toml_file import (
     CLOSED,
     EMULATOR,
@@ -37,6 +38,7 @@ __all__ = [
     "Profile",
     "Profiles",
     "Service",
+    "Shared",
     "allowed_media_url",
     "data_folder",
     "describe_host",

@@ -59,6 +59,15 @@ def emulator_directives(environ: Mapping[str, str] | None = None) -> bool:
     return value(reader(environ), EMULATOR_DIRECTIVES) == "1"
 
 
+USER = "MAI_IMAGE_USER"
+"""Who buys, as the books show it, where the operating system's user says too little."""
+
+
+def named_user(read: ReadVariable) -> str:
+    """The name in MAI_IMAGE_USER, fit for a table; "" where it isn't set."""
+    return "".join(letter for letter in value(read, USER) if letter.isprintable())[:64].strip()
+
+
 def reader(environ: Mapping[str, str] | None) -> ReadVariable:
     """What reads the variables of `environ`, or of this process where it is None."""
     mapping = os.environ if environ is None else environ

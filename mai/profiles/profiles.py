@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..auth import (
+    DATABASE,
     Build,
     Credential,
     Entra,
@@ -32,6 +33,7 @@ from .endpoints import is_loopback, normalize_endpoint
 from .folders import make_private
 from .profile import MAX_IMAGES_PER_NODE, Profile
 from .services import FOUNDRY, SERVICES
+from .shared import Shared, SharedTable, system_user, this_machine, to_shared
 from .toml_file import (
     EMULATOR,
     Contents,
@@ -149,6 +151,28 @@ class Profiles:
         limit = self._read().store.limit_gb
         return None if limit is None else int(limit * 1_000_000_000)
 
+    def shared(self) -> Shared | None:
+        """[shared] of the file: what several machines share; None on a machine of its own.
+
+        ProfileError while the file has a mistake outside its profiles: nobody knows then what it
+        was meant to say.
+        """
+        contents = self._read()
+        if contents.file_mistakes:
+            raise self._mistaken("", contents.file_mistakes)
+        if contents.shared is None:
+            return None
+        return to_shared(contents.shared, self.path.parent, self._password(contents.shared))
+
+    def machine(self) -> str:
+        """This machine as the books show it: [shared] machine, else its own name."""
+        shared = self._read().shared
+        return (shared and shared.machine) or this_machine()
+
+    def user(self) -> str:
+        """Who buys, as the books show it: MAI_IMAGE_USER, else the operating system's user."""
+        return environment.named_user(self._variable) or system_user()
+
     def page(self) -> PageSettings:
         """[page] of the file: what the page may show, and to whom.
 
@@ -255,14 +279,34 @@ class Profiles:
             max_images_per_node=settings.max_images_per_node or MAX_IMAGES_PER_NODE,
         )
 
+    def _password(self, shared: SharedTable) -> Callable[[], str] | None:
+        """What gives the shared database's password, anew each time; MaiError where it can't."""
+        if shared.entra:
+            return self._entra_credential(Entra(discovery=self._discovery(), scope=DATABASE)).token
+        if shared.password_env is not None:
+            read = key_from_variable(self._variable, shared.password_env)
+        elif shared.password_file is not None:
+            path = os.path.expanduser(shared.password_file.reveal())
+            read = key_from_file(self.path.parent / path)
+        else:
+            return None
+        return lambda: read().reveal().strip()
+
+    def _discovery(self) -> bool:
+        """A machine that plays Entra ID itself is one that Microsoft can't vouch for."""
+        return not is_loopback(self._variable("AZURE_AUTHORITY_HOST") or "")
+
+    def _entra_credential(self, entra: Entra) -> EntraCredential:
+        fresh = EntraCredential(entra, self._build, wait=self._wait, redact=self._redact)
+        return self._entra.setdefault(entra, fresh)
+
     def _credential(self, settings: ProfileSettings, header: str) -> Credential:
         form = settings.credential
         if isinstance(form, EntraSettings):
-            # A machine that plays Entra ID itself is one that Microsoft can't vouch for.
-            discovery = not is_loopback(self._variable("AZURE_AUTHORITY_HOST") or "")
-            entra = Entra(form.method, form.client_id, form.tenant_id, discovery)
-            fresh = EntraCredential(entra, self._build, wait=self._wait, redact=self._redact)
-            return self._entra.setdefault(entra, fresh)
+            discovery = self._discovery()
+            return self._entra_credential(
+                Entra(form.method, form.client_id, form.tenant_id, discovery)
+            )
         if isinstance(form, VariableKey):
             source = f"the environment variable {quote_unless_key(form.name.reveal())}"
             return KeyCredential(key_from_variable(self._variable, form.name), source, header)

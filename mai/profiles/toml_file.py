@@ -37,6 +37,7 @@ from .model_tables import (
 )
 from .profile import ANY_MODEL, CONNECT_TIMEOUT, SHUTDOWN_GRACE
 from .services import FOUNDRY, SERVICES
+from .shared import SharedTable, shared_contradictions
 from .toml_table import (
     MAX_NAME,
     TomlTable,
@@ -218,11 +219,13 @@ class FileSettings(TomlTable):
     models: dict[str, Any] = Field({}, description="a table")
     store: StoreTable = Field(StoreTable(), description="a table")
     page: PageSettings = Field(CLOSED, description="a table")
+    shared: SharedTable | None = Field(None, description="a table")
 
 
 INNER_TABLES: dict[str, type[TomlTable]] = {
     "store": StoreTable,
     "page": PageSettings,
+    "shared": SharedTable,
     "budget": BudgetSettings,
     "price": PriceSettings,
     "key": InlineKey,
@@ -299,6 +302,7 @@ class Contents:
     file_mistakes: list[Mistake] = field(default_factory=list)
     store: StoreTable = field(default_factory=StoreTable)
     page: PageSettings = CLOSED
+    shared: SharedTable | None = None
     models: dict[str, ModelSettings] = field(default_factory=dict)
     holds_key: bool = False
 
@@ -342,6 +346,9 @@ def read_profiles(text: str, *, interactive: bool) -> Contents:
     settings = _validate(FileSettings, tree, (), lines, contents.file_mistakes)
     if settings is not None:
         contents.store, contents.page = settings.store, settings.page
+        contents.shared = settings.shared
+        for key, problem in shared_contradictions(settings.shared) if settings.shared else ():
+            contents.file_mistakes.append(Mistake(problem, _line(lines, ("shared", key))))
     tables = {key: tree.get(key) for key in ("models", "profiles")}
     models, profiles = (table if isinstance(table, dict) else {} for table in tables.values())
     for name, table in models.items():

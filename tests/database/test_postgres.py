@@ -53,9 +53,14 @@ def _texts(server: DatabaseServer) -> list[str]:
 
 def test_a_transaction_is_written_whole_or_not_at_all(server: DatabaseServer) -> None:
     _add(server, "kept")
-    with pytest.raises(KeyError), database_at(server, SCHEMA).transaction() as sql:
-        sql.execute(NOTES.insert().values(text="not kept"))
-        raise KeyError
+
+    def fail() -> None:
+        with database_at(server, SCHEMA).transaction() as sql:
+            sql.execute(NOTES.insert().values(text="not kept"))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert _texts(server) == ["kept"]
 
 
@@ -182,9 +187,13 @@ def test_a_machine_that_stops_in_the_middle_is_ended_by_the_server(server: Datab
         with database.transaction(locks=("numbers",)) as sql:
             sql.execute(NOTES.insert().values(text="b"))
 
-    with pytest.raises(RolledBackError), database.transaction(locks=("numbers",)) as sql:
-        lock()
-        sql.exec_driver_sql("SELECT 1")
+    def stand_still() -> None:
+        with database.transaction(locks=("numbers",)) as sql:
+            lock()
+            sql.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(RolledBackError):
+        stand_still()
     assert _texts(server) == ["a", "b"]
 
 
