@@ -84,8 +84,8 @@ def _prune(client: Client, arguments: argparse.Namespace) -> None:
     pruned = client.run(
         prune(
             _shared(client).images,
-            older_than=None if arguments.older_than is None else parse_age(arguments.older_than),
-            limit_bytes=None if arguments.limit is None else parse_size(arguments.limit),
+            older_than=None if arguments.older_than is None else _parse_age(arguments.older_than),
+            limit_bytes=None if arguments.limit is None else _parse_bytes(arguments.limit),
             dry_run=arguments.dry_run,
         )
     ).result()
@@ -112,7 +112,7 @@ def _shared(client: Client) -> SharedStore:
     )
 
 
-def parse_age(text: str) -> timedelta:
+def _parse_age(text: str) -> timedelta:
     """A time such as 90d; raises InputError."""
     found = _AGE.fullmatch(text.strip())
     if found is None:
@@ -120,7 +120,7 @@ def parse_age(text: str) -> timedelta:
     return int(found[1]) * _AGE_UNITS[found[2]]
 
 
-def parse_size(text: str) -> int:
+def _parse_bytes(text: str) -> int:
     """A size in bytes, such as 500GB; raises InputError."""
     found = _SIZE.fullmatch(text.strip().replace(" ", ""))
     if found is None:

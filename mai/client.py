@@ -29,7 +29,7 @@ from .pipeline import Pipeline, estimate_usd
 from .profiles import Profile, Profiles
 from .providers import PROVIDERS
 from .rate_limit import RateLimiter
-from .store import Store
+from .store import ObjectStore, SharedStore, Store
 from .types import Request, Result, request_key
 from .validation import snap_request, validate_request
 
@@ -41,13 +41,17 @@ WITHDRAWAL = 10.0
 """Seconds, at most, that the end waits for withdrawn calls to close their rows."""
 
 
+UPLOAD = 10.0
+"""Seconds, at most, that the end waits for images on their way to the shared object store."""
+
+
 class Client:
     """Safe to call from any thread; make one where it is first needed.
 
     `folder` holds the store, the ledger and the rate limits. `launch_emulator` starts the built-in
     emulator and gives its address; without it the profile "emulator" can't be used. `transport`,
-    `ledger` and `limiter` replace those of the folder; `poll` is the seconds between polls of a
-    gateway's job.
+    `store`, `ledger` and `limiter` replace those of the folder; `poll` is the seconds between
+    polls of a gateway's job.
     """
 
     def __init__(
@@ -57,13 +61,13 @@ class Client:
         *,
         launch_emulator: Callable[[], str] | None = None,
         transport: Transport | None = None,
+        store: Store | None = None,
         ledger: Ledger | None = None,
         limiter: RateLimiter | None = None,
         poll: float = POLL,
     ) -> None:
         self.profiles = profiles
-        limit = profiles.store_limit_bytes()
-        self.store = Store(folder / "store") if limit is None else Store(folder / "store", limit)
+        self.store = store or _open_store(folder / "store", profiles)
         self.ledger = ledger or Ledger(folder / "ledger.sqlite")
         self.transport = transport or Transport()
         self._executors = Executors()
@@ -88,6 +92,8 @@ class Client:
         self._thread = threading.Thread(target=self._live, name="mai-image", daemon=True)
         self._thread.start()
         atexit.register(self.close)
+        if isinstance(self.store, SharedStore):
+            self._loop.call_soon_threadsafe(self.store.start)
         self._recover()
         self._loop.call_soon_threadsafe(self._look_after_calls)
 
@@ -315,7 +321,29 @@ class Client:
         if self._upkeep is not None:
             self._upkeep.cancel()
         await self._executors.in_order(self._pipeline.save_unsaved)
+        if isinstance(self.store, SharedStore):
+            await self.store.end(UPLOAD)
         await self.transport.close()
+
+
+def _open_store(folder: Path, profiles: Profiles) -> Store:
+    """The store in the folder; behind it the images that machines share, where they do."""
+    try:
+        shared = profiles.shared()
+    except ProfileError:  # nothing is bought as long as the file has a mistake
+        shared = None
+    if shared is not None and shared.images:
+        objects = ObjectStore(
+            shared.images,
+            profiles.storage_variable,
+            token=profiles.storage_token,
+            ca_file=shared.ca_file,
+        )
+        return SharedStore(
+            folder, shared.cache_bytes, objects, buy_without_store=shared.buy_without_store
+        )
+    limit = profiles.store_limit_bytes()
+    return Store(folder) if limit is None else Store(folder, limit)
 
 
 def _set_error(future: Future[Result], error: Exception) -> None:

@@ -63,10 +63,10 @@ def parse_address(text: str) -> Address:
     raise ConfigurationError(f"[shared] images can't begin with {url.scheme}://.", _FORMS)
 
 
-def is_loopback(host: str) -> bool:
+def _is_this_machine(host: str) -> bool:
     """Whether a host's name or number is this machine."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host)._is_this_machine
     except ValueError:
         return False
 
@@ -74,7 +74,7 @@ def is_loopback(host: str) -> bool:
 def require_tls(url: str, named: str) -> None:
     """Raises ConfigurationError for plain http to another machine. `named` says whose URL it is."""
     parts = urlsplit(url)
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
         raise ConfigurationError(
             f"{named} is http://: images and credentials would go unprotected.",
             "Write https://. Plain http is for this machine alone (127.0.0.1, localhost).",

@@ -7,7 +7,7 @@ wait is bounded, and no error text shows what came from the other side but a sta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -62,7 +62,7 @@ class StoredObject:
 class ObjectStore:
     """Whole objects by name, at `address` (see `parse_address`); opened on first use.
 
-    `variables` are the environment's. Without a key among them, Azure is asked with `token`.
+    `variable` gives the environment's. Without a key among them, Azure is asked with `token`.
     `ca_file` is trusted beside the system's authorities. Raises StoreError where the store doesn't
     answer or refuses, ConfigurationError where it can't be asked at all.
     """
@@ -76,13 +76,13 @@ class ObjectStore:
     def __init__(
         self,
         address: str,
-        variables: Mapping[str, str],
+        variable: Callable[[str], str | None] = lambda name: None,
         *,
         token: Token | None = None,
         ca_file: Path | None = None,
     ) -> None:
         self._address = address
-        self._variables = variables
+        self._variable = variable
         self._token = token
         self._ca_file = ca_file
         self._backend: Backend | None = None
@@ -204,10 +204,10 @@ class ObjectStore:
     def _client_options(self, address: Address) -> dict[str, Any]:
         endpoint = address.endpoint
         if address.kind == "s3":
-            named = [name for name in _S3_ENDPOINTS if self._variables.get(name)]
-            for name in named:
-                require_tls(self._variables[name], name)
-            endpoint = self._variables[named[0]] if named else ""
+            endpoints = {name: self._variable(name) or "" for name in _S3_ENDPOINTS}
+            for name, url in endpoints.items():
+                require_tls(url, name)
+            endpoint = next(filter(None, endpoints.values()), "")
         options: dict[str, Any] = {
             "allow_http": endpoint.startswith("http://"),
             "connect_timeout": "5s",
@@ -224,7 +224,7 @@ class ObjectStore:
         return options
 
     def _needs_token(self) -> bool:
-        has_key = any(self._variables.get(name) for name in _AZURE_KEYS)
+        has_key = any(map(self._variable, _AZURE_KEYS))
         return self._token is not None and self.address.kind == "azure" and not has_key
 
     async def _azure_credential(self) -> Any:

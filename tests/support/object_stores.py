@@ -50,7 +50,7 @@ class Engine:
 
     def objects(self) -> ObjectStore:
         """It, as the product speaks to it."""
-        return ObjectStore(self.address, {**os.environ, **self.variables})
+        return ObjectStore(self.address, self.variables.get)
 
     def stop(self) -> None:
         """From now on it can't be used."""
