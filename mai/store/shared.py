@@ -2,7 +2,7 @@
 
 The local store is this machine's cache, with a limit of its own; a hit there is a hit as in every
 store. `fetch` looks into the object store and brings what it finds. Every image that is bought is
-kept on the disk first, then noted in the spool and brought to the object store by the client's
+noted in `uploads`, kept on the disk, and then brought to the object store by the client's
 event loop, as soon as that answers: nobody waits for it.
 """
 
@@ -20,8 +20,8 @@ from ..types import Result
 from .objects import ObjectStore
 from .shared_images import SharedImages, StoredImage
 from .sidecar import DamagedImage, Order, parse_sidecar, restore, unreadable_facts
-from .spool import Spool
 from .store import ENDINGS, Store
+from .uploads import Uploads
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ AT_ONCE = 4
 """Images that are brought to the object store at once."""
 
 LOOK_SECONDS = 30.0
-"""Between looks at the spool: another process of this machine may have left something."""
+"""Between looks at what waits: another process of this machine may have left something."""
 
 LONGEST_PAUSE = 10.0
 """Seconds between tries to reach an object store that doesn't answer."""
@@ -57,7 +57,7 @@ class SharedStore(Store):
         self.images = SharedImages(objects, ENDINGS, folder / "shared.json")
         self._buy_without_store = buy_without_store
         self._on_uploaded = on_uploaded
-        self._spool = Spool(folder / "uploads")
+        self._uploads = Uploads(folder / "uploads")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._noted = asyncio.Event()
@@ -125,7 +125,7 @@ class SharedStore(Store):
 
     async def forget_shared(self, key: str) -> None:
         """Deletes what the object store has for a key; `forget` is for this machine."""
-        await asyncio.to_thread(self._spool.remove, key)
+        await asyncio.to_thread(self._uploads.remove, key)
         await self.images.delete(key)
 
     def stored(self, key: str) -> StoredImage | None:
@@ -152,22 +152,22 @@ class SharedStore(Store):
     def _note(self, key: str) -> None:
         """Before an image is written: it has to be brought to the object store."""
         try:
-            self._spool.add(key)
+            self._uploads.add(key)
         except OSError as error:
             raise self._explain(error, "written") from error
 
     def _staying_keys(self) -> set[str]:
         """Also what the object store doesn't have yet."""
-        return super()._staying_keys() | set(self._spool.keys())
+        return super()._staying_keys() | set(self._uploads.keys())
 
     # Bringing
 
     def waiting(self) -> int:
         """How many images the object store doesn't have yet."""
-        return len(self._spool.keys())
+        return len(self._uploads.keys())
 
     def start(self) -> None:
-        """Begin to bring what the spool holds; in the event loop that goes on with it."""
+        """Begin to bring what waits; in the event loop that goes on with it."""
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._keep_bringing())
 
@@ -184,19 +184,19 @@ class SharedStore(Store):
             logger.warning("%d images go to the object store later: %s", self.waiting(), error)
 
     async def bring(self) -> None:
-        """Bring all that the spool holds; raises StoreError where the object store fails."""
-        keys = await asyncio.to_thread(self._spool.keys)
+        """Bring all that waits; raises StoreError where the object store fails."""
+        keys = await asyncio.to_thread(self._uploads.keys)
         for begin in range(0, len(keys), AT_ONCE):
             await asyncio.gather(*map(self._bring_one, keys[begin : begin + AT_ONCE]))
 
     async def _bring_one(self, key: str) -> None:
         image = await asyncio.to_thread(self.stored, key)
         if image is None:
-            await asyncio.to_thread(self._spool.remove_if_stale, key)
+            await asyncio.to_thread(self._uploads.remove_if_stale, key)
             return
         await self.images.put(image)
         if await asyncio.to_thread(self._on_uploaded, key):
-            await asyncio.to_thread(self._spool.remove, key)
+            await asyncio.to_thread(self._uploads.remove, key)
 
     async def _keep_bringing(self) -> None:
         """Bring what comes, for ever; what can't be brought is tried again."""
@@ -218,6 +218,6 @@ class SharedStore(Store):
                 await asyncio.wait_for(self._noted.wait(), pause)
 
     def _wake(self) -> None:
-        """From any thread: something is in the spool."""
+        """From any thread: something waits."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._noted.set)

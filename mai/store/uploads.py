@@ -14,7 +14,7 @@ from pathlib import Path
 from ..disk import STALE_SECONDS, make_folder, remove, write_durable
 
 
-class Spool:
+class Uploads:
     """The keys whose files are in `folder`. Raises OSError."""
 
     def __init__(self, folder: Path) -> None:
