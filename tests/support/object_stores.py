@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -122,7 +123,8 @@ class Server(Engine):
 class Azurite(Server):
     """Microsoft's emulator of Azure Blob Storage, from npm."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certificates: Path | None = None) -> None:
+        """`certificates` has those of docs/studio/certificates.sh for "azurite": it speaks TLS."""
         port, node = free_port(), shutil.which("node")
         if node is None:
             raise Missing("no node on this machine: install Node.js")
@@ -132,11 +134,17 @@ class Azurite(Server):
         data.mkdir(parents=True)
         options = ["--blobPort", str(port), "--location", str(data), "--silent"]
         options += ["--skipApiVersionCheck", "--disableTelemetry"]
+        url, trust = f"http://127.0.0.1:{port}", None
+        if certificates is not None:
+            options += ["--cert", str(certificates / "azurite.pem")]
+            options += ["--key", str(certificates / "azurite.key")]
+            url = f"https://localhost:{port}"
+            trust = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
         super().__init__([node, str(script), *options])
         self._until_it_answers(port)
-        self.address = f"http://127.0.0.1:{port}/{AZURITE_ACCOUNT}/studio/mai"
+        self.address = f"{url}/{AZURITE_ACCOUNT}/studio/mai"
         self.variables = {"AZURE_STORAGE_ACCOUNT_KEY": AZURITE_KEY}
-        make_container(port, "studio")
+        make_container(url, "studio", trust)
 
 
 class Moto(Server):
@@ -175,7 +183,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def make_container(port: int, name: str) -> None:
+def make_container(url: str, name: str, trust: ssl.SSLContext | None = None) -> None:
     """Make a container of Azurite, signed as Azure's documentation of Shared Key says."""
     date = email.utils.formatdate(usegmt=True)
     kind, version = "application/octet-stream", "2021-08-06"
@@ -186,7 +194,7 @@ def make_container(port: int, name: str) -> None:
     key = base64.b64decode(AZURITE_KEY)
     signature = base64.b64encode(hmac.new(key, text.encode(), hashlib.sha256).digest()).decode()
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/{AZURITE_ACCOUNT}/{name}?restype=container",
+        f"{url}/{AZURITE_ACCOUNT}/{name}?restype=container",
         data=b"",
         method="PUT",
         headers={
@@ -199,7 +207,7 @@ def make_container(port: int, name: str) -> None:
     )
     for _ in range(50):  # its port is open a moment before it serves
         try:
-            urllib.request.urlopen(request, timeout=10).close()
+            urllib.request.urlopen(request, timeout=10, context=trust).close()
             return
         except urllib.error.URLError:
             time.sleep(0.1)
