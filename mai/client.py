@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import logging
 import os
 import threading
@@ -145,11 +146,12 @@ class Client:
                 key = request_key(sent, account.store_identity)
                 calls[key] = InFlightCall(key, sent, account)
             prices = {key: estimate_usd(call) for key, call in calls.items()}
+            paid_before = functools.cache(lambda: self._pipeline.paid_before(calls.values()))
             self.ledger.check_batch(
                 account.name,
                 account.budget,
                 prices,
-                lambda key: key in self._calls or self._pipeline.is_kept(calls[key]),
+                lambda key: key in self._calls or key in paid_before(),
             )
         except (InputError, ProfileError, StoreError):
             return

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -182,10 +183,11 @@ class Pipeline:
                 kept = self._store.get(call.key_of_version_0_1)
         return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
 
-    def is_kept(self, call: InFlightCall) -> bool:
-        """Whether the request needn't be bought: it was paid for before. Blocks."""
-        keys = {call.key, call.key_of_version_0_1}
-        return call.key in self._unsaved or any(map(self._store.has_arrived, keys))
+    def paid_before(self, calls: Iterable[InFlightCall]) -> set[str]:
+        """The keys of calls that needn't be bought. Blocks."""
+        keys = {call.key: {call.key, call.key_of_version_0_1} for call in calls}
+        there = self._store.arrived(set().union(*keys.values()))
+        return {key for key, both in keys.items() if key in self._unsaved or both & there}
 
     async def _resume(self, call: InFlightCall) -> Result:
         """The image of a job that an earlier run began."""

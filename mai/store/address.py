@@ -66,7 +66,7 @@ def parse_address(text: str) -> Address:
 def _is_this_machine(host: str) -> bool:
     """Whether a host's name or number is this machine."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host)._is_this_machine
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -7,7 +7,7 @@ wait is bounded, and no error text shows what came from the other side but a sta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 Token = Callable[[], Awaitable[str]]
 """Gives a bearer token for Azure Storage; raises CredentialError."""
+
+_AT_ONCE = 16
+"""Objects that `do_each` works on at a time."""
 
 _REPEATS = 3
 _REPEAT_SECONDS = 6.0
@@ -252,6 +255,23 @@ class ObjectStore:
             f"{self} can't be used now ({facts or 'no connection'}).",
             "Check that it runs and that this machine reaches it: `mai-image doctor`.",
         )
+
+
+async def do_each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
+    """Do the work for each, some at a time; the first error ends it, once what runs has ended."""
+    waiting = iter(items)
+
+    async def worker() -> None:
+        for item in waiting:
+            await work(item)
+
+    workers = [asyncio.ensure_future(worker()) for _ in range(_AT_ONCE)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for each in workers:
+            each.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
 
 
 def _base_error() -> type[Exception]:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..errors import ConfigurationError, StoreError, UnreadableError
@@ -85,15 +85,21 @@ class SharedStore(Store):
         return None if image is None else await asyncio.to_thread(self._take_in, image)
 
     def has_arrived(self, key: str) -> bool:
-        """As in every store, also for what another machine has. Not from the event loop.
+        """As in every store, also for what another machine has: see `arrived`."""
+        return bool(self.arrived([key]))
+
+    def arrived(self, keys: Iterable[str]) -> set[str]:
+        """Also those for which the object store has something. Not from the event loop.
 
         Raises StoreError where the object store doesn't say.
         """
-        if super().has_arrived(key):
-            return True
-        if self._loop is None:
-            return False
-        return asyncio.run_coroutine_threadsafe(self.images.has_arrived(key), self._loop).result()
+        wanted = list(keys)
+        here = {key for key in wanted if super(SharedStore, self).has_arrived(key)}
+        missing = [key for key in wanted if key not in here]
+        if not missing or self._loop is None:
+            return here
+        asked = asyncio.run_coroutine_threadsafe(self.images.arrived(missing), self._loop)
+        return here | asked.result()
 
     def _take_in(self, image: StoredImage) -> Result:
         """Keeps an image of the object store here too. Blocks."""

@@ -18,7 +18,7 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from typing import Any
 from ..disk import make_folder, read_file, write_durable
 from ..errors import StoreError
 from ..formats import parse_json
-from .objects import ObjectStore
+from .objects import ObjectStore, do_each
 from .sidecar import DamagedImage, parse_sidecar, parse_unreadable_sidecar
 from .unreadable import describe_unreadable
 
@@ -105,6 +105,17 @@ class SharedImages:
             self.objects.read(_sidecar_name(key, readable=False)),
         )
         return readable is not None or unreadable is not None
+
+    async def arrived(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys for which there is a sidecar."""
+        found: set[str] = set()
+
+        async def look(key: str) -> None:
+            if await self.has_arrived(key):
+                found.add(key)
+
+        await do_each(keys, look)
+        return found
 
     async def put(self, image: StoredImage) -> None:
         """Bring an image, unless a whole one is there; a damaged one is replaced."""

@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,10 @@ class Store:
             return self.get(key) is not None
         except UnreadableError:
             return True
+
+    def arrived(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys for which something came."""
+        return {key for key in keys if self.has_arrived(key)}
 
     def put(self, key: str, result: Result, order: Order) -> None:
         """Keeps an image: when this returns, a power cut can't take it. Then evicts if needed.

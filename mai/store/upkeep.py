@@ -8,20 +8,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TypeVar
 
 from ..errors import StoreError
-from .objects import StoredObject
+from .objects import StoredObject, do_each
 from .shared import SharedStore
 from .shared_images import UNREADABLE, SharedImages
-
-T = TypeVar("T")
-
-AT_ONCE = 16
-"""Deletions and uploads under way at a time."""
 
 UNTOUCHED = timedelta(hours=1)
 """Nothing younger is pruned: somebody may wait for it, or be writing its sidecar."""
@@ -98,7 +92,7 @@ async def prune(
             await images.objects.delete(name)
 
     if not dry_run:
-        await _each(doomed, delete)
+        await do_each(doomed, delete)
     return Pruned(len(doomed), freed, count - len(doomed), left)
 
 
@@ -125,7 +119,7 @@ async def push(
             counts["brought"] += 1
             report(key)
 
-    await _each(await asyncio.to_thread(store.keys), bring)
+    await do_each(await asyncio.to_thread(store.keys), bring)
     return Pushed(**counts)
 
 
@@ -169,20 +163,3 @@ async def _sizes(images: SharedImages) -> dict[str, int]:
 
 def _is_there(sizes: dict[str, int], name: str, data: bytes) -> bool:
     return sizes.get(name) == len(data)
-
-
-async def _each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
-    """Do the work for each, some at a time; the first error ends it, once what runs has ended."""
-    waiting = iter(items)
-
-    async def worker() -> None:
-        for item in waiting:
-            await work(item)
-
-    workers = [asyncio.ensure_future(worker()) for _ in range(AT_ONCE)]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for each in workers:
-            each.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)

@@ -73,13 +73,13 @@ class Folder(Engine):
     def __init__(self, folder: Path) -> None:
         self.path = folder / "images"
         self._away = folder / "away"
-        self.path.mkdir()
+        self.path.mkdir(parents=True, exist_ok=True)
         self.address = str(self.path)
 
     def stop(self) -> None:
         """As a share that is no longer mounted."""
         self.path.rename(self._away)
-        self.path.mkdir()
+        self.path.mkdir(parents=True, exist_ok=True)
 
     def resume(self) -> None:
         """Mounted again; what was written meanwhile is hidden."""
