@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from ..mai.client import Client
 from ..mai.errors import InputError
+from ..mai.ledger import ImagePlace
 from ..mai.store import SharedStore, prune, push
 from .command import open_client
 
@@ -75,6 +76,7 @@ def _forget(client: Client, arguments: argparse.Namespace) -> None:
         )
     if isinstance(store, SharedStore):
         client.run(store.forget_shared(found[0])).result()
+        client.ledger.set_image(found[0], ImagePlace.ALONE)
     store.forget(found[0])
     print(f"{found[0]} is forgotten: the next run of its request buys the image anew")
 

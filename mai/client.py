@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .database import DatabaseServer
 from .disk import Executors
 from .errors import Billed, CancelledCall, InputError, MaiError, ProfileError, StoreError
 from .http import Transport
@@ -27,7 +28,7 @@ from .in_flight import CallStatus, InFlightCall, Listener, Waiter
 from .jobs import GO_ON, POLL, Jobs
 from .ledger import BEAT_SECONDS, Ledger
 from .pipeline import Pipeline, estimate_usd
-from .profiles import Profile, Profiles
+from .profiles import Profile, Profiles, Shared
 from .providers import PROVIDERS
 from .rate_limit import RateLimiter
 from .store import ObjectStore, SharedStore, Store
@@ -68,8 +69,16 @@ class Client:
         poll: float = POLL,
     ) -> None:
         self.profiles = profiles
-        self.store = store or _open_store(folder / "store", profiles)
-        self.ledger = ledger or Ledger(folder / "ledger.sqlite")
+        self._shared = _shared_by(profiles)
+        self.store = store or self._open_store(folder / "store")
+        server = _server(self._shared)
+        self.ledger = ledger or Ledger(
+            server or folder / "ledger.sqlite",
+            spool=folder / "unbooked.sqlite" if server else None,
+            machine=profiles.machine(),
+            user=profiles.user(),
+            shares_images=isinstance(self.store, SharedStore),
+        )
         self.transport = transport or Transport()
         self._executors = Executors()
         limiter = limiter or RateLimiter(folder / "quota.sqlite")
@@ -94,19 +103,41 @@ class Client:
         self._thread.start()
         atexit.register(self.close)
         if isinstance(self.store, SharedStore):
-            self._loop.call_soon_threadsafe(self.store.start)
+            self._loop.call_soon_threadsafe(self.store.start, self._pipeline.note_uploaded)
         self._recover()
         self._loop.call_soon_threadsafe(self._look_after_calls)
+
+    def _open_store(self, folder: Path) -> Store:
+        """The store in the folder; behind it the images that machines share, where they do."""
+        profiles, shared = self.profiles, self._shared
+        if shared is not None and shared.images:
+            objects = ObjectStore(
+                shared.images,
+                profiles.storage_variable,
+                token=profiles.storage_token,
+                ca_file=shared.ca_file,
+            )
+            return SharedStore(
+                folder, shared.cache_bytes, objects, buy_without_store=shared.buy_without_store
+            )
+        limit = profiles.store_limit_bytes()
+        return Store(folder) if limit is None else Store(folder, limit)
 
     def _live(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
     def _recover(self) -> None:
-        """Close the calls that dead processes left in flight; `_keep_up` finds later ones."""
+        """Close the calls that dead processes left in flight; `_keep_up` finds later ones.
+
+        What machines share may be slow or gone: `_keep_up` alone asks it.
+        """
+        if self.ledger.shared:
+            return
         try:
             self.ledger.verify()
-            self._pipeline.recover()
+            if not isinstance(self.store, SharedStore):
+                self._pipeline.recover()
         except StoreError as error:
             logger.warning("%s", error)
 
@@ -172,6 +203,7 @@ class Client:
             validate_request(request)
             request, notes = snap_request(request)
             profile = self.profiles.get(name)
+            self._require_same_sharing()
             PROVIDERS[profile.service].validate(request)
             key = request_key(request, profile.store_identity)
         except Exception as error:  # noqa: BLE001  whatever it is, its caller waits for it
@@ -190,6 +222,17 @@ class Client:
         self._tasks.add(call.task)
         call.task.add_done_callback(self._tasks.discard)
         self._look_after_calls()
+
+    def _require_same_sharing(self) -> None:
+        """ProfileError where [shared] isn't what it was when this client was made.
+
+        Never a private ledger or quota beside the studio's, nor the other way round.
+        """
+        if _shared_by(self.profiles, self._shared) != self._shared:
+            raise ProfileError(
+                "[shared] in profiles.toml was changed since this program began. Nothing was sent.",
+                "Start ComfyUI (or the command) again, or put the old settings back.",
+            )
 
     def _leave_if_cancelled(self, future: Future[Result]) -> None:
         if future.cancelled() and not self._loop.is_closed():
@@ -212,8 +255,10 @@ class Client:
     async def _keep_up(self) -> None:
         """Look after calls in flight, also other processes', as long as there are any."""
         busy = True
+        pause = 0.0 if self.ledger.shared else BEAT_SECONDS
         while busy:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(pause)
+            pause = BEAT_SECONDS
             try:
                 busy = await self._executors.in_parallel(self._pipeline.keep_up)
             except StoreError as error:
@@ -328,24 +373,19 @@ class Client:
         await self.transport.close()
 
 
-def _open_store(folder: Path, profiles: Profiles) -> Store:
-    """The store in the folder; behind it the images that machines share, where they do."""
+def _shared_by(profiles: Profiles, unknown: Shared | None = None) -> Shared | None:
+    """What the machines share; `unknown` while the file is mistaken, and no profile can be used."""
     try:
-        shared = profiles.shared()
-    except ProfileError:  # nothing is bought as long as the file has a mistake
-        shared = None
-    if shared is not None and shared.images:
-        objects = ObjectStore(
-            shared.images,
-            profiles.storage_variable,
-            token=profiles.storage_token,
-            ca_file=shared.ca_file,
-        )
-        return SharedStore(
-            folder, shared.cache_bytes, objects, buy_without_store=shared.buy_without_store
-        )
-    limit = profiles.store_limit_bytes()
-    return Store(folder) if limit is None else Store(folder, limit)
+        return profiles.shared()
+    except ProfileError:
+        return unknown
+
+
+def _server(shared: Shared | None) -> DatabaseServer | None:
+    """The studio's database, where there is one."""
+    if shared is None or not shared.database:
+        return None
+    return DatabaseServer(shared.database, shared.password, ca_file=shared.ca_file)
 
 
 def _set_error(future: Future[Result], error: Exception) -> None:

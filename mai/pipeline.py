@@ -13,10 +13,11 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from .auth import Headers
 from .disk import Executors
@@ -37,18 +38,21 @@ from .errors import (
 from .http import HttpAnswer, HttpRequest, NotSentError, Transport, header_number, retry_after
 from .in_flight import InFlightCall
 from .jobs import Jobs
-from .ledger import EndedCall, Ledger, LostElsewhere, NewCall, Outcome
+from .ledger import EndedCall, ImagePlace, Ledger, LostElsewhere, NewCall, Outcome
 from .models import CATALOGUE
 from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
 from .store import Order, SharedStore, Store
-from .types import Progress, Result, client_request_id, request_settings
+from .types import Progress, Result, Usage, client_request_id, request_settings
 
 logger = logging.getLogger(__name__)
 
 LOOK_ELSEWHERE = 0.5
 """Seconds between looks at a call that another process has in flight."""
+
+AWAIT_SHARED = 30.0
+"""Seconds to wait for an image that another machine has bought and is bringing."""
 
 MAX_REPEATS = 4
 """How often one call is sent again for other reasons than a 429."""
@@ -146,7 +150,47 @@ class Pipeline:
         if (kept := await self._executors.in_order(lambda: self._kept(call))) is not None:
             return kept
         found = await store.fetch(call.key, call.key_of_version_0_1)
+        if found is None:
+            found = await self._await_shared(call, store)
         return None if found is None else replace(found, from_store=True, cost_usd=0.0)
+
+    async def _await_shared(self, call: InFlightCall, store: SharedStore) -> Result | None:
+        """The image that a machine has bought and is still bringing; None where there is none."""
+        end = time.monotonic() + AWAIT_SHARED
+        while True:
+            look = partial(self._ledger.awaited_from, call.key)
+            machine = await self._executors.in_order(look)
+            found = None if machine is None else await store.fetch(call.key)
+            if machine is None or found is not None:
+                return found
+            if time.monotonic() > end:
+                raise StoreError(
+                    f"This image was bought by {machine}, which hasn't brought it to the images "
+                    "that machines share yet. Nothing was sent.",
+                    f"Start ComfyUI on {machine} and queue again. If its image is lost, give it "
+                    f"up: `mai-image store forget {call.key}`.",
+                )
+            call.report(Progress("joined", reason=machine))
+            await asyncio.sleep(LOOK_ELSEWHERE)
+
+    def note_uploaded(self, key: str, facts: Mapping[str, Any]) -> bool:
+        """The image of a key is where all machines find it. False: the ledger can't be told yet.
+
+        `facts` are its sidecar's. Blocks.
+        """
+        usage = facts.get("usage")
+        try:
+            self._ledger.set_image(
+                key,
+                ImagePlace.SHARED,
+                facts.get("cost_usd"),
+                Usage(**usage) if isinstance(usage, dict) else None,
+                facts.get("request_id"),
+            )
+        except StoreError as error:
+            logger.debug("The ledger hears of a shared image later: %s", error)
+            return False
+        return True
 
     def _look_up_or_open(self, call: InFlightCall) -> Result | None:
         """The blocking half of `_admit`. MaiError: the call has no row."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from .postgres import DatabaseServer, PostgresDatabase, database_at
 from .schema import (
+    SERVER_ONLY,
     BusyError,
     DamagedError,
     DatabaseGone,
@@ -26,6 +27,7 @@ from .schema import (
 from .sqlite_file import Database, SqliteDatabase
 
 __all__ = [
+    "SERVER_ONLY",
     "BusyError",
     "DamagedError",
     "Database",

@@ -123,15 +123,17 @@ class DatabaseServer:
         """
         self._require_not_gone()
         seconds = self.answer_seconds if patience is None else patience
-        may_repeat = False
+        state = "connecting"
         try:
             with self._begun(schema, read_only, locks, seconds) as sql:
-                may_repeat = True
+                state = "begun"
                 yield sql
-                may_repeat = False  # from here on nobody knows whether it is written
+                state = "committing"
                 _run(sql, "COMMIT")
         except Exception as error:
-            explained = self._explained(error, may_repeat)
+            explained = self._explained(error, may_repeat=state == "begun")
+            if isinstance(explained, DatabaseGone):
+                explained.in_doubt = state == "committing" and not read_only
             if explained is error:
                 raise
             raise explained from error
@@ -301,7 +303,7 @@ class DatabaseServer:
         if may_repeat and explained is not error and NO_ANSWER not in explained.detail:
             return RolledBackError(explained.what, explained.hint)
         self._gone = (time.monotonic() + REMEMBER_GONE, explained)
-        logger.warning("%s", explained.what)
+        logger.debug("%s", explained.detail)
         return explained
 
 

@@ -26,6 +26,10 @@ REPEAT_SECONDS = 30.0
 and one of a machine that stopped in the middle is ended by the server after 3 s."""
 
 
+SERVER_ONLY = "server only"
+"""In a table's `info`: it is for machines that share a server, and not made in a file."""
+
+
 class DamagedError(StoreError):
     """The file `path` is no SQLite database, or one that doesn't hold together.
 
@@ -50,9 +54,11 @@ class BusyError(StoreError):
 class DatabaseGone(StoreError, shown_as="Database not reachable"):
     """The studio's database doesn't answer, or doesn't let this machine in.
 
-    Whether a transaction that was just being committed is in it can't be known. `detail` is what
-    the driver said, with hosts: for a terminal and a log, never for a page.
+    `in_doubt`: the transaction was being committed, and nobody knows whether it is. `detail` is
+    what the driver said, with hosts: for a terminal and a log, never for a page.
     """
+
+    in_doubt = False
 
     def __init__(self, what: str, hint: str, detail: str = "") -> None:
         super().__init__(what, hint)
@@ -134,6 +140,8 @@ def create_statements(schema: Schema, dialect: str) -> list[str]:
         raise ValueError(f"{schema.name} has no tables for {dialect}")
     made: list[str] = []
     for table in schema.tables.sorted_tables:
+        if dialect == "sqlite" and table.info.get(SERVER_ONLY):
+            continue
         indexes = sorted(table.indexes, key=lambda index: str(index.name))
         for item in (CreateTable(table), *map(CreateIndex, indexes)):
             made.append(str(item.compile(dialect=_DIALECTS[dialect]())))

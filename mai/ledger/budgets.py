@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from itertools import accumulate
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, literal, select
 
 from ..errors import BudgetError
 from ..types import Budget
@@ -27,13 +28,24 @@ def usd(amount_nano: int) -> str:
     return f"${dollars}.{fraction[:2]}{fraction[2:].rstrip('0')}"
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What counts in a profile's budgets, in nano-dollars: spent on a day, in its month, and in
+    flight. `calls_in_flight` are all profiles'."""
+
+    today: int
+    month: int
+    in_flight: int
+    calls_in_flight: int
+
+
 def check_budget(
-    sql: Connection, profile: str, budget: Budget, day: str, estimate_nano: int, why_unbounded: str
+    counted: Counted, profile: str, budget: Budget, estimate_nano: int, why_unbounded: str
 ) -> None:
     """Raises BudgetError where spent + in flight + this call is over the day's or month's budget.
 
-    To be called inside the transaction that writes the call down. `day` is the local calendar's;
-    calls in flight count in full, whenever they were opened, and perhaps-billed ones by estimate.
+    To be called inside the transaction that writes the call down. Calls in flight count in full,
+    whenever they were opened, and perhaps-billed ones by estimate.
     A strict budget refuses a call whose estimate is no upper bound: `why_unbounded` isn't "".
     """
     if budget.strict and why_unbounded:
@@ -45,11 +57,11 @@ def check_budget(
         )
     if budget.day is None and budget.month is None:
         return
-    today, this_month, in_flight = _counted(sql, profile, day)
+    in_flight = counted.in_flight
     sentences, ways = [], []
     for when, period, limit, spent, way in (
-        ("today", "day", budget.day, today, "wait until tomorrow"),
-        ("this month", "month", budget.month, this_month, "wait until the next month"),
+        ("today", "day", budget.day, counted.today, "wait until tomorrow"),
+        ("this month", "month", budget.month, counted.month, "wait until the next month"),
     ):
         if limit is not None and spent + in_flight + estimate_nano > nano(limit):
             sentences.append(
@@ -67,31 +79,28 @@ def check_budget(
 
 
 def check_batch(
-    sql: Connection,
+    counted: Counted,
     profile: str,
     budget: Budget,
-    day: str,
     prices: Mapping[str, int],
     is_free: Callable[[str], bool],
 ) -> None:
     """Raises BudgetError where the day's or month's budget can't pay for all of a batch.
 
-    `prices` are the estimates of its requests by their keys. Those in flight are free, and those of
-    which `is_free` says so; it is only asked where the budget doesn't pay for all of them anyway.
+    `prices` are the estimates of its requests by their keys. Free are those of which `is_free` says
+    so; it is only asked where the budget doesn't pay for all of them anyway.
     """
-    today, this_month, in_flight = _counted(sql, profile, day)
     left, period = min(
-        (max(0, nano(limit) - spent - in_flight), period)
+        (max(0, nano(limit) - spent - counted.in_flight), period)
         for period, limit, spent in (
-            ("today", budget.day, today),
-            ("this month", budget.month, this_month),
+            ("today", budget.day, counted.today),
+            ("this month", budget.month, counted.month),
         )
         if limit is not None
     )
     if sum(prices.values()) <= left:
         return
-    joined = set(sql.execute(select(CALLS.c.key).where(CALLS.c.outcome.is_(None))).scalars())
-    wanted = [price for key, price in prices.items() if key not in joined and not is_free(key)]
+    wanted = [price for key, price in prices.items() if not is_free(key)]
     if sum(wanted) > left:
         which = "" if len(wanted) == len(prices) else " that have to be bought"
         paid = _paid(wanted, left)
@@ -109,18 +118,35 @@ def _paid(prices: Iterable[int], left: int) -> int:
     return sum(total <= left for total in accumulate(prices))
 
 
-def _counted(sql: Connection, profile: str, day: str) -> tuple[int, int, int]:
-    """What counts in a profile's budgets: spent on that day, in its month, and in flight."""
+def count(sql: Connection, profile: str, day: str) -> Counted:
+    """What counts in a profile's budgets on a local day.
+
+    In one statement: on a server that others write to while it runs, a call must neither be missed
+    nor counted twice because it ends between two.
+    """
     first, last = month_of(day)
-    in_flight = sql.execute(
-        select(func.coalesce(func.sum(CALLS.c.estimate_nano), 0)).where(
-            CALLS.c.outcome.is_(None) & (CALLS.c.profile == profile)
-        )
-    ).scalar_one()
+    mine = case((CALLS.c.profile == profile, CALLS.c.estimate_nano), else_=0)
+    in_flight = select(literal("").label("day"), func.sum(mine).label("nano"), func.count()).where(
+        CALLS.c.outcome.is_(None)
+    )
     by_day = (
-        select(SUMS.c.day, func.sum(SUMS.c.nano))
+        select(SUMS.c.day, func.sum(SUMS.c.nano), literal(0))
         .where((SUMS.c.profile == profile) & SUMS.c.day.between(first, last))
         .group_by(SUMS.c.day)
     )
-    sums = {each: int(total) for each, total in sql.execute(by_day).all()}
-    return sums.get(day, 0), sum(sums.values()), int(in_flight)
+    rows = sql.execute(in_flight.union_all(by_day)).all()
+    sums = {each: (int(total or 0), calls) for each, total, calls in rows}
+    flying, calls = sums.pop("")
+    month = sum(total for total, _ in sums.values())
+    return Counted(sums.get(day, (0, 0))[0], month, flying, calls)
+
+
+def calls_in_flight(sql: Connection) -> int:
+    """How many calls are in flight, of all profiles."""
+    query = select(func.count()).select_from(CALLS).where(CALLS.c.outcome.is_(None))
+    return sql.execute(query).scalar_one()
+
+
+def keys_in_flight(sql: Connection) -> set[str]:
+    """The keys of the requests that are in flight."""
+    return set(sql.execute(select(CALLS.c.key).where(CALLS.c.outcome.is_(None))).scalars())

@@ -11,23 +11,48 @@ row could be paid and lost without a trace. The error says how to repair the fil
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from ..database import DatabaseServer, Schema, database_at
+from ..database import (
+    DatabaseGone,
+    DatabaseServer,
+    Schema,
+    database_at,
+    repeat_if_rolled_back,
+)
 from ..errors import InputError, RunningElsewhere, StoreError
 from ..types import Budget, Usage
-from .budgets import check_batch, check_budget, nano
-from .owners import DEAD_AFTER, Owner, Watch, this_owner
-from .spend import PerhapsBilled, Spend, call_rows, day_of, doubtful_calls, summarize, write_csv
-from .tables import CALLS, DOUBTFUL, FREE, OWNERS, SCHEMA, Outcome, add_to_sum
+from .budgets import calls_in_flight, check_batch, check_budget, count, keys_in_flight, nano
+from .owners import DEAD_AFTER, SignsOfLife, StudioClock, Watch, this_owner
+from .spend import (
+    PerhapsBilled,
+    Periods,
+    Share,
+    Spend,
+    call_rows,
+    day_of,
+    doubtful_calls,
+    machine_periods,
+    shares,
+    summarize,
+    write_csv,
+)
+from .spool import Entry, Kind, Spool
+from .tables import CALLS, DOUBTFUL, FREE, OWNERS, SCHEMA, ImagePlace, Outcome, add_to_sum
+
+logger = logging.getLogger(__name__)
+
+LONG_READ = 600.0
+"""Seconds in which a server may read all calls, for a CSV or for sums by user."""
 
 JOB_SECONDS = 86_400.0
 """How long a job of a service with job ids can be resumed; then its call is perhaps billed."""
@@ -80,27 +105,42 @@ class LostElsewhere(Exception):
 
 
 class Ledger:
-    """The ledger in the file `path` (0600), safe for threads and processes.
+    """The ledger in a file (0600), or on the server that a studio's machines share.
 
-    A row is known by its token, which `open` gives. `now` gives seconds since 1970; another owner
-    is dead after `dead_after` seconds without a sign of life. Nothing is opened before the first
-    use. Every method raises StoreError when the file can't be used. Each write waits for the disk:
-    call them off the loop.
+    A row is known by its token, which `open` gives. `now` gives seconds since 1970; None: this
+    machine's clock for a file, the server's for a server. Another owner is dead after `dead_after`
+    seconds without a sign of life. `machine` and `user` stand in each row; `shares_images`: images
+    are brought to where other machines find them. While the server is gone nothing can be opened or
+    marked sent, and how calls end is kept in the file `spool`. Nothing is opened before the first
+    use. Every method raises StoreError when the ledger can't be used. Each waits for the disk or
+    the server: call them off the loop.
     """
 
     def __init__(
         self,
         where: Path | DatabaseServer,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] | None = None,
         *,
         dead_after: float = DEAD_AFTER,
         schema: Schema = SCHEMA,
+        spool: Path | None = None,
+        machine: str = "",
+        user: str = "",
+        shares_images: bool = False,
     ) -> None:
-        self._file = database_at(where, schema)
+        self._database = database_at(where, schema)
         self._now = now
-        self._watch = Watch(dead_after)
+        self._life: SignsOfLife = (StudioClock if self.shared else Watch)(dead_after)
+        self._spool = Spool(spool) if spool is not None else None
+        self._buyer = {"machine": machine or None, "user": user or None}
+        self._shares_images = shares_images
         self._open_rows: dict[str, dict[str, object]] = {}
         self._lock = threading.Lock()
+
+    @property
+    def shared(self) -> bool:
+        """Whether several machines write into it."""
+        return self._database.shared
 
     def open(
         self,
@@ -117,23 +157,45 @@ class Ledger:
         many calls are in flight with this one, and may raise. `joined` is the row of the same
         request that this call waited for: LostElsewhere if that one was perhaps billed.
         """
-        estimate, now, me = nano(call.estimate_usd), self._now(), this_owner()
-        day = day_of(now)
-        row = {
+        self.book_spooled()
+        row: dict[str, object] = {
             "token": secrets.token_hex(16),
-            "owner": me.token,
-            "opened_at": now,
-            "day": day,
+            "owner": this_owner().token,
             "key": call.key,
             "profile": call.profile,
             "service": call.service,
             "model": call.model,
             "kind": call.kind,
             "estimate_usd": call.estimate_usd,
-            "estimate_nano": estimate,
+            "estimate_nano": nano(call.estimate_usd),
+            **self._buyer,
+            "image": ImagePlace.AWAITED if self._shares_images else ImagePlace.ALONE,
         }
         token = str(row["token"])
-        with self._file.transaction() as sql:
+        try:
+            self._open(row, call, budget, check_room, joined)
+        except DatabaseGone as error:
+            if error.in_doubt:
+                self._book_later("withdraw", token, {})
+            raise
+        with self._lock:
+            self._open_rows[token] = row
+        return token
+
+    @repeat_if_rolled_back
+    def _open(
+        self,
+        row: dict[str, object],
+        call: NewCall,
+        budget: Budget,
+        check_room: Callable[[int], None],
+        joined: str,
+    ) -> None:
+        """The transaction of `open`. Its locks keep others from this budget and this request."""
+        locks = (f"budget {call.profile}", f"request {call.key}")
+        with self._database.transaction(locks=locks) as sql:
+            now = self._time(sql)
+            row.update(opened_at=now, day=day_of(now))
             self._require_open_rows(sql)
             other = self._row_of_another(sql, call.key)
             if other is not None:
@@ -141,13 +203,11 @@ class Ledger:
             ended = _ended(_row(sql, CALLS.c.token == joined)) if joined else None
             if ended is not None and ended.outcome in DOUBTFUL:
                 raise LostElsewhere(ended)
-            check_budget(sql, call.profile, budget, day, estimate, call.why_unbounded)
-            check_room(_in_flight(sql) + 1)
-            self._show_life(sql)
+            counted = count(sql, call.profile, day_of(now))
+            check_budget(counted, call.profile, budget, nano(call.estimate_usd), call.why_unbounded)
+            check_room(counted.calls_in_flight + 1)
+            self._life.show(sql)
             sql.execute(insert(CALLS).values(**row))
-        with self._lock:
-            self._open_rows[token] = row
-        return token
 
     def mark_sent(self, row: str, deployment: str | None = None) -> bool:
         """The call may be at the service from now on; `deployment` None: as it was.
@@ -174,11 +234,14 @@ class Ledger:
         self.close(row, Outcome.REFUSED)
         return False
 
+    @repeat_if_rolled_back
     def _mark(self, row: str, values: dict[str, object]) -> bool:
         mine = (CALLS.c.token == row) & CALLS.c.outcome.is_(None)
-        with self._file.transaction() as sql:
+        with self._database.transaction() as sql:
+            if sql.execute(update(CALLS).where(mine).values(**values)).rowcount == 1:
+                return True
             self._require_open_rows(sql)
-            return sql.execute(update(CALLS).where(mine).values(**values)).rowcount == 1
+            return False
 
     def close(
         self,
@@ -194,47 +257,80 @@ class Ledger:
         """Write how the call ended. A row that is closed already, or unknown, stays as it is.
 
         Counted is `cost_usd`, or the estimate where that is None; nothing for a call that is free.
-        The row of a file that was replaced meanwhile is written into the new one.
+        The row of a file that was replaced meanwhile is written into the new one. While a studio's
+        server is gone it is kept here and written later (`book_spooled`).
         """
         values: dict[str, object] = {
             "cost_usd": cost_usd,
-            "text_in": usage.text_in if usage else None,
-            "image_in": usage.image_in if usage else None,
-            "image_out": usage.image_out if usage else None,
-            "request_id": request_id,
+            **_counts(usage),
+            "request_id": _storable(request_id),
             "status": status,
-            "code": code,
+            "code": _storable(code),
         }
+        opened = self._open_rows.get(row)
+        try:
+            self._close(row, outcome, values, opened)
+        except StoreError as error:
+            data: dict[str, object] = {"outcome": outcome.value, "values": values, "opened": opened}
+            if not self._book_later("close", row, data, error):
+                raise
+        if outcome is not Outcome.NOT_KEPT:
+            with self._lock:
+                self._open_rows.pop(row, None)
+
+    @repeat_if_rolled_back
+    def _close(
+        self,
+        row: str,
+        outcome: Outcome,
+        values: dict[str, object],
+        opened: dict[str, object] | None,
+    ) -> None:
+        """The transaction of `close`; `opened` is what to write if the row isn't there."""
         may_close = (
             CALLS.c.outcome.is_(None)
             | (CALLS.c.recovered == 1)
             | (CALLS.c.outcome == Outcome.NOT_KEPT.value)
         )
-        with self._file.transaction() as sql:
-            found = _row(sql, CALLS.c.token == row)
-            if found is None and row in self._open_rows:
-                sql.execute(insert(CALLS).values(**self._open_rows[row]))
-            found = _row(sql, (CALLS.c.token == row) & may_close)
+        cost_usd = values.get("cost_usd")
+        cost = nano(cost_usd) if isinstance(cost_usd, (int, float)) else None
+        with self._database.transaction() as sql:
+            if opened is not None and _row(sql, CALLS.c.token == row) is None:
+                sql.execute(insert(CALLS).values(**opened))
+            found = _row(sql, (CALLS.c.token == row) & may_close, lock=True)
             if found is not None:
-                self._end(sql, found, outcome, None if cost_usd is None else nano(cost_usd), values)
-        if outcome is not Outcome.NOT_KEPT:
-            with self._lock:
-                self._open_rows.pop(row, None)
+                self._end(sql, found, outcome, cost, values)
 
     def set_job(self, row: str, job_id: str) -> None:
         """The service's id of a call in flight, by which it can be resumed."""
+        try:
+            self._set_job(row, job_id)
+        except StoreError as error:
+            if not self._book_later("job", row, {"job_id": job_id}, error):
+                raise
+
+    @repeat_if_rolled_back
+    def _set_job(self, row: str, job_id: str) -> None:
         unfinished = CALLS.c.outcome.is_(None) | (CALLS.c.recovered == 1)
-        with self._file.transaction() as sql:
+        with self._database.transaction() as sql:
             mine = (CALLS.c.token == row) & unfinished
             sql.execute(update(CALLS).where(mine).values(job_id=job_id))
 
     def leave_job(self, row: str) -> None:
         """Nobody follows the job of this row now: any process may take it up."""
-        mine = (CALLS.c.token == row) & CALLS.c.outcome.is_(None) & CALLS.c.job_id.is_not(None)
-        with self._file.transaction() as sql:
-            sql.execute(update(CALLS).where(mine).values(owner=None))
+        try:
+            self._leave_job(row)
+        except StoreError as error:
+            if not self._book_later("leave", row, {}, error):
+                raise
         with self._lock:
             self._open_rows.pop(row, None)
+
+    @repeat_if_rolled_back
+    def _leave_job(self, row: str) -> None:
+        mine = (CALLS.c.token == row) & CALLS.c.outcome.is_(None) & CALLS.c.job_id.is_not(None)
+        with self._database.transaction() as sql:
+            sql.execute(update(CALLS).where(mine).values(owner=None))
 
     def find_job(self, key: str) -> OpenJob | None:
         """The newest unfinished call of this request that has a job id.
@@ -242,21 +338,31 @@ class Ledger:
         It is this process's from then on; None when there is none or another living process has it.
         One that is older than JOB_SECONDS is perhaps billed instead.
         """
+        self.book_spooled()
+        found = self._find_job(key)
+        if found is None:
+            return None
+        with self._lock:
+            row = {**found._mapping, "owner": this_owner().token}
+            del row["id"]  # in a file that replaces this one it is another's
+            self._open_rows[found.token] = row
+        return OpenJob(found.token, found.job_id, found.profile)
+
+    @repeat_if_rolled_back
+    def _find_job(self, key: str) -> Any:
         unfinished = CALLS.c.outcome.is_(None) & CALLS.c.job_id.is_not(None) & (CALLS.c.key == key)
-        me = this_owner()
-        with self._file.transaction() as sql:
-            query = select(CALLS).where(unfinished).order_by(CALLS.c.id.desc())
-            found = sql.execute(query).first()
-            if found is None or found.owner in self._others(sql)[0]:
+        query = select(CALLS).where(unfinished).order_by(CALLS.c.id.desc())
+        with self._database.transaction(locks=(f"request {key}",)) as sql:
+            found = sql.execute(query.with_for_update()).first()
+            if found is None or found.owner in self._life.others(sql)[0]:
                 return None
-            if found.opened_at < self._now() - JOB_SECONDS:
+            if found.opened_at < self._time(sql) - JOB_SECONDS:
                 self._end(sql, found, Outcome.PERHAPS_BILLED, None, {})
                 return None
-            sql.execute(update(CALLS).where(CALLS.c.id == found.id).values(owner=me.token))
-            self._show_life(sql)
-        with self._lock:
-            self._open_rows[found.token] = {**found._mapping, "id": None, "owner": me.token}
-        return OpenJob(found.token, found.job_id, found.profile)
+            mine = update(CALLS).where(CALLS.c.id == found.id).values(owner=this_owner().token)
+            sql.execute(mine)
+            self._life.show(sql)
+            return found
 
     def recover(self, delivered: Callable[[str], bool] = lambda key: False) -> int:
         """Calls in flight of owners that died become perhaps billed; gives how many.
@@ -266,43 +372,144 @@ class Ledger:
         id stay in flight for a day, as they can be resumed. Should the owner live after all (it was
         stopped for long), what it delivers still counts as delivered.
         """
+        self.book_spooled()
+        dead, abandoned = self._find_abandoned()
+        if not dead and not abandoned:
+            return 0
+        # Not inside a transaction: to look for an image may take long.
+        arrived = {row.token: row.sent and delivered(row.key) for row in abandoned}
+        return self._close_abandoned(dead, arrived)
+
+    @repeat_if_rolled_back
+    def _find_abandoned(self) -> tuple[dict[str, int], list[Any]]:
+        """Dead owners with their last sign of life, and the calls in flight that are nobody's."""
+        with self._database.transaction(read_only=not self.shared) as sql:
+            self._life.look(sql)
+            dead = self._life.others(sql)[1]
+            return dead, list(sql.execute(select(CALLS).where(_nobodys(dead))).all())
+
+    @repeat_if_rolled_back
+    def _close_abandoned(self, dead: dict[str, int], arrived: dict[str, bool]) -> int:
+        """Close those calls of which it is known whether their image `arrived`."""
         perhaps = 0
-        nobodys = CALLS.c.owner.is_(None) | CALLS.c.owner.not_in(select(OWNERS.c.token))
-        abandoned = select(CALLS).where(CALLS.c.outcome.is_(None) & nobodys)
-        with self._file.transaction(read_only=True) as sql:
-            _, dead = self._others(sql)
-            if not dead and sql.execute(abandoned).first() is None:
-                return 0
-        with self._file.transaction() as sql:
-            sql.execute(delete(OWNERS).where(OWNERS.c.token.in_(dead)))
+        with self._database.transaction(locks=("recover",)) as sql:
+            for token, beat in dead.items():  # unless it has shown life meanwhile
+                gone = (OWNERS.c.token == token) & (OWNERS.c.beat == beat)
+                sql.execute(delete(OWNERS).where(gone))
+            abandoned = select(CALLS).where(_nobodys(())).order_by(CALLS.c.id).with_for_update()
             for row in sql.execute(abandoned).all():
-                outcome = self._outcome_of_abandoned(sql, row, delivered)
+                if row.token not in arrived:
+                    continue
+                outcome = self._outcome_of_abandoned(sql, row, arrived[row.token])
                 if outcome is not None:
                     perhaps += outcome is Outcome.PERHAPS_BILLED
                     self._end(sql, row, outcome, None, {"recovered": 1})
         return perhaps
 
-    def verify(self) -> None:
-        """Raise DamagedError where the file doesn't hold together (reads all of it)."""
-        self._file.verify()
+    def book_spooled(self) -> int:
+        """Write what was kept here while the server was gone; gives how many entries.
 
-    def keep_alive(self) -> bool:
-        """Show that this process lives; False when no call is in flight, here or elsewhere."""
-        with self._file.transaction(read_only=True) as sql:
-            if not _in_flight(sql):
-                return False
-        if self._open_rows:
-            with self._file.transaction() as sql:
-                self._show_life(sql)
+        Raises StoreError while it still is.
+        """
+        entries = self._spool.entries() if self._spool is not None else ()
+        for entry in entries:
+            self._book(entry)
+            assert self._spool is not None
+            self._spool.remove(entry)
+        if entries:
+            logger.info("%d ends of calls were booked that the database missed", len(entries))
+        return len(entries)
+
+    def _book(self, entry: Entry) -> None:
+        data: Any = entry.data
+        if entry.kind == "close":
+            self._close(entry.token, Outcome(data["outcome"]), data["values"], data["opened"])
+        elif entry.kind == "withdraw":
+            self._close(entry.token, Outcome.WITHDRAWN, {}, None)
+        elif entry.kind == "job":
+            self._set_job(entry.token, data["job_id"])
+        else:
+            self._leave_job(entry.token)
+
+    def _book_later(
+        self, kind: Kind, row: str, data: dict[str, object], error: StoreError | None = None
+    ) -> bool:
+        """Keep an entry until the server is back; False where this ledger has no spool."""
+        if self._spool is None:
+            return False
+        self._spool.add(kind, row, data)
+        if error is not None:
+            logger.warning("%s How a call ended is kept here and booked later.", error.what)
         return True
 
+    def awaited_from(self, key: str) -> str | None:
+        """The machine that has an image which others can't have yet; None where there is none."""
+        mine = (CALLS.c.key == key) & (CALLS.c.image == int(ImagePlace.AWAITED))
+        delivered = mine & (CALLS.c.outcome == Outcome.DELIVERED.value)
+        with self._database.transaction(read_only=True) as sql:
+            found = sql.execute(select(CALLS.c.machine).where(delivered)).first()
+        return None if found is None else found.machine or "another machine"
+
+    @repeat_if_rolled_back
+    def set_image(
+        self,
+        key: str,
+        place: ImagePlace,
+        cost_usd: float | None = None,
+        usage: Usage | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """Note that an awaited image is where others find it now (SHARED), or given up (ALONE).
+
+        A call of this machine that another one took for lost has arrived after all: it cost
+        `cost_usd`.
+        """
+        awaited = (CALLS.c.key == key) & (CALLS.c.image == int(ImagePlace.AWAITED))
+        lost = awaited & (CALLS.c.recovered == 1) & (CALLS.c.machine == self._buyer["machine"])
+        lost &= CALLS.c.outcome == Outcome.PERHAPS_BILLED.value
+        values = {"cost_usd": cost_usd, "request_id": _storable(request_id), **_counts(usage)}
+        with self._database.transaction() as sql:
+            query = select(CALLS).where(lost).order_by(CALLS.c.id.desc()).limit(1)
+            found = sql.execute(query.with_for_update()).first()
+            if found is not None and place is ImagePlace.SHARED:
+                cost = None if cost_usd is None else nano(cost_usd)
+                self._end(sql, found, Outcome.DELIVERED, cost, values)
+            sql.execute(update(CALLS).where(awaited).values(image=int(place)))
+
+    def verify(self) -> None:
+        """Raise DamagedError where the file doesn't hold together (reads all of it)."""
+        self._database.verify()
+
+    def keep_alive(self) -> bool:
+        """Show that this process lives; False when nobody needs to be looked after.
+
+        That is when no call is in flight, here or elsewhere; machines that share a server always
+        look after each other.
+        """
+        self.book_spooled()
+        if not self.shared:
+            with self._database.transaction(read_only=True) as sql:
+                if not calls_in_flight(sql):
+                    return False
+        if self._open_rows or self.shared:
+            self._show_life()
+        return True
+
+    @repeat_if_rolled_back
+    def _show_life(self) -> None:
+        with self._database.transaction() as sql:
+            self._life.look(sql)
+            if self._open_rows:
+                self._life.show(sql)
+
+    @repeat_if_rolled_back
     def settle(self, row_id: int, billed: bool) -> PerhapsBilled:
         """Close a doubtful call by hand, as the invoice says; InputError: it isn't doubtful."""
         outcome = Outcome.SETTLED_BILLED if billed else Outcome.SETTLED_FREE
-        with self._file.transaction() as sql:
+        with self._database.transaction() as sql:
             for call in doubtful_calls(sql, None):
                 if call.row == row_id:
-                    row = _row(sql, CALLS.c.id == row_id)
+                    row = _row(sql, CALLS.c.id == row_id, lock=True)
                     assert row is not None
                     self._end(sql, row, outcome, row.counted_nano if billed else 0, {})
                     return call
@@ -313,13 +520,29 @@ class Ledger:
 
     def doubtful(self, profile: str | None = None) -> list[PerhapsBilled]:
         """Every call of which nobody here knows whether it was charged, the newest first."""
-        with self._file.transaction(read_only=True) as sql:
+        with self._database.transaction(read_only=True) as sql:
             return list(doubtful_calls(sql, profile))
 
     def spend(self, profile: str | None = None, *, but_profile: str | None = None) -> Spend:
         """The sums of one profile, or of all, or of all but one."""
-        with self._file.transaction(read_only=True) as sql:
-            return summarize(sql, day_of(self._now()), profile, but_profile)
+        with self._database.transaction(read_only=True) as sql:
+            return summarize(sql, day_of(self._time(sql)), profile, but_profile)
+
+    def spend_here(self, but_profile: str | None = None) -> Periods:
+        """What this machine spent, by the name under which it writes."""
+        with self._database.transaction(read_only=True) as sql:
+            today = day_of(self._time(sql))
+            return machine_periods(sql, today, self._buyer["machine"], but_profile)
+
+    def spend_by(
+        self, column: str, since: str | None = None, profile: str | None = None
+    ) -> list[Share]:
+        """Who or what the money went to, the largest first: see SHARES for the columns.
+
+        `since` is the first local day that counts ("2026-11-20"). Reads all calls of that time.
+        """
+        with self._database.transaction(read_only=True, patience=LONG_READ) as sql:
+            return shares(sql, column, since, profile)
 
     def check_batch(
         self,
@@ -336,25 +559,30 @@ class Ledger:
         if budget.day is None and budget.month is None:
             return
         estimates = {key: nano(price) for key, price in prices.items()}
-        with self._file.transaction(read_only=True) as sql:
-            check_batch(sql, profile, budget, day_of(self._now()), estimates, is_free)
+        with self._database.transaction(read_only=True) as sql:
+            counted = count(sql, profile, day_of(self._time(sql)))
+            joined = keys_in_flight(sql)
+        check_batch(counted, profile, budget, estimates, lambda key: key in joined or is_free(key))
 
     def rows(self, limit: int | None = 100) -> list[dict[str, object]]:
         """The newest calls, newest first, with the columns of the CSV; None: all.
 
         Times are seconds since 1970, None where unknown; `outcome` can be "in flight".
         """
-        with self._file.transaction(read_only=True) as sql:
+        with self._database.transaction(read_only=True) as sql:
             return list(call_rows(sql, limit))
 
     def export_csv(self, stream: TextIO) -> int:
         """Write every call as CSV, newest first; give how many. Open files with newline=""."""
-        with self._file.transaction(read_only=True) as sql:
-            return write_csv(call_rows(sql), stream)
+        with self._database.transaction(read_only=True, patience=LONG_READ) as sql:
+            rows = list(call_rows(sql))
+        return write_csv(rows, stream)
 
     def close_file(self) -> None:
         """Close the file; the next use opens it again."""
-        self._file.close_file()
+        self._database.close_file()
+        if self._spool is not None:
+            self._spool.close_file()
 
     def _require_open_rows(self, sql: Connection) -> None:
         """StoreError where the file was replaced or deleted while this process has calls out."""
@@ -363,7 +591,7 @@ class Ledger:
             count = len(self._open_rows)
         if newest is not None and _row(sql, CALLS.c.token == newest) is None:
             raise StoreError(
-                f"{self._file.name} was replaced or deleted while {count} calls are in "
+                f"{self._database.name} was replaced or deleted while {count} calls are in "
                 "flight, so budgets can't be checked. Nothing more is sent.",
                 "Put the file back, or wait until those calls have ended: they are written into "
                 "the new file.",
@@ -371,31 +599,21 @@ class Ledger:
 
     def _row_of_another(self, sql: Connection, key: str) -> Any:
         """The row of the same request that another living process has in flight."""
-        living, _ = self._others(sql)
         others = (
-            select(CALLS.c.token, CALLS.c.opened_at, OWNERS.c.machine, OWNERS.c.pid)
+            select(CALLS.c.token, CALLS.c.opened_at, CALLS.c.owner, OWNERS.c.machine, OWNERS.c.pid)
             .join_from(CALLS, OWNERS, CALLS.c.owner == OWNERS.c.token)
-            .where(CALLS.c.outcome.is_(None) & (CALLS.c.key == key) & CALLS.c.owner.in_(living))
+            .where(CALLS.c.outcome.is_(None) & (CALLS.c.key == key))
+            .where(OWNERS.c.token != this_owner().token)
         )
-        return sql.execute(others).first()
+        found = sql.execute(others).all()
+        living = self._life.others(sql)[0] if found else set()
+        return next((row for row in found if row.owner in living), None)
 
-    def _others(self, sql: Connection) -> tuple[set[str], set[str]]:
-        """The tokens of other owners: those that may live, and those known to be dead."""
-        found = sql.execute(select(OWNERS).where(OWNERS.c.token != this_owner().token)).all()
-        dead = self._watch.dead((Owner(*row[:-1]), row.beat) for row in found)
-        return {row.token for row in found} - dead, dead
+    def _time(self, sql: Connection) -> float:
+        """Seconds since 1970 by the clock that counts here."""
+        return self._database.now(sql) if self._now is None else self._now()
 
-    def _show_life(self, sql: Connection) -> None:
-        """Let this owner's counter grow."""
-        me = this_owner()
-        mine = OWNERS.c.token == me.token
-        grown = update(OWNERS).where(mine).values(beat=OWNERS.c.beat + 1)
-        if not sql.execute(grown).rowcount:
-            sql.execute(insert(OWNERS).values(**asdict(me), beat=0))
-
-    def _outcome_of_abandoned(
-        self, sql: Connection, row: Any, delivered: Callable[[str], bool]
-    ) -> Outcome | None:
+    def _outcome_of_abandoned(self, sql: Connection, row: Any, arrived: bool) -> Outcome | None:
         """How a call of a dead owner ends; None: its job may still be resumed."""
         if not row.sent:
             return Outcome.WITHDRAWN
@@ -405,9 +623,9 @@ class Ledger:
             & (CALLS.c.id > row.id)
             & (CALLS.c.outcome.is_(None) | (CALLS.c.outcome == Outcome.DELIVERED.value))
         )
-        if not sql.execute(later).scalar_one() and delivered(row.key):
+        if arrived and not sql.execute(later).scalar_one():
             return Outcome.DELIVERED
-        if row.job_id is not None and row.opened_at >= self._now() - JOB_SECONDS:
+        if row.job_id is not None and row.opened_at >= self._time(sql) - JOB_SECONDS:
             return None
         return Outcome.PERHAPS_BILLED
 
@@ -425,12 +643,14 @@ class Ledger:
         calls = int(not is_free)
         add_to_sum(sql, row, row.outcome, -row.counted_nano, -row.counted_calls)
         add_to_sum(sql, row, outcome.value, counted, calls)
+        if is_free and row.image == ImagePlace.AWAITED:
+            values = {**values, "image": int(ImagePlace.ALONE)}
         sql.execute(
             update(CALLS)
             .where(CALLS.c.id == row.id)
             .values(
                 **{
-                    "closed_at": self._now(),
+                    "closed_at": self._time(sql),
                     "outcome": outcome.value,
                     "counted_nano": counted,
                     "counted_calls": calls,
@@ -441,8 +661,28 @@ class Ledger:
         )
 
 
-def _row(sql: Connection, where: Any) -> Any:
-    return sql.execute(select(CALLS).where(where)).first()
+def _counts(usage: Usage | None) -> dict[str, object]:
+    """The columns of the tokens that a call used."""
+    return {name: getattr(usage, name, None) for name in ("text_in", "image_in", "image_out")}
+
+
+def _row(sql: Connection, where: Any, lock: bool = False) -> Any:
+    query = select(CALLS).where(where)
+    return sql.execute(query.with_for_update() if lock else query).first()
+
+
+def _nobodys(dead: Iterable[str]) -> Any:
+    """Which calls in flight have no owner, or one that is gone or `dead`."""
+    owner = CALLS.c.owner
+    gone = owner.is_(None) | owner.not_in(select(OWNERS.c.token)) | owner.in_(list(dead))
+    return CALLS.c.outcome.is_(None) & gone
+
+
+def _storable(text: str | None) -> str | None:
+    """A server's word without what no database takes: NUL, and halves of characters."""
+    if text is None:
+        return None
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _ended(row: Any) -> EndedCall | None:
@@ -452,11 +692,6 @@ def _ended(row: Any) -> EndedCall | None:
     known = {outcome.value: outcome for outcome in Outcome}
     outcome = known.get(row.outcome, Outcome.REFUSED)
     return EndedCall(outcome, row.status, row.code, row.request_id)
-
-
-def _in_flight(sql: Connection) -> int:
-    query = select(func.count()).select_from(CALLS).where(CALLS.c.outcome.is_(None))
-    return sql.execute(query).scalar_one()
 
 
 def _describe(other: Any) -> str:

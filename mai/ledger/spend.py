@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 
 from ..types import client_request_id
 from .tables import CALLS, DOUBTFUL, LOST, SUMS, Outcome
@@ -22,7 +22,7 @@ NANO = 1_000_000_000
 COLUMNS = (
     "id", "opened_at", "closed_at", "outcome", "profile", "service", "model", "kind", "deployment",
     "estimate_usd", "cost_usd", "text_in", "image_in", "image_out", "request_id", "job_id",
-    "status", "code", "key",
+    "status", "code", "key", "machine", "user",
 )  # fmt: skip
 """A row as users see it."""
 
@@ -86,6 +86,24 @@ class Spend:
     perhaps_billed: tuple[PerhapsBilled, ...]
 
 
+SHARES = ("machine", "user", "model", "profile", "day")
+"""What the money can be divided by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one machine, user, model, profile or day took; `name` is "" for rows that don't say.
+
+    `usd` and `calls` are all that counts in a budget; `perhaps_usd` is the part of `usd` that
+    nobody here knows to be charged, by estimates.
+    """
+
+    name: str
+    usd: float
+    calls: int
+    perhaps_usd: float
+
+
 def day_of(moment: float) -> str:
     """The local calendar's day of a time in seconds since 1970: "2026-11-20"."""
     return time.strftime("%Y-%m-%d", time.localtime(moment))
@@ -111,7 +129,7 @@ def summarize(
         in_flight = in_flight.where(CALLS.c.profile != but_profile)
         sums = sums.where(SUMS.c.profile != but_profile)
     rows = [dict(row) for row in sql.execute(sums).mappings()]
-    nano, calls = sql.execute(in_flight).one()
+    nano, calls = map(int, sql.execute(in_flight).one())
     everything = _periods(today, rows)
     return Spend(
         today=everything.today,
@@ -149,6 +167,46 @@ def _periods_by(column: str, today: str, rows: Iterable[dict[str, Any]]) -> dict
         parts.setdefault(row[column], []).append(row)
     periods = {name: _periods(today, part) for name, part in parts.items()}
     return dict(sorted(periods.items(), key=lambda each: (-each[1].total.usd, each[0])))
+
+
+def shares(sql: Connection, column: str, since: str | None, profile: str | None) -> list[Share]:
+    """The sums by one of SHARES, the largest first, days in their order; ValueError: none of them.
+
+    `since` is the first day that counts.
+    """
+    if column not in SHARES:
+        raise ValueError(f"{column!r} is none of {', '.join(SHARES)}")
+    name = func.coalesce(CALLS.c[column], "")
+    doubtful = case((CALLS.c.outcome.in_(DOUBTFUL), CALLS.c.counted_nano), else_=0)
+    query = select(
+        name, func.sum(CALLS.c.counted_nano), func.sum(CALLS.c.counted_calls), func.sum(doubtful)
+    ).where(CALLS.c.counted_calls > 0)
+    if since is not None:
+        query = query.where(CALLS.c.day >= since)
+    if profile is not None:
+        query = query.where(CALLS.c.profile == profile)
+    found = [
+        Share(each, int(nano) / NANO, int(calls), int(perhaps) / NANO)
+        for each, nano, calls, perhaps in sql.execute(query.group_by(name))
+    ]
+    if column == "day":
+        return sorted(found, key=lambda share: share.name)
+    return sorted(found, key=lambda share: (-share.usd, share.name))
+
+
+def machine_periods(
+    sql: Connection, today: str, machine: str | None, but_profile: str | None
+) -> Periods:
+    """What one machine spent today, this month and ever."""
+    query = select(
+        CALLS.c.day, func.sum(CALLS.c.counted_nano), func.sum(CALLS.c.counted_calls)
+    ).where(CALLS.c.machine == machine)
+    if but_profile is not None:
+        query = query.where(CALLS.c.profile != but_profile)
+    rows = sql.execute(query.group_by(CALLS.c.day))
+    return _periods(
+        today, [{"day": day, "nano": int(nano), "calls": int(n)} for day, nano, n in rows]
+    )
 
 
 def doubtful_calls(sql: Connection, profile: str | None) -> Iterator[PerhapsBilled]:

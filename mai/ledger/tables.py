@@ -1,21 +1,19 @@
-"""The ledger's tables, and the SQLite file that holds them.
+"""The ledger's tables, in a SQLite file or on a studio's PostgreSQL.
 
-SQLAlchemy Core speaks to it, so that one code can serve several engines. The file is in WAL mode
-with synchronous=FULL: a row is on the disk before its call is sent, so neither `kill -9` nor a
-power cut can hide a call that may have been billed.
+SQLAlchemy Core speaks to both. The file is in WAL mode with synchronous=FULL, as PostgreSQL is by
+default: a row is on the disk before its call is sent, so neither `kill -9` nor a power cut can hide
+a call that may have been billed.
 """
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
 
-from ..database import Schema, upsert
+from ..database import SERVER_ONLY, Schema, upsert
 
 
 class Outcome(str, Enum):
@@ -46,12 +44,26 @@ DOUBTFUL = (Outcome.BLOCKED, *LOST)
 """Outcomes that the user can settle by the invoice."""
 
 
+class ImagePlace(IntEnum):
+    """Where the image of a call is, for other machines: on its machine alone, awaited in the store
+    that they share, or there."""
+
+    ALONE = 0
+    AWAITED = 1
+    SHARED = 2
+
+
 METADATA = MetaData()
+
+_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite counts up by itself in an INTEGER alone, whose numbers have 64 bits there."""
+
+_AWAITED = sqlalchemy.text("image = 1")
 
 CALLS = Table(
     "calls",
     METADATA,
-    Column("id", Integer, primary_key=True),
+    Column("id", _NUMBER, primary_key=True),
     Column("token", String, nullable=False, unique=True),
     Column("owner", String),
     Column("opened_at", Float, nullable=False),
@@ -67,9 +79,9 @@ CALLS = Table(
     Column("sent", Integer, nullable=False, server_default="0"),
     Column("estimate_usd", Float, nullable=False),
     Column("cost_usd", Float),
-    Column("text_in", Integer),
-    Column("image_in", Integer),
-    Column("image_out", Integer),
+    Column("text_in", _NUMBER),
+    Column("image_in", _NUMBER),
+    Column("image_out", _NUMBER),
     Column("request_id", String),
     Column("job_id", String),
     Column("status", Integer),
@@ -78,13 +90,22 @@ CALLS = Table(
     Column("counted_nano", BigInteger, nullable=False, server_default="0"),
     Column("counted_calls", Integer, nullable=False, server_default="0"),
     Column("recovered", Integer, nullable=False, server_default="0"),
+    Column("machine", String),
+    Column("user", String),
+    Column("image", Integer, nullable=False, server_default="0"),
+    Index("by_outcome", "outcome"),
+    Index("by_image", "key", sqlite_where=_AWAITED, postgresql_where=_AWAITED),
+    Index("by_machine", "machine", "day"),
     sqlite_autoincrement=True,
 )
 """One row a call. `token` names it for ever: `id` begins anew when the file is replaced. `owner` is
 the program start that finishes it, NULL when a job waits for whoever takes it up. `outcome` is NULL
 while the call is in flight. `sent` is 1 while it may be at the service. `counted_nano` is what the
 row adds to SUMS, in nano-dollars: 0 while in flight, its cost or estimate after. `recovered` marks
-a row that another process closed, as its owner was dead."""
+a row that another process closed, as its owner was dead. `machine` and `user` say who bought, NULL
+in rows of before version 3. `image` is an `ImagePlace`; by_image finds those that are awaited. The
+index by_outcome finds the few calls that are in flight, and those
+that were perhaps billed; by_machine what one machine of a studio bought."""
 
 SUMS = Table(
     "sums",
@@ -108,20 +129,39 @@ OWNERS = Table(
     Column("pid_namespace", String, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("started", String, nullable=False),
-    Column("beat", Integer, nullable=False),
+    Column("beat", _NUMBER, nullable=False),
 )
-"""Program starts that have calls in flight; `beat` grows every few seconds as long as one lives."""
+"""Program starts that have calls in flight. In a file `beat` is a counter that grows every few
+seconds as long as one lives; on a server it is STUDIO_CLOCK's time at its last sign of life."""
 
-_BY_OUTCOME = Index("by_outcome", CALLS.c.outcome)
-"""Finds the few calls that are in flight, and those that were perhaps billed."""
+STUDIO_CLOCK = Table(
+    "studio_clock",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("looked_at", Float, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False),
+    info={SERVER_ONLY: True},
+)
+"""One row: a clock by the server's time that stands still while nobody reaches the server."""
 
-
-def _create(schema_item: Table | Index) -> str:
-    statement = CreateTable if isinstance(schema_item, Table) else CreateIndex
-    return str(statement(schema_item).compile(dialect=sqlite.dialect()))  # type: ignore[arg-type]
-
-
-_CREATE = tuple(_create(item) for item in (CALLS, SUMS, OWNERS, _BY_OUTCOME))
+_TABLES_OF_VERSION_2 = (
+    "CREATE TABLE calls (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, token VARCHAR NOT NULL,"
+    " owner VARCHAR, opened_at FLOAT NOT NULL, day VARCHAR NOT NULL, closed_at FLOAT,"
+    ' outcome VARCHAR, "key" VARCHAR NOT NULL, profile VARCHAR NOT NULL, service VARCHAR NOT NULL,'
+    " model VARCHAR NOT NULL, kind VARCHAR NOT NULL, deployment VARCHAR,"
+    " sent INTEGER DEFAULT '0' NOT NULL, estimate_usd FLOAT NOT NULL, cost_usd FLOAT,"
+    " text_in INTEGER, image_in INTEGER, image_out INTEGER, request_id VARCHAR, job_id VARCHAR,"
+    " status INTEGER, code VARCHAR, estimate_nano BIGINT NOT NULL,"
+    " counted_nano BIGINT DEFAULT '0' NOT NULL, counted_calls INTEGER DEFAULT '0' NOT NULL,"
+    " recovered INTEGER DEFAULT '0' NOT NULL, UNIQUE (token))",
+    "CREATE TABLE sums (profile VARCHAR NOT NULL, day VARCHAR NOT NULL, model VARCHAR NOT NULL,"
+    " outcome VARCHAR NOT NULL, nano BIGINT NOT NULL, calls INTEGER NOT NULL,"
+    " PRIMARY KEY (profile, day, model, outcome))",
+    "CREATE TABLE owners (token VARCHAR NOT NULL, machine VARCHAR NOT NULL, boot VARCHAR NOT NULL,"
+    " pid_namespace VARCHAR NOT NULL, pid INTEGER NOT NULL, started VARCHAR NOT NULL,"
+    " beat INTEGER NOT NULL, PRIMARY KEY (token))",
+    "CREATE INDEX by_outcome ON calls (outcome)",
+)
 
 _KEPT_COLUMNS = (
     "id, opened_at, day, closed_at, outcome, key, profile, service, model, kind, deployment,"
@@ -134,7 +174,7 @@ _FROM_VERSION_1 = (
     "DROP INDEX in_flight",
     "DROP TABLE days",
     "ALTER TABLE calls RENAME TO calls_of_version_1",
-    *_CREATE,
+    *_TABLES_OF_VERSION_2,
     f"INSERT INTO calls ({_KEPT_COLUMNS}, sent, token, owner)"
     f" SELECT {_KEPT_COLUMNS}, out, lower(hex(randomblob(16))),"
     " CASE WHEN pid > 0 THEN machine || '/' || pid || '/' || started END FROM calls_of_version_1",
@@ -148,12 +188,21 @@ _FROM_VERSION_1 = (
 """Version 1 (pack 0.1) knew an owner by machine, pid and start, and summed by a trigger, which
 would count twice what the ledger counts now."""
 
+_FROM_VERSION_2 = (
+    "ALTER TABLE calls ADD COLUMN machine VARCHAR",
+    'ALTER TABLE calls ADD COLUMN "user" VARCHAR',
+    "ALTER TABLE calls ADD COLUMN image INTEGER DEFAULT '0' NOT NULL",
+    'CREATE INDEX by_image ON calls ("key") WHERE image = 1',
+    "CREATE INDEX by_machine ON calls (machine, day)",
+)
+"""Version 2 didn't say who bought, and knew no shared images."""
+
 SCHEMA = Schema(
     name="The ledger",
-    version=2,
+    version=3,
     tables=METADATA,
     part="ledger",
-    upgrades={1: _FROM_VERSION_1},
+    upgrades={1: _FROM_VERSION_1, 2: _FROM_VERSION_2},
     synchronous="FULL",
     if_damaged="Nothing was sent, as budgets can't be checked without it. Stop every ComfyUI that "
     "uses this folder, then restore the file from a backup, or repair it (sqlite3 FILE .recover), "

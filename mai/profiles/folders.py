@@ -19,7 +19,7 @@ COMFYUI_PATH = "COMFYUI_PATH"
 COMFYUI_FOLDER = "__mai"
 OWN_FOLDER = "mai-image"
 
-_OWN_FILES = ("profiles.toml", "store", "ledger.sqlite", "quota.sqlite")
+_OWN_FILES = ("profiles.toml", "store", "ledger.sqlite", "quota.sqlite", "unbooked.sqlite")
 """What the pack makes in its folder, and how the names of its helper files begin."""
 
 _OTHERS = 0o077

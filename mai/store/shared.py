@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConfigurationError, StoreError, UnreadableError
 from ..types import Result
@@ -28,8 +29,15 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 4
 """Images that are brought to the object store at once."""
 
+SOON_SECONDS = 2.0
+"""Between tries where the ledger couldn't be told, or an image is just being written."""
+
 LOOK_SECONDS = 30.0
 """Between looks at what waits: another process of this machine may have left something."""
+
+OnUploaded = Callable[[str, Mapping[str, Any]], bool]
+"""Hears, in a thread, of a key that the object store has now, with its sidecar's facts. False: it
+is to be told again."""
 
 LONGEST_PAUSE = 10.0
 """Seconds between tries to reach an object store that doesn't answer."""
@@ -38,8 +46,7 @@ LONGEST_PAUSE = 10.0
 class SharedStore(Store):
     """A local store in `folder`, and `objects` behind it.
 
-    `on_uploaded` hears in a thread of each key that the object store has now; False: it is to be
-    told again later. With `buy_without_store` an object store that doesn't answer has nothing.
+    With `buy_without_store` an object store that doesn't answer has nothing.
     """
 
     limit_setting = ("cache_gb", "[shared]")
@@ -51,12 +58,11 @@ class SharedStore(Store):
         objects: ObjectStore,
         *,
         buy_without_store: bool = False,
-        on_uploaded: Callable[[str], bool] = lambda key: True,
     ) -> None:
         super().__init__(folder, limit_bytes)
         self.images = SharedImages(objects, ENDINGS, folder / "shared.json")
         self._buy_without_store = buy_without_store
-        self._on_uploaded = on_uploaded
+        self._on_uploaded: OnUploaded = lambda key, facts: True
         self._uploads = Uploads(folder / "uploads")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -172,8 +178,9 @@ class SharedStore(Store):
         """How many images the object store doesn't have yet."""
         return len(self._uploads.keys())
 
-    def start(self) -> None:
+    def start(self, on_uploaded: OnUploaded) -> None:
         """Begin to bring what waits; in the event loop that goes on with it."""
+        self._on_uploaded = on_uploaded
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._keep_bringing())
 
@@ -185,24 +192,29 @@ class SharedStore(Store):
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         try:
-            await asyncio.wait_for(self.bring(), seconds)
+            if await asyncio.wait_for(self.bring(), seconds):
+                logger.warning("%d images are noted as shared later", self.waiting())
         except (asyncio.TimeoutError, StoreError, ConfigurationError, OSError) as error:
             logger.warning("%d images go to the object store later: %s", self.waiting(), error)
 
-    async def bring(self) -> None:
-        """Bring all that waits; raises StoreError where the object store fails."""
+    async def bring(self) -> int:
+        """Bring all that waits; gives how many still do. StoreError: the object store fails."""
         keys = await asyncio.to_thread(self._uploads.keys)
+        brought = 0
         for begin in range(0, len(keys), AT_ONCE):
-            await asyncio.gather(*map(self._bring_one, keys[begin : begin + AT_ONCE]))
+            brought += sum(await asyncio.gather(*map(self._bring_one, keys[begin:][:AT_ONCE])))
+        return len(keys) - brought
 
-    async def _bring_one(self, key: str) -> None:
+    async def _bring_one(self, key: str) -> bool:
         image = await asyncio.to_thread(self.stored, key)
         if image is None:
             await asyncio.to_thread(self._uploads.remove_if_stale, key)
-            return
+            return False
         await self.images.put(image)
-        if await asyncio.to_thread(self._on_uploaded, key):
-            await asyncio.to_thread(self._uploads.remove, key)
+        if not await asyncio.to_thread(self._on_uploaded, key, image.facts):
+            return False
+        await asyncio.to_thread(self._uploads.remove, key)
+        return True
 
     async def _keep_bringing(self) -> None:
         """Bring what comes, for ever; what can't be brought is tried again."""
@@ -211,7 +223,8 @@ class SharedStore(Store):
             self._noted.clear()
             pause = LOOK_SECONDS
             try:
-                await self.bring()
+                if await self.bring():
+                    pause = SOON_SECONDS
                 if failures:
                     logger.warning("The object store answers again; it has all images now.")
                 failures = 0

@@ -1,4 +1,4 @@
-"""A ledger in a folder of its own, and the clock that it reads."""
+"""A ledger on each engine, and the clock that it reads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger_helpers import Clock
+from ledger_helpers import Clock, ledger_at
 from mai_image.mai.ledger import Ledger
 
 
@@ -15,8 +15,16 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a ledger lies: a file's path, or the URL of a fresh database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "ledger.sqlite")
+    return str(request.getfixturevalue("postgres"))
+
+
 @pytest.fixture
-def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    ledger = Ledger(tmp_path / "ledger.sqlite", clock)
+def ledger(place: str, clock: Clock) -> Iterator[Ledger]:
+    ledger = ledger_at(place, clock)
     yield ledger
     ledger.close_file()

@@ -26,6 +26,7 @@ from ledger_helpers import (
     WITHDRAWN,
     Clock,
     call,
+    ledger_at,
     only,
 )
 from mai_image.mai.errors import BudgetError, InputError
@@ -63,6 +64,8 @@ def test_a_call_is_in_flight_before_it_is_sent_and_closed_with_its_facts(
         "status": 200,
         "code": None,
         "key": KEY,
+        "machine": None,
+        "user": None,
     }
     assert ledger.spend().today == Sum(0.039, 1)
     assert ledger.spend().in_flight == Sum(0.0, 0)
@@ -206,7 +209,7 @@ def test_a_clock_set_back_neither_resets_nor_doubles_a_sum(ledger: Ledger, clock
     [("America/New_York", 1_793_505_600.0), ("Europe/Berlin", 1_774_738_800.0)],
 )
 def test_the_days_of_a_clock_change_are_one_day_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str, night: float
+    place: str, monkeypatch: pytest.MonkeyPatch, zone: str, night: float
 ) -> None:
     monkeypatch.setenv("TZ", zone)
     time.tzset()
@@ -216,7 +219,7 @@ def test_the_days_of_a_clock_change_are_one_day_each(
         hours = sum(time.localtime(start + 3600 * hour).tm_mday == day for hour in range(30))
         assert hours in (23, 25)
         clock = Clock(start)
-        ledger = Ledger(tmp_path / "ledger.sqlite", clock)
+        ledger = ledger_at(place, clock)
         for hour in range(hours):
             clock.now = start + 3600 * hour
             ledger.close(ledger.open(call(0.01), FREE), DELIVERED)

@@ -23,6 +23,12 @@ from mai_image.mai.types import Budget
 VERSION_1 = Path(__file__).parent.parent / "data" / "version_0_1" / "ledger.sqlite"
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    """Only a file here."""
+    return str(tmp_path / "ledger.sqlite")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
 def test_the_file_is_the_users_only_also_when_it_was_not(tmp_path: Path) -> None:
     path = tmp_path / "new" / "ledger.sqlite"
@@ -170,6 +176,30 @@ def test_the_ledger_waits_for_the_disk_at_every_commit(tmp_path: Path, ledger: L
         assert sql.execute("PRAGMA synchronous").fetchone()[0] == 2
         assert sql.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     database.close_file()
+
+
+def test_a_file_of_version_2_is_upgraded_and_what_it_holds_is_kept(tmp_path: Path) -> None:
+    """It didn't say who bought; a call that was in flight goes on."""
+    path = tmp_path / "ledger.sqlite"
+    shutil.copy(VERSION_1, path)
+    with contextlib.closing(sqlite3.connect(path)) as sql, sql:
+        for statement in SCHEMA.upgrades[1]:
+            sql.execute(statement)
+        sql.execute("PRAGMA user_version=2")
+        columns = "id, token, opened_at, day, outcome, key, profile, counted_nano"
+        before = sql.execute(f"SELECT {columns} FROM calls ORDER BY id").fetchall()
+        count = sql.execute("SELECT sum(calls) FROM sums").fetchone()[0]
+    ledger = Ledger(path, machine="m1", user="ann")
+    assert ledger.spend().total.calls == count
+    row = ledger.open(call(), FREE)
+    ledger.close(row, DELIVERED, cost_usd=0.04)
+    newest, *others = ledger.rows(None)
+    assert (newest["machine"], newest["user"]) == ("m1", "ann")
+    assert {(row["machine"], row["user"]) for row in others} == {(None, None)}
+    ledger.close_file()
+    with contextlib.closing(sqlite3.connect(path)) as sql:
+        after = sql.execute(f"SELECT {columns} FROM calls ORDER BY id").fetchall()
+    assert after[: len(before)] == before
 
 
 def test_a_budget_is_checked_without_reading_the_calls(tmp_path: Path, ledger: Ledger) -> None:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from ledger_helpers import (
     DAY,
     DELIVERED,
     FREE,
+    HEAD,
     KEY,
     Clock,
     call,
     child,
     kill,
+    ledger_at,
     lines_of,
+    run_sql,
     say,
     sent,
 )
@@ -33,8 +34,8 @@ from mai_image.mai.ledger.owners import this_owner
 from mai_image.mai.types import Budget
 
 
-def _tries(path: Path, count: int) -> int:
-    ledger, opened = Ledger(path), 0
+def _tries(place: str, count: int) -> int:
+    ledger, opened = ledger_at(place), 0
     for _ in range(count):
         try:
             row = ledger.open(call(0.01), Budget(day=0.2, month=0.2))
@@ -46,12 +47,9 @@ def _tries(path: Path, count: int) -> int:
     return opened
 
 
-def test_threads_with_one_ledger_each_never_overshoot_together(tmp_path: Path) -> None:
+def test_threads_with_one_ledger_each_never_overshoot_together(place: str) -> None:
     opened: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: opened.append(_tries(tmp_path / "l.sqlite", 10)))
-        for _ in range(6)
-    ]
+    threads = [threading.Thread(target=lambda: opened.append(_tries(place, 10))) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -77,7 +75,7 @@ def test_threads_with_one_ledger_in_common_never_overshoot_together(ledger: Ledg
     assert len(opened) == len(set(opened)) == 20
 
 
-def test_processes_racing_for_one_budget_never_overshoot_together(tmp_path: Path) -> None:
+def test_processes_racing_for_one_budget_never_overshoot_together(place: str) -> None:
     body = """
         count = 0
         print("ready", flush=True)
@@ -92,7 +90,7 @@ def test_processes_racing_for_one_budget_never_overshoot_together(tmp_path: Path
                 ledger.close(row, Outcome.DELIVERED, cost_usd=0.01)
         print(count)
     """
-    racers = [child(body, tmp_path / "l.sqlite", name) for name in "123"]
+    racers = [child(body, place, name) for name in "123"]
     for racer in racers:
         assert lines_of(racer, 1) == ["ready"]
     for racer in racers:
@@ -101,7 +99,7 @@ def test_processes_racing_for_one_budget_never_overshoot_together(tmp_path: Path
     assert sum(opened) == 30
 
 
-def test_the_calls_of_a_killed_process_become_perhaps_billed_or_withdrawn(tmp_path: Path) -> None:
+def test_the_calls_of_a_killed_process_become_perhaps_billed_or_withdrawn(place: str) -> None:
     body = """
         sent(0.04)
         ledger.mark_sent(opened(0.05), "dep")
@@ -111,9 +109,9 @@ def test_the_calls_of_a_killed_process_become_perhaps_billed_or_withdrawn(tmp_pa
         print("ready", flush=True)
         input()
     """
-    process = child(body, tmp_path / "l.sqlite")
+    process = child(body, place)
     assert lines_of(process, 1) == ["ready"]
-    ledger = Ledger(tmp_path / "l.sqlite")
+    ledger = ledger_at(place)
     mine = ledger.open(call(0.5, key="b" * 64), FREE)
     assert ledger.recover() == 0
     assert ledger.spend().in_flight.calls == 5
@@ -131,11 +129,11 @@ def test_the_calls_of_a_killed_process_become_perhaps_billed_or_withdrawn(tmp_pa
     ledger.close_file()
 
 
-def test_a_killed_process_that_nobody_has_waited_for_is_dead(tmp_path: Path) -> None:
-    process = child("sent(); print('ready', flush=True); input()", tmp_path / "l.sqlite")
+def test_a_killed_process_that_nobody_has_waited_for_is_dead(place: str) -> None:
+    process = child("sent(); print('ready', flush=True); input()", place)
     assert lines_of(process, 1) == ["ready"]
     process.kill()
-    ledger = Ledger(tmp_path / "l.sqlite")
+    ledger = ledger_at(place)
     until = time.monotonic() + 10
     while not (count := ledger.recover()) and time.monotonic() < until:
         time.sleep(0.01)
@@ -144,7 +142,7 @@ def test_a_killed_process_that_nobody_has_waited_for_is_dead(tmp_path: Path) -> 
     assert count == 1
 
 
-def test_a_process_killed_at_any_moment_leaves_a_ledger_that_adds_up(tmp_path: Path) -> None:
+def test_a_process_killed_at_any_moment_leaves_a_ledger_that_adds_up(place: str) -> None:
     body = """
         print("ready", flush=True)
         while True:
@@ -155,12 +153,12 @@ def test_a_process_killed_at_any_moment_leaves_a_ledger_that_adds_up(tmp_path: P
     """
     said: list[str] = []
     for wait in (0.0, 0.013, 0.029):
-        process = child(body, tmp_path / "l.sqlite")
+        process = child(body, place)
         said += lines_of(process, 4)
         time.sleep(wait)
         process.kill()
         said += process.communicate(timeout=30)[0].split()
-    ledger = Ledger(tmp_path / "l.sqlite")
+    ledger = ledger_at(place)
     assert 0 <= ledger.recover() <= 3
     spend = ledger.spend()
     ledger.close_file()
@@ -170,7 +168,7 @@ def test_a_process_killed_at_any_moment_leaves_a_ledger_that_adds_up(tmp_path: P
     assert spend.spent.today.calls >= said.count("closed")
 
 
-def test_a_process_that_was_stopped_for_long_finds_out_before_it_sends(tmp_path: Path) -> None:
+def test_a_process_that_was_stopped_for_long_finds_out_before_it_sends(place: str) -> None:
     """What it had not sent is withdrawn and must be opened anew, with the budget's check."""
     body = """
         row = opened(0.05)
@@ -179,10 +177,10 @@ def test_a_process_that_was_stopped_for_long_finds_out_before_it_sends(tmp_path:
         print(ledger.mark_sent(row), flush=True)
         input()
     """
-    process = child(body, tmp_path / "l.sqlite")
+    process = child(body, place)
     assert lines_of(process, 1) == ["ready"]
     with _stopped(process):
-        ledger = Ledger(tmp_path / "l.sqlite", dead_after=0.2)
+        ledger = ledger_at(place, dead_after=0.2)
         _wait_until_dead(ledger)
         assert [row["outcome"] for row in ledger.rows()] == ["withdrawn"]
     say(process)
@@ -192,7 +190,7 @@ def test_a_process_that_was_stopped_for_long_finds_out_before_it_sends(tmp_path:
     ledger.close_file()
 
 
-def test_what_a_stopped_process_delivers_late_is_still_delivered(tmp_path: Path) -> None:
+def test_what_a_stopped_process_delivers_late_is_still_delivered(place: str) -> None:
     body = """
         row = sent(0.05)
         print("ready", flush=True)
@@ -201,9 +199,9 @@ def test_what_a_stopped_process_delivers_late_is_still_delivered(tmp_path: Path)
         print("closed", flush=True)
         input()
     """
-    process = child(body, tmp_path / "l.sqlite")
+    process = child(body, place)
     assert lines_of(process, 1) == ["ready"]
-    ledger = Ledger(tmp_path / "l.sqlite", dead_after=0.2)
+    ledger = ledger_at(place, dead_after=0.2)
     with _stopped(process):
         _wait_until_dead(ledger)
         assert ledger.spend().lost.total == Sum(0.05, 1)
@@ -214,7 +212,7 @@ def test_what_a_stopped_process_delivers_late_is_still_delivered(tmp_path: Path)
     ledger.close_file()
 
 
-def test_an_owner_that_shows_life_is_never_taken_for_dead(tmp_path: Path) -> None:
+def test_an_owner_that_shows_life_is_never_taken_for_dead(place: str) -> None:
     body = """
         import time
         sent(0.05)
@@ -223,9 +221,9 @@ def test_an_owner_that_shows_life_is_never_taken_for_dead(tmp_path: Path) -> Non
             ledger.keep_alive()
             time.sleep(0.05)
     """
-    process = child(body, tmp_path / "l.sqlite")
+    process = child(body, place)
     assert lines_of(process, 1) == ["ready"]
-    ledger = Ledger(tmp_path / "l.sqlite", dead_after=1.0)
+    ledger = ledger_at(place, dead_after=1.0)
     until = time.monotonic() + 3
     while time.monotonic() < until:
         assert ledger.recover() == 0
@@ -235,28 +233,25 @@ def test_an_owner_that_shows_life_is_never_taken_for_dead(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and exec")
-def test_a_restart_by_exec_is_another_owner_and_waits_for_nothing(tmp_path: Path) -> None:
+def test_a_restart_by_exec_is_another_owner_and_waits_for_nothing(place: str) -> None:
     """exec keeps the process number and its start time."""
-    again = (
-        "import sys; from pathlib import Path; from mai_image.mai.ledger import Ledger;"
-        " print(Ledger(Path(sys.argv[1])).recover(), flush=True)"
-    )
+    again = HEAD + "print(ledger.recover(), flush=True)"
     body = f"""
         import os
         sent(0.05)
         os.execv(sys.executable, [sys.executable, "-c", {again!r}, sys.argv[1]])
     """
-    process = child(body, tmp_path / "l.sqlite")
+    process = child(body, place)
     assert process.communicate(timeout=30)[0].split() == ["1"]
 
 
 def test_a_container_with_our_host_name_and_other_process_numbers_is_no_proof_of_death(
-    tmp_path: Path, ledger: Ledger, clock: Clock
+    place: str, ledger: Ledger, clock: Clock
 ) -> None:
     """Nor is any age: only a counter that was seen to stand still."""
     sent(ledger)
     me = this_owner()
-    _owned_by(tmp_path, token="other", pid_namespace="pid:[1]", pid=me.pid + 100_000, started="1")
+    _owned_by(place, token="other", pid_namespace="pid:[1]", pid=me.pid + 100_000, started="1")
     clock.now += 30 * DAY
     assert ledger.recover() == 0
     with pytest.raises(RunningElsewhere, match=f"process {me.pid + 100_000} on"):
@@ -268,19 +263,18 @@ def test_a_container_with_our_host_name_and_other_process_numbers_is_no_proof_of
     "facts", [{"pid": 2**22 + 5}, {"pid": os.getppid(), "started": "1"}], ids=["gone", "recycled"]
 )
 def test_a_death_that_can_be_proved_is_known_at_once(
-    tmp_path: Path, ledger: Ledger, facts: dict[str, object]
+    place: str, ledger: Ledger, facts: dict[str, object]
 ) -> None:
     sent(ledger)
-    _owned_by(tmp_path, token="other", **facts)
+    _owned_by(place, token="other", **facts)
     assert ledger.recover() == 1
 
 
-def _owned_by(folder: Path, token: str, **facts: object) -> None:
-    """Writes another owner over this one in the ledger's file."""
-    with contextlib.closing(sqlite3.connect(folder / "ledger.sqlite")) as sql, sql:
-        for column, value in {"token": token, **facts}.items():
-            sql.execute(f"UPDATE owners SET {column} = ?", (value,))
-        sql.execute("UPDATE calls SET owner = ?", (token,))
+def _owned_by(place: str, token: str, **facts: object) -> None:
+    """Writes another owner over this one in the ledger."""
+    for column, value in {"token": token, **facts}.items():
+        run_sql(place, f"UPDATE owners SET {column} = :value", value=value)
+    run_sql(place, "UPDATE calls SET owner = :token", token=token)
 
 
 @contextlib.contextmanager
@@ -302,7 +296,7 @@ def _wait_until_dead(ledger: Ledger) -> None:
     assert ledger.spend().in_flight.calls == 0
 
 
-def test_the_same_request_in_another_living_process_is_told(tmp_path: Path) -> None:
+def test_the_same_request_in_another_living_process_is_told(place: str) -> None:
     body = """
         row = sent()
         print("ready", flush=True)
@@ -311,8 +305,8 @@ def test_the_same_request_in_another_living_process_is_told(tmp_path: Path) -> N
         print("closed", flush=True)
         input()
     """
-    process = child(body, tmp_path / "l.sqlite")
-    ledger = Ledger(tmp_path / "l.sqlite")
+    process = child(body, place)
+    ledger = ledger_at(place)
     assert lines_of(process, 1) == ["ready"]
     with pytest.raises(RunningElsewhere):
         ledger.open(call(), FREE)
@@ -325,16 +319,16 @@ def test_the_same_request_in_another_living_process_is_told(tmp_path: Path) -> N
     ledger.close_file()
 
 
-def test_the_job_of_a_dead_process_can_be_resumed_and_of_a_living_one_not(tmp_path: Path) -> None:
+def test_the_job_of_a_dead_process_can_be_resumed_and_of_a_living_one_not(place: str) -> None:
     body = """
         ledger.set_job(sent(), "old job")
         ledger.set_job(sent(), "job")
         print("ready", flush=True)
         input()
     """
-    process = child(body, tmp_path / "l.sqlite")
+    process = child(body, place)
     clock = Clock(time.time())
-    ledger = Ledger(tmp_path / "l.sqlite", clock)
+    ledger = ledger_at(place, clock)
     assert lines_of(process, 1) == ["ready"]
     assert ledger.find_job(KEY) is None
     kill(process)

@@ -233,7 +233,7 @@ def test_an_image_reaches_the_object_store_by_itself_once_that_is_back(
     engine: Engine, here: SharedStore, there: SharedStore
 ):
     async def outage() -> Result | None:
-        here.start()
+        here.start(lambda key, facts: True)
         await here.fetch(FOX)
         engine.stop()
         await asyncio.to_thread(put, here, "fox", image(b"\x89PNG a fox"))

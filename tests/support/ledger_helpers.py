@@ -6,8 +6,12 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
+import sqlalchemy
+from mai_image.mai.database import DatabaseServer, database_at
 from mai_image.mai.ledger import Ledger, NewCall, Outcome
+from mai_image.mai.ledger.tables import SCHEMA
 from mai_image.mai.types import Budget
 
 KEY = "a" * 64
@@ -48,13 +52,31 @@ def only(ledger: Ledger) -> dict[str, object]:
     return row
 
 
+def where_is(place: str) -> Path | DatabaseServer:
+    """A file's path, or the server at a URL."""
+    return DatabaseServer(place) if "://" in place else Path(place)
+
+
+def ledger_at(place: str, *arguments: Any, **options: Any) -> Ledger:
+    """The ledger in the file, or in the database, at `place`."""
+    return Ledger(where_is(place), *arguments, **options)
+
+
+def run_sql(place: str, statement: str, **values: object) -> None:
+    """Changes what a ledger holds, past the ledger."""
+    with database_at(where_is(place), SCHEMA).transaction() as sql:
+        sql.execute(sqlalchemy.text(statement), values)
+
+
 HEAD = """
 import sys, time
 from pathlib import Path
+from mai_image.mai.database import DatabaseServer
 from mai_image.mai.errors import BudgetError
 from mai_image.mai.ledger import Ledger, NewCall, Outcome
 from mai_image.mai.types import Budget
-ledger = Ledger(Path(sys.argv[1]))
+place = sys.argv[1]
+ledger = Ledger(DatabaseServer(place) if "://" in place else Path(place))
 def opened(estimate=0.04, key="a" * 64, budget=Budget()):
     return ledger.open(NewCall(key, "work", "foundry", "m", "generate", estimate), budget)
 def sent(estimate=0.04, key="a" * 64):
@@ -64,10 +86,10 @@ def sent(estimate=0.04, key="a" * 64):
 """
 
 
-def child(body: str, path: Path, *arguments: str) -> subprocess.Popen[str]:
+def child(body: str, place: str, *arguments: str) -> subprocess.Popen[str]:
     """A process of its own with a ledger; it prints, and waits for a line where it says input()."""
     return subprocess.Popen(
-        [sys.executable, "-c", HEAD + textwrap.dedent(body), str(path), *arguments],
+        [sys.executable, "-c", HEAD + textwrap.dedent(body), place, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

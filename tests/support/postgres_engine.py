@@ -112,13 +112,8 @@ class PostgresEngine:
                     process.resume()
 
     def close(self) -> None:
-        """End it and remove its data."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        """End it and remove its data, which nobody needs any more."""
+        self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _processes(self) -> list[psutil.Process]:
