@@ -8,9 +8,12 @@ from datetime import timedelta
 
 from ..mai.client import Client
 from ..mai.errors import InputError
-from ..mai.ledger import ImagePlace
+from ..mai.ledger import ImagePlace, Ledger
 from ..mai.store import SharedStore, prune, push
-from .command import open_client
+from .command import locate_folder, open_client
+
+LEDGER_FILE = "ledger.sqlite"
+"""A machine's own ledger in its folder (see `Client`)."""
 
 _AGE = re.compile(r"(\d{1,5})(h|d|w)")
 _AGE_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -97,12 +100,23 @@ def _prune(client: Client, arguments: argparse.Namespace) -> None:
 
 
 def _push(client: Client, arguments: argparse.Namespace) -> None:
-    """Bring this machine's images to the shared store, or say how many it would be."""
-    pushed = client.run(push(_shared(client), dry_run=arguments.dry_run)).result()
+    """Bring this machine's images and calls to the shared ones, or say what it would be."""
+    if not client.ledger.shared:
+        _shared(client)
     done = "would be brought" if arguments.dry_run else "brought"
-    print(f"{pushed.brought} images {done}, {pushed.there} were there")
-    if pushed.damaged:
-        print(f"{pushed.damaged} images of this machine are damaged and stay where they are")
+    if isinstance(client.store, SharedStore):
+        images = client.run(push(client.store, dry_run=arguments.dry_run)).result()
+        print(f"{images.brought} images {done}, {images.there} were there")
+        if images.damaged:
+            print(f"{images.damaged} images of this machine are damaged and stay where they are")
+    file = locate_folder(arguments)[0] / LEDGER_FILE
+    if client.ledger.shared and file.is_file():
+        own = Ledger(file)
+        calls = own.push_to(client.ledger, dry_run=arguments.dry_run)
+        own.close_file()
+        print(f"{calls.brought} calls of the ledger {done}, {calls.there} were there")
+        if calls.in_flight:
+            print(f"{calls.in_flight} calls are in flight in {file.name} and stay there")
 
 
 def _shared(client: Client) -> SharedStore:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from .budgets import nano, usd
 from .ledger import EndedCall, Ledger, LostElsewhere, NewCall, OpenJob
 from .owners import BEAT_SECONDS
+from .push import PushedCalls
 from .spend import SHARES, PerhapsBilled, Periods, Share, Spend, Sum
 from .tables import DOUBTFUL, ImagePlace, Outcome
 
@@ -32,6 +33,7 @@ __all__ = [
     "Outcome",
     "PerhapsBilled",
     "Periods",
+    "PushedCalls",
     "Share",
     "Spend",
     "Sum",

@@ -33,6 +33,7 @@ from ..errors import InputError, RunningElsewhere, StoreError
 from ..types import Budget, Usage
 from .budgets import calls_in_flight, check_batch, check_budget, count, keys_in_flight, nano
 from .owners import DEAD_AFTER, SignsOfLife, StudioClock, Watch, this_owner
+from .push import PushedCalls, push_calls
 from .spend import (
     PerhapsBilled,
     Periods,
@@ -475,6 +476,13 @@ class Ledger:
                 cost = None if cost_usd is None else nano(cost_usd)
                 self._end(sql, found, Outcome.DELIVERED, cost, values)
             sql.execute(update(CALLS).where(awaited).values(image=int(place)))
+
+    def push_to(self, shared: Ledger, *, dry_run: bool = False) -> PushedCalls:
+        """Bring the calls of this ledger into one that machines share; again changes nothing.
+
+        Rows that name no buyer get the other ledger's machine and user.
+        """
+        return push_calls(self._database, shared._database, shared._buyer, dry_run)
 
     def verify(self) -> None:
         """Raise DamagedError where the file doesn't hold together (reads all of it)."""
