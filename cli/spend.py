@@ -3,23 +3,55 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date, timedelta
 from pathlib import Path
+from typing import TextIO
 
 from ..mai.errors import InputError
-from ..mai.ledger import Ledger, PerhapsBilled, Periods, Spend, Sum
+from ..mai.ledger import (
+    SHARES,
+    Ledger,
+    PerhapsBilled,
+    Periods,
+    Share,
+    Spend,
+    Sum,
+    write_shares_csv,
+)
 from .command import open_client
+
+TO_TERMINAL = "-"
+"""The name of no file: print it."""
 
 MOST_LISTED = 10
 """How many perhaps-billed calls are listed; --doubtful lists them all."""
 
 
 def add_spend_options(parser: argparse.ArgumentParser) -> None:
-    """The profile, the CSV file, and what settles a doubtful call."""
+    """The profile, what to divide the sums by, how to write them, and what settles a call."""
     parser.add_argument("--profile", help="only this profile")
+    parser.add_argument("--by", choices=SHARES, help="who or what the money went to")
+    parser.add_argument(
+        "--since",
+        metavar="DAY",
+        help="with --by, --json or --csv: only calls since this day (2026-11-20), or of so many "
+        "last days (30d)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the sums as JSON")
     instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--csv", type=Path, metavar="FILE", help="write every call to a CSV file")
+    instead.add_argument(
+        "--csv",
+        nargs="?",
+        const=TO_TERMINAL,
+        metavar="FILE",
+        help="write every call, or with --by the sums, to a CSV file; without FILE print them",
+    )
     instead.add_argument(
         "--doubtful",
         action="store_true",
@@ -36,19 +68,80 @@ def add_spend_options(parser: argparse.ArgumentParser) -> None:
 
 def run_spend(arguments: argparse.Namespace) -> int:
     """Print the ledger's sums or its doubtful calls, settle one, or write all to a CSV file."""
+    since = first_day(arguments.since)
     with open_client(arguments) as client:
         ledger = client.ledger
-        if arguments.csv:
-            with arguments.csv.open("w", newline="", encoding="utf-8") as stream:
-                count = ledger.export_csv(stream)
-            print(f"{count} calls written to {arguments.csv}")
-        elif arguments.settle:
+        if arguments.settle:
             _settle(ledger, *arguments.settle)
         elif arguments.doubtful:
             _print_doubtful(ledger.doubtful(arguments.profile))
+        elif arguments.by:
+            found = ledger.spend_by(arguments.by, since, arguments.profile)
+            _write_shares(arguments, since, found)
+        elif arguments.csv:
+            with _open(arguments.csv) as stream:
+                count = ledger.export_csv(stream, since, arguments.profile)
+            if arguments.csv != TO_TERMINAL:
+                print(f"{count} calls written to {arguments.csv}")
+        elif since is not None:
+            raise InputError(
+                "`--since` needs what the sums are divided by.",
+                "Write for example `mai-image spend --by machine --since 30d`, or add --csv.",
+            )
+        elif arguments.json:
+            print(json.dumps(asdict(ledger.spend(arguments.profile)), indent=2))
         else:
             _print_spend(ledger.spend(arguments.profile))
     return 0
+
+
+def first_day(since: str | None) -> str | None:
+    """The first local day of "2026-11-20", or of "30d": today and 29 days before it.
+
+    InputError for what is neither.
+    """
+    if since is None:
+        return None
+    days = since.removesuffix("d")
+    try:
+        if days != since and days.isdecimal() and int(days) > 0:
+            return (date.today() - timedelta(days=int(days) - 1)).isoformat()
+        return date.fromisoformat(since).isoformat()
+    except (ValueError, OverflowError):
+        pass
+    raise InputError(
+        f"`--since {since}` is no day.", "Write for example --since 2026-11-20, or --since 30d."
+    )
+
+
+@contextmanager
+def _open(name: str) -> Iterator[TextIO]:
+    """The file to write a CSV into, or the terminal."""
+    if name == TO_TERMINAL:
+        yield sys.stdout
+        return
+    with Path(name).open("w", newline="", encoding="utf-8") as stream:
+        yield stream
+
+
+def _write_shares(arguments: argparse.Namespace, since: str | None, found: Sequence[Share]) -> None:
+    """The sums as a table, as JSON or as CSV."""
+    if arguments.json:
+        rows = [asdict(share) for share in found]
+        print(json.dumps({"by": arguments.by, "since": since, "shares": rows}, indent=2))
+    elif arguments.csv:
+        with _open(arguments.csv) as stream:
+            write_shares_csv(arguments.by, found, stream)
+    else:
+        _print_shares(arguments.by, found)
+
+
+def _print_shares(by: str, found: Sequence[Share]) -> None:
+    names = [share.name or "(not known)" for share in found]
+    width = max(map(len, [by, *names]))
+    print(f"{by:{width}}        USD  calls  of that perhaps billed")
+    for name, share in zip(names, found, strict=True):
+        print(f"{name:{width}} {share.usd:10.4f} {share.calls:6d} {share.perhaps_usd:10.4f}")
 
 
 def _settle(ledger: Ledger, number: str, verdict: str) -> None:

@@ -25,10 +25,13 @@ def status(client: Client) -> dict[str, object]:
     spend = client.ledger.spend(but_profile=EMULATOR)
     emulated = client.ledger.spend(EMULATOR)
     doubtful = spend.perhaps_billed
+    # Of machines that share a ledger the sums are the studio's.
+    here = client.ledger.spend_here(but_profile=EMULATOR) if client.ledger.shared else None
     return {
         "now": time.time(),
         "today": _sum(spend.today),
         "month": _sum(spend.month),
+        "here": here and {"today": _sum(here.today), "month": _sum(here.month)},
         "models": [
             {"model": model, "today": _sum(sums.today), "month": _sum(sums.month)}
             for model, sums in spend.by_model.items()

@@ -41,8 +41,8 @@ export class Numbers {
   constructor(look) {
     const doubtful = new Doubtful(look);
     this.parts = [
-      [new Part(spent), ({ account, today, month, spent: images, blocked, lost, in_flight, emulated, profiles }) =>
-        ({ account, today, month, images, blocked, lost, in_flight, emulated, profiles })],
+      [new Part(spent), ({ account, today, month, here, spent: images, blocked, lost, in_flight, emulated, profiles }) =>
+        ({ account, today, month, here, images, blocked, lost, in_flight, emulated, profiles })],
       [new Part(models), ({ models: rows }) => rows],
       [new Part(running), ({ calls, in_flight }) => ({ calls, in_flight })],
       [doubtful.part, ({ perhaps_billed, perhaps_billed_count }) => ({ perhaps_billed, perhaps_billed_count })],
@@ -63,10 +63,19 @@ function line(left, right) {
   return el('div', { className: 'mai-line' }, el('span', {}, left), el('b', {}, right));
 }
 
-/** The sums of all profiles, then each profile that has a budget, with how much of it is used. */
-function spent({ account, today, month, images, blocked, lost, in_flight: booked, emulated, profiles }) {
+/**
+ * The sums of all profiles, and of this machine where several share a ledger (`here`); then each
+ * profile that has a budget, with how much of it is used.
+ */
+function spent({ account, today, month, here, images, blocked, lost, in_flight: booked, emulated, profiles }) {
   if (!account && !month.calls && !emulated.month.calls) return null;
-  const rows = [line(text('today'), amount(today)), line(text('month'), amount(month))];
+  const rows = [
+    line(text(here ? 'studioToday' : 'today'), amount(today)),
+    line(text(here ? 'studioMonth' : 'month'), amount(month)),
+  ];
+  if (here) {
+    rows.push(line(text('hereToday'), amount(here.today)), line(text('hereMonth'), amount(here.month)));
+  }
   if (blocked.calls || lost.calls) rows.push(line(text('ofThatSpent'), amount(images)));
   if (blocked.calls) rows.push(line(text('ofThatBlocked'), amount(blocked)));
   if (lost.calls) rows.push(line(text('ofThatLost'), amount(lost)));

@@ -17,7 +17,7 @@ from .budgets import nano, usd
 from .ledger import EndedCall, Ledger, LostElsewhere, NewCall, OpenJob
 from .owners import BEAT_SECONDS
 from .push import PushedCalls
-from .spend import SHARES, PerhapsBilled, Periods, Share, Spend, Sum
+from .spend import SHARES, PerhapsBilled, Periods, Share, Spend, Sum, write_shares_csv
 from .tables import DOUBTFUL, ImagePlace, Outcome
 
 __all__ = [
@@ -39,4 +39,5 @@ __all__ = [
     "Sum",
     "nano",
     "usd",
+    "write_shares_csv",
 ]

@@ -580,10 +580,15 @@ class Ledger:
         with self._database.transaction(read_only=True) as sql:
             return list(call_rows(sql, limit))
 
-    def export_csv(self, stream: TextIO) -> int:
-        """Write every call as CSV, newest first; give how many. Open files with newline=""."""
+    def export_csv(
+        self, stream: TextIO, since: str | None = None, profile: str | None = None
+    ) -> int:
+        """Write the calls since a day as CSV, newest first; give how many.
+
+        Open files with newline="".
+        """
         with self._database.transaction(read_only=True, patience=LONG_READ) as sql:
-            rows = list(call_rows(sql))
+            rows = list(call_rows(sql, None, since, profile))
         return write_csv(rows, stream)
 
     def close_file(self) -> None:

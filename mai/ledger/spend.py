@@ -229,9 +229,21 @@ def doubtful_calls(sql: Connection, profile: str | None) -> Iterator[PerhapsBill
         )
 
 
-def call_rows(sql: Connection, limit: int | None = None) -> Iterator[dict[str, object]]:
-    """The calls, newest first, as COLUMNS; times in seconds since 1970, None where unknown."""
+def call_rows(
+    sql: Connection,
+    limit: int | None = None,
+    since: str | None = None,
+    profile: str | None = None,
+) -> Iterator[dict[str, object]]:
+    """The calls, newest first, as COLUMNS; times in seconds since 1970, None where unknown.
+
+    `since` is the first day, None: all.
+    """
     query = select(*(CALLS.c[name] for name in COLUMNS)).order_by(CALLS.c.id.desc()).limit(limit)
+    if since is not None:
+        query = query.where(CALLS.c.day >= since)
+    if profile is not None:
+        query = query.where(CALLS.c.profile == profile)
     for row in sql.execute(query).mappings():
         yield {**row, "outcome": row["outcome"] or "in flight"}
 
@@ -248,6 +260,15 @@ def write_csv(rows: Iterable[dict[str, object]], stream: TextIO) -> int:
             cells[name] = _local(row[name])
         writer.writerow(cells)
     return count
+
+
+def write_shares_csv(by: str, found: Iterable[Share], stream: TextIO) -> None:
+    """Writes what each took, with a heading."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([by, "usd", "calls", "perhaps_usd"])
+    for share in found:
+        name = _harmless(share.name)
+        writer.writerow([name, f"{share.usd:.9f}", share.calls, f"{share.perhaps_usd:.9f}"])
 
 
 def _local(moment: object) -> str:

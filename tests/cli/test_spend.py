@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,3 +84,44 @@ def test_settle_refuses_what_is_not_doubtful(run: Run, ledger: Ledger, capsys, w
     assert run("spend", "--settle", *words) == 2
     assert ledger.spend().total.usd == pytest.approx(0.15)
     assert "--" in capsys.readouterr().err
+
+
+def test_the_money_is_divided_by_who_spent_it(run: Run, tmp_path: Path, capsys) -> None:
+    for machine, usd in (("one", 0.25), ("two", 0.5)):
+        ledger = Ledger(tmp_path / "ledger.sqlite", machine=machine, user="ann")
+        call = NewCall(machine.ljust(64, "0"), "work", "foundry", "m", "generate", usd)
+        ledger.close(ledger.open(call, Budget()), Outcome.DELIVERED, cost_usd=usd)
+        ledger.close_file()
+    assert run("spend", "--by", "machine") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in said[1:]] == [
+        ["two", "0.5000", "1"],
+        ["one", "0.2500", "1"],
+    ]
+    assert run("spend", "--by", "user", "--since", "1d", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["shares"] == [{"name": "ann", "usd": 0.75, "calls": 2, "perhaps_usd": 0.0}]
+    assert run("spend", "--by", "machine", "--csv", str(tmp_path / "shares.csv")) == 0
+    lines = (tmp_path / "shares.csv").read_text().splitlines()
+    assert lines[:2] == ["machine,usd,calls,perhaps_usd", "two,0.500000000,1,0.000000000"]
+    assert run("spend", "--by", "day", "--since", "2999-01-01", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["shares"] == []
+    assert run("spend", "--csv", "--since", "1d") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_all_sums_can_be_had_as_json(run: Run, ledger: Ledger, capsys) -> None:
+    assert run("spend", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["total"] == {"usd": pytest.approx(0.15), "calls": 4}
+
+
+@pytest.mark.parametrize("since", ["yesterday", "0d", "-1d", "2026-13-01", "99999999999d"])
+def test_a_day_that_is_none_is_refused(run: Run, since: str, capsys) -> None:
+    assert run("spend", "--by", "machine", f"--since={since}") == 2
+    assert "is no day" in capsys.readouterr().err
+
+
+def test_since_alone_says_what_it_needs(run: Run, capsys) -> None:
+    assert run("spend", "--since", "30d") == 2
+    assert "--by machine" in capsys.readouterr().err

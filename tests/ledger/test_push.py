@@ -13,6 +13,10 @@ from store_helpers import key
 NO_LIMIT = Budget()
 
 
+def call(name: str) -> NewCall:
+    return NewCall(key(name), "work", "foundry", "MAI-Image-2.6", "generate", 0.05)
+
+
 def buy(
     ledger: Ledger, name: str, outcome: Outcome = Outcome.DELIVERED, cost: float = 0.04
 ) -> None:
