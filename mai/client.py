@@ -103,6 +103,8 @@ class Client:
         self._thread.start()
         atexit.register(self.close)
         if isinstance(self.store, SharedStore):
+            if self.ledger.shared:
+                self.store.images.may_begin = lambda: not self.ledger.has_shared_images()
             self._loop.call_soon_threadsafe(self.store.start, self._pipeline.note_uploaded)
         self._recover()
         self._loop.call_soon_threadsafe(self._look_after_calls)

@@ -10,7 +10,7 @@ for a disk.
 
 from __future__ import annotations
 
-from .executors import Executors
+from .executors import Executors, in_thread
 from .files import (
     STALE_SECONDS,
     create_private,
@@ -32,6 +32,7 @@ __all__ = [
     "create_private",
     "hold_folder",
     "holder",
+    "in_thread",
     "lock_folder",
     "make_folder",
     "read_file",

@@ -451,6 +451,12 @@ class Ledger:
             found = sql.execute(select(CALLS.c.machine).where(delivered)).first()
         return None if found is None else found.machine or "another machine"
 
+    def has_shared_images(self) -> bool:
+        """Whether any image was ever brought to where other machines find it."""
+        brought = select(CALLS.c.id).where(CALLS.c.image == int(ImagePlace.SHARED)).limit(1)
+        with self._database.transaction(read_only=True) as sql:
+            return sql.execute(brought).first() is not None
+
     @repeat_if_rolled_back
     def set_image(
         self,

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..disk import in_thread
 from ..errors import ConfigurationError, MaiError, StoreError
 from .address import Address, parse_address, require_tls
 
@@ -162,7 +163,7 @@ class ObjectStore:
         """Do it within so many seconds; every error becomes a StoreError."""
         try:
             if self._backend is None:
-                self._backend = await asyncio.to_thread(self._open)
+                self._backend = await in_thread(self._open)
             backend = self._backend
             if self._token is not None and self._needs_token():
                 await asyncio.wait_for(self._token(), self.large_seconds)

@@ -13,9 +13,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..disk import in_thread
 from ..errors import ConfigurationError, StoreError, UnreadableError
 from ..types import Result
 from .objects import ObjectStore
@@ -88,7 +90,7 @@ class SharedStore(Store):
             logger.warning("An image may be bought a second time: %s", error.what)
             return None
         image = next((image for image in found if image is not None), None)
-        return None if image is None else await asyncio.to_thread(self._take_in, image)
+        return None if image is None else await in_thread(partial(self._take_in, image))
 
     def has_arrived(self, key: str) -> bool:
         """As in every store, also for what another machine has: see `arrived`."""
@@ -137,7 +139,7 @@ class SharedStore(Store):
 
     async def forget_shared(self, key: str) -> None:
         """Deletes what the object store has for a key; `forget` is for this machine."""
-        await asyncio.to_thread(self._uploads.remove, key)
+        await in_thread(partial(self._uploads.remove, key))
         await self.images.delete(key)
 
     def stored(self, key: str) -> StoredImage | None:
@@ -199,21 +201,21 @@ class SharedStore(Store):
 
     async def bring(self) -> int:
         """Bring all that waits; gives how many still do. StoreError: the object store fails."""
-        keys = await asyncio.to_thread(self._uploads.keys)
+        keys = await in_thread(self._uploads.keys)
         brought = 0
         for begin in range(0, len(keys), AT_ONCE):
             brought += sum(await asyncio.gather(*map(self._bring_one, keys[begin:][:AT_ONCE])))
         return len(keys) - brought
 
     async def _bring_one(self, key: str) -> bool:
-        image = await asyncio.to_thread(self.stored, key)
+        image = await in_thread(partial(self.stored, key))
         if image is None:
-            await asyncio.to_thread(self._uploads.remove_if_stale, key)
+            await in_thread(partial(self._uploads.remove_if_stale, key))
             return False
         await self.images.put(image)
-        if not await asyncio.to_thread(self._on_uploaded, key, image.facts):
+        if not await in_thread(partial(self._on_uploaded, key, image.facts)):
             return False
-        await asyncio.to_thread(self._uploads.remove, key)
+        await in_thread(partial(self._uploads.remove, key))
         return True
 
     async def _keep_bringing(self) -> None:

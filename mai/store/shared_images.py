@@ -18,12 +18,13 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..disk import make_folder, read_file, write_durable
+from ..disk import in_thread, make_folder, read_file, write_durable
 from ..errors import StoreError
 from ..formats import parse_json
 from .objects import ObjectStore, do_each
@@ -75,6 +76,8 @@ class SharedImages:
         self.objects = objects
         self._endings = endings
         self._memory = memory
+        self.may_begin: Callable[[], bool] = lambda: True
+        """Whether an empty store may be begun, for all that the other machines know. Blocks."""
 
     async def get(self, key: str) -> StoredImage | None:
         """The image of a key, its bytes verified; None where there is none, or a damaged one.
@@ -147,26 +150,27 @@ class SharedImages:
                 with contextlib.suppress(DamagedImage):  # prune finds bytes that no sidecar means
                     await self.objects.delete(self._data_name_of(key, facts, readable))
 
-    async def identify(self) -> None:
+    async def identify(self, *, begin: bool = False) -> None:
         """Make sure that this is the store that was here before; StoreError where it isn't.
 
-        A store without a marker is begun, if this machine has seen none here before.
+        One without a marker is begun if nobody has seen another, or with `begin`; then this machine
+        takes whatever is there as the one.
         """
-        known = await asyncio.to_thread(self._remembered)
+        known = None if begin else await in_thread(self._remembered)
         marker = await self.objects.read(MARKER)
-        if marker is None and known is None:
+        if marker is None and known is None and (begin or await in_thread(self.may_begin)):
             mark = json.dumps({"version": 1, "id": secrets.token_hex(16)})
             await self.objects.create(MARKER, mark.encode())
             marker = await self.objects.read(MARKER)
         found = _identity(marker)
         if known is None and found:
-            await asyncio.to_thread(self._remember, found)
+            await in_thread(partial(self._remember, found))
         elif found != known or not found:
             raise StoreError(
                 f"{self.objects} isn't the one that was there before: its {MARKER} is "
                 f"{'another one' if marker else 'missing'}.",
                 "Check that the folder is mounted, or that the container is the right one. If it "
-                f"was replaced on purpose, delete {self._memory}.",
+                "was replaced on purpose, `mai-image store push` takes it as it is.",
             )
 
     async def _require_none(self, key: str) -> None:
@@ -190,7 +194,7 @@ class SharedImages:
         data = await self.objects.read(name, large=True)
         if data is None:
             raise DamagedImage("its bytes are missing")
-        digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+        digest = await in_thread(lambda: hashlib.sha256(data).hexdigest())
         if digest != facts["sha256"] or len(data) != facts["bytes"]:
             raise DamagedImage(f"its {len(data)} bytes are not those that arrived")
         return StoredImage(key, data, sidecar, facts, self._ending(facts))

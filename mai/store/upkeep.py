@@ -5,13 +5,14 @@ Both read the object store's listing, not its images, and can be repeated or sto
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
+from ..disk import in_thread
 from ..errors import StoreError
 from .objects import StoredObject, do_each
 from .shared import SharedStore
@@ -103,12 +104,12 @@ async def push(
 
     `report` hears of each key that is brought. Raises StoreError.
     """
-    await store.images.identify()
+    await store.images.identify(begin=not dry_run)
     there = await _sizes(store.images)
     counts = {"brought": 0, "there": 0, "damaged": 0}
 
     async def bring(key: str) -> None:
-        image = await asyncio.to_thread(store.stored, key)
+        image = await in_thread(partial(store.stored, key))
         if image is None:
             counts["damaged"] += 1
         elif _is_there(there, image.data_name, image.data) and image.sidecar_name in there:
@@ -119,7 +120,7 @@ async def push(
             counts["brought"] += 1
             report(key)
 
-    await do_each(await asyncio.to_thread(store.keys), bring)
+    await do_each(await in_thread(store.keys), bring)
     return Pushed(**counts)
 
 

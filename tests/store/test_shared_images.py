@@ -266,6 +266,21 @@ def test_an_empty_store_in_place_of_the_one_that_was_there_is_refused(
         run(here.fetch(key("a cat")))
 
 
+def test_a_store_that_was_replaced_on_purpose_is_begun_by_push(engine: Engine, here: SharedStore):
+    bought = sell(here)
+    for name in names(engine):
+        run(engine.objects().delete(name))
+    assert run(push(here)).brought == 1
+    here.forget(FOX)
+    assert run(here.fetch(FOX)) == bought
+
+
+def test_an_empty_store_is_not_begun_where_other_machines_have_shared_images(here: SharedStore):
+    here.images.may_begin = lambda: False
+    with pytest.raises(StoreError, match="is missing"):
+        run(here.fetch(FOX))
+
+
 # The commands
 
 

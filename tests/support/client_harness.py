@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import time
 import zlib
@@ -122,6 +123,10 @@ class OneProfile(Profiles):
     def get(self, name: str) -> Profile:
         """The one profile."""
         return self.profile
+
+    def storage_variable(self, name: str) -> str | None:
+        """This process's own."""
+        return os.environ.get(name)
 
 
 def profile_for(url: str, **changes: object) -> Profile:
