@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from ..mai.client import Client
 from ..mai.errors import MaiError
-from ..mai.examination import Examination, Finding, Step
+from ..mai.examination import Examination, Finding, Step, examine_database
 from ..mai.models import CATALOGUE, Model
 from ..mai.profiles import ANY_MODEL, EMULATOR, SERVICES, Profile
 from ..mai.providers import PROVIDERS
@@ -38,8 +38,19 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         names = [name for name in client.profiles.names() if name != EMULATOR] or ["default"]
         if arguments.profile:
             names = [arguments.profile]
-        codes = [_examine(client, name, arguments.spend) for name in names]
+        codes = [_examine_shared(client)]
+        codes += [_examine(client, name, arguments.spend) for name in names]
     return next((code for code in codes if code), 0)
+
+
+def _examine_shared(client: Client) -> int:
+    """Print what is found of [shared]; gives the value of the first step that failed, or 0."""
+    findings = list(examine_database(client.ledger))
+    if findings:
+        print("shared")
+    for finding in findings:
+        _print_finding(finding)
+    return next((int(each.step) for each in findings if each.error is not None), 0)
 
 
 def _examine(client: Client, name: str, spend: bool) -> int:

@@ -14,8 +14,10 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from .auth import Headers
-from .errors import ConnectError, MaiError
+from .database import DatabaseGone
+from .errors import ConnectError, MaiError, StoreError
 from .http import HttpAnswer, HttpRequest, NotSentError, Transport, resolve
+from .ledger import Ledger
 from .models import DEFAULT_MODEL
 from .profiles import SERVICES, Profile, Profiles
 from .providers import PROVIDERS, Provider
@@ -31,6 +33,7 @@ class Step(IntEnum):
     AUTHENTICATION = 7
     DEPLOYMENT = 8
     IMAGE = 9
+    DATABASE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,39 @@ class Connected(Protocol):
     def run(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Runs a coroutine in the client's loop."""
         ...
+
+
+CLOCK_APART = 60.0
+"""Seconds between two clocks that are worth a remark; nothing depends on them."""
+
+
+def examine_database(ledger: Ledger) -> Iterator[Finding]:
+    """What the database that machines share is like; nothing where the ledger is a file. Blocks."""
+    try:
+        facts = ledger.look_at_server()
+    except DatabaseGone as error:
+        text = f"{error}\n{error.detail}" if error.detail else str(error)
+        yield Finding(Step.DATABASE, text, error)
+        return
+    except MaiError as error:
+        yield Finding(Step.DATABASE, str(error), error)
+        return
+    if facts is None:
+        return
+    tls = "by TLS" if facts.encrypted else "without TLS"
+    milliseconds = 1000 * facts.round_trip
+    yield Finding(Step.DATABASE, f"{facts.product} answers in {milliseconds:.0f} ms, {tls}")
+    if facts.refused:
+        refusal = StoreError(
+            f"Its role may not read and write {', '.join(facts.refused)}.",
+            "The role must own the tables in its schema: docs/studio.md has the SQL.",
+        )
+        yield Finding(Step.DATABASE, str(refusal), refusal)
+        return
+    yield Finding(Step.DATABASE, f"its role has its rights; the ledger has version {facts.version}")
+    apart = f"{abs(facts.clock_ahead):.1f} s {'ahead' if facts.clock_ahead > 0 else 'behind'}"
+    remark = ": the database's counts" if abs(facts.clock_ahead) > CLOCK_APART else ""
+    yield Finding(Step.DATABASE, f"its clock is {apart} of this machine's{remark}")
 
 
 class Examination:

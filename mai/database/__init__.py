@@ -11,7 +11,7 @@ DatabaseGone for a server that doesn't answer or lets nobody in.
 
 from __future__ import annotations
 
-from .postgres import DatabaseServer, PostgresDatabase, database_at
+from .postgres import DatabaseServer, PostgresDatabase, ServerFacts, database_at
 from .schema import (
     SERVER_ONLY,
     BusyError,
@@ -36,6 +36,7 @@ __all__ = [
     "PostgresDatabase",
     "RolledBackError",
     "Schema",
+    "ServerFacts",
     "SqlDatabase",
     "SqliteDatabase",
     "database_at",

@@ -17,6 +17,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -58,6 +59,31 @@ RECYCLE_SECONDS = 300
 
 _VERSIONS = "CREATE TABLE IF NOT EXISTS versions (part text PRIMARY KEY, version integer NOT NULL)"
 _MIGRATION = "migration"
+_NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision"
+_ENCRYPTED = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+_REFUSED = (
+    "SELECT tablename FROM pg_tables CROSS JOIN LATERAL (SELECT (quote_ident(schemaname) || '.' ||"
+    " quote_ident(tablename))::regclass AS oid) AS named WHERE schemaname = %s AND NOT"
+    " (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT') AND"
+    " has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')) ORDER BY 1"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What `DatabaseServer.look` found.
+
+    `round_trip` is the seconds of one question; `clock_ahead` is by how many seconds the server's
+    clock is ahead of this machine's; `version` is that of the tables; `refused` are tables that the
+    role may not read and write.
+    """
+
+    product: str
+    encrypted: bool
+    round_trip: float
+    clock_ahead: float
+    version: int
+    refused: tuple[str, ...]
 
 
 class DatabaseServer:
@@ -167,8 +193,29 @@ class DatabaseServer:
 
     def now(self, sql: sqlalchemy.Connection) -> float:
         """Seconds since 1970 by the server's clock."""
-        query = "SELECT extract(epoch FROM clock_timestamp())::double precision"
-        return float(sql.exec_driver_sql(query).scalar_one())
+        return float(sql.exec_driver_sql(_NOW).scalar_one())
+
+    def look(self, schema: Schema) -> ServerFacts:
+        """What a person wants to know of the server; makes or upgrades the schema's tables.
+
+        Raises StoreError, DatabaseGone with its `detail`.
+        """
+        with self.transaction(schema, read_only=True) as sql:
+            begun = time.time()
+            server_time = float(sql.exec_driver_sql(_NOW).scalar_one())
+            ended = time.time()
+            encrypted = sql.exec_driver_sql(_ENCRYPTED).scalar()
+            product = sql.exec_driver_sql("SHOW server_version").scalar_one()
+            refused = sql.exec_driver_sql(_REFUSED, (self._schema_name,)).scalars().all()
+            version = _stored_version(sql, self._schema_name, schema)
+        return ServerFacts(
+            product=f"PostgreSQL {product}",
+            encrypted=bool(encrypted),
+            round_trip=ended - begun,
+            clock_ahead=server_time - (begun + ended) / 2,
+            version=version,
+            refused=tuple(refused),
+        )
 
     def close(self) -> None:
         """Close the connections that are idle; the next use connects again."""
@@ -214,8 +261,9 @@ class DatabaseServer:
 
     def _connect(self, answer_within: float | None) -> psycopg.Connection[Any]:
         _require_driver()
-        connection = _impatient_connection().connect(self._url, **self._arguments())
-        connection.answer_within = answer_within
+        kind: Any = _impatient_connection()
+        connection: psycopg.Connection[Any] = kind.connect(self._url, **self._arguments())
+        connection.answer_within = answer_within  # type: ignore[attr-defined]
         return connection
 
     def _arguments(self) -> dict[str, Any]:
@@ -311,11 +359,11 @@ class PostgresDatabase:
     """One schema's tables on a studio's server."""
 
     shared = True
+    place = "in the studio's database"
 
     def __init__(self, server: DatabaseServer, schema: Schema) -> None:
         self.server = server
         self._schema = schema
-        self.name = f"{schema.name} in the studio's database"
 
     def transaction(
         self, read_only: bool = False, locks: Iterable[str] = (), patience: float | None = None

@@ -101,8 +101,8 @@ class Schema:
 class SqlDatabase(Protocol):
     """One schema's tables on either engine, spoken to through SQLAlchemy Core."""
 
-    name: str
-    """For error texts; it names no host."""
+    place: str
+    """Where it is, for error texts: the file's path, or "in the studio's database"."""
     shared: bool
     """Whether several machines use it: then its clock counts, not this machine's."""
 
@@ -143,8 +143,8 @@ def create_statements(schema: Schema, dialect: str) -> list[str]:
         if dialect == "sqlite" and table.info.get(SERVER_ONLY):
             continue
         indexes = sorted(table.indexes, key=lambda index: str(index.name))
-        for item in (CreateTable(table), *map(CreateIndex, indexes)):
-            made.append(str(item.compile(dialect=_DIALECTS[dialect]())))
+        items: list[Any] = [CreateTable(table), *map(CreateIndex, indexes)]
+        made += [str(item.compile(dialect=_DIALECTS[dialect]())) for item in items]
     return made
 
 

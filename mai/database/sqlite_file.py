@@ -289,7 +289,7 @@ class SqliteDatabase(Database):
     def __init__(self, path: Path, schema: Schema) -> None:
         super().__init__(path, schema)
         self._engine: sqlalchemy.Engine
-        self.name = f"{schema.name} {path}"
+        self.place = str(path)
 
     @contextlib.contextmanager
     def transaction(

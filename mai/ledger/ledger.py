@@ -26,6 +26,7 @@ from ..database import (
     DatabaseGone,
     DatabaseServer,
     Schema,
+    ServerFacts,
     database_at,
     repeat_if_rolled_back,
 )
@@ -130,6 +131,8 @@ class Ledger:
         shares_images: bool = False,
     ) -> None:
         self._database = database_at(where, schema)
+        self._server = where if isinstance(where, DatabaseServer) else None
+        self._schema = schema
         self._now = now
         self._life: SignsOfLife = (StudioClock if self.shared else Watch)(dead_after)
         self._spool = Spool(spool) if spool is not None else None
@@ -597,6 +600,10 @@ class Ledger:
             rows = list(call_rows(sql, None, since, profile))
         return write_csv(rows, stream)
 
+    def look_at_server(self) -> ServerFacts | None:
+        """What a person wants to know of the server, None for a file. Raises StoreError."""
+        return self._server.look(self._schema) if self._server is not None else None
+
     def close_file(self) -> None:
         """Close the file; the next use opens it again."""
         self._database.close_file()
@@ -610,8 +617,8 @@ class Ledger:
             count = len(self._open_rows)
         if newest is not None and _row(sql, CALLS.c.token == newest) is None:
             raise StoreError(
-                f"{self._database.name} was replaced or deleted while {count} calls are in "
-                "flight, so budgets can't be checked. Nothing more is sent.",
+                f"The ledger {self._database.place} was replaced or deleted while {count} calls are "
+                "in flight, so budgets can't be checked. Nothing more is sent.",
                 "Put the file back, or wait until those calls have ended: they are written into "
                 "the new file.",
             )

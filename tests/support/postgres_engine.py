@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -70,6 +69,13 @@ class PostgresEngine:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
+    def add_file(self, name: str, data: bytes) -> None:
+        """Put a file into its data folder, such as a certificate."""
+        path = self._data / name
+        path.write_bytes(data)
+        path.chmod(0o600)
+        self._own(path)
+
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
         log = (self.folder / "log").open("ab")
@@ -92,7 +98,8 @@ class PostgresEngine:
         """End it with all its processes at once, as a power cut would."""
         processes = self._processes()
         for process in processes:
-            process.send_signal(signal.SIGKILL)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         psutil.wait_procs(processes, timeout=30)
         if self._process is not None:
             self._process.wait(30)
@@ -103,7 +110,8 @@ class PostgresEngine:
         """Stopped by SIGSTOP, with all its processes: the kernel still takes connections."""
         processes = self._processes()
         for process in processes:
-            process.suspend()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
         try:
             yield
         finally:
