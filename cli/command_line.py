@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     about = "what each model can do and costs, and which of them the profile has"
     add_model_list_options(add("models", about, run_model_list))
     add_spend_options(add("spend", "what was spent, and what is perhaps billed", run_spend))
-    add_store_options(add("store", "forget an image that can't be read", run_store))
+    add_store_options(add("store", "forget an image; prune and push those of a studio", run_store))
     about = "write a first profiles.toml; asks where no option says it"
     add_init_options(add("init", about, run_init))
     about = "find the first thing that is wrong with a profile, without buying an image"

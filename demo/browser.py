@@ -1,4 +1,4 @@
-"""Node, Chromium and two packages of npm, for whatever drives the real page: tests, a benchmark."""
+"""Node, Chromium and packages of npm, for whatever drives the real page: tests, a benchmark."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _playwright_core() -> str:
     done = _quiet(_program("node"), "-e", find, folder=SCRIPTS)
     if done.returncode == 0:
         return done.stdout.strip()
-    return str(_installed("playwright-core"))
+    return str(installed("playwright-core"))
 
 
 def axe_core() -> Path:
@@ -77,14 +77,14 @@ def axe_core() -> Path:
     Taken from beside playwright-core, or put into .venv by npm, once; Missing where it can't be.
     """
     beside = Path(_playwright_core()).parent / "axe-core"
-    package = beside if beside.is_dir() else _installed("axe-core")
+    package = beside if beside.is_dir() else installed("axe-core")
     return package / "axe.min.js"
 
 
-def _installed(name: str) -> Path:
-    """A package of tests/browser/package.json in .venv, installed there the first time."""
-    wanted = (SCRIPTS / "package.json").read_bytes()
-    folder = ROOT / ".venv" / f"browser-{hashlib.sha256(wanted).hexdigest()[:12]}"
+def installed(name: str, asked_in: Path = SCRIPTS) -> Path:
+    """A package of a folder's package.json in .venv, installed there the first time; or Missing."""
+    wanted = (asked_in / "package.json").read_bytes()
+    folder = ROOT / ".venv" / f"{asked_in.name}-{hashlib.sha256(wanted).hexdigest()[:12]}"
     if not folder.is_dir():
         _install(wanted, folder)
     package = folder / "node_modules" / name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import logging
 import os
 import threading
@@ -30,7 +31,7 @@ from .pipeline import Pipeline, estimate_usd
 from .profiles import Profile, Profiles, Shared
 from .providers import PROVIDERS
 from .rate_limit import RateLimiter
-from .store import Store
+from .store import ObjectStore, SharedStore, Store
 from .types import Request, Result, request_key
 from .validation import snap_request, validate_request
 
@@ -40,6 +41,10 @@ T = TypeVar("T")
 
 WITHDRAWAL = 10.0
 """Seconds, at most, that the end waits for withdrawn calls to close their rows."""
+
+
+UPLOAD = 10.0
+"""Seconds, at most, that the end waits for images on their way to the shared object store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,8 @@ class Client:
 
     `folder` holds the store, the ledger and the rate limits. `launch_emulator` starts the built-in
     emulator and gives its address; without it the profile "emulator" can't be used. `transport`,
-    `ledger` and `limiter` replace those of the folder; `poll` is the seconds between polls of a
-    gateway's job.
+    `store`, `ledger` and `limiter` replace those of the folder; `poll` is the seconds between
+    polls of a gateway's job.
     """
 
     def __init__(
@@ -71,20 +76,21 @@ class Client:
         *,
         launch_emulator: Callable[[], str] | None = None,
         transport: Transport | None = None,
+        store: Store | None = None,
         ledger: Ledger | None = None,
         limiter: RateLimiter | None = None,
         poll: float = POLL,
     ) -> None:
         self.profiles = profiles
-        limit = profiles.store_limit_bytes()
-        self.store = Store(folder / "store") if limit is None else Store(folder / "store", limit)
         self._shared = _shared_by(profiles)
+        self.store = store or self._open_store(folder / "store")
         server = _server(self._shared)
         self.ledger = ledger or Ledger(
             server or folder / "ledger.sqlite",
             spool=folder / "unbooked.sqlite" if server else None,
             machine=profiles.machine(),
             user=profiles.user(),
+            shares_images=isinstance(self.store, SharedStore),
         )
         self.transport = transport or Transport()
         self._executors = Executors()
@@ -109,8 +115,28 @@ class Client:
         self._thread = threading.Thread(target=self._live, name="mai-image", daemon=True)
         self._thread.start()
         atexit.register(self.close)
+        if isinstance(self.store, SharedStore):
+            if self.ledger.shared:
+                self.store.images.may_begin = lambda: not self.ledger.has_shared_images()
+            self._loop.call_soon_threadsafe(self.store.start, self._pipeline.note_uploaded)
         self._recover()
         self._loop.call_soon_threadsafe(self._look_after_calls)
+
+    def _open_store(self, folder: Path) -> Store:
+        """The store in the folder; behind it the images that machines share, where they do."""
+        profiles, shared = self.profiles, self._shared
+        if shared is not None and shared.images:
+            objects = ObjectStore(
+                shared.images,
+                profiles.storage_variable,
+                token=profiles.storage_token,
+                ca_file=shared.ca_file,
+            )
+            return SharedStore(
+                folder, shared.cache_bytes, objects, buy_without_store=shared.buy_without_store
+            )
+        limit = profiles.store_limit_bytes()
+        return Store(folder) if limit is None else Store(folder, limit)
 
     def _live(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -119,13 +145,14 @@ class Client:
     def _recover(self) -> None:
         """Close the calls that dead processes left in flight; `_keep_up` finds later ones.
 
-        A server that machines share may be slow or gone: `_keep_up` alone asks it.
+        What machines share may be slow or gone: `_keep_up` alone asks it.
         """
         if self.ledger.shared:
             return
         try:
             self.ledger.verify()
-            self._pipeline.recover()
+            if not isinstance(self.store, SharedStore):
+                self._pipeline.recover()
         except StoreError as error:
             logger.warning("%s", error)
 
@@ -160,8 +187,12 @@ class Client:
             account = self.profiles.get(profile)
             calls = self._calls_for(requests, account)
             prices = {key: estimate_usd(call) for key, call in calls.items()}
+            paid_before = functools.cache(lambda: self._pipeline.paid_before(calls.values()))
             self.ledger.check_batch(
-                account.name, account.budget, prices, lambda key: self._is_free(calls[key])
+                account.name,
+                account.budget,
+                prices,
+                lambda key: key in self._calls or key in paid_before(),
             )
         except (InputError, ProfileError, StoreError):
             return
@@ -171,7 +202,8 @@ class Client:
         them could be sent; StoreError: the store can't be read."""
         account = self.profiles.get(profile)
         calls = self._calls_for(requests, account)
-        bought = [call for call in calls.values() if not self._is_free(call)]
+        free = {*self._calls, *self._pipeline.paid_before(calls.values())}
+        bought = [call for key, call in calls.items() if key not in free]
         why = next((account.why_unbounded(call.request) for call in bought), "")
         return Quote(len(requests), len(bought), sum(map(estimate_usd, bought)), why)
 
@@ -184,9 +216,6 @@ class Client:
             key = request_key(sent, account.store_identity)
             calls[key] = InFlightCall(key, sent, account)
         return calls
-
-    def _is_free(self, call: InFlightCall) -> bool:
-        return call.key in self._calls or self._pipeline.is_kept(call)
 
     def in_flight(self) -> list[CallStatus]:
         """The calls of this process that are under way now, the oldest first."""
@@ -369,6 +398,8 @@ class Client:
         if self._upkeep is not None:
             self._upkeep.cancel()
         await self._executors.in_order(self._pipeline.save_unsaved)
+        if isinstance(self.store, SharedStore):
+            await self.store.end(UPLOAD)
         await self.transport.close()
 
 

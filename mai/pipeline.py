@@ -1,6 +1,7 @@
 """One call from its request to its image, from top to bottom.
 
 _admit        store: paid for before?  ledger: in flight elsewhere?  budget, and the call's row
+              (and where machines share their images: does the object store have it?)
 _buy          credential, slot in the rate limit, one exchange; again while that is safe
 _keep_answer  the provider reads the answer, the store keeps the image, the ledger its cost
 """
@@ -12,9 +13,11 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from .auth import Headers
 from .disk import Executors
@@ -35,18 +38,21 @@ from .errors import (
 from .http import HttpAnswer, HttpRequest, NotSentError, Transport, header_number, retry_after
 from .in_flight import InFlightCall
 from .jobs import Jobs
-from .ledger import EndedCall, Ledger, LostElsewhere, NewCall, Outcome
+from .ledger import EndedCall, ImagePlace, Ledger, LostElsewhere, NewCall, Outcome
 from .models import CATALOGUE
 from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
-from .store import Order, Store
-from .types import Progress, Result, client_request_id, request_settings
+from .store import Order, SharedStore, Store
+from .types import Progress, Result, Usage, client_request_id, request_settings
 
 logger = logging.getLogger(__name__)
 
 LOOK_ELSEWHERE = 0.5
 """Seconds between looks at a call that another process has in flight."""
+
+AWAIT_SHARED = 30.0
+"""Seconds to wait for an image that another machine has bought and is bringing."""
 
 MAX_REPEATS = 4
 """How often one call is sent again for other reasons than a 429."""
@@ -118,13 +124,73 @@ class Pipeline:
 
     async def _admit(self, call: InFlightCall) -> Result | None:
         """The image if it was paid for before; None when the call has its row in the ledger."""
+        if (kept := await self._look_up_shared(call)) is not None:
+            return kept
         while True:
             try:
-                return await self._executors.in_order(lambda: self._look_up_or_open(call))
+                kept = await self._executors.in_order(lambda: self._look_up_or_open(call))
+                break
             except RunningElsewhere as other:
                 call.joined_row = other.row
                 call.report(Progress("joined", reason=other.owner))
                 await asyncio.sleep(LOOK_ELSEWHERE)
+        # Another machine may have delivered it between the first look and the row.
+        if kept is None and (kept := await self._look_up_shared(call)) is not None:
+            await self._executors.in_order(lambda: self._give_up_row(call))
+        return kept
+
+    async def _look_up_shared(self, call: InFlightCall) -> Result | None:
+        """The image as another machine has bought it; None on a machine that shares none.
+
+        Raises StoreError where it can't be known.
+        """
+        store = self._store
+        if not isinstance(store, SharedStore):
+            return None
+        if (kept := await self._executors.in_order(lambda: self._kept(call))) is not None:
+            return kept
+        found = await store.fetch(call.key, call.key_of_version_0_1)
+        if found is None:
+            found = await self._await_shared(call, store)
+        return None if found is None else replace(found, from_store=True, cost_usd=0.0)
+
+    async def _await_shared(self, call: InFlightCall, store: SharedStore) -> Result | None:
+        """The image that a machine has bought and is still bringing; None where there is none."""
+        end = time.monotonic() + AWAIT_SHARED
+        while True:
+            look = partial(self._ledger.awaited_from, call.key)
+            machine = await self._executors.in_order(look)
+            found = None if machine is None else await store.fetch(call.key)
+            if machine is None or found is not None:
+                return found
+            if time.monotonic() > end:
+                raise StoreError(
+                    f"This image was bought by {machine}, which hasn't brought it to the images "
+                    "that machines share yet. Nothing was sent.",
+                    f"Start ComfyUI on {machine} and queue again. If its image is lost, give it "
+                    f"up: `mai-image store forget {call.key}`.",
+                )
+            call.report(Progress("joined", reason=machine))
+            await asyncio.sleep(LOOK_ELSEWHERE)
+
+    def note_uploaded(self, key: str, facts: Mapping[str, Any]) -> bool:
+        """The image of a key is where all machines find it. False: the ledger can't be told yet.
+
+        `facts` are its sidecar's. Blocks.
+        """
+        usage = facts.get("usage")
+        try:
+            self._ledger.set_image(
+                key,
+                ImagePlace.SHARED,
+                facts.get("cost_usd"),
+                Usage(**usage) if isinstance(usage, dict) else None,
+                facts.get("request_id"),
+            )
+        except StoreError as error:
+            logger.debug("The ledger hears of a shared image later: %s", error)
+            return False
+        return True
 
     def _look_up_or_open(self, call: InFlightCall) -> Result | None:
         """The blocking half of `_admit`. MaiError: the call has no row."""
@@ -140,10 +206,15 @@ class Pipeline:
             except LostElsewhere as lost:
                 raise _error_of_joined(lost.ended) from None
         # Another process may have delivered it between the first look and the row.
-        if (kept := self._kept(call)) is not None and call.row is not None:
+        if (kept := self._kept(call)) is not None:
+            self._give_up_row(call)
+        return kept
+
+    def _give_up_row(self, call: InFlightCall) -> None:
+        """The image is there: the row that was opened for it counts nothing. Blocks."""
+        if call.row is not None:
             self._ledger.close(call.row, Outcome.DELIVERED if call.job_id else Outcome.WITHDRAWN)
             call.row = None
-        return kept
 
     def _kept(self, call: InFlightCall) -> Result | None:
         """The image, free, if the store has it, or if the disk refused it before."""
@@ -156,10 +227,11 @@ class Pipeline:
                 kept = self._store.get(call.key_of_version_0_1)
         return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
 
-    def is_kept(self, call: InFlightCall) -> bool:
-        """Whether the request needn't be bought: it was paid for before. Blocks."""
-        keys = {call.key, call.key_of_version_0_1}
-        return call.key in self._unsaved or any(map(self._store.has_arrived, keys))
+    def paid_before(self, calls: Iterable[InFlightCall]) -> set[str]:
+        """The keys of calls that needn't be bought. Blocks."""
+        keys = {call.key: {call.key, call.key_of_version_0_1} for call in calls}
+        there = self._store.arrived(set().union(*keys.values()))
+        return {key for key, both in keys.items() if key in self._unsaved or both & there}
 
     async def _resume(self, call: InFlightCall) -> Result:
         """The image of a job that an earlier run began."""

@@ -62,13 +62,14 @@ OS_CALLS = {"system", "popen", "execv", "execve", "execl", "fork", "spawnl", "sp
 CONNECTS = {
     "httpx", "httpcore", "requests", "urllib3", "urllib.request", "http.client", "socket", "ftplib",
     "smtplib", "telnetlib", "websockets", "websocket", "aiohttp", "socketserver", "http.server",
-    "xmlrpc", "asyncssh", "paramiko", "azure",
+    "xmlrpc", "asyncssh", "paramiko", "azure", "obstore",
 }  # fmt: skip
 
 MAY_CONNECT = {
     ("mai/http/transport.py", "httpx"),
     ("mai/profiles/endpoints.py", "httpx"),  # httpx.URL alone: it parses what will be connected to
     ("mai/auth/entra.py", "azure"),  # azure-identity's own connections to Entra ID
+    ("mai/store/objects.py", "obstore"),  # the images that machines share
     ("page/routes.py", "aiohttp"),  # ComfyUI's own server
     ("page/access.py", "aiohttp"),
 }
@@ -230,7 +231,7 @@ ALLOWED = {
 }
 
 OUTSIDE = {
-    "mai": {"httpx", "azure", "pydantic", "sqlalchemy", "psycopg", "certifi"},
+    "mai": {"httpx", "azure", "pydantic", "sqlalchemy", "psycopg", "certifi", "obstore"},
     "page": {"aiohttp", "PIL"},
     "nodes": {"torch", "numpy", "PIL", "comfy", "comfy_api", "comfy_execution", "folder_paths",
               "server", "typing_extensions", "kornia_rs"},

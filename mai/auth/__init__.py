@@ -9,7 +9,16 @@ environment (a proxy, a certificate file) keeps both from it.
 
 from __future__ import annotations
 
-from .entra import DATABASE, METHODS, SCOPE, Build, Entra, EntraCredential, azure_identity
+from .entra import (
+    DATABASE,
+    METHODS,
+    SCOPE,
+    STORAGE,
+    Build,
+    Entra,
+    EntraCredential,
+    azure_identity,
+)
 from .keys import (
     AZURE_HEADER,
     GATEWAY_HEADER,
@@ -35,6 +44,7 @@ __all__ = [
     "GATEWAY_HEADER",
     "METHODS",
     "SCOPE",
+    "STORAGE",
     "Build",
     "Credential",
     "Entra",

@@ -38,6 +38,9 @@ SCOPE = "https://cognitiveservices.azure.com/.default"
 DATABASE = "https://ossrdbms-aad.database.windows.net/.default"
 """The audience of Azure Database for PostgreSQL, whose password is a token (its documentation)."""
 
+STORAGE = "https://storage.azure.com/.default"
+"""The audience of Azure Blob Storage (its documentation of Entra ID)."""
+
 WAIT = 30.0
 """Seconds for a token: the default chain was measured to need 24 s to fail."""
 

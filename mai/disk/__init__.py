@@ -10,8 +10,9 @@ for a disk.
 
 from __future__ import annotations
 
-from .executors import Executors
+from .executors import Executors, in_thread
 from .files import (
+    STALE_SECONDS,
     create_private,
     make_folder,
     read_file,
@@ -25,11 +26,13 @@ from .files import (
 from .locks import UNKNOWN_HOLDER, hold_folder, holder, lock_folder
 
 __all__ = [
+    "STALE_SECONDS",
     "UNKNOWN_HOLDER",
     "Executors",
     "create_private",
     "hold_folder",
     "holder",
+    "in_thread",
     "lock_folder",
     "make_folder",
     "read_file",

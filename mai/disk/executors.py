@@ -47,7 +47,12 @@ class Executors:
         self._parallel.shutdown(wait=False)
 
 
-async def _run(executor: ThreadPoolExecutor, job: Callable[[], T]) -> T:
+async def in_thread(job: Callable[[], T]) -> T:
+    """Run a job in a thread of the event loop's own pool."""
+    return await _run(None, job)
+
+
+async def _run(executor: ThreadPoolExecutor | None, job: Callable[[], T]) -> T:
     try:
         pending = asyncio.get_running_loop().run_in_executor(executor, job)
     except RuntimeError:

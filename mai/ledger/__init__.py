@@ -16,14 +16,16 @@ from __future__ import annotations
 from .budgets import nano, usd
 from .ledger import EndedCall, Ledger, LostElsewhere, NewCall, OpenJob
 from .owners import BEAT_SECONDS
+from .push import PushedCalls
 from .spend import SHARES, PerhapsBilled, Periods, Share, Spend, Sum, write_shares_csv
-from .tables import DOUBTFUL, Outcome
+from .tables import DOUBTFUL, ImagePlace, Outcome
 
 __all__ = [
     "BEAT_SECONDS",
     "DOUBTFUL",
     "SHARES",
     "EndedCall",
+    "ImagePlace",
     "Ledger",
     "LostElsewhere",
     "NewCall",
@@ -31,6 +33,7 @@ __all__ = [
     "Outcome",
     "PerhapsBilled",
     "Periods",
+    "PushedCalls",
     "Share",
     "Spend",
     "Sum",

@@ -34,6 +34,7 @@ from ..errors import InputError, RunningElsewhere, StoreError
 from ..types import Budget, Usage
 from .budgets import calls_in_flight, check_batch, check_budget, count, keys_in_flight, nano
 from .owners import DEAD_AFTER, SignsOfLife, StudioClock, Watch, this_owner
+from .push import PushedCalls, push_calls
 from .spend import (
     PerhapsBilled,
     Periods,
@@ -48,7 +49,7 @@ from .spend import (
     write_csv,
 )
 from .spool import Entry, Kind, Spool
-from .tables import CALLS, DOUBTFUL, FREE, OWNERS, SCHEMA, Outcome, add_to_sum
+from .tables import CALLS, DOUBTFUL, FREE, OWNERS, SCHEMA, ImagePlace, Outcome, add_to_sum
 
 logger = logging.getLogger(__name__)
 
@@ -110,10 +111,11 @@ class Ledger:
 
     A row is known by its token, which `open` gives. `now` gives seconds since 1970; None: this
     machine's clock for a file, the server's for a server. Another owner is dead after `dead_after`
-    seconds without a sign of life. `machine` and `user` stand in each row. While the server is gone
-    nothing can be opened or marked sent, and how calls end is kept in the file `spool`. Nothing is
-    opened before the first use. Every method raises StoreError when the ledger can't be used. Each
-    waits for the disk or the server: call them off the loop.
+    seconds without a sign of life. `machine` and `user` stand in each row; `shares_images`: images
+    are brought to where other machines find them. While the server is gone nothing can be opened or
+    marked sent, and how calls end is kept in the file `spool`. Nothing is opened before the first
+    use. Every method raises StoreError when the ledger can't be used. Each waits for the disk or
+    the server: call them off the loop.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class Ledger:
         spool: Path | None = None,
         machine: str = "",
         user: str = "",
+        shares_images: bool = False,
     ) -> None:
         self._database = database_at(where, schema)
         self._server = where if isinstance(where, DatabaseServer) else None
@@ -134,6 +137,7 @@ class Ledger:
         self._life: SignsOfLife = (StudioClock if self.shared else Watch)(dead_after)
         self._spool = Spool(spool) if spool is not None else None
         self._buyer = {"machine": machine or None, "user": user or None}
+        self._shares_images = shares_images
         self._open_rows: dict[str, dict[str, object]] = {}
         self._lock = threading.Lock()
 
@@ -169,6 +173,7 @@ class Ledger:
             "estimate_usd": call.estimate_usd,
             "estimate_nano": nano(call.estimate_usd),
             **self._buyer,
+            "image": ImagePlace.AWAITED if self._shares_images else ImagePlace.ALONE,
         }
         token = str(row["token"])
         try:
@@ -261,9 +266,7 @@ class Ledger:
         """
         values: dict[str, object] = {
             "cost_usd": cost_usd,
-            "text_in": usage.text_in if usage else None,
-            "image_in": usage.image_in if usage else None,
-            "image_out": usage.image_out if usage else None,
+            **_counts(usage),
             "request_id": _storable(request_id),
             "status": status,
             "code": _storable(code),
@@ -443,6 +446,53 @@ class Ledger:
             logger.warning("%s How a call ended is kept here and booked later.", error.what)
         return True
 
+    def awaited_from(self, key: str) -> str | None:
+        """The machine that has an image which others can't have yet; None where there is none."""
+        mine = (CALLS.c.key == key) & (CALLS.c.image == int(ImagePlace.AWAITED))
+        delivered = mine & (CALLS.c.outcome == Outcome.DELIVERED.value)
+        with self._database.transaction(read_only=True) as sql:
+            found = sql.execute(select(CALLS.c.machine).where(delivered)).first()
+        return None if found is None else found.machine or "another machine"
+
+    def has_shared_images(self) -> bool:
+        """Whether any image was ever brought to where other machines find it."""
+        brought = select(CALLS.c.id).where(CALLS.c.image == int(ImagePlace.SHARED)).limit(1)
+        with self._database.transaction(read_only=True) as sql:
+            return sql.execute(brought).first() is not None
+
+    @repeat_if_rolled_back
+    def set_image(
+        self,
+        key: str,
+        place: ImagePlace,
+        cost_usd: float | None = None,
+        usage: Usage | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """Note that an awaited image is where others find it now (SHARED), or given up (ALONE).
+
+        A call of this machine that another one took for lost has arrived after all: it cost
+        `cost_usd`.
+        """
+        awaited = (CALLS.c.key == key) & (CALLS.c.image == int(ImagePlace.AWAITED))
+        lost = awaited & (CALLS.c.recovered == 1) & (CALLS.c.machine == self._buyer["machine"])
+        lost &= CALLS.c.outcome == Outcome.PERHAPS_BILLED.value
+        values = {"cost_usd": cost_usd, "request_id": _storable(request_id), **_counts(usage)}
+        with self._database.transaction() as sql:
+            query = select(CALLS).where(lost).order_by(CALLS.c.id.desc()).limit(1)
+            found = sql.execute(query.with_for_update()).first()
+            if found is not None and place is ImagePlace.SHARED:
+                cost = None if cost_usd is None else nano(cost_usd)
+                self._end(sql, found, Outcome.DELIVERED, cost, values)
+            sql.execute(update(CALLS).where(awaited).values(image=int(place)))
+
+    def push_to(self, shared: Ledger, *, dry_run: bool = False) -> PushedCalls:
+        """Bring the calls of this ledger into one that machines share; again changes nothing.
+
+        Rows that name no buyer get the other ledger's machine and user.
+        """
+        return push_calls(self._database, shared._database, shared._buyer, dry_run)
+
     def verify(self) -> None:
         """Raise DamagedError where the file doesn't hold together (reads all of it)."""
         self._database.verify()
@@ -619,6 +669,8 @@ class Ledger:
         calls = int(not is_free)
         add_to_sum(sql, row, row.outcome, -row.counted_nano, -row.counted_calls)
         add_to_sum(sql, row, outcome.value, counted, calls)
+        if is_free and row.image == ImagePlace.AWAITED:
+            values = {**values, "image": int(ImagePlace.ALONE)}
         sql.execute(
             update(CALLS)
             .where(CALLS.c.id == row.id)
@@ -633,6 +685,11 @@ class Ledger:
                 }
             )
         )
+
+
+def _counts(usage: Usage | None) -> dict[str, object]:
+    """The columns of the tokens that a call used."""
+    return {name: getattr(usage, name, None) for name in ("text_in", "image_in", "image_out")}
 
 
 def _row(sql: Connection, where: Any, lock: bool = False) -> Any:

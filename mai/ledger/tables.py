@@ -7,7 +7,7 @@ a call that may have been billed.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Any
 
 import sqlalchemy
@@ -44,10 +44,21 @@ DOUBTFUL = (Outcome.BLOCKED, *LOST)
 """Outcomes that the user can settle by the invoice."""
 
 
+class ImagePlace(IntEnum):
+    """Where the image of a call is, for other machines: on its machine alone, awaited in the store
+    that they share, or there."""
+
+    ALONE = 0
+    AWAITED = 1
+    SHARED = 2
+
+
 METADATA = MetaData()
 
 _NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite counts up by itself in an INTEGER alone, whose numbers have 64 bits there."""
+
+_AWAITED = sqlalchemy.text("image = 1")
 
 CALLS = Table(
     "calls",
@@ -81,7 +92,9 @@ CALLS = Table(
     Column("recovered", Integer, nullable=False, server_default="0"),
     Column("machine", String),
     Column("user", String),
+    Column("image", Integer, nullable=False, server_default="0"),
     Index("by_outcome", "outcome"),
+    Index("by_image", "key", sqlite_where=_AWAITED, postgresql_where=_AWAITED),
     Index("by_machine", "machine", "day"),
     sqlite_autoincrement=True,
 )
@@ -90,7 +103,8 @@ the program start that finishes it, NULL when a job waits for whoever takes it u
 while the call is in flight. `sent` is 1 while it may be at the service. `counted_nano` is what the
 row adds to SUMS, in nano-dollars: 0 while in flight, its cost or estimate after. `recovered` marks
 a row that another process closed, as its owner was dead. `machine` and `user` say who bought, NULL
-in rows of before version 3. The index by_outcome finds the few calls that are in flight, and those
+in rows of before version 3. `image` is an `ImagePlace`; by_image finds those that are awaited. The
+index by_outcome finds the few calls that are in flight, and those
 that were perhaps billed; by_machine what one machine of a studio bought."""
 
 SUMS = Table(
@@ -177,9 +191,11 @@ would count twice what the ledger counts now."""
 _FROM_VERSION_2 = (
     "ALTER TABLE calls ADD COLUMN machine VARCHAR",
     'ALTER TABLE calls ADD COLUMN "user" VARCHAR',
+    "ALTER TABLE calls ADD COLUMN image INTEGER DEFAULT '0' NOT NULL",
+    'CREATE INDEX by_image ON calls ("key") WHERE image = 1',
     "CREATE INDEX by_machine ON calls (machine, day)",
 )
-"""Version 2 didn't say who bought."""
+"""Version 2 didn't say who bought, and knew no shared images."""
 
 SCHEMA = Schema(
     name="The ledger",

@@ -50,6 +50,18 @@ READ_BY_AZURE = (
 """Secrets that azure-identity reads by itself; they are taken out of its texts."""
 
 
+READ_FOR_STORAGE = (
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCESS_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_SAS_KEY",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT",
+)
+"""Of the images of [shared]: whether Azure has a key, and where S3 is. obstore reads them too."""
+
+
 EMULATOR_DIRECTIVES = "MAI_IMAGE_EMULATOR_DIRECTIVES"
 """With 1, a prompt can order faults from the built-in emulator, also one of a shared workflow."""
 

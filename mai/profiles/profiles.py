@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..auth import (
     DATABASE,
+    STORAGE,
     Build,
     Credential,
     Entra,
@@ -163,6 +164,17 @@ class Profiles:
         if contents.shared is None:
             return None
         return to_shared(contents.shared, self.path.parent, self._password(contents.shared))
+
+    def storage_variable(self, name: str) -> str | None:
+        """A variable of READ_FOR_STORAGE; KeyError for every other."""
+        if name not in environment.READ_FOR_STORAGE:
+            raise KeyError(name)
+        return self._variable(name)
+
+    async def storage_token(self) -> str:
+        """Entra ID's token for the images of [shared]; raises CredentialError."""
+        credential = self._entra_credential(Entra(discovery=self._discovery(), scope=STORAGE))
+        return (await credential.headers())["Authorization"].partition(" ")[2]
 
     def machine(self) -> str:
         """This machine as the books show it: [shared] machine, else its own name."""

@@ -24,7 +24,7 @@ SSL_MODES = ("verify-full", "verify-ca", "require", "prefer", "disable")
 """PostgreSQL's own words; without one TLS is verified unless the host is this machine."""
 
 _DATABASE_SCHEMES = ("postgresql", "postgres")
-_IMAGE_SCHEMES = ("https", "http", "s3", "gs", "az", "abfs", "abfss")
+_IMAGE_SCHEMES = ("https", "http", "s3", "gs")
 _PASSWORDS = ("password_env", "password_file", "entra")
 
 
@@ -137,7 +137,7 @@ def _images_problem(address: str) -> str:
         host, password = parts.hostname, parts.password
     except ValueError:
         return "isn't an address."
-    if password is not None or (parts.username and not parts.scheme.startswith("abfs")):
+    if password is not None or parts.username:
         return "holds a user or a password: docs/studio.md says how to sign in without."
     if parts.query or parts.fragment:
         return "must end with its path: a signature after ? would be a key in this file."

@@ -5,12 +5,30 @@ Others use `Store`: `get` and `put` an image with its `Order`, `keep_unreadable`
 page's history: a `Search` says what is wanted, `Found` is a page of it. It says which images there
 are, not what was paid: that is the ledger's. Errors are StoreError, and UnreadableError for what
 was paid for and can't be read; a damaged image is set aside and counts as not there.
+
+A `SharedStore` has the images of all machines of a studio: a store as above, and an `ObjectStore`
+behind it. `fetch` looks there, `prune` and `push` are for whoever looks after it.
 """
 
 from __future__ import annotations
 
+from .objects import ObjectStore
 from .search import Found, Search
+from .shared import SharedStore
 from .sidecar import Order
 from .store import Store
+from .upkeep import Pruned, Pushed, check, prune, push
 
-__all__ = ["Found", "Order", "Search", "Store"]
+__all__ = [
+    "Found",
+    "ObjectStore",
+    "Order",
+    "Pruned",
+    "Pushed",
+    "Search",
+    "SharedStore",
+    "Store",
+    "check",
+    "prune",
+    "push",
+]

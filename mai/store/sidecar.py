@@ -115,6 +115,14 @@ def parse_unreadable_sidecar(data: bytes, key: str) -> tuple[str, str | None]:
     return reason, request_id if isinstance(request_id, str) else None
 
 
+def unreadable_facts(sidecar: bytes, data: bytes, key: str) -> dict[str, Any]:
+    """The facts of bytes that are no image; raises DamagedImage where they aren't those."""
+    facts = _parse_object(sidecar, key)
+    if hashlib.sha256(data).hexdigest() != facts.get("sha256"):
+        raise DamagedImage("its bytes are not those that arrived")
+    return facts
+
+
 def parse_sidecar(data: bytes, key: str) -> dict[str, Any]:
     """The sidecar's facts, each of its type; raises DamagedImage where one isn't, or is missing.
 

@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,11 +78,11 @@ _DESCRIBE_SECONDS = 1.0
 _DESCRIBE_AT_ONCE = 200
 """Images in one transaction of describing, some 10 ms."""
 
-_ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 _OTHER_ENDING = ".bin"
 """What an image's file name ends with, by MIME type, and for every other type."""
 
-_ALL_ENDINGS = (*_ENDINGS.values(), _OTHER_ENDING)
+_ALL_ENDINGS = (*ENDINGS.values(), _OTHER_ENDING)
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _LOST = "An image that isn't kept is paid again when it is asked for again: save it."
@@ -98,6 +99,9 @@ class Store:
     Nothing is made or opened before the first use. Safe for threads. A key that isn't 64 lower-case
     hex digits is a ValueError everywhere.
     """
+
+    limit_setting = ("limit_gb", "[store]")
+    """The setting of `limit_bytes` and its section, for warnings."""
 
     def __init__(self, folder: Path, limit_bytes: int = 10_000_000_000) -> None:
         if limit_bytes <= 0:
@@ -144,6 +148,10 @@ class Store:
         except UnreadableError:
             return True
 
+    def arrived(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys for which something came."""
+        return {key for key in keys if self.has_arrived(key)}
+
     def put(self, key: str, result: Result, order: Order) -> None:
         """Keeps an image: when this returns, a power cut can't take it. Then evicts if needed.
 
@@ -152,15 +160,8 @@ class Store:
         Raises StoreError, having kept nothing, when the disk is full or the folder can't be
         written; `result` is untouched and can still be given to the user.
         """
-        self._start()
         now = time.time_ns()
-        facts = build_sidecar(key, result, order, now)
-        try:
-            total = self._write(key, result, facts, now)
-        except OSError as error:
-            raise self._explain(error, "written", then=_LOST) from error
-        if total > self.limit_bytes:
-            self._evict(but=key)
+        self._keep(key, result, build_sidecar(key, result, order, now), now)
 
     def keep_unreadable(
         self, key: str, model: str, error: UnreadableError, order: Order
@@ -196,6 +197,15 @@ class Store:
         try:
             names = {path.stem for path in (self.folder / prefix[:2]).glob(f"{prefix}*.*")}
             found = names | self._unreadable.keys(prefix)
+        except OSError as error:
+            raise self._explain(error, "read") from error
+        return sorted(key for key in found if _KEY.fullmatch(key))
+
+    def keys(self) -> list[str]:
+        """The keys of all images, and of all that can't be read. Raises StoreError."""
+        try:
+            names = {path.stem for path in self.folder.glob("[0-9a-f][0-9a-f]/*.*")}
+            found = names | self._unreadable.keys("")
         except OSError as error:
             raise self._explain(error, "read") from error
         return sorted(key for key in found if _KEY.fullmatch(key))
@@ -265,8 +275,9 @@ class Store:
         if self.limit_bytes >= SENSIBLE_LIMIT:
             return []
         return [
-            f"limit_gb of [store] is {self.limit_bytes / 1e9:g}: batches that don't fit are bought "
-            f"again on each run. Set it to {SENSIBLE_LIMIT / 1e9:g} (64 images) or more."
+            f"{' of '.join(self.limit_setting)} is {self.limit_bytes / 1e9:g}: batches that don't "
+            f"fit are bought again on each run. Set it to {SENSIBLE_LIMIT / 1e9:g} (64 images) or "
+            "more."
         ]
 
     def recent(self, count: int) -> list[dict[str, Any]]:
@@ -331,11 +342,21 @@ class Store:
                 if sidecar.with_suffix(ending).exists():
                     raise DamagedImage("its sidecar is missing") from None
             return None
-        image = sidecar.with_suffix(_ENDINGS.get(facts["media_type"], _OTHER_ENDING))
+        image = sidecar.with_suffix(ENDINGS.get(facts["media_type"], _OTHER_ENDING))
         try:
             return restore(facts, read_file(image))
         except FileNotFoundError:
             raise DamagedImage("the image beside its sidecar is missing") from None
+
+    def _keep(self, key: str, result: Result, facts: dict[str, Any], now: int) -> None:
+        """Puts an image with the facts of its sidecar; raises StoreError."""
+        self._start()
+        try:
+            total = self._write(key, result, facts, now)
+        except OSError as error:
+            raise self._explain(error, "written", then=_LOST) from error
+        if total > self.limit_bytes:
+            self._evict(but=key)
 
     def _start(self) -> None:
         """Once, before anything is written: removes old temporary files, and warns."""
@@ -412,7 +433,7 @@ class Store:
         except DamagedImage as error:
             self._set_aside(key, error)
         sidecar = self._sidecar(key)
-        own_ending = _ENDINGS.get(media_type, _OTHER_ENDING)
+        own_ending = ENDINGS.get(media_type, _OTHER_ENDING)
         replace(image, sidecar.with_suffix(own_ending))
         replace(facts, sidecar)
         for ending in _ALL_ENDINGS:
@@ -432,7 +453,7 @@ class Store:
                     if not self._evict_some(over, staying):
                         break
             if self._index.total() > self.limit_bytes:
-                self._warn_of_held(len(staying | self._held_keys()))
+                self._warn_of_held(len(staying | self._staying_keys()))
         except (OSError, StoreError) as error:
             logger.warning("The store is over its limit and can't be made smaller: %s", error)
 
@@ -441,7 +462,7 @@ class Store:
 
         What can't be removed now is added to `staying`.
         """
-        kept = staying | self._held_keys()
+        kept = staying | self._staying_keys()
         oldest = self._index.oldest(_EVICT_AT_ONCE + len(kept))
         removable = [(key, size) for key, size in oldest if key not in kept]
         for key, size in removable:
@@ -463,7 +484,8 @@ class Store:
             remove(sidecar.with_suffix(ending))
         self._index.delete(key)
 
-    def _held_keys(self) -> set[str]:
+    def _staying_keys(self) -> set[str]:
+        """What eviction must leave."""
         with self._held_lock:
             return set(self._held)
 
@@ -471,9 +493,10 @@ class Store:
         if "limit" not in self._warned:
             self._warned.add("limit")
             logger.warning(
-                "limit_gb is smaller than one batch: the %d images in use now take more than %g "
-                "GB, so the store stays over its limit. Raise limit_gb, or images of such a batch "
-                "are bought again on each run.",
+                "%s is smaller than one batch: the %d images in use now take more than %g GB, so "
+                "the store stays over its limit. Raise it, or images of such a batch are bought "
+                "again on each run.",
+                self.limit_setting[0],
                 count,
                 self.limit_bytes / 1e9,
             )

@@ -59,7 +59,17 @@ class Unreadable:
         except (OSError, DamagedImage) as error:
             logger.debug("The sidecar of an unreadable image can't be read: %s", error)
             reason, request_id = "its sidecar, which says why, is damaged", None
-        return _explain(key, paths[0], reason, request_id)
+        path = paths[0]
+        gone = path.suffix == _SIDECAR
+        bytes_are = f"are gone, its sidecar is {path}" if gone else f"are in {path}"
+        return describe_unreadable(key, bytes_are, reason, request_id)
+
+    def read(self, key: str) -> tuple[bytes, bytes] | None:
+        """The bytes and the sidecar; None where one of them isn't there."""
+        paths = self._files(key)
+        if len(paths) != 2:
+            return None
+        return read_file(paths[0]), read_file(paths[1])
 
     def forget(self, key: str) -> bool:
         """Removes both files; whether there were any."""
@@ -97,9 +107,11 @@ def _guess_ending(data: bytes) -> str:
     return ".bin"
 
 
-def _explain(key: str, path: Path, reason: str, request_id: str | None) -> UnreadableError:
+def describe_unreadable(
+    key: str, bytes_are: str, reason: str, request_id: str | None
+) -> UnreadableError:
+    """The error for whoever asks for the key; `bytes_are` says where: "are in …"."""
     reason = reason.strip().rstrip(".")[:_LONGEST_REASON]
-    bytes_are = f"are gone, its sidecar is {path}" if path.suffix == _SIDECAR else f"are in {path}"
     return UnreadableError(
         f"The image of this request arrived and was paid for, but it can't be read: {reason}. "
         f"Its bytes {bytes_are}.",

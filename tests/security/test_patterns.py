@@ -63,6 +63,8 @@ USES: dict[str, tuple[Use, tuple[str, ...]]] = {
         every, ("access_token", "access_", "assertion ", "password=\"", "\\\"", "password = '\\")),
     "mai.auth.secrets._TOKEN_ALONE": (every, ("eyJ", "eyJaaaaaaaa", "eyJaaaaaaaa.", "eyJ.")),
     "mai.bulk.templates._PLACE": (every, ("{", "{a", "{{", "{a}", "}")),
+    "cli.store._AGE": (fullmatch, ("9", "9d")),
+    "cli.store._SIZE": (fullmatch, ("9", "9.9", "9GB")),
     "mai.http.messages._IDENTIFIER": (fullmatch, ("a",)),
     "mai.profiles.endpoints._API_VERSION": (fullmatch, ("api-version=", "a")),
     "mai.profiles.endpoints._GATEWAY_PATH": (fullmatch, ("/a", "/", "/aaaa")),

@@ -154,7 +154,7 @@ def main() -> None:
                 stream.write(f"{os.getpid()} {progress.phase}\n")
 
     futures = [client.submit(generate(prompt), on_progress=hear) for prompt in job["prompts"]]
-    found = [outcome(future) for future in futures]
+    found = [outcome(future, job.get("seconds", 20.0)) for future in futures]
     client.close(grace=2)
     ends = [type(each).__name__ if isinstance(each, MaiError) else each.cost_usd for each in found]
     sys.stdout.write(json.dumps(ends))

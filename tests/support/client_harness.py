@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import time
 import zlib
@@ -123,6 +124,10 @@ class OneProfile(Profiles):
         """The one profile."""
         return self.profile
 
+    def storage_variable(self, name: str) -> str | None:
+        """This process's own."""
+        return os.environ.get(name)
+
 
 def profile_for(url: str, **changes: object) -> Profile:
     """A profile of a fast deployment at `url`."""
@@ -150,12 +155,17 @@ class Harness:
 
     def start(self, **changes: object) -> Client:
         """One more service on the folder, as another one of this process."""
+        return self.start_in(self.folder, **changes)
+
+    def start_in(self, folder: Path, store: Store | None = None, **changes: object) -> Client:
+        """A service on a folder of its own, as another machine; `store` in place of its own."""
         profile = dataclasses.replace(self.profile, **changes)  # type: ignore[arg-type]
         client = Client(
-            self.folder,
-            OneProfile(self.folder, profile),
-            ledger=self.make_ledger(self.folder / "ledger.sqlite"),
-            limiter=self.make_limiter(self.folder / "quota.sqlite"),
+            folder,
+            OneProfile(folder, profile),
+            store=store,
+            ledger=self.make_ledger(folder / "ledger.sqlite"),
+            limiter=self.make_limiter(folder / "quota.sqlite"),
         )
         self.clients.append(client)
         return client

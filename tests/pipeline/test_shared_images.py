@@ -1,0 +1,140 @@
+"""Two machines with folders of their own, and a folder that both keep their images in."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from client_harness import Harness, ask, batch, draw_after, failure, generate, image, outcome, until
+from mai_image.mai.client import Client
+from mai_image.mai.errors import BudgetError, StoreError
+from mai_image.mai.ledger import Ledger
+from mai_image.mai.store import ObjectStore, SharedStore
+from mai_image.mai.types import Budget
+from object_stores import Folder
+
+Start = Callable[[str], Client]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "studio")
+
+
+@pytest.fixture
+def start(harness: Harness, images: Folder, tmp_path: Path) -> Start:
+    """Starts a machine by its name, again after it has ended too."""
+
+    def begin(name: str, **changes: object) -> Client:
+        folder = tmp_path / name
+        store = SharedStore(folder / "store", 10**9, ObjectStore(images.address))
+        return harness.start_in(folder, store=store, **changes)
+
+    return begin
+
+
+def shared(client: Client) -> SharedStore:
+    assert isinstance(client.store, SharedStore)
+    return client.store
+
+
+def test_an_image_is_bought_by_one_machine_and_given_to_the_other(harness: Harness, start: Start):
+    one, other = start("one"), start("other")
+    bought = image(*ask(one, [generate(0)]))
+    until(lambda: shared(one).waiting() == 0)
+    given = image(*ask(other, [generate(0)]))
+    assert given.image == bought.image
+    assert (given.cost_usd, given.from_store) == (0.0, True)
+    assert len(harness.server.billed) == 1
+
+
+def test_without_the_object_store_what_is_here_is_given_and_nothing_is_sent(
+    harness: Harness, start: Start, images: Folder
+):
+    one = start("one")
+    bought = image(*ask(one, [generate(0)]))
+    until(lambda: shared(one).waiting() == 0)
+    images.stop()
+    assert image(*ask(one, [generate(0)])).image == bought.image
+    error = failure(*ask(one, [generate(1)]))
+    assert isinstance(error, StoreError)
+    assert "can't be known" in str(error)
+    assert len(harness.server.requests) == 1
+    images.resume()
+    assert image(*ask(one, [generate(1)]))
+
+
+def test_an_image_that_comes_while_the_object_store_is_gone_is_given_and_brought_later(
+    harness: Harness, start: Start, images: Folder
+):
+    one = start("one")
+    image(*ask(one, [generate(0)]))
+    until(lambda: shared(one).waiting() == 0)
+    gate = threading.Event()
+    harness.server.default = draw_after(lambda: gate.wait(10))
+    future = one.submit(generate(1))
+    until(lambda: len(harness.server.requests) == 2)
+    images.stop()
+    gate.set()
+    assert image(outcome(future))
+    assert shared(one).waiting() == 1
+    harness.stop()
+    images.resume()
+    again = start("one")
+    until(lambda: shared(again).waiting() == 0)
+    assert image(*ask(start("other"), [generate(1)])).cost_usd == 0.0
+    assert len(harness.server.billed) == 2
+
+
+def test_the_end_brings_what_is_still_here(harness: Harness, start: Start, images: Folder):
+    image(*ask(start("one"), [generate(0)]))
+    harness.stop()
+    assert image(*ask(start("other"), [generate(0)])).from_store
+
+
+def test_an_image_that_is_damaged_in_the_object_store_is_bought_again_and_repaired(
+    harness: Harness, start: Start, images: Folder, caplog: pytest.LogCaptureFixture
+):
+    image(*ask(start("one"), [generate(0)]))
+    harness.stop()
+    (path,) = images.path.glob("??/*.png")
+    path.write_bytes(b"\x89PNG noise")
+    with caplog.at_level(logging.WARNING):
+        again = image(*ask(start("other"), [generate(0)]))
+    assert not again.from_store
+    assert "is damaged" in caplog.text
+    harness.stop()
+    assert path.read_bytes() == again.image
+    assert len(harness.server.billed) == 2
+
+
+def test_an_image_that_the_studio_has_costs_no_budget(harness: Harness, start: Start):
+    ask(start("one"), batch(3))
+    harness.stop()
+    other = start("other", budget=Budget(day=0.000001))
+    other.check_affordable(batch(3))
+    with pytest.raises(BudgetError):
+        other.check_affordable([*batch(3), generate("new")])
+    assert [image(found).cost_usd for found in ask(other, batch(3))] == [0.0] * 3
+
+
+def test_what_another_machine_delivers_between_look_and_row_is_not_bought_again(
+    harness: Harness, start: Start, monkeypatch: pytest.MonkeyPatch
+):
+    one, other = start("one"), start("other")
+    opened = Ledger.open
+
+    def late(self: Ledger, *arguments: object, **named: object) -> str:
+        if self is other.ledger:
+            image(*ask(one, [generate(0)]))
+            until(lambda: shared(one).waiting() == 0)
+        return opened(self, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Ledger, "open", late)
+    assert image(*ask(other, [generate(0)])).from_store
+    assert len(harness.server.billed) == 1
+    (row,) = other.ledger.rows()
+    assert row["outcome"] == "withdrawn"
