@@ -17,12 +17,12 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .disk import Executors
 from .errors import Billed, CancelledCall, InputError, MaiError, ProfileError, StoreError
 from .http import Transport
-from .in_flight import CallStatus, InFlightCall, Listener, Waiter
+from .in_flight import CallStatus, InFlightCall, Listener, Orders, Waiter
 from .jobs import GO_ON, POLL, Jobs
 from .ledger import BEAT_SECONDS, Ledger
 from .pipeline import Pipeline, estimate_usd
@@ -39,6 +39,13 @@ T = TypeVar("T")
 
 WITHDRAWAL = 10.0
 """Seconds, at most, that the end waits for withdrawn calls to close their rows."""
+
+
+class StoredAs(NamedTuple):
+    """Where a request's image is, or would be: its key, and whether the store has it."""
+
+    key: str
+    kept: bool
 
 
 class Client:
@@ -65,6 +72,7 @@ class Client:
         limit = profiles.store_limit_bytes()
         self.store = Store(folder / "store") if limit is None else Store(folder / "store", limit)
         self.ledger = ledger or Ledger(folder / "ledger.sqlite")
+        self.orders = Orders(folder / "orders", self.store, self.ledger)
         self.transport = transport or Transport()
         self._executors = Executors()
         limiter = limiter or RateLimiter(folder / "quota.sqlite")
@@ -132,12 +140,7 @@ class Client:
         """
         try:
             account = self.profiles.get(profile)
-            calls = {}
-            for request in requests:
-                validate_request(request)
-                sent, _ = snap_request(request)
-                key = request_key(sent, account.store_identity)
-                calls[key] = InFlightCall(key, sent, account)
+            calls = {call.key: call for call in self._calls_of(requests, account)}
             prices = {key: estimate_usd(call) for key, call in calls.items()}
             self.ledger.check_batch(
                 account.name,
@@ -147,6 +150,21 @@ class Client:
             )
         except (InputError, ProfileError, StoreError):
             return
+
+    def look_up(self, requests: Sequence[Request], profile: str = "default") -> list[StoredAs]:
+        """Under which key each request is kept, and whether it is. Blocks; MaiError: a mistake."""
+        account = self.profiles.get(profile)
+        calls = self._calls_of(requests, account)
+        return [StoredAs(call.key, self._pipeline.is_kept(call)) for call in calls]
+
+    def _calls_of(self, requests: Sequence[Request], account: Profile) -> list[InFlightCall]:
+        """Calls that are not begun, for what is known of them beforehand."""
+        calls = []
+        for request in requests:
+            validate_request(request)
+            sent, _ = snap_request(request)
+            calls.append(InFlightCall(request_key(sent, account.store_identity), sent, account))
+        return calls
 
     def in_flight(self) -> list[CallStatus]:
         """The calls of this process that are under way now, the oldest first."""
@@ -290,6 +308,7 @@ class Client:
             if self._closing is None:
                 self._closing = asyncio.run_coroutine_threadsafe(self._wind_up(grace), self._loop)
         self._closing.result()
+        self.orders.close()
         atexit.unregister(self.close)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
