@@ -542,4 +542,9 @@ export default {
   "all in about {1}": "全部约需 {1}",
   "Call {1} isn't one that was perhaps billed.": "调用 {1} 不是可能已计费的调用。",
   "`mai-image spend --doubtful` lists them with their numbers.": "`mai-image spend --doubtful` 列出它们及编号。",
+  "{1} ordered": "已下单 {1} 张",
+  "The content filter stopped this image before the program was started again.": "在程序重新启动之前，内容过滤器拦截了这张图片。",
+  "The program ended before this image came, and it was lost.": "这张图片到达之前程序就结束了，图片已丢失。",
+  "The call failed in a way that was not foreseen; ComfyUI's log says more.": "调用以未预料到的方式失败；详情见 ComfyUI 的日志。",
+  "This order is no longer there.": "此订单已不存在。",
 };

@@ -542,4 +542,9 @@ export default {
   "all in about {1}": "alles in etwa {1}",
   "Call {1} isn't one that was perhaps billed.": "Aufruf {1} ist keiner, der vielleicht berechnet wurde.",
   "`mai-image spend --doubtful` lists them with their numbers.": "`mai-image spend --doubtful` zeigt sie mit ihren Nummern.",
+  "{1} ordered": "{1} bestellt",
+  "The content filter stopped this image before the program was started again.": "Der Inhaltsfilter hat dieses Bild angehalten, bevor das Programm neu gestartet wurde.",
+  "The program ended before this image came, and it was lost.": "Das Programm endete, bevor dieses Bild kam, und es ging verloren.",
+  "The call failed in a way that was not foreseen; ComfyUI's log says more.": "Der Aufruf ist auf eine nicht vorhergesehene Weise gescheitert; das Protokoll von ComfyUI sagt mehr.",
+  "This order is no longer there.": "Diese Bestellung gibt es nicht mehr.",
 };

@@ -542,4 +542,9 @@ export default {
   "all in about {1}": "全部で約 {1}",
   "Call {1} isn't one that was perhaps billed.": "呼び出し {1} は「課金された可能性あり」ではありません。",
   "`mai-image spend --doubtful` lists them with their numbers.": "`mai-image spend --doubtful` で番号付きの一覧が出ます。",
+  "{1} ordered": "{1} 枚を注文済み",
+  "The content filter stopped this image before the program was started again.": "プログラムが再起動される前に、この画像はコンテンツフィルターに止められました。",
+  "The program ended before this image came, and it was lost.": "この画像が届く前にプログラムが終了し、画像は失われました。",
+  "The call failed in a way that was not foreseen; ComfyUI's log says more.": "呼び出しは想定外の形で失敗しました。詳しくは ComfyUI のログにあります。",
+  "This order is no longer there.": "この注文はもうありません。",
 };
