@@ -43,7 +43,8 @@ class OrderedImage:
 
     `key` is its request's, `node` the node's id in the prompt with the id `run`, `at` seconds since
     1970. `error` is why it failed or was left. `heard`: the client has said something of it, so its
-    budget and its credential are well. `earlier`: a process that has ended ordered it.
+    budget and its credential are well. `earlier`: a process that has ended ordered it. `old_loss`
+    is the row of the newest call of this request that was perhaps billed before, 0 without one.
     """
 
     key: str
@@ -52,6 +53,7 @@ class OrderedImage:
     profile: str
     model: str
     at: float
+    old_loss: int = 0
     state: str = UNDER_WAY
     error: BaseException | None = None
     heard: bool = False
@@ -119,10 +121,15 @@ class Orders:
     ) -> list[OrderedImage]:
         """Write down that a node orders these requests, by their keys: before they are sent."""
         self._start()
-        new = [
-            OrderedImage(key, node, run, profile, request.model, time.time())
-            for key, request in wanted.items()
-        ]
+        if not wanted:
+            return []
+        losses = self._losses()
+        new = []
+        for key, request in wanted.items():
+            image = OrderedImage(key, node, run, profile, request.model, time.time())
+            if (loss := losses.get(client_request_id(key))) is not None:
+                image.old_loss = loss.row
+            new.append(image)
         with self._lock:
             for image in new:
                 self._put(image)
@@ -139,7 +146,7 @@ class Orders:
         moved = [image for image in images if image.run != run]
         with self._lock:
             for image in moved:
-                image.run = run
+                image.run, image.earlier = run, False
             if moved:
                 self._save()
 
@@ -232,12 +239,18 @@ class Orders:
         open_ones = [image for image in images if image.earlier and image.state == LEFT]
         if not open_ones:
             return
-        doubtful = {call.client_request_id: call for call in self._ledger.doubtful()}
+        losses = self._losses()
         for image in open_ones:
+            call = losses.get(client_request_id(image.key))
             if self._store.has_arrived(image.key):
                 image.state = LANDED
-            elif (call := doubtful.get(client_request_id(image.key))) is not None:
+            elif call is not None and call.row > image.old_loss:
                 image.state, image.error = FAILED, _lost(call)
+
+    def _losses(self) -> dict[str, PerhapsBilled]:
+        """The newest call of each request that was perhaps billed and that nobody has settled."""
+        newest_last = reversed(self._ledger.doubtful())
+        return {call.client_request_id: call for call in newest_last}
 
 
 def _entry(image: OrderedImage) -> Entry:
@@ -248,17 +261,22 @@ def _entry(image: OrderedImage) -> Entry:
         "profile": image.profile,
         "model": image.model,
         "at": image.at,
+        "old_loss": image.old_loss,
     }
 
 
 def _left_order(entry: Entry) -> OrderedImage | None:
     """An order of an earlier process; None for an entry that isn't one."""
     texts = [entry.get(name) for name in ("key", "node", "run", "profile", "model")]
-    at = entry.get("at")
-    if not all(isinstance(text, str) for text in texts) or not isinstance(at, float):
+    at, loss = entry.get("at"), entry.get("old_loss")
+    if not (isinstance(at, float) and isinstance(loss, float)):
+        return None
+    if not all(isinstance(text, str) for text in texts):
         return None
     key, node, run, profile, model = map(str, texts)
-    return OrderedImage(key, node, run, profile, model, at, LEFT, heard=True, earlier=True)
+    return OrderedImage(
+        key, node, run, profile, model, at, int(loss), LEFT, heard=True, earlier=True
+    )
 
 
 def _withdrawn() -> CancelledCall:
