@@ -542,7 +542,7 @@ export default {
   "all in about {1}": "todo en unos {1}",
   "Call {1} isn't one that was perhaps billed.": "La llamada {1} no es una de las quizá facturadas.",
   "`mai-image spend --doubtful` lists them with their numbers.": "`mai-image spend --doubtful` las muestra con sus números.",
-  "{1} ordered": "{1} encargadas",
+  "{1} ordered": "encargos: {1}",
   "The content filter stopped this image before the program was started again.": "El filtro de contenido detuvo esta imagen antes de que el programa se iniciara de nuevo.",
   "The program ended before this image came, and it was lost.": "El programa terminó antes de que llegara esta imagen, y se perdió.",
   "The call failed in a way that was not foreseen; ComfyUI's log says more.": "La llamada falló de una manera imprevista; el registro de ComfyUI dice más.",
