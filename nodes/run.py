@@ -35,6 +35,8 @@ from .inputs import ORDER, WAIT
 from .results import Batch, raise_failures
 
 if TYPE_CHECKING:
+    from comfy_execution.utils import ExecutionContext
+
     from ..mai.client import Client
 
 logger = logging.getLogger(__name__)
@@ -188,9 +190,14 @@ async def run_requests(
 def ended_orders(node_id: str | None, delivery: str | None) -> int:
     """What makes ComfyUI run a node again although its inputs are the same: orders that have ended.
 
-    `delivery` is None where another node computes it.
+    `delivery` is None where another node computes it. Some versions of ComfyUI tell a fingerprint
+    its node's id only by the context that it runs in.
     """
-    return 0 if delivery == WAIT else shared_client.get().orders.ended(node_id or "")
+    if delivery == WAIT:
+        return 0
+    context = _executing_context()
+    node_id = node_id or (context.node_id if context is not None else "")
+    return shared_client.get().orders.ended(node_id)
 
 
 @dataclass
@@ -235,12 +242,17 @@ def _this_run() -> _PromptRun:
 
 def _prompt_id() -> str | None:
     """The id of the prompt whose node runs in this task; None where ComfyUI doesn't say."""
+    context = _executing_context()
+    return None if context is None else context.prompt_id
+
+
+def _executing_context() -> ExecutionContext | None:
+    """Which prompt and node run in this task."""
     try:
         from comfy_execution.utils import get_executing_context
     except ImportError:
         return None
-    context = get_executing_context()
-    return None if context is None else context.prompt_id
+    return get_executing_context()
 
 
 _waiting_nodes = 0
