@@ -18,13 +18,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .database import DatabaseServer
 from .disk import Executors
 from .errors import Billed, CancelledCall, InputError, MaiError, ProfileError, StoreError
 from .http import Transport
-from .in_flight import CallStatus, InFlightCall, Listener, Waiter
+from .in_flight import CallStatus, InFlightCall, Listener, Orders, Waiter
 from .jobs import GO_ON, POLL, Jobs
 from .ledger import BEAT_SECONDS, Ledger
 from .pipeline import Pipeline, estimate_usd
@@ -60,6 +60,13 @@ class Quote:
     why_unbounded: str
 
 
+class StoredAs(NamedTuple):
+    """Where a request's image is, or would be: its key, and whether the store has it."""
+
+    key: str
+    kept: bool
+
+
 class Client:
     """Safe to call from any thread; make one where it is first needed.
 
@@ -92,6 +99,7 @@ class Client:
             user=profiles.user(),
             shares_images=isinstance(self.store, SharedStore),
         )
+        self.orders = Orders(folder / "orders", self.store, self.ledger)
         self.transport = transport or Transport()
         self._executors = Executors()
         limiter = limiter or RateLimiter(folder / "quota.sqlite")
@@ -185,7 +193,7 @@ class Client:
         """
         try:
             account = self.profiles.get(profile)
-            calls = self._calls_for(requests, account)
+            calls = {call.key: call for call in self._calls_of(requests, account)}
             prices = {key: estimate_usd(call) for key, call in calls.items()}
             paid_before = functools.cache(lambda: self._pipeline.paid_before(calls.values()))
             self.ledger.check_batch(
@@ -201,20 +209,26 @@ class Client:
         """What these requests would buy and cost now. Blocks. InputError, ProfileError: none of
         them could be sent; StoreError: the store can't be read."""
         account = self.profiles.get(profile)
-        calls = self._calls_for(requests, account)
+        calls = {call.key: call for call in self._calls_of(requests, account)}
         free = {*self._calls, *self._pipeline.paid_before(calls.values())}
         bought = [call for key, call in calls.items() if key not in free]
         why = next((account.why_unbounded(call.request) for call in bought), "")
         return Quote(len(requests), len(bought), sum(map(estimate_usd, bought)), why)
 
-    def _calls_for(self, requests: Sequence[Request], account: Profile) -> dict[str, InFlightCall]:
-        """A call for each different request, by its key. InputError."""
-        calls = {}
+    def look_up(self, requests: Sequence[Request], profile: str = "default") -> list[StoredAs]:
+        """Under which key each request is kept, and whether it is. Blocks; MaiError: a mistake."""
+        account = self.profiles.get(profile)
+        calls = self._calls_of(requests, account)
+        kept = self._pipeline.paid_before(calls)
+        return [StoredAs(call.key, call.key in kept) for call in calls]
+
+    def _calls_of(self, requests: Sequence[Request], account: Profile) -> list[InFlightCall]:
+        """Calls that are not begun, for what is known of them beforehand. InputError."""
+        calls = []
         for request in requests:
             validate_request(request)
             sent, _ = snap_request(request)
-            key = request_key(sent, account.store_identity)
-            calls[key] = InFlightCall(key, sent, account)
+            calls.append(InFlightCall(request_key(sent, account.store_identity), sent, account))
         return calls
 
     def in_flight(self) -> list[CallStatus]:
@@ -373,6 +387,7 @@ class Client:
             if self._closing is None:
                 self._closing = asyncio.run_coroutine_threadsafe(self._wind_up(grace), self._loop)
         self._closing.result()
+        self.orders.close()
         atexit.unregister(self.close)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)

@@ -14,7 +14,7 @@ from ..mai.types import OPAQUE
 from ..mai.validation import model_named, validate_options, validate_prompt
 from . import inputs
 from .results import blocked_output, info_json
-from .run import run_requests
+from .run import ended_orders, run_requests
 
 
 class MAIEdit(io.ComfyNode):
@@ -119,6 +119,11 @@ class MAIEdit(io.ComfyNode):
 
     @classmethod
     @override
+    def fingerprint_inputs(cls, delivery: str = inputs.WAIT, **others: object) -> int:
+        return ended_orders(getattr(cls.hidden, "unique_id", None), delivery)
+
+    @classmethod
+    @override
     @inputs.within_limits
     async def execute(
         cls,
@@ -139,6 +144,7 @@ class MAIEdit(io.ComfyNode):
         web_grounding: bool = False,
         if_blocked: str = "stop",
         background: str = OPAQUE,
+        delivery: str = inputs.WAIT,
     ) -> io.NodeOutput:
         chosen = model_named(model)
         validate_prompt(prompt)
@@ -153,7 +159,7 @@ class MAIEdit(io.ComfyNode):
             prompt, seed, batch_size, auto_aspect_ratio, web_grounding, background
         )
         batch = await run_requests(
-            requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked
+            requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked, delivery
         )
         if not batch.images:
             return blocked_output(batch, profile, image_outputs=2)

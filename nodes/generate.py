@@ -14,7 +14,7 @@ from ..mai.validation import snap_request, validate_request
 from . import inputs
 from .imaging.codec import decode_batch, prepare_decoder
 from .results import blocked_output, info_json
-from .run import run_requests
+from .run import ended_orders, run_requests
 
 
 class MAIGenerate(io.ComfyNode):
@@ -83,6 +83,11 @@ class MAIGenerate(io.ComfyNode):
 
     @classmethod
     @override
+    def fingerprint_inputs(cls, delivery: str = inputs.WAIT, **others: object) -> int:
+        return ended_orders(getattr(cls.hidden, "unique_id", None), delivery)
+
+    @classmethod
+    @override
     @inputs.within_limits
     async def execute(
         cls,
@@ -97,6 +102,7 @@ class MAIGenerate(io.ComfyNode):
         web_grounding: bool = False,
         if_blocked: str = "stop",
         background: str = OPAQUE,
+        delivery: str = inputs.WAIT,
     ) -> io.NodeOutput:
         asked = Generate(
             model, prompt, width, height, seed, auto_aspect_ratio, web_grounding, background
@@ -106,7 +112,7 @@ class MAIGenerate(io.ComfyNode):
         requests = [replace(request, seed=seed + i) for i in range(batch_size)]
         prepare_decoder(asked.width, asked.height)
         batch = await run_requests(
-            requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked
+            requests, profile, getattr(cls.hidden, "unique_id", None), if_blocked, delivery
         )
         if not batch.images:
             return blocked_output(batch, profile, image_outputs=1)

@@ -33,6 +33,7 @@ IMAGE_SOCKETS = tuple(f"image_{i}" for i in range(1, 6))
 """Of MAI Edit, in the order in which their images are sent."""
 
 STOP, SKIP = "stop", "skip"
+WAIT, ORDER = "wait", "order and go on"
 AROUND_MASK, WHOLE_IMAGE = "around mask", "whole image"
 SAME_AS_INPUT, AS_RETURNED = "same as input", "as returned"
 
@@ -142,6 +143,16 @@ def call_options(auto_aspect_ratio_tooltip: str) -> list[io.Input]:
             default=OPAQUE,
             tooltip="Transparent: the object alone, with soft edges; where there is nothing, mask "
             f"is white. Join Image with Alpha makes a PNG with alpha of both. {_only(BACKGROUND)}",
+            optional=True,
+            advanced=True,
+        ),
+        io.Combo.Input(
+            "delivery",
+            options=[WAIT, ORDER],
+            default=WAIT,
+            tooltip="Wait: the node ends when its images are there. Order and go on: it ends at "
+            "once, and what uses its images is skipped; the tab MAI shows what is under way and "
+            "runs the workflow again when it has landed, then free.",
             optional=True,
             advanced=True,
         ),

@@ -18,7 +18,8 @@ from .inputs import SKIP
 class Batch:
     """A node's requests, in the same order their results (None: failed), and errors by index.
 
-    `sent` calls go on without the node. `emulated` images cost nothing.
+    `sent` calls go on without the node. `emulated` images cost nothing. `ordered` images are under
+    way, and a later run collects the batch: this one has none of its images.
     """
 
     requests: Sequence[Request]
@@ -26,6 +27,7 @@ class Batch:
     errors: dict[int, MaiError] = field(default_factory=dict)
     sent: int = 0
     emulated: bool = False
+    ordered: int = 0
 
     @property
     def images(self) -> list[Result]:
@@ -170,9 +172,12 @@ def blocked_output(batch: Batch, profile: str, image_outputs: int) -> io.NodeOut
     """The output when every image was skipped: nodes that use the images or their mask don't run.
 
     An ExecutionBlocker without a message is the quiet one; with a message the page would show an
-    error. `info`, behind the images, still says what was blocked and why.
+    error. `info`, behind the images, still says what was blocked and why. Of a batch that is
+    ordered nothing is known yet: nothing that hangs on the node runs.
     """
     from comfy_execution.graph_utils import ExecutionBlocker
 
     quiet = ExecutionBlocker(None)
+    if batch.ordered:
+        return io.NodeOutput(*([quiet] * (image_outputs + 2)))
     return io.NodeOutput(*([quiet] * image_outputs), info_json(batch, profile), quiet)

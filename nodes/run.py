@@ -32,9 +32,13 @@ from server import PromptServer
 from ..mai.errors import BlockedError, InputError, MaiError
 from ..mai.in_flight import SENT, Siblings
 from ..mai.types import Progress, Request, Result
+from .delivery import find_orders
+from .inputs import ORDER, WAIT
 from .results import Batch, raise_failures
 
 if TYPE_CHECKING:
+    from comfy_execution.utils import ExecutionContext
+
     from ..mai.client import Client
 
 logger = logging.getLogger(__name__)
@@ -145,27 +149,42 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 async def run_requests(
-    requests: Sequence[Request], profile: str, node_id: str | None, if_blocked: str
+    requests: Sequence[Request],
+    profile: str,
+    node_id: str | None,
+    if_blocked: str,
+    delivery: str = WAIT,
 ) -> Batch:
     """Submit all requests at once and wait until each has its image or its error.
+
+    With `delivery` "order and go on" it doesn't wait for what is missing: `Batch.ordered` says how
+    much that is, and a later run collects it.
 
     Raises InterruptProcessingException within SLOWEST seconds of a cancel, and one MaiError for all
     that failed; `if_blocked` "skip" leaves blocked images out. A refusal that all calls of the
     prompt to that profile would get ends the wait of all of them. Calls that were sent go on
     without the node, and their images are stored.
     """
-    display = _ProgressDisplay(len(requests), node_id)
     client = shared_client.get()
     from ..mai.profiles import EMULATOR  # not at ComfyUI's start: it would load httpx
 
     run = _this_run()
+    display = _ProgressDisplay(len(requests), node_id, run.orders[node_id or ""])
     most = client.profiles.max_images_per_node(profile)
     run.count_images(len(requests), node_id or "", most, profile)
+    orders = await find_orders(client, node_id or "", requests, profile, delivery)
     if len(requests) > 1:  # of one alone the ledger says it
-        await asyncio.to_thread(client.check_affordable, requests, profile)
+        await asyncio.to_thread(client.check_affordable, orders.wanted(), profile)
     siblings = run.siblings[str(profile)]  # over the API it can be anything
+    if delivery == ORDER:
+        unfinished = await orders.place(siblings, _prompt_id() or "")
+        display.order(orders.counts())
+        if unfinished is not None:
+            raise_failures(unfinished, if_blocked)
+            return unfinished
     futures = [
-        siblings.submit(client, request, profile, partial(operator.setitem, display.states, i))
+        orders.told(i)
+        or siblings.submit(client, request, profile, partial(operator.setitem, display.states, i))
         for i, request in enumerate(requests)
     ]
     batch = Batch(requests, emulated=profile == EMULATOR)
@@ -179,31 +198,46 @@ async def run_requests(
         batch.put_first(siblings.refusal)
         batch.sent = display.sent_of(futures)
     display.finish(batch)
+    await orders.collected()
     raise_failures(batch, if_blocked)
     return batch
+
+
+def ended_orders(node_id: str | None, delivery: str | None) -> int:
+    """What makes ComfyUI run a node again although its inputs are the same: orders that have ended.
+
+    `delivery` is None where another node computes it. Some versions of ComfyUI tell a fingerprint
+    its node's id only by the context that it runs in.
+    """
+    if delivery == WAIT:
+        return 0
+    context = _executing_context()
+    node_id = node_id or (context.node_id if context is not None else "")
+    return shared_client.get().orders.ended(node_id)
 
 
 @dataclass
 class _PromptRun:
     """What the nodes of one prompt have in common: by profile the calls that end together, and by
-    node id the images that were ordered."""
+    node id the images that were asked for, and of those to be ordered what became of them."""
 
     siblings: defaultdict[str, Siblings] = field(default_factory=lambda: defaultdict(Siblings))
-    ordered: Counter[str] = field(default_factory=Counter)
+    asked: Counter[str] = field(default_factory=Counter)
+    orders: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def count_images(self, count: int, node_id: str, most: int, profile: str) -> None:
         """Raise InputError where a node would order more images than its profile allows in one run.
 
         A node that gets a list runs once for each item: their images count together.
         """
-        whole = self.ordered[node_id] + count
+        whole = self.asked[node_id] + count
         if whole > most:
             raise InputError(
                 f"This node would order {whole:,} images in one run; the profile {profile!r} "
                 f"allows {most}. {count} of them were not sent.",
                 "Connect fewer images or list items, or set max_images_per_node in the profile.",
             )
-        self.ordered[node_id] = whole
+        self.asked[node_id] = whole
 
 
 _runs_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[str, _PromptRun]] = (
@@ -224,12 +258,17 @@ def _this_run() -> _PromptRun:
 
 def _prompt_id() -> str | None:
     """The id of the prompt whose node runs in this task; None where ComfyUI doesn't say."""
+    context = _executing_context()
+    return None if context is None else context.prompt_id
+
+
+def _executing_context() -> ExecutionContext | None:
+    """Which prompt and node run in this task."""
     try:
         from comfy_execution.utils import get_executing_context
     except ImportError:
         return None
-    context = get_executing_context()
-    return None if context is None else context.prompt_id
+    return get_executing_context()
 
 
 _waiting_nodes = 0
@@ -278,8 +317,8 @@ def _asking_page() -> str | None:
 class _ProgressDisplay:
     """The node's progress text and bar, fed from the client's thread, for the page that asked."""
 
-    def __init__(self, count: int, node_id: str | None) -> None:
-        self._count, self._node_id = count, node_id
+    def __init__(self, count: int, node_id: str | None, orders: Counter[str]) -> None:
+        self._count, self._node_id, self._orders = count, node_id, orders
         self._page = _asking_page()
         self.states: list[Progress | None] = [None] * count
         self._started = time.monotonic()
@@ -308,8 +347,14 @@ class _ProgressDisplay:
         self._shown = (text, done)
 
     def finish(self, batch: Batch) -> None:
-        """Leave cost and seconds on the node, and how many images did not come."""
+        """Leave cost and seconds on the node, and how many images did not come.
+
+        Where other items of a list are ordered it says how many, in place of all that.
+        """
         if self._node_id is None or self._page is None:
+            return
+        if self._orders["ordered"]:
+            self.order(Counter())
             return
         blocked = sum(isinstance(error, BlockedError) for error in batch.errors.values())
         counts = {
@@ -321,6 +366,16 @@ class _ProgressDisplay:
         parts.append(f"{time.monotonic() - self._started:.0f} s")
         parts += [f"{count} {what}" for what, count in counts.items() if count]
         self._say(" · ".join(parts))
+
+    def order(self, counts: Counter[str]) -> None:
+        """Add to what the node orders, and leave it there: "4 ordered · 2 from the store".
+
+        The items of a list are counted together.
+        """
+        self._orders.update(counts)
+        if self._orders["ordered"]:
+            whats = ("ordered", "from the store", "failed")
+            self._say(" · ".join(f"{self._orders[w]} {w}" for w in whats if self._orders[w]))
 
     def cancel(self, futures: Sequence[Future[Result]]) -> None:
         """Put an end to what stands on the node: nothing waits for its turn any more."""

@@ -1,4 +1,4 @@
-"""The routes under /mai-image/. All but one are GET and change nothing.
+"""The routes under /mai-image/. All but two are GET and change nothing.
 
 price, plan                    arithmetic on public numbers: for everybody
 web/<file>                     the page's own modules: for everybody
@@ -6,6 +6,7 @@ accounts                       names of this server's profiles: see access.py
 status, images, images/<key>…  this server's money and images: the same
 checks                         whether the account works: the same
 settle                         POST: a call that was perhaps billed was billed, or was free
+forget                         POST: what a run ordered is given up
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from aiohttp import web
 from ..mai.errors import InputError, MaiError
 from ..mai.sizes import Size
 from ..mai.types import OPAQUE
-from . import access, gallery, prices, settlement
+from . import access, gallery, orders, prices, settlement
 from .access import Server
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ LONGEST = 100_000
 
 MOST_WORDS = 10
 """Of a search: more than anybody types, few enough to be quick."""
+
+LONGEST_BODY = 200
+"""Bytes of a request for a change; a usual one has 40 to 50."""
 
 _KEY = r"{key:[0-9a-f]{64}}"
 
@@ -74,6 +78,7 @@ def register(routes: web.RouteTableDef, client: Callable[[], Client], server: Se
     routes.get(f"{PREFIX}/status")(private.guarded(private.status))
     routes.get(f"{PREFIX}/checks")(private.guarded(private.checks))
     routes.post(f"{PREFIX}/settle")(private.guarded(private.settle, access.reason_to_refuse_change))
+    routes.post(f"{PREFIX}/forget")(private.guarded(private.forget, access.reason_to_refuse_change))
     routes.get(f"{PREFIX}/images")(private.guarded(private.images))
     routes.get(f"{PREFIX}/images/{_KEY}")(private.guarded(private.image))
     routes.get(f"{PREFIX}/images/{_KEY}/thumbnail")(private.guarded(private.thumbnail))
@@ -152,10 +157,13 @@ class Private:
 
     async def settle(self, client: Client, request: web.Request) -> web.Response:
         """{"call": 12, "verdict": "billed"}: closes a call that was perhaps billed."""
-        if not 0 < (request.content_length or 0) <= settlement.LONGEST_BODY:
-            raise InputError("A settlement is short.", "")
-        call, billed = settlement.parse_settlement(await request.read())
+        call, billed = settlement.parse_settlement(await _short_body(request))
         return _json(await asyncio.to_thread(settlement.settle, client.ledger, call, billed))
+
+    async def forget(self, client: Client, request: web.Request) -> web.Response:
+        """{"run": "…"}: nobody collects what this prompt ordered; what waits is withdrawn."""
+        run = orders.parse_forgetting(await _short_body(request))
+        return _json(await asyncio.to_thread(orders.forget, client.orders, run))
 
     async def images(self, client: Client, request: web.Request) -> web.Response:
         """?words=…&model=…&since=…&until=…&from=…&count=24&before=…: gallery.history().
@@ -220,6 +228,13 @@ def _computed(compute: Callable[[web.Request], dict[str, object]]) -> Handler:
             return _error(error.what, 400, error.hint)
 
     return handler
+
+
+async def _short_body(request: web.Request) -> bytes:
+    """What a request for a change says, read only where it is as short as such a one is."""
+    if not 0 < (request.content_length or 0) <= LONGEST_BODY:
+        raise InputError("A request for a change is short.", "")
+    return await request.read()
 
 
 def _json(data: dict[str, object]) -> web.Response:

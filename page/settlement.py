@@ -1,4 +1,4 @@
-"""The one thing that the page can change: whether a doubtful call was billed."""
+"""Whether a doubtful call was billed, as the user says."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from ..mai.formats import parse_json
 
 if TYPE_CHECKING:
     from ..mai.ledger import Ledger
-
-LONGEST_BODY = 200
-"""Bytes of a request that settles a call; a usual one has 40."""
 
 VERDICTS = ("billed", "free")
 

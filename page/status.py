@@ -1,4 +1,4 @@
-"""What the sidebar tab shows of money and calls: sums, budgets, calls under way, doubtful ones."""
+"""What the sidebar tab shows of money and calls: sums, budgets, calls under way, orders."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..mai.errors import ProfileError
 from ..mai.ledger import Outcome, PerhapsBilled, Periods, Spend, Sum
 from ..mai.profiles import EMULATOR, Profiles
 from ..mai.types import Budget
+from .orders import list_orders
 
 PERHAPS_BILLED = 20
 """The newest of the calls that were perhaps billed; `mai-image spend` lists all."""
@@ -39,6 +40,7 @@ def status(client: Client) -> dict[str, object]:
         ],
         "profiles": _profiles(client.profiles, spend),
         "calls": [asdict(call) for call in client.in_flight()],
+        "orders": list_orders(client.orders),
         "in_flight": _sum(spend.in_flight),
         "emulated": {"today": _sum(emulated.today), "month": _sum(emulated.month)},
         "account": client.profiles.names() != [EMULATOR],

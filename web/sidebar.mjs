@@ -1,4 +1,4 @@
-// The sidebar tab "MAI": what the graph will cost, money, calls under way, doubtful calls, images.
+// The sidebar tab "MAI": what the graph will cost, orders, money, calls under way, images.
 import { el } from './dom.mjs';
 import { History } from './history.mjs';
 import { onTotal } from './money.mjs';
@@ -7,6 +7,7 @@ import { get } from './server.mjs';
 import { Numbers } from './spend.mjs';
 import { Start } from './start.mjs';
 import { text } from './texts.mjs';
+import { ready } from './translate.mjs';
 
 const PAUSE = 2000;
 
@@ -55,6 +56,7 @@ class Tab {
       try {
         const status = await get('status');
         this.start.show(status.account);
+        await ready();
         this.numbers.show(status);
         await this.history.refresh(status);
         this.fail('');

@@ -1,39 +1,12 @@
-// What was spent, what is under way, and the calls that were perhaps billed.
+// What was ordered, what was spent, what is under way, and the calls that were perhaps billed.
 import { el, iconButton } from './dom.mjs';
+import { Orders } from './orders.mjs';
 import { attempt, copy } from './say.mjs';
+import { heading, line, Part } from './section.mjs';
 import { post } from './server.mjs';
 import { dollars, language, text } from './texts.mjs';
 
 const EMULATOR = 'emulator';
-
-/**
- * A section that is drawn again only when what it shows is another: so that the focus, and a
- * question that was asked in it, stay while the sums are asked for every two seconds.
- */
-class Part {
-  /** @param {(data: any) => (Node | null)[] | null} make null: there is nothing to show */
-  constructor(make) {
-    this.make = make;
-    this.shown = '';
-    this.root = el('section', { hidden: true });
-  }
-
-  show(data) {
-    const now = JSON.stringify(data);
-    if (now === this.shown) return;
-    this.shown = now;
-    this.draw(data);
-  }
-
-  draw(data) {
-    const focused = this.root.contains(document.activeElement) ? document.activeElement : null;
-    const { focus } = focused?.dataset ?? {};
-    const made = this.make(data);
-    this.root.hidden = !made;
-    this.root.replaceChildren(...(made ?? []).filter(Boolean));
-    if (focus) this.root.querySelector(`[data-focus="${focus}"]`)?.focus();
-  }
-}
 
 /** The numbers of the tab. */
 export class Numbers {
@@ -41,6 +14,7 @@ export class Numbers {
   constructor(look) {
     const doubtful = new Doubtful(look);
     this.parts = [
+      [new Orders(look).part, ({ orders }) => orders],
       [new Part(spent), ({ account, today, month, here, spent: images, blocked, lost, in_flight, emulated, profiles }) =>
         ({ account, today, month, here, images, blocked, lost, in_flight, emulated, profiles })],
       [new Part(models), ({ models: rows }) => rows],
@@ -53,14 +27,6 @@ export class Numbers {
   show(status) {
     for (const [part, pick] of this.parts) part.show(pick(status));
   }
-}
-
-function heading(title) {
-  return el('h3', {}, title);
-}
-
-function line(left, right) {
-  return el('div', { className: 'mai-line' }, el('span', {}, left), el('b', {}, right));
 }
 
 /**

@@ -22,6 +22,15 @@ LATENCY = 0.2
 
 Node = dict[str, Any]
 
+PROFILES = """
+[profiles.work]
+service = "foundry"
+endpoint = "{url}"
+credential = {{ kind = "key", value = "emulator" }}
+requests_a_minute = 6000
+{more}
+"""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = [item for item in items if item.path.is_relative_to(HERE)]
@@ -74,6 +83,41 @@ def server(
         inputs=sorted((ROOT / "example_workflows" / "inputs").iterdir()),
     ) as running:
         yield running
+
+
+@pytest.fixture
+def slow() -> Iterator[emulator.Emulator]:
+    """An emulator of its own, whose images take long enough to be interrupted."""
+    with emulator.start(options=emulator.Options(latency=1.5)) as running:
+        yield running
+
+
+@pytest.fixture
+def boot(
+    comfyui: ComfyUI, slow: emulator.Emulator, tmp_path: Path
+) -> Iterator[Callable[..., Server]]:
+    """Starts a ComfyUI on the one user folder of the test; as often as it is called."""
+    servers: list[Server] = []
+
+    def start(more: str = "") -> Server:
+        folder = tmp_path / "user" / "__mai"
+        folder.mkdir(parents=True, exist_ok=True)
+        text = PROFILES.format(url=slow.url, more=more)
+        (folder / "profiles.toml").write_text(text, encoding="utf-8")
+        server = Server(
+            comfyui,
+            output=tmp_path / "output",
+            packages=ROOT / ".venv" / "comfyui-packages",
+            environ={**environ_for(slow.url), "AZURE_ENDPOINT": None, "AZURE_API_KEY": None},
+            user=tmp_path / "user",
+        )
+        servers.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
 
 
 @pytest.fixture

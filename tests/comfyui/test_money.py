@@ -6,61 +6,15 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mai_image import emulator
 from mai_image.demo.client import Client, Finished, Graph
-from mai_image.demo.find import ROOT, ComfyUI
 from mai_image.demo.launch import Server
-from mai_image.demo.service import environ_for
 from mai_image.mai.ledger import Ledger
-
-PROFILES = """
-[profiles.work]
-service = "foundry"
-endpoint = "{url}"
-credential = {{ kind = "key", value = "emulator" }}
-requests_a_minute = 6000
-{more}
-"""
-
-
-@pytest.fixture
-def slow() -> Iterator[emulator.Emulator]:
-    """An emulator of its own, whose images take long enough to be interrupted."""
-    with emulator.start(options=emulator.Options(latency=1.5)) as running:
-        yield running
-
-
-@pytest.fixture
-def boot(
-    comfyui: ComfyUI, slow: emulator.Emulator, tmp_path: Path
-) -> Iterator[Callable[..., Server]]:
-    """Starts a ComfyUI on the one user folder of the test; as often as it is called."""
-    servers: list[Server] = []
-
-    def start(more: str = "") -> Server:
-        folder = tmp_path / "user" / "__mai"
-        folder.mkdir(parents=True, exist_ok=True)
-        text = PROFILES.format(url=slow.url, more=more)
-        (folder / "profiles.toml").write_text(text, encoding="utf-8")
-        server = Server(
-            comfyui,
-            output=tmp_path / "output",
-            packages=ROOT / ".venv" / "comfyui-packages",
-            environ={**environ_for(slow.url), "AZURE_ENDPOINT": None, "AZURE_API_KEY": None},
-            user=tmp_path / "user",
-        )
-        servers.append(server)
-        server.start()
-        return server
-
-    yield start
-    for server in servers:
-        server.stop()
 
 
 def images(tmp_path: Path) -> int:

@@ -1,4 +1,4 @@
-"""The one route that changes anything: a call that was perhaps billed is settled."""
+"""A route that changes something: a call that was perhaps billed is settled."""
 
 from __future__ import annotations
 

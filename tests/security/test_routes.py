@@ -1,5 +1,5 @@
-"""What the pack adds to ComfyUI's server: questions whose paths name nothing but images, and one
-change."""
+"""What the pack adds to ComfyUI's server: questions whose paths name nothing but images, and two
+changes."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def application(tmp_path: Path, server: Scripted) -> web.Application:
     return application
 
 
-def test_every_route_below_the_packs_own_name_is_a_get_but_one(
+def test_every_route_below_the_packs_own_name_is_a_get_but_two(
     application: web.Application,
 ) -> None:
     found = {(route.method, route.resource.canonical) for route in application.router.routes()
              if route.resource is not None}  # fmt: skip
     assert len(found) >= 6
     changing = {(method, path) for method, path in found if method not in ("GET", "HEAD")}
-    assert changing == {("POST", "/mai-image/settle")}
+    assert changing == {("POST", "/mai-image/settle"), ("POST", "/mai-image/forget")}
     assert all(path.startswith("/mai-image/") for _, path in found)
 
 
@@ -87,6 +87,7 @@ QUESTIONS = (
     f"images?words={KEY[:4]}",
     "checks",
     "settle",
+    "forget",
     "images?profile=../../profiles.toml&key=x",
     "price?kind=generate&model=MAI-Image-2.6&width=1024&height=1024",
     "price?kind=generate&model=../profiles.toml",

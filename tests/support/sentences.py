@@ -41,6 +41,8 @@ whole image
 from the store
 same as input
 as returned
+order and go on
+under way
 MAI Crop for Edit
 MAI Stitch
 private, max-age=3600
@@ -59,7 +61,8 @@ blocked, perhaps billed
 settled: billed
 settled: free
 the file
-A settlement is short.
+A request for a change is short.
+What is to be forgotten is named by its run.
 A settlement is the number of a call, and billed or free.
 A settlement names a call and a verdict.
 """
@@ -143,6 +146,7 @@ COMPOSED = {
     "{1} from the store": "nodes/run.py",
     "{1} blocked": "nodes/run.py",
     "{1} failed": "nodes/run.py",
+    "{1} ordered": "nodes/run.py",
     "stopped": "nodes/run.py",
 }
 """What code puts together of pieces that are no sentences, with the file that does it."""

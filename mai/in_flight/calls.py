@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import (
+from ..errors import (
     AuthenticationError,
     Billed,
     BudgetError,
@@ -24,10 +24,10 @@ from .errors import (
     ProfileError,
     StoreError,
 )
-from .types import Progress, Request, Result, request_key
+from ..types import Progress, Request, Result, request_key
 
 if TYPE_CHECKING:
-    from .profiles import Profile
+    from ..profiles import Profile
 
 logger = logging.getLogger(__name__)
 
