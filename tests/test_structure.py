@@ -48,6 +48,7 @@ MAY_USE = {
         "subprocess",
     ): "ComfyUI's own Python with a file of the pack",
     ("mai/profiles/toml_file.py", "importlib"): "tomllib, or tomli on Python 3.10",
+    ("mai/image_formats/xmp.py", "xml"): "expat alone, with document types refused",
 }
 
 IMPORTED_BY_NAME = {"psutil", "tomllib", "tomli", "pip._vendor.tomli"}

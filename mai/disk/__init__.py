@@ -2,6 +2,7 @@
 
 `write_durable` writes one file so that a reader sees the old one or the new one. The store, which
 names several files at once, uses the steps below it: `temporary_files`, `replace`, `sync_folder`.
+`write_new` never replaces a file, and lets everybody read what it writes.
 A `Database` is one SQLite file, described by its `Schema`. All files are the user's only (0600).
 File functions raise OSError; a Database raises StoreError, DamagedError for a damaged
 file (see `repeat_if_damaged`), BusyError for one that another process holds (see `holder`).
@@ -23,6 +24,7 @@ from .files import (
     sync_folder,
     temporary_files,
     write_durable,
+    write_new,
 )
 from .locks import hold_folder, holder
 
@@ -44,4 +46,5 @@ __all__ = [
     "sync_folder",
     "temporary_files",
     "write_durable",
+    "write_new",
 ]

@@ -6,7 +6,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
-from .errors import AnswerError
+from ..errors import AnswerError
 
 MAX_PIXELS = 64 * 1024 * 1024
 """64 megapixels: sixteen times the largest image of any model. More is not decoded."""
