@@ -14,7 +14,7 @@ from .manifests import Manifest, find_manifest
 from .marks import read_mark, write_mark
 from .parts import AVIF, JPEG, PNG, WEBP, media_type_of, png_chunk
 from .workflows import add_workflow, as_service_sent, read_workflow
-from .xmp import COMPOSITE, GENERATED, Mark, build_packet
+from .xmp import COMPOSITE, GENERATED, Mark, build_packet, mark_of_packet
 
 __all__ = [
     "AVIF",
@@ -33,6 +33,7 @@ __all__ = [
     "build_packet",
     "find_manifest",
     "inspect",
+    "mark_of_packet",
     "media_type_of",
     "png_chunk",
     "read_mark",

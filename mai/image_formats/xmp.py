@@ -109,6 +109,11 @@ def read_packet(packet: bytes) -> Properties:
     return reader.found
 
 
+def mark_of_packet(packet: bytes) -> Mark | None:
+    """The mark that a packet holds; None where it has none. ImageError: it can't be read."""
+    return read_packet(packet).mark
+
+
 def _description(mark: Mark, about: str = "", known: Mapping[str, str] | None = None) -> str:
     """The mark's properties, but for those that the file has of its own."""
     values = {"DigitalSourceType": SOURCE_TYPES + mark.source_type}

@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,9 @@ _DESCRIBE_SECONDS = 1.0
 
 _DESCRIBE_AT_ONCE = 200
 """Images in one transaction of describing, some 10 ms."""
+
+_SIDECARS_AT_ONCE = 200
+"""Sidecars that a look for bytes reads at a time."""
 
 _ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 _OTHER_ENDING = ".bin"
@@ -291,6 +295,21 @@ class Store:
             if len(found) >= count:
                 return Found(found, before if look(1, before) else None, undescribed)
         return Found(found, None, undescribed)
+
+    def find_content(self, digests: Collection[str]) -> dict[str, Any] | None:
+        """The sidecar of the image whose bytes have one of these SHA-256 digests, or None.
+
+        Reads all sidecars, the newest first: some seconds for tens of thousands. Raises StoreError.
+        """
+        before: int | None = None
+        while True:
+            page = self.search(Search(), _SIDECARS_AT_ONCE, before)
+            for sidecar in page.sidecars:
+                if sidecar["sha256"] in digests:
+                    return sidecar
+            if page.after is None:
+                return None
+            before = page.after
 
     def models(self) -> list[str]:
         """The models of the images, by name, as far as a search has found them."""

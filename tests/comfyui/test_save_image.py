@@ -78,7 +78,7 @@ def sent_again(service: emulator.Emulator, prompt: str, model: str) -> bytes:
 @pytest.fixture
 def with_credentials(prompt: str) -> str:
     """A prompt for which the emulator's file has a chunk of content credentials."""
-    return f"{prompt} [[credentials=yes]]"
+    return f"{prompt} [[fault credentials=yes]]"
 
 
 def test_an_untouched_image_keeps_the_bytes_and_the_manifest_that_were_sent(
@@ -187,7 +187,10 @@ def test_a_transparent_image_keeps_its_alpha(server: Server, prompt: str, genera
     (file,) = run(server, {"1": made, "2": save("1", "alpha/a", format="webp", lossless=True,
                                                 mask=["1", 2], info=["1", 1])})  # fmt: skip
     (png,) = run(server, {"1": made, "2": save("1", "alpha/b", mask=["1", 2], info=["1", 1])})
-    sent, written = np.asarray(Image.open(png)), np.asarray(Image.open(io.BytesIO(file.read_bytes())))
+    sent, written = (
+        np.asarray(Image.open(png)),
+        np.asarray(Image.open(io.BytesIO(file.read_bytes()))),
+    )
     assert sent.shape[2] == 4
     assert np.array_equal(sent[..., 3], written[..., 3])
     visible = sent[..., 3] > 0
