@@ -1,7 +1,7 @@
 """`mai-image inspect`: what an image's file says of itself, and what the store knows of it.
 
-Nothing that a file names is ever fetched: neither a manifest that lies elsewhere nor a certificate's
-status.
+Nothing that a file names is ever fetched: neither a manifest that lies elsewhere nor what a
+certificate is worth.
 """
 
 from __future__ import annotations

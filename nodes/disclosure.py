@@ -51,10 +51,13 @@ class Info:
 
 @dataclass(frozen=True)
 class Way:
-    """Over which nodes of the graph an image came: of a model's, and of loaded or stitched ones."""
+    """Over which nodes of the graph an image came: `made` by MAI nodes, and `mixed` with loaded
+    ones or stitched. `model` and `prompt` are those of such a node, as far as its widgets say."""
 
     made: bool = False
     mixed: bool = False
+    model: str = ""
+    prompt: str = field(default="", repr=False)
 
 
 def way_of(graph: object, node_id: str | None) -> Way:
@@ -64,7 +67,8 @@ def way_of(graph: object, node_id: str | None) -> Way:
     """
     if not isinstance(graph, Mapping):
         return Way()
-    made = mixed = False
+    makers: list[Mapping[str, Any]] = []
+    mixed = False
     seen: set[str] = set()
     left = [node_id or ""]
     while left:
@@ -74,11 +78,14 @@ def way_of(graph: object, node_id: str | None) -> Way:
             continue
         seen.add(name)
         kind = str(node.get("class_type"))
-        made = made or kind in _MAKERS
+        if kind in _MAKERS:
+            makers.append(node.get("inputs") or {})
         mixed = mixed or kind == _STITCH or kind.startswith(_LOADERS)
         if kind not in _MAKERS and not kind.startswith(_LOADERS):
             left += _image_sources(node, graph, only="images" if name == node_id else "")
-    return Way(made, made and mixed)
+    said = [makers[0].get(name) if makers else "" for name in ("model", "prompt")]
+    model, prompt = (value if isinstance(value, str) else "" for value in said)
+    return Way(bool(makers), mixed and bool(makers), model, prompt)
 
 
 def _image_sources(node: Mapping[str, Any], graph: Mapping[str, Any], only: str) -> list[str]:
@@ -108,5 +115,6 @@ def choose_mark(disclosure: str, info: Info, way: Way, with_prompt: bool) -> Mar
     }[disclosure]
     if not source_type:
         return None
-    version = info.model.removeprefix(_FAMILY) if info.model.startswith(_FAMILY) else ""
-    return Mark(source_type, info.model, version, info.prompt if with_prompt else "")
+    model, prompt = (info.model, info.prompt) if info.model else (way.model, way.prompt)
+    version = model.removeprefix(_FAMILY) if model.startswith(_FAMILY) else ""
+    return Mark(source_type, model, version, prompt if with_prompt else "")

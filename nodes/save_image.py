@@ -6,14 +6,14 @@ import asyncio
 
 from comfy import model_management
 from comfy.cli_args import args
-from comfy_api.latest import ComfyAPI, io
+from comfy_api.latest import io
 from torch import Tensor
 from typing_extensions import override
 
 from ..mai.errors import InputError
 from . import inputs
 from .disclosure import DISCLOSURES, FROM_INFO
-from .run import shared_client, show_notes
+from .run import shared_client, show_bar, show_notes
 
 FORMAT_NAMES = ("png", "webp", "jpeg", "avif")
 
@@ -152,11 +152,6 @@ class MAISaveImage(io.ComfyNode):
             if model_management.processing_interrupted():
                 raise model_management.InterruptProcessingException()
             await asyncio.to_thread(saving.save, done)
-            await _show_bar(done + 1, saving.count, node_id)
+            await show_bar(done + 1, saving.count, node_id)
         show_notes("MAI Save Image", node_id, saving.notes())
         return io.NodeOutput(images, ui={"images": saving.files})
-
-
-async def _show_bar(done: int, count: int, node_id: str | None) -> None:
-    if node_id is not None and count > 1:
-        await ComfyAPI().execution.set_progress(done, count, node_id)
