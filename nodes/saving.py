@@ -123,14 +123,13 @@ class Saving:
     def notes(self) -> list[str]:
         """What is worth knowing of the files that were written, as sentences."""
         notes = []
-        if self._sent:
-            which = f"{len(self._sent)} of {self.count} images" if self.count > 1 else "The image"
-            numbers = ", ".join(str(number + 1) for number in self._sent)
-            which += f" ({numbers})" if 0 < len(self._sent) < self.count else ""
-            notes.append(f"{which} saved as the service sent it, with content credentials.")
+        numbers = ", ".join(str(number + 1) for number in self._sent)
+        if self._sent and self.count == 1:
+            notes.append("The image was saved as the service sent it, with content credentials.")
+        elif self._sent:
+            notes.append(f"Saved as the service sent them, with content credentials: {numbers}.")
         if self._beside:
-            more = f" and {len(self._beside) - 1} more" if len(self._beside) > 1 else ""
-            notes.append(f"The workflow is in {self._beside[0]}{more}.")
+            notes.append(f"The workflow is in {', '.join(self._beside[:3])}.")
         if self._mark is None and self._disclosure == FROM_INFO and len(self._sent) < self.count:
             notes.append("Not marked as AI-generated: connect info, or choose a disclosure.")
         return notes

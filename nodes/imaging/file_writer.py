@@ -40,6 +40,9 @@ HOLDS_WORKFLOW = frozenset({"png", "webp", "avif"})
 
 LOSSLESS = frozenset({"png", "webp"})
 
+_COLOURS = (1, 3, 4)
+"""Channels of an IMAGE: grey, RGB, RGBA."""
+
 _MODEL_TAG, _MAKE_TAG = 0x0110, 0x010F
 """EXIF's tags in which core and the page keep the prompt, and downwards all else."""
 
@@ -81,10 +84,10 @@ def saved_levels(image: Tensor, mask: Tensor | None, form: FileForm) -> Bytes:
     C becomes 3, or 4 where there is a mask or the image has alpha of its own. ImageError: another
     shape, or transparency in a JPEG.
     """
-    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
+    if image.ndim != 3 or image.shape[2] not in _COLOURS or 0 in image.shape:
         raise ImageError(
-            f"An image has the shape [H,W,C] with 1, 3 or 4 channels; this is {list(image.shape)}.",
-            "Connect an IMAGE.",
+            f"An image has the shape [H,W,C]; this is {list(image.shape)}.",
+            "Connect an IMAGE [B,H,W,C]; a MASK goes through the node Convert Mask to Image.",
         )
     height, width = image.shape[:2]
     with torch.inference_mode():
