@@ -77,6 +77,7 @@ class MAISaveImage(io.ComfyNode):
                     tooltip="Of webp, jpeg and avif: 100 is the best and the largest. png has "
                     "none, it keeps every pixel.",
                     optional=True,
+                    advanced=True,
                 ),
                 io.Boolean.Input(
                     "lossless",
@@ -84,6 +85,7 @@ class MAISaveImage(io.ComfyNode):
                     tooltip="webp: keep every pixel as it is; quality is then how hard it is "
                     "packed. png is always lossless, jpeg and avif can't be.",
                     optional=True,
+                    advanced=True,
                 ),
                 io.Boolean.Input(
                     "embed_workflow",
@@ -92,6 +94,7 @@ class MAISaveImage(io.ComfyNode):
                     "page opens the graph; of a jpeg, and beside content credentials, into a .json "
                     "of the same name. Turn it off for files that leave the house.",
                     optional=True,
+                    advanced=True,
                 ),
                 io.Combo.Input(
                     "disclosure",
@@ -100,6 +103,7 @@ class MAISaveImage(io.ComfyNode):
                     tooltip="What the mark says. From info: what info and the graph say, composite "
                     "for masked edits, MAI Stitch and images over loaded ones. None: no mark.",
                     optional=True,
+                    advanced=True,
                 ),
             ],
             outputs=[io.Image.Output("images", tooltip="The images, as they came.")],

@@ -28,8 +28,20 @@ def test_every_command_has_a_section(capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["generate", "edit", "batch", "size", "models", "spend", "store", "mark", "inspect",
-     "init", "doctor"]
+    "command",
+    [
+        "generate",
+        "edit",
+        "batch",
+        "size",
+        "models",
+        "spend",
+        "store",
+        "mark",
+        "inspect",
+        "init",
+        "doctor",
+    ],
 )
 def test_every_option_is_explained_and_there_is_no_other(command, capsys) -> None:
     options = set(re.findall(r"--[a-z-]+", help_of(capsys, command))) - FOR_ALL

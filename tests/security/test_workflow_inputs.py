@@ -90,7 +90,11 @@ def test_every_input_of_every_node_is_a_known_one(nodes: dict[str, Any]) -> None
     found = {name for node in nodes.values() for kind, name, _ in inputs_of(node)
              if kind != "hidden"}  # fmt: skip
     assert found == KNOWN
-    assert not [name for name in KNOWN - {"profile", "filename_prefix"} if any(place in name for place in PLACES)]
+    assert not [
+        name
+        for name in KNOWN - {"profile", "filename_prefix"}
+        if any(place in name for place in PLACES)
+    ]
 
 
 def test_free_text_is_a_prompt_or_a_profiles_name(nodes: dict[str, Any]) -> None:
