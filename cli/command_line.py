@@ -18,6 +18,8 @@ from .command import EXIT_CANCELLED, EXIT_FAILED, EXIT_INPUT, read_catalogue
 from .doctor import EXIT_CODES, add_doctor_options, run_doctor
 from .generate_and_edit import add_edit_options, add_generate_options, run_edit, run_generate
 from .init import add_init_options, run_init
+from .inspect_file import add_inspect_options, run_inspect
+from .mark import add_mark_options, run_mark
 from .model_list import add_model_list_options, run_model_list
 from .open_page import add_open_options, run_open
 from .size import add_size_options, run_size
@@ -97,6 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     add_model_list_options(add("models", about, run_model_list))
     add_spend_options(add("spend", "what was spent, and what is perhaps billed", run_spend))
     add_store_options(add("store", "forget an image; prune and push those of a studio", run_store))
+    about = "say in images' files that they are AI-generated, without touching a pixel"
+    add_mark_options(add("mark", about, run_mark))
+    about = "what a file says of its origin, and what the store knows of it"
+    add_inspect_options(add("inspect", about, run_inspect))
     about = "write a first profiles.toml; asks where no option says it"
     add_init_options(add("init", about, run_init))
     about = "find the first thing that is wrong with a profile, without buying an image"

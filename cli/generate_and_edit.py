@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..mai.errors import ImageError, InputError
-from ..mai.image_formats import inspect
+from ..mai.formats import inspect
 from ..mai.models import DEFAULT_MODEL
 from ..mai.types import OPAQUE, TRANSPARENT, Edit, Generate, Request, Result
 from .image_files import read_reference, save_image, write_image

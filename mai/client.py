@@ -341,6 +341,7 @@ class Client:
     def _deliver(self, call: InFlightCall, result: Result) -> None:
         """Give everybody who waits the result; only the first one pays."""
         self._forget(call)
+        result = replace(result, key=result.key or call.key)
         for future, waiter in call.waiting.items():
             if future.set_running_or_notify_cancel():
                 future.set_result(replace(result, notes=(*waiter.notes, *result.notes)))

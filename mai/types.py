@@ -99,7 +99,8 @@ class Result:
     `image` is the file as the service sent it (PNG, rarely JPEG), `width` and `height` are read
     from it. `asked` is the size in the request, None where the service chose. `cost_usd` is by the
     catalogue's prices, 0.0 for an image from the store, None where no usage is known. `seconds`
-    is the time of the call that bought it; `notes` are sentences for the user.
+    is the time of the call that bought it; `notes` are sentences for the user. `key` is that under
+    which the store has it.
     """
 
     image: bytes = field(repr=False)
@@ -114,6 +115,7 @@ class Result:
     from_store: bool = False
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    key: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from .crop import MAICrop
 from .edit import MAIEdit
 from .generate import MAIGenerate
 from .run import command_line_here, data_path, finish_calls_on_terminate, shared_client
+from .save_image import MAISaveImage
 from .size_helper import MAISizeHelper
 from .stitch import MAIStitch
 
@@ -43,4 +44,4 @@ class MAIExtension(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [MAIGenerate, MAIEdit, MAISizeHelper, MAICrop, MAIStitch]
+        return [MAIGenerate, MAIEdit, MAISizeHelper, MAICrop, MAIStitch, MAISaveImage]

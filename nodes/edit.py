@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io
 from typing_extensions import override
 
+from ..mai.formats import COMPOSITE, GENERATED
 from ..mai.models import CATALOGUE, DEFAULT_MODEL
 from ..mai.types import OPAQUE
 from ..mai.validation import model_named, validate_options, validate_prompt
@@ -166,5 +167,6 @@ class MAIEdit(io.ComfyNode):
         edited = await asyncio.to_thread(
             edit.finish, batch.results, batch_size, match_color, output_size
         )
-        info = info_json(batch, profile, edited.notes, edits=edited.facts)
+        source_type = COMPOSITE if edit.is_masked else GENERATED
+        info = info_json(batch, profile, edited.notes, source_type, edits=edited.facts)
         return io.NodeOutput(edited.images, edited.as_returned, info, edited.mask)

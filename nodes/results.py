@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from comfy_api.latest import io
 
 from ..mai.errors import AnswerError, Billed, BlockedError, MaiError
+from ..mai.formats import GENERATED
 from ..mai.models import CATALOGUE
 from ..mai.types import Request, Result
 from .inputs import SKIP
@@ -127,9 +128,16 @@ def _what_is_kept(kept: int, count: int, sent: int) -> str:
     return f"{kept} of {count} images are kept; queue again to fetch only {missing}."
 
 
-def info_json(batch: Batch, profile: str, notes: Sequence[str] = (), **more: object) -> str:
+def info_json(
+    batch: Batch,
+    profile: str,
+    notes: Sequence[str] = (),
+    source_type: str = GENERATED,
+    **more: object,
+) -> str:
     """What a node says of its images, as JSON; `more` are facts of that node alone.
 
+    `source_type` is GENERATED, or COMPOSITE where only parts of the images are the model's.
     `cost_usd` is what was paid; of emulated images `real_cost_usd` is what they would have cost.
     """
     images = [
@@ -140,6 +148,7 @@ def info_json(batch: Batch, profile: str, notes: Sequence[str] = (), **more: obj
             "size_asked": result.asked,
             "size_received": [result.width, result.height],
             "request_id": result.request_id,
+            "key": result.key,
             "usage": asdict(result.usage) if result.usage else None,
             "cost_usd": None if result.cost_usd is None else round(result.cost_usd, 6),
             "from_store": result.from_store,
@@ -152,6 +161,8 @@ def info_json(batch: Batch, profile: str, notes: Sequence[str] = (), **more: obj
     return json.dumps(
         {
             "model": batch.requests[0].model,
+            "prompt": batch.requests[0].prompt,
+            "digital_source_type": source_type,
             "profile": profile,
             "count": len(images),
             "cost_usd": round(batch.cost_usd, 6),

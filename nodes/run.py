@@ -447,6 +447,12 @@ def _describe(
     return " · ".join([*parts, f"{seconds:.0f} s"])
 
 
+async def show_bar(done: int, count: int, node_id: str | None) -> None:
+    """Show on the node `node_id` how many of several images are done."""
+    if count > 1 and node_id is not None and _asking_page() is not None:
+        await ComfyAPI().execution.set_progress(done, count, node_id)
+
+
 def show_notes(node: str, node_id: str | None, notes: Sequence[str]) -> None:
     """Show sentences as the progress text of the node `node_id`, and log them under `node`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..mai.errors import InputError
-from ..mai.safe_json import parse_json
+from ..mai.formats import parse_json
 
 if TYPE_CHECKING:
     from ..mai.in_flight import OrderedRun, Orders

@@ -52,6 +52,7 @@ MAY_USE = {
         "webbrowser",
     ): "the address at which a ComfyUI answers",
     ("mai/profiles/toml_file.py", "importlib"): "tomllib, or tomli on Python 3.10",
+    ("mai/formats/xmp.py", "xml"): "expat alone, with document types refused",
 }
 
 IMPORTED_BY_NAME = {"psutil", "tomllib", "tomli", "pip._vendor.tomli"}
@@ -236,13 +237,14 @@ OUTSIDE = {
     "nodes": {"torch", "numpy", "PIL", "comfy", "comfy_api", "comfy_execution", "folder_paths",
               "server", "typing_extensions", "kornia_rs"},
     "emulator": {"aiohttp", "PIL"},
-    "cli": {"rich"},
+    "cli": {"rich", "c2pa"},
     "__init__": {"comfy_api"},
 }  # fmt: skip
 
 
 USED_WHERE_COMFYUI_BRINGS_IT = {
     ("cli/contact_sheet.py", "PIL"),
+    ("cli/inspect_file.py", "PIL"),
     ("cli/masks.py", "PIL"),
     ("cli/metadata.py", "PIL"),
     ("mai/providers/base64_field.py", "pydantic"),

@@ -54,6 +54,15 @@ function showPrompt(node) {
   };
 }
 
+/** %date:…% and %node.widget% in a name, which the page fills in for core's own nodes alone. */
+function fillInName(node) {
+  const widget = node.widgets.find(({ name }) => name === 'filename_prefix');
+  widget.serializeValue = () => {
+    const fillIn = window.comfyAPI?.utils?.applyTextReplacements;
+    return fillIn && app.graph ? fillIn(app.graph, String(widget.value)) : widget.value;
+  };
+}
+
 /** A setting of the page: an amount in USD. */
 function limit(id, name, defaultValue) {
   const attrs = { min: 0, maxFractionDigits: 2 };
@@ -95,6 +104,7 @@ app.registerExtension({
     }
     // On the node of a subgraph: what is in it costs, does, and failed at.
     if (node.subgraph) node.maiBadges = { price: addBadge(node), state: addBadge(node) };
+    if (node.comfyClass === 'MAISaveImage') fillInName(node);
     if (node.comfyClass === 'MAISizeHelper') {
       withParts(({ addPreview }) => addPreview(node));
     }

@@ -8,7 +8,7 @@ What a row asks for is said here; what it costs, and how it is bought, is for wh
 
 from __future__ import annotations
 
-from .file_names import is_image_name, same_file
+from .file_names import is_image_name, path_below, same_file
 from .reading import FACTS, FORMATS, Record, RowMistake, format_of, read_records
 from .rows import COLUMNS, IMAGE_COLUMNS, MAX_COUNT, Row, RowCheck, Settings, size_named
 from .templates import fill, names_in
@@ -28,6 +28,7 @@ __all__ = [
     "format_of",
     "is_image_name",
     "names_in",
+    "path_below",
     "read_records",
     "same_file",
     "size_named",

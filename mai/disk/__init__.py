@@ -2,10 +2,10 @@
 
 `write_durable` writes one file so that a reader sees the old one or the new one. The store, which
 names several files at once, uses the steps below it: `temporary_files`, `replace`, `sync_folder`.
-All files are the user's only (0600); the functions raise OSError. `hold_folder` keeps a second
-program out of a folder that one works in, `lock_folder` for a moment; `holder` says which process
-keeps a SQLite file. `Executors` has the threads in which all this runs, so that no event loop waits
-for a disk.
+`write_new` never replaces a file, and lets everybody read what it writes; all other files are the
+user's only (0600). The functions raise OSError. `hold_folder` keeps a second program out of a
+folder that one works in, `lock_folder` for a moment; `holder` says which process keeps a SQLite
+file. `Executors` has the threads in which all this runs, so that no event loop waits for a disk.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .files import (
     sync_folder,
     temporary_files,
     write_durable,
+    write_new,
 )
 from .locks import UNKNOWN_HOLDER, hold_folder, holder, lock_folder
 
@@ -42,4 +43,5 @@ __all__ = [
     "sync_folder",
     "temporary_files",
     "write_durable",
+    "write_new",
 ]

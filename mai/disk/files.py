@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -21,6 +21,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 TEMPORARY = ".tmp"
+
+_DIGITS = 32
+"""Hex digits in a temporary file's name: PROCESS-DIGITS.tmp."""
 
 STALE_SECONDS = 3600.0
 """No write takes an hour: an older temporary file belongs to a process that died."""
@@ -73,11 +76,14 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def write_temporary(folder: Path, data: bytes) -> Path:
-    """Writes `data` to a new file (0600) in `folder` and syncs it; raises OSError, leaving none."""
+def write_temporary(folder: Path, data: bytes, mode: int = 0o600) -> Path:
+    """Writes `data` to a new file in `folder` and syncs it; raises OSError, leaving none.
+
+    The file is this user's only, or has the rights `mode` that the process's umask leaves.
+    """
     path = folder / f"{os.getpid()}-{uuid.uuid4().hex}{TEMPORARY}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags, 0o600)
+    descriptor = os.open(path, flags, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -94,12 +100,12 @@ def write_temporary(folder: Path, data: bytes) -> Path:
 
 
 @contextlib.contextmanager
-def temporary_files(folder: Path, *contents: bytes) -> Iterator[list[Path]]:
+def temporary_files(folder: Path, *contents: bytes, mode: int = 0o600) -> Iterator[list[Path]]:
     """A new file for each of the contents, to be renamed by the body; none is left if it fails."""
     paths: list[Path] = []
     try:
         for data in contents:
-            paths.append(write_temporary(folder, data))
+            paths.append(write_temporary(folder, data, mode))
         yield paths
     except BaseException:
         for path in paths:
@@ -115,6 +121,45 @@ def write_durable(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_new(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Puts files for everybody to read into `folder`, by name, all of them whole or none.
+
+    FileExistsError: one of the names is taken; no file is ever replaced. Raises OSError.
+    """
+    with temporary_files(folder, *contents.values(), mode=0o666) as temporary:
+        made: list[Path] = []
+        try:
+            for source, name in zip(temporary, contents, strict=True):
+                _name_new(source, folder / name)
+                made.append(folder / name)
+        except BaseException:
+            for path in made:
+                with contextlib.suppress(OSError):
+                    remove(path)
+            raise
+    sync_folder(folder)
+
+
+def _name_new(source: Path, target: Path) -> None:
+    """Renames a file to a name that nobody has; FileExistsError where somebody does."""
+    if sys.platform == "win32":
+        os.rename(source, target)  # refuses a name that is taken
+        return
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links, such as exFAT: take the name first
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            replace(source, target)
+        except BaseException:
+            remove(target)
+            raise
+        return
+    remove(source)
+
+
 def sync_folder(folder: Path) -> None:
     """Makes the names in `folder` durable where the system can (Windows need not)."""
     if sys.platform == "win32":
@@ -128,11 +173,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Removes temporary files that dead processes left in `folder`."""
+    """Removes temporary files that dead processes left in `folder`, and no file of another's."""
     limit = time.time() - STALE_SECONDS
-    for path in folder.glob(f"*{TEMPORARY}"):
+    for path in folder.glob(f"*-*{TEMPORARY}"):
+        process, _, digits = path.stem.partition("-")
         with contextlib.suppress(OSError):
-            if path.lstat().st_mtime < limit:
+            is_own = process.isdigit() and len(digits) == _DIGITS
+            if is_own and path.lstat().st_mtime < limit:
                 path.unlink()
                 logger.info("Removed a temporary file that a dead process left.")
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..disk import hold_folder, make_folder, read_file, write_durable
-from ..safe_json import parse_json
+from ..formats import parse_json
 
 logger = logging.getLogger(__name__)
 

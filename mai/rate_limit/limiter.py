@@ -43,7 +43,7 @@ from ..errors import StoreError
 from .bell import Bell
 from .pacing import LIMIT_MAX, LIMIT_MIN, Pacing
 from .queue import SCHEMA
-from .visit import Change, Deployment, Expectation, Rhythm, SlotWaiter, Visit, SignsOfLife
+from .visit import Change, Deployment, Expectation, Rhythm, SignsOfLife, SlotWaiter, Visit
 
 logger = logging.getLogger(__name__)
 
@@ -198,7 +198,9 @@ class RateLimiter:
 
         `retry_after` is in seconds, None where the answer doesn't say.
         """
-        for waiter in [each for each in self._held if each.expected and each.expected.name == deployment.name]:
+        for waiter in [
+            each for each in self._held if each.expected and each.expected.name == deployment.name
+        ]:
             self._take_slot_back(waiter)
             self._waiters[waiter] = None
         self._change(deployment, lambda pacing, now: pacing.cool_down(now, retry_after))

@@ -159,6 +159,7 @@ def restore(facts: dict[str, Any], image: bytes) -> Result:
         from_store=True,
         seconds=float(facts["seconds"]),
         notes=tuple(facts["notes"]),
+        key=facts["key"],
     )
 
 

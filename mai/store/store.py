@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,11 +78,14 @@ _DESCRIBE_SECONDS = 1.0
 _DESCRIBE_AT_ONCE = 200
 """Images in one transaction of describing, some 10 ms."""
 
+_SIDECARS_AT_ONCE = 200
+"""Sidecars that a look for bytes reads at a time."""
+
 ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 _OTHER_ENDING = ".bin"
 """What an image's file name ends with, by MIME type, and for every other type."""
 
-_ALL_ENDINGS = (*ENDINGS.values(), _OTHER_ENDING)
+_ALLENDINGS = (*ENDINGS.values(), _OTHER_ENDING)
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _LOST = "An image that isn't kept is paid again when it is asked for again: save it."
@@ -303,6 +306,21 @@ class Store:
                 return Found(found, before if look(1, before) else None, undescribed)
         return Found(found, None, undescribed)
 
+    def find_content(self, digests: Collection[str]) -> dict[str, Any] | None:
+        """The sidecar of the image whose bytes have one of these SHA-256 digests, or None.
+
+        Reads all sidecars, the newest first: some seconds for tens of thousands. Raises StoreError.
+        """
+        before: int | None = None
+        while True:
+            page = self.search(Search(), _SIDECARS_AT_ONCE, before)
+            for sidecar in page.sidecars:
+                if sidecar["sha256"] in digests:
+                    return sidecar
+            if page.after is None:
+                return None
+            before = page.after
+
     def models(self) -> list[str]:
         """The models of the images, by name, as far as a search has found them."""
         return self._index.models() if self.folder.is_dir() else []
@@ -338,7 +356,7 @@ class Store:
         try:
             facts = parse_sidecar(read_file(sidecar), key)
         except FileNotFoundError:
-            for ending in _ALL_ENDINGS:
+            for ending in _ALLENDINGS:
                 if sidecar.with_suffix(ending).exists():
                     raise DamagedImage("its sidecar is missing") from None
             return None
@@ -386,7 +404,7 @@ class Store:
         make_folder(self._damaged)
         stamp = time.time_ns()
         sidecar = self._sidecar(key)
-        for ending in (".json", *_ALL_ENDINGS):
+        for ending in (".json", *_ALLENDINGS):
             with contextlib.suppress(FileNotFoundError):
                 replace(sidecar.with_suffix(ending), self._damaged / f"{key}.{stamp}{ending}")
         logger.warning(
@@ -436,7 +454,7 @@ class Store:
         own_ending = ENDINGS.get(media_type, _OTHER_ENDING)
         replace(image, sidecar.with_suffix(own_ending))
         replace(facts, sidecar)
-        for ending in _ALL_ENDINGS:
+        for ending in _ALLENDINGS:
             if ending != own_ending:
                 remove(sidecar.with_suffix(ending))
 
@@ -480,7 +498,7 @@ class Store:
     def _remove(self, key: str) -> None:
         """Removes an image under the lock; the sidecar first: half a removal is never served."""
         sidecar = self._sidecar(key)
-        for ending in (".json", *_ALL_ENDINGS):
+        for ending in (".json", *_ALLENDINGS):
             remove(sidecar.with_suffix(ending))
         self._index.delete(key)
 

@@ -84,6 +84,11 @@ class EditPlan:
     crops: tuple[tuple[Reference, ...], ...]
     references: tuple[Reference, ...]
 
+    @property
+    def is_masked(self) -> bool:
+        """Whether parts of the images stay as they are: the edits are set back into them."""
+        return bool(self.images[0].patches)
+
     def requests(
         self,
         prompt: str,

@@ -34,6 +34,14 @@ const GRAPHS = {
     links: ['size.width make.width', 'size.height make.height', 'make.images cut.image',
       'size.target_width cut.width', 'size.target_height cut.height', 'cut.IMAGE save.images'],
   },
+  save: {
+    nodes: {
+      make: ['MAIGenerate', [0, 0, 260, 450], { seed: 2,
+        prompt: 'A lighthouse on a cliff above a calm sea at first light' }],
+      save: ['MAISaveImage', [320, 0, 300, 450], { filename_prefix: 'help/save' }],
+    },
+    links: ['make.images save.images', 'make.info save.info', 'make.mask save.mask'],
+  },
   edit: {
     nodes: {
       load: ['LoadImage', [0, 0, 240, 300], { image: image }],

@@ -22,11 +22,13 @@ KNOWN = {
     "prompt", "model", "width", "height", "seed", "batch_size", "profile", "auto_aspect_ratio",
     "web_grounding", "if_blocked", "background", "images", "mask", "output_size", "region",
     "mask_grow", "mask_feather", "context", "match_color", "aspect_ratio", "target_width",
-    "target_height", "image", "stitch",
+    "target_height", "image", "stitch", "info", "filename_prefix", "format", "quality", "lossless",
+    "embed_workflow", "disclosure",
 }  # fmt: skip
-"""Every input of every node. One that is added here must not name a place, a file or a secret."""
+"""Every input of every node. One that is added here must not name a place, a file or a secret;
+filename_prefix can't lead out of the output folder (tests/nodes/test_save_image.py)."""
 
-FREE_TEXT = {"prompt", "profile"}
+FREE_TEXT = {"prompt", "profile", "info", "filename_prefix"}
 
 PLACES = ("endpoint", "url", "host", "header", "path", "file", "key", "token", "secret", "proxy")
 
@@ -88,7 +90,11 @@ def test_every_input_of_every_node_is_a_known_one(nodes: dict[str, Any]) -> None
     found = {name for node in nodes.values() for kind, name, _ in inputs_of(node)
              if kind != "hidden"}  # fmt: skip
     assert found == KNOWN
-    assert not [name for name in KNOWN - {"profile"} if any(place in name for place in PLACES)]
+    assert not [
+        name
+        for name in KNOWN - {"profile", "filename_prefix"}
+        if any(place in name for place in PLACES)
+    ]
 
 
 def test_free_text_is_a_prompt_or_a_profiles_name(nodes: dict[str, Any]) -> None:
@@ -98,10 +104,13 @@ def test_free_text_is_a_prompt_or_a_profiles_name(nodes: dict[str, Any]) -> None
 
 
 def test_no_node_takes_the_workflow_or_anybodys_login(nodes: dict[str, Any]) -> None:
-    """ComfyUI would hand over AUTH_TOKEN_COMFY_ORG, API_KEY_COMFY_ORG, PROMPT, EXTRA_PNGINFO."""
-    hidden = {name for node in nodes.values() for kind, name, _ in inputs_of(node)
-              if kind == "hidden"}  # fmt: skip
-    assert hidden <= {"unique_id"}
+    """ComfyUI would hand over AUTH_TOKEN_COMFY_ORG, API_KEY_COMFY_ORG, PROMPT, EXTRA_PNGINFO.
+
+    The node that saves takes the last two, to write them into its files.
+    """
+    hidden = {(id, name) for id, node in nodes.items() for kind, name, _ in inputs_of(node)
+              if kind == "hidden" and name != "unique_id"}  # fmt: skip
+    assert hidden == {("MAISaveImage", "prompt"), ("MAISaveImage", "extra_pnginfo")}
 
 
 def ask(nodes: dict[str, Any], profile: object) -> None:

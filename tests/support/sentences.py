@@ -45,6 +45,16 @@ order and go on
 under way
 MAI Crop for Edit
 MAI Stitch
+MAI Save Image
+from info
+composite with AI-generated parts
+<?xpacket begin="﻿" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<?xpacket end="w"?>
+<rdf:RDF xmlns:rdf="{1}">
+<rdf:Description xmlns:rdf="{1}" rdf:about={2} xmlns:Iptc4xmpExt="{3}">
+{1}<x:xmpmeta xmlns:x="adobe:ns:meta/">
+{1} about
+{1} resource
 private, max-age=3600
 safety polic
 blocked by label
@@ -87,6 +97,23 @@ Give it as the error of the node, or the image's sidecar, names it.
 {1} keys begin with {2}.
 Give one: {1}.
 Then try again.
+A mark can be written into PNG, JPEG and WebP files; this is another.
+Save the image as one of these.
+It says already that its source is {1}.
+What a file says of itself is not overwritten: change it with the program that wrote it.
+Its XMP can't be read ({1}).
+Its XMP has no place for a mark.
+Save the image anew, without XMP.
+The file's XMP is full: a JPEG takes 65,502 bytes.
+Mark it without a prompt.
+The {1} file is damaged: {2}.
+Take a whole copy of it.
+it ends before its image begins
+it ends before its last chunk
+it ends early
+it has no image
+it has no pixels
+its XMP can't be unpacked
 """
 """What only the command line shows."""
 
