@@ -81,7 +81,9 @@ def _notes(profile: Profile) -> Iterator[str]:
     service = SERVICES[profile.service]
     models = _callable_models(profile)
     priced = service.priced_models
-    if unpriced := [model.name for model in models if priced is not None and model.name not in priced]:
+    if unpriced := [
+        model.name for model in models if priced is not None and model.name not in priced
+    ]:
         names = f"{', '.join(unpriced)}: " if priced else ""
         what = f"{service.name} has prices of its own, which aren't known: counted at Microsoft's"
         yield names + what

@@ -34,8 +34,9 @@ _QUOTES = "\"'`<>“”‘’"
 def normalize_endpoint(text: str, *, administrator: bool, service: str) -> str:
     """The endpoint that is called, without a slash at its end; raises ProfileError.
 
-    An address of a service's own host is reduced to where its API begins. Any other https host is accepted
-    only from the `administrator` (profiles.toml), with its path; plain http only to this machine.
+    An address of a service's own host is reduced to where its API begins. Any other https host is
+    accepted only from the `administrator` (profiles.toml), with its path; plain http only to this
+    machine.
     """
     if len(text.strip()) > MAX_ENDPOINT:
         raise _no_address()

@@ -20,8 +20,8 @@ class Service:
     `pasted_path` is what users paste behind a gateway's address and the provider adds itself.
     `base_path` is where the API begins on the service's own hosts. `key_scheme` is the word before
     the key in the header Authorization.
-    `priced_models` are those that it bills by the catalogue's prices, so that estimates can be upper
-    bounds; None: all.
+    `priced_models` are those that it bills by the catalogue's prices, so that estimates can be
+    upper bounds; None: all.
     """
 
     name: str

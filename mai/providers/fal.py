@@ -20,10 +20,10 @@ from ..http import HttpAnswer, HttpRequest
 from ..image_formats import inspect
 from ..models import CATALOGUE, PIXELS_PER_TOKEN, estimate_usage
 from ..safe_json import parse_json
-from ..types import OPAQUE, Edit, Generate, Request, Result, Usage
+from ..types import OPAQUE, Generate, Request, Result, Usage
 from .answers import is_content_block, json_object, one_line, refusal, unusable
 from .base64_field import data_uri, image_of_data_uri, size_notes
-from .provider import Job, round_up, service_id
+from .provider import Job, round_up
 
 MODEL = "MAI-Image-2.7"
 """The one MAI model that fal is known to have."""
@@ -57,8 +57,8 @@ _PHASES = {
 
 _TOP_UP = "Add credits to your account at fal.ai/dashboard/billing, then queue again."
 _HINTS = {
-    401: "Copy the key again from fal.ai/dashboard/keys, whole, and check which profile or variable "
-    "(FAL_KEY) holds it.",
+    401: "Copy the key again from fal.ai/dashboard/keys, whole, and check which profile or "
+    "variable (FAL_KEY) holds it.",
     402: _TOP_UP,
     403: "Check in your fal account that the key may call models; a new one may be needed.",
     404: "Check the profile's endpoint: it is https://queue.fal.run unless you have a gateway of "

@@ -165,12 +165,12 @@ class OpenRouter:
         goes as the nearest ratio, unless none is near."""
         if answer.status != 400 or self.error_for(answer).billed is not Billed.NO:
             return None
-        left_out = _left_out(request)
-        sent = [name for name in OPTIONAL if name in self.build(request, "", "", "").json or ()]
+        body = self.build(request, "", "", "").json or {}
+        sent = [name for name in OPTIONAL if name in body]
         refused = names_field(answer, sent)
         if refused is None or (refused == "size" and _ratio_and_tier(request) is None):
             return None
-        return _without(request, left_out | {refused})
+        return _without(request, _left_out(request) | {refused})
 
     def probe(self, endpoint: str, deployment: str | None = None) -> HttpRequest:
         """A request without a prompt: refused (400) once the key is accepted."""
@@ -178,8 +178,9 @@ class OpenRouter:
 
 
 def _left_out(request: Request) -> frozenset[str]:
-    reduced = isinstance(request, (_ReducedGenerate, _ReducedEdit))
-    return request.left_out if reduced else frozenset()
+    if isinstance(request, (_ReducedGenerate, _ReducedEdit)):
+        return request.left_out
+    return frozenset()
 
 
 def _without(request: Request, left_out: frozenset[str]) -> Request:
