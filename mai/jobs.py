@@ -188,8 +188,8 @@ class _Wait:
         self._phase = "queued"
         self._trouble = ""
         """Why there is no status, or no image, at the moment."""
-        self._cancelling = False
-        """Whether the service was asked to drop the job, and didn't refuse."""
+        self._asked_to_cancel = self._cancelling = False
+        """Whether the service was asked to drop the job; and didn't refuse."""
 
     async def image(self, job: Job | None) -> Result:
         """Poll until the job ends, then fetch its image. `job` is what its order's answer said,
@@ -216,7 +216,7 @@ class _Wait:
         while job.phase in ("queued", "processing") and self._job_id is not None:
             self._phase = job.phase
             self._call.report(Progress(job.phase))
-            if job.phase == "queued" and not self._call.waiting and not self._cancelling:
+            if job.phase == "queued" and not self._call.waiting:
                 await self._cancel(self._job_id)
             await self._sleep(self._pause)
             self._pause = min(self._pause * SLOWER, self._jobs.poll * SLOWEST)
@@ -237,11 +237,12 @@ class _Wait:
         return None if self._job_id is None else service_id(self._job_id)
 
     async def _cancel(self, job_id: str) -> None:
-        """Ask the service to drop the job. Whether it does is for the next status to say: it may
-        refuse, or begin in the same moment; a lost answer may have been a yes."""
+        """Ask the service, once, to drop the job. Whether it does is for the next status to say: it
+        may refuse, or begin in the same moment; a lost answer may have been a yes."""
         request = self._provider.build_cancel(self._profile.endpoint, job_id)
-        if request is None:
+        if request is None or self._asked_to_cancel:
             return
+        self._asked_to_cancel = True
         answer, _ = await self._send(request)
         self._cancelling = answer is None or 200 <= answer.status < 300
 
