@@ -15,7 +15,7 @@ from ..mai.client import Client
 from ..mai.errors import MaiError, OptionError
 from ..mai.models import CATALOGUE
 from ..mai.profiles import Profile
-from ..mai.providers import PROVIDERS
+from ..mai.providers import PROVIDERS, round_up
 from ..mai.types import Edit, Generate, Reference, Request, request_key
 from ..mai.validation import snap_request
 from .batch_folder import BatchFolder
@@ -70,9 +70,10 @@ class ImageBuilder:
         mask = self._mask(row)
         for n in range(row.count):
             request, _ = snap_request(_request(row, n, references))
-            PROVIDERS[profile.service].validate(request)
+            provider = PROVIDERS[profile.service]
+            provider.validate(request)
             key = request_key(request, profile.store_identity)
-            emulated = profile.emulated
+            emulated, step = profile.emulated, provider.price_step
             yield BatchImage(
                 row,
                 n,
@@ -81,7 +82,7 @@ class ImageBuilder:
                 key,
                 request_key(request, profile.store_service),
                 f"{key}+{mask}" if mask else key,
-                0.0 if emulated else CATALOGUE[row.model].estimate(request),
+                0.0 if emulated else round_up(CATALOGUE[row.model].estimate(request), step),
                 profile.why_unbounded(request),
             )
 

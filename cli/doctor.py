@@ -91,10 +91,15 @@ def _notes(profile: Profile) -> Iterator[str]:
     """What isn't known of the models that a profile can call, and which of them are retired."""
     service = SERVICES[profile.service]
     models = _callable_models(profile)
-    if service.catalogue_prices:
-        yield from (unpublished_price(model) for model in models if not model.price_known)
+    priced = service.priced_models
+    if unpriced := [
+        model.name for model in models if priced is not None and model.name not in priced
+    ]:
+        names = f"{', '.join(unpriced)}: " if priced else ""
+        what = f"{service.name} has prices of its own, which aren't known: counted at Microsoft's"
+        yield names + what
     else:
-        yield f"{service.name} has prices of its own, which aren't known: counted at Microsoft's"
+        yield from (unpublished_price(model) for model in models if not model.price_known)
     learned = [model.name for model in models if profile.rpm(model) is None]
     if learned:
         names = "" if len(learned) == len(models) > 1 else f"{', '.join(learned)}: "
@@ -103,8 +108,9 @@ def _notes(profile: Profile) -> Iterator[str]:
 
 
 def _callable_models(profile: Profile) -> list[Model]:
-    """The models that its deployments name; where one may be any model, all that aren't retired."""
-    named = set(profile.deployments)
+    """The models that its service has or its deployments name; where one may be any model, all
+    that aren't retired."""
+    named = set(PROVIDERS[profile.service].models or profile.deployments)
     if named and ANY_MODEL not in named:
         return [model for name, model in CATALOGUE.items() if name in named]
     return [model for model in CATALOGUE.values() if model.name in named or not model.is_retired]

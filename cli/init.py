@@ -32,7 +32,12 @@ from .questions import Questions
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
-SERVICE_TITLES = {"foundry": "Microsoft Foundry, your own Azure resource", "pixazo": "Pixazo"}
+SERVICE_TITLES = {
+    "foundry": "Microsoft Foundry, your own Azure resource",
+    "pixazo": "Pixazo",
+    "fal": "fal",
+    "openrouter": "OpenRouter",
+}
 
 CREDENTIAL_KINDS = {
     "key_env": "a key in an environment variable",

@@ -3,8 +3,9 @@
 A directive is words with white space between them, each `name=value`. It stands
 
 - in a prompt, so that a graph can ask: `a red fox [[fault status=500 first=2]] [[latency 2]]`,
-  `[[edit shift=4,-3]]`, and for the Pixazo gateway `[[job end=failed]]`,
-  `[[poll status=500 first=2]]`, `[[media cut=50%]]`; several of them add up;
+  `[[edit shift=4,-3]]`, and for the gateways with jobs `[[job end=failed]]`,
+  `[[poll status=500 first=2]]`, `[[media cut=50%]]`, at fal also `[[result status=500]]` and
+  `[[cancel status=400]]`; several of them add up;
 - in a header of one request: `x-emulator-fault`, `x-emulator-latency`, `x-emulator-edit`;
 - server-wide: the command line's `--fault`, `--latency`, `--edit` and `--job`, or `Options`.
 
@@ -57,8 +58,8 @@ Where several say different things the nearest to the request wins: header, prom
                                 in a list (default), a data URI, an address elsewhere, nowhere
     forget=K                    the job is unknown (404) from poll number K on
     id=yes|no                   whether the answer to the order names the job (default yes)
-`poll` and `media` take the words of `fault`, for each status request and each fetch of the image;
-their first=K counts by job.
+`poll`, `media`, `result` and `cancel` take the words of `fault`, for each status request, each
+fetch of the image, of what a job made, and each cancel; their first=K counts by job.
 
 An unknown name, a bad value or a name given twice is an error; the emulator answers it with a 400
 that explains it. Other text in double brackets is left alone, unless its first word looks like a
@@ -117,7 +118,7 @@ MAX_COUNT = 1_000_000
 MAX_SIDE = 8192
 """An image of 8192 x 8192 is over the 64 megapixels that a client should decode."""
 
-_NAMES = ("fault", "edit", "latency", "job", "poll", "media")
+_NAMES = ("fault", "edit", "latency", "job", "poll", "media", "result", "cancel")
 _IN_PROMPT = re.compile(r"\[\[\s*([A-Za-z]+)(?![A-Za-z])([^\[\]]*)\]\]")
 _TRIGGER = re.compile(rf"\b(?:{'|'.join(TRIGGERS)})\b", re.IGNORECASE)
 
@@ -316,6 +317,8 @@ class Directives:
     job: JobDirective | None = None
     poll: Fault | None = None
     media: Fault | None = None
+    result: Fault | None = None
+    cancel: Fault | None = None
 
 
 def parse_fault(text: str) -> Fault | None:
@@ -366,6 +369,8 @@ def parse_prompt(prompt: str) -> Directives:
         parse_job(found.get("job", "")),
         parse_fault(found.get("poll", "")),
         parse_fault(found.get("media", "")),
+        parse_fault(found.get("result", "")),
+        parse_fault(found.get("cancel", "")),
     )
 
 

@@ -136,23 +136,27 @@ def _image_answer(
         file = with_credentials(file)
     if broken == "wrong-shape":
         return json_answer(200, {"result": {"images": [_base64(file)]}}, fault)
-    data = [{"b64_json": _base64(file, broken)}]
-    if broken == "empty-data":
-        data = []
-    elif broken == "no-picture":
-        data = [{}]
-    elif broken == "url":
-        name = f"{request.entry.request_id}.png"
-        keep_newest(request.state.published, name, file, MAX_PUBLISHED)
-        data = [{"url": f"{request.origin}/emulator/images/{name}"}]
     body = {
         "created": int(time.time()),
         "model": _named(order, fault),
         "size": f"{image.width}x{image.height}",
         **_usage(order, fault, options),
-        "data": data,
+        "data": image_data(request, file, broken),
     }
     return json_answer(200, body, fault)
+
+
+def image_data(request: ServedRequest, file: bytes, broken: str | None) -> list[dict[str, str]]:
+    """The answer's `data` with the image, or what the fault's `answer=` makes of it."""
+    if broken == "empty-data":
+        return []
+    if broken == "no-picture":
+        return [{}]
+    if broken == "url":
+        name = f"{request.entry.request_id}.png"
+        keep_newest(request.state.published, name, file, MAX_PUBLISHED)
+        return [{"url": f"{request.origin}/emulator/images/{name}"}]
+    return [{"b64_json": _base64(file, broken)}]
 
 
 def _base64(file: bytes, broken: str | None = None) -> str:
@@ -223,7 +227,7 @@ def _parse_generation(fields: Mapping[str, object], model: Model) -> ImageReques
         if not isinstance(fields.get(name, False), bool):
             raise bad_value(f"'{name}' must be a boolean.")
     switches = _switches(fields, True)
-    size = _size(_side(fields, "width"), _side(fields, "height"), model)
+    size = checked_size(_side(fields, "width"), _side(fields, "height"), model)
     if AUTO in switches:
         size = size_for(aspect_for(prompt), model)
     return ImageRequest(model, prompt, size, switches, transparent=transparent)
@@ -248,7 +252,7 @@ def _parse_edit(form: Form, model: Model, options: Options) -> ImageRequest:
     switches = _switches(fields, "true")
     size = None
     if size_rule == "accepted" and "size" in fields:
-        size = _size(*_sides(fields["size"]), model)
+        size = checked_size(*parse_sides(fields["size"]), model)
     _check_files(form.files, model)
     references = tuple(measured(upload) for upload in form.files)
     if size is None or AUTO in switches:
@@ -305,7 +309,7 @@ def _side(fields: Mapping[str, object], name: str) -> int:
     return value
 
 
-def _sides(size: object) -> tuple[int, int]:
+def parse_sides(size: object) -> tuple[int, int]:
     """Width and height of "1024x768"."""
     width, times, height = str(size).partition("x")
     digits = all(side.isascii() and side.isdigit() and len(side) < 10 for side in (width, height))
@@ -314,7 +318,7 @@ def _sides(size: object) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _size(width: int, height: int, model: Model) -> tuple[int, int]:
+def checked_size(width: int, height: int, model: Model) -> tuple[int, int]:
     """The size of the image for the requested one: the limits are checked before rounding."""
     for name, side in (("width", width), ("height", height)):
         if side < model.min_side:

@@ -1,4 +1,4 @@
-"""The jobs of the Pixazo gateway: their states over time, and where their image is."""
+"""The jobs of the gateways Pixazo and fal: their states over time, and where their image is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from .directives import Directives, JobDirective
+from .record import LogEntry
 
 FOREIGN = "https://media.example.com/image.png"
 """Where an image is for `media=foreign`; nothing is ever requested there."""
@@ -29,6 +30,9 @@ class GatewayJob:
     image: bytes = field(repr=False)
     media_type: str
     polls: int = 0
+    cancelled: bool = False
+    order: LogEntry | None = None
+    """The order's line in the log: what it was billed is given back when it is cancelled."""
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     created: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
@@ -51,6 +55,19 @@ class GatewayJob:
             return "PROCESSING"
         return self.directive.end.upper()
 
+    @property
+    def image_url(self) -> str:
+        """Where its image is."""
+        return f"{self.origin}{MEDIA_PATH}{self.id}.{self.media_type.partition('/')[2]}"
+
+    def place(self, inline: bool = False) -> str | None:
+        """The image's address, or a data URI, as the directive says; None: nowhere."""
+        place = "data" if inline else self.directive.media
+        if place == "data":
+            encoded = base64.b64encode(self.image).decode("ascii")
+            return f"data:{self.media_type};base64,{encoded}"
+        return {"foreign": FOREIGN, "none": None}.get(place, self.image_url)
+
     def report(self, now: float) -> dict[str, object]:
         """What the gateway answers to a poll."""
         status = self.status(now)
@@ -72,11 +89,8 @@ class GatewayJob:
 
     def output(self, inline: bool = False) -> dict[str, object]:
         """Where the image is, or with `inline` the image itself."""
-        place = "data" if inline else self.directive.media
-        url = f"{self.origin}{MEDIA_PATH}{self.id}.{self.media_type.partition('/')[2]}"
-        if place == "data":
-            url = f"data:{self.media_type};base64,{base64.b64encode(self.image).decode('ascii')}"
-        elif place == "foreign":
-            url = FOREIGN
-        urls: object = url if place == "url" else [] if place == "none" else [url]
+        url = self.place(inline)
+        urls: object = [] if url is None else [url]
+        if self.directive.media == "url" and not inline:
+            urls = url
         return {"media_url": urls, "media_type": self.media_type}

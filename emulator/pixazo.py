@@ -7,10 +7,7 @@ is. Of the refusals of an order only the status 400 is documented.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
-import re
 from collections.abc import Mapping
 
 from PIL import Image
@@ -18,7 +15,7 @@ from PIL import Image
 from ..mai.models import CATALOGUE
 from .access import same_secret
 from .answers import Answer, json_answer
-from .directives import Directives, JobDirective
+from .directives import Directives
 from .images import image_file
 from .jobs import GatewayJob
 from .refusals import Refusal
@@ -29,9 +26,11 @@ from .requests import (
     aspect_of,
     measured,
     read_json,
+    shortened,
     size_for,
+    upload_of_uri,
 )
-from .state import MAX_JOBS, ServedRequest, keep_newest, resized
+from .state import ServedRequest, begin_job, resized
 
 KEY_HEADER = "Ocp-Apim-Subscription-Key"
 OTHER_CREDENTIALS = ("api-key", "Authorization", "Cookie")
@@ -48,11 +47,6 @@ PARAMETERS = ("prompt", "num_images", "aspect_ratio", "output_format", "sync_mod
 
 COUNTED_AS = "pixazo"
 """The name under which requests a minute are counted."""
-
-MAX_LOGGED = 60
-"""Characters of an address that the log keeps: a data URI holds megabytes."""
-
-_DATA_URI = re.compile(r"data:(image/[a-z]+);base64,")
 
 
 def pixazo_envelope(refused: Refusal) -> object:
@@ -77,7 +71,9 @@ async def answer_media(request: ServedRequest) -> Answer:
     """GET /media/{job}.{format}: the image; a request that brings a credential is refused."""
     if any(name in request.http.headers for name in (KEY_HEADER, *OTHER_CREDENTIALS)):
         raise _bad_order("An image's address must not get a key.")
-    job = _find_job(request)
+    job = request.state.jobs.get(request.http.match_info["job"])
+    if job is None:
+        raise _unknown_job()
     fault = request.state.fault_counts.choose({f"media {job.id}": job.directives.media})
     await request.apply_fault(fault)
     body = job.image
@@ -112,7 +108,7 @@ async def answer_order(request: ServedRequest, edit: bool) -> Answer:
     _check_key(request)
     await request.reset_early()
     fields = await read_json(request.http)
-    entry.fields, entry.model = _logged(fields), MODEL.name
+    entry.fields, entry.model = shortened(fields), MODEL.name
     state.limits.take(COUNTED_AS)
     order, output_format = await state.work(lambda: _parse_order(fields, edit))
     directives = request.directives(order.prompt)
@@ -121,7 +117,7 @@ async def answer_order(request: ServedRequest, edit: bool) -> Answer:
     await request.apply_fault(directives.fault, directives.latency)
     image = await request.paint(wanted, directives)
     file = await state.work(lambda: image_file(image, output_format))
-    job = _begin_job(request, directives, file, output_format)
+    job = begin_job(request, directives, file, f"image/{output_format}")
     receipt: dict[str, object] = {"request_id": job.id, "status": "QUEUED"}
     sync_mode = fields.get("sync_mode", False)
     if sync_mode:
@@ -135,31 +131,12 @@ async def answer_order(request: ServedRequest, edit: bool) -> Answer:
 
 def _bill(request: ServedRequest, image: ImageRequest, directives: Directives) -> None:
     """Charge for the order, unless it is free. Raises the 402 where the balance is used up."""
-    balance, fault = request.state.options.balance, directives.fault
-    cost = image.tokens().cost(image.model)
-    if balance is not None and request.state.log.billed_usd + cost > balance:
+    fault = directives.fault
+    if not request.can_pay(image.tokens().cost(image.model)):
         raise Refusal(402, "Insufficient Balance", "Please add funds to your account.")
     charged = directives.job is None or directives.job.end != "error"
     if charged and (fault is None or fault.bills):
         request.bill(image.tokens(), image.model)
-
-
-def _begin_job(
-    request: ServedRequest, directives: Directives, file: bytes, output_format: str
-) -> GatewayJob:
-    state = request.state
-    options, wanted = state.options, directives.job or JobDirective()
-    job = GatewayJob(
-        directives,
-        state.clock(),
-        options.queued if wanted.queued is None else wanted.queued,
-        options.processing if wanted.processing is None else wanted.processing,
-        request.origin,
-        file,
-        f"image/{output_format}",
-    )
-    keep_newest(state.jobs, job.id, job, MAX_JOBS)
-    return job
 
 
 # What an order may ask
@@ -181,7 +158,7 @@ def _parse_order(fields: Mapping[str, object], edit: bool) -> tuple[ImageRequest
         raise _bad_order("sync_mode must be true or false.")
     ratio = _one_of(fields, "aspect_ratio", EDIT_RATIOS if edit else GENERATION_RATIOS, "auto")
     output_format = _one_of(fields, "output_format", FORMATS, "jpeg")
-    references = (measured(_upload(fields.get("image_urls"))),) if edit else ()
+    references = _references(fields.get("image_urls")) if edit else ()
     if ratio != "auto":
         width, _, height = ratio.partition(":")
         aspect = int(width) / int(height)
@@ -198,26 +175,10 @@ def _one_of(fields: Mapping[str, object], name: str, allowed: tuple[str, ...], d
     return value
 
 
-def _upload(urls: object) -> Upload:
-    """The file of the only data URI."""
-    if not isinstance(urls, list) or len(urls) != 1 or not isinstance(urls[0], str):
+def _references(urls: object) -> tuple[Upload, ...]:
+    if not isinstance(urls, list) or len(urls) != 1:
         raise _bad_order("image_urls must hold exactly one address.")
-    head = _DATA_URI.match(urls[0])
-    if head is None:
-        raise _bad_order("The emulator fetches nothing: image_urls must be a data: address.")
-    try:
-        data = base64.b64decode(urls[0][head.end() :], validate=True)
-    except (binascii.Error, ValueError):
-        raise _bad_order("image_urls holds base64 that can't be read.") from None
-    return Upload("image_urls", "", head[1], data)
-
-
-def _logged(fields: Mapping[str, object]) -> dict[str, object]:
-    """The body for the log: of each address only its beginning."""
-    urls = fields.get("image_urls")
-    if isinstance(urls, list):
-        return {**fields, "image_urls": [str(url)[:MAX_LOGGED] for url in urls]}
-    return dict(fields)
+    return (measured(upload_of_uri("image_urls", urls[0])),)
 
 
 def _bad_order(message: str) -> Refusal:

@@ -81,6 +81,13 @@ class RequestLog:
             self.billed += 1
             self.billed_usd += usd
 
+    def give_back(self, entry: LogEntry) -> None:
+        """Charge nothing for a request whose image wasn't begun after all."""
+        with self._lock:
+            self.billed -= entry.billed
+            self.billed_usd -= entry.billed_usd
+            entry.billed, entry.billed_usd = False, 0.0
+
     def clear(self) -> None:
         """Forget all requests and sums."""
         with self._lock:

@@ -1,5 +1,5 @@
 """Errors that the services answer. Each service has its own envelope for them (foundry.py,
-pixazo.py, entra.py); what only Foundry says stands in foundry.py."""
+pixazo.py, fal.py, openrouter.py, entra.py); what only Foundry says stands in foundry.py."""
 
 from __future__ import annotations
 

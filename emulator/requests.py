@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import dataclasses
 import hashlib
 import io
 import json
 import math
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -17,6 +21,11 @@ from PIL import Image, UnidentifiedImageError
 
 from ..mai.models import EDIT_PIXELS, PIXELS_PER_TOKEN, STEP, Model
 from .refusals import bad_request, body_too_large
+
+MAX_LOGGED = 60
+"""Characters of an address that the log keeps: a data URI holds megabytes."""
+
+_DATA_URI = re.compile(r"data:(image/[a-z]+);base64,")
 
 FILE_TYPES = {"image/png": "PNG", "image/jpeg": "JPEG"}
 
@@ -147,6 +156,29 @@ async def _part_data(part: aiohttp.BodyPartReader, limit: int) -> bytes:
         if len(data) > limit:
             raise body_too_large()
     return bytes(data)
+
+
+def upload_of_uri(name: str, uri: object) -> Upload:
+    """The file in a data URI that stands in the field `name`. Raises the 400s."""
+    head = _DATA_URI.match(uri) if isinstance(uri, str) else None
+    if head is None or not isinstance(uri, str):
+        raise bad_request(f"The emulator fetches nothing: {name} must hold data: addresses.")
+    try:
+        data = base64.b64decode(uri[head.end() :], validate=True)
+    except (binascii.Error, ValueError):
+        raise bad_request(f"{name} holds base64 that can't be read.") from None
+    return Upload(name, "", head[1], data)
+
+
+def shortened(value: object) -> Any:
+    """A JSON value for the log: of each text only its beginning, where it is a data URI."""
+    if isinstance(value, dict):
+        return {name: shortened(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [shortened(one) for one in value[:MAX_LOGGED]]
+    if isinstance(value, str) and value.startswith("data:"):
+        return value[:MAX_LOGGED]
+    return value
 
 
 def measured(upload: Upload) -> Upload:

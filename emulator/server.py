@@ -17,13 +17,15 @@ from pathlib import Path
 
 from aiohttp import web
 
-from . import entra, foundry, pixazo
+from . import entra, fal, foundry, openrouter, pixazo
 from .access import check_host
 from .answers import Answer, Envelope, error_answer, send
 from .directives import parse_fault, parse_job
 from .entra import entra_envelope
+from .fal import fal_envelope
 from .foundry import foundry_envelope
 from .jobs import MEDIA_PATH, STATUS_PATH
+from .openrouter import openrouter_envelope
 from .options import Options
 from .pixazo import pixazo_envelope
 from .record import RequestLog
@@ -41,6 +43,8 @@ STATE = web.AppKey("state", State)
 
 _ORDER = "/microsoft-mai-image-2-5/v1/microsoft-mai-image-2-5-request"
 _EDIT_ORDER = "/microsoft-mai-image-2-5-edit/v1/microsoft-mai-image-2-5-edit-request"
+_FAL_JOB = f"{fal.APP}/requests/{{job}}"
+_ENDPOINTS = "/api/v1/images/models/{owner}/{model}/endpoints"
 _DISCOVERY = "/{tenant}/v2.0/.well-known/openid-configuration"
 
 Handler = Callable[[ServedRequest], Awaitable[Answer]]
@@ -66,6 +70,13 @@ ROUTES: tuple[Route, ...] = (
     ("POST", _EDIT_ORDER, partial(pixazo.answer_order, edit=True), pixazo_envelope),
     ("GET", f"{STATUS_PATH}{{job}}", pixazo.answer_status, pixazo_envelope),
     ("GET", f"{MEDIA_PATH}{{job}}.{{format}}", pixazo.answer_media, pixazo_envelope),
+    ("POST", f"{fal.APP}/text-to-image", partial(fal.answer_fal_order, edit=False), fal_envelope),
+    ("POST", f"{fal.APP}/edit", partial(fal.answer_fal_order, edit=True), fal_envelope),
+    ("GET", f"{_FAL_JOB}/status", fal.answer_fal_status, fal_envelope),
+    ("GET", _FAL_JOB, fal.answer_fal_result, fal_envelope),
+    ("PUT", f"{_FAL_JOB}/cancel", fal.answer_fal_cancel, fal_envelope),
+    ("POST", "/api/v1/images", openrouter.answer_openrouter, openrouter_envelope),
+    ("GET", _ENDPOINTS, openrouter.answer_openrouter_endpoints, openrouter_envelope),
     ("GET", _DISCOVERY, entra.answer_discovery, entra_envelope),
     ("POST", "/{tenant}/oauth2/v2.0/token", entra.answer_client_secret, entra_envelope),
     ("GET", entra.APP_SERVICE_PATH, entra.answer_app_service, entra_envelope),

@@ -1,7 +1,7 @@
 """What the handlers of one emulator share, and one request from its line in the log to its image.
 
-A handler (in foundry.py, pixazo.py, entra.py) gets a `ServedRequest` and returns an Answer, or
-raises a Refusal.
+A handler (in foundry.py, pixazo.py, fal.py, openrouter.py, entra.py) gets a `ServedRequest` and
+returns an Answer, or raises a Refusal.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .directives import (
     EditChanges,
     Fault,
     FaultCounts,
+    JobDirective,
     parse_changes,
     parse_fault,
     parse_job,
@@ -150,6 +151,11 @@ class ServedRequest:
         """Charge for tokens."""
         self.state.log.bill(self.entry, tokens.cost(model))
 
+    def can_pay(self, usd: float) -> bool:
+        """Whether a gateway's account has so much left."""
+        balance = self.state.options.balance
+        return balance is None or self.state.log.billed_usd + usd <= balance
+
     async def apply_fault(self, fault: Fault | None, latency: float | None = None) -> None:
         """Let the latency pass. Raises the error that the fault asks for instead of an answer."""
         if fault is not None:
@@ -189,6 +195,26 @@ class ServedRequest:
             "server": self.state.server.fault,
         }
         return self.state.fault_counts.choose(faults, early)
+
+
+def begin_job(
+    request: ServedRequest, directives: Directives, file: bytes, media_type: str
+) -> GatewayJob:
+    """A job whose image is there when its time has passed."""
+    state = request.state
+    options, wanted = state.options, directives.job or JobDirective()
+    job = GatewayJob(
+        directives,
+        state.clock(),
+        options.queued if wanted.queued is None else wanted.queued,
+        options.processing if wanted.processing is None else wanted.processing,
+        request.origin,
+        file,
+        media_type,
+        order=request.entry,
+    )
+    keep_newest(state.jobs, job.id, job, MAX_JOBS)
+    return job
 
 
 def resized(order: ImageRequest, directives: Directives, edit_output: str = "1mp") -> ImageRequest:

@@ -287,6 +287,8 @@ class Client:
             if future not in call.waiting:
                 continue
             del call.waiting[future]
+            if not call.waiting:
+                call.abandoned.set()
             if not call.waiting and not call.sent and call.task is not None:
                 call.task.cancel()
                 self._forget(call)
@@ -352,12 +354,13 @@ class Client:
         """Give everybody who waits the error.
 
         One that cost nothing may come of the profile `name` (its budget, its key): who asked with
-        another one begins anew with that.
+        another one begins anew with that, and so does who came while the call was withdrawn.
         """
         self._forget(call)
         is_free = isinstance(error, MaiError) and error.billed is Billed.NO
+        withdrawn = isinstance(error, CancelledCall) and self._closing is None
         for future, waiter in call.waiting.items():
-            if is_free and waiter.profile != name:
+            if is_free and (withdrawn or waiter.profile != name):
                 self._begin(request, waiter.profile, future, waiter.listener)
             else:
                 _set_error(future, error)

@@ -5,6 +5,10 @@ wait (a deadline, a lost network, a restart, a status that can't be had, an imag
 doesn't give or that can't be read) is a PendingError: the job's row stays in flight in the ledger
 with the job's id, and the next run of the same request takes it up again. After ledger.JOB_SECONDS
 it counts as perhaps billed. Polls and downloads are GETs and cost nothing, so they are repeated.
+
+A job that nobody waits for any more, and that the service says is still queued, is cancelled where
+the service can do that. Only when the service says that it is gone does its call count as
+withdrawn; as long as it says anything else the job is followed, and its image kept.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from .disk import Executors
 from .errors import (
     AnswerError,
     CallTimeoutError,
+    CancelledCall,
     ConnectError,
     ConnectionLostError,
     MaiError,
@@ -30,10 +35,10 @@ from .errors import (
     StoreError,
 )
 from .http import HttpAnswer, HttpRequest, NotSentError, Transport, retry_after
-from .in_flight import InFlightCall
-from .ledger import Ledger
-from .profiles import Profile, allowed_media_url, describe_host
-from .providers import PROVIDERS, Job, JobProvider
+from .in_flight import InFlightCall, RowLostError
+from .ledger import Ledger, Outcome
+from .profiles import SERVICES, Profile, allowed_media_url, describe_host
+from .providers import PROVIDERS, Job, JobProvider, service_id
 from .types import Progress, Result
 
 logger = logging.getLogger(__name__)
@@ -61,6 +66,7 @@ FETCHES = 4
 that is left to the next run."""
 
 _UNKNOWN = (400, 404, 410, 422)
+_GONE = (404, 410)
 _PASSING = (408, 425, 429, 499)
 _NO_ANSWER = (ConnectError, ConnectionLostError, CallTimeoutError, asyncio.TimeoutError)
 
@@ -138,6 +144,16 @@ class Jobs:
         except StoreError as error:
             logger.error("%s", error)
 
+    def withdraw(self, call: InFlightCall) -> None:
+        """The service dropped the job before it began: nothing is billed. Blocks."""
+        row, call.row, call.job_id, call.sent = call.row, None, "", False
+        if row is None:
+            return
+        try:
+            self._ledger.close(row, Outcome.WITHDRAWN)
+        except StoreError as error:
+            logger.error("%s", error)
+
     def _account(self, call: InFlightCall) -> Profile:
         if call.job_profile == call.profile.name:
             return call.profile
@@ -172,6 +188,8 @@ class _Wait:
         self._phase = "queued"
         self._trouble = ""
         """Why there is no status, or no image, at the moment."""
+        self._asked_to_cancel = self._cancelling = False
+        """Whether the service was asked to drop the job; and didn't refuse."""
 
     async def image(self, job: Job | None) -> Result:
         """Poll until the job ends, then fetch its image. `job` is what its order's answer said,
@@ -181,7 +199,7 @@ class _Wait:
         a finished job may be without one for a moment. PendingError: all this is for the next run.
         """
         for fetch in range(1, FETCHES + 1):
-            job = await self._ended(job or await self._ask())
+            job = await self._ended(job or await self._ask_status())
             try:
                 return await self._fetch(job)
             except _FetchAgain as caught:
@@ -198,31 +216,66 @@ class _Wait:
         while job.phase in ("queued", "processing") and self._job_id is not None:
             self._phase = job.phase
             self._call.report(Progress(job.phase))
+            if job.phase == "queued" and not self._call.waiting:
+                await self._cancel(self._job_id)
             await self._sleep(self._pause)
             self._pause = min(self._pause * SLOWER, self._jobs.poll * SLOWEST)
-            job = await self._ask()
-        if job.phase in ("failed", "error"):
-            raise self._provider.job_error(replace(job, job_id=self._job_id))
+            job = await self._ask_status()
+        if job.phase == "completed" and not job.media and self._job_id is not None:
+            request = self._provider.build_result(self._profile.endpoint, self._job_id)
+            job = job if request is None else await self._ask(request, self._provider.read_result)
+        if job.phase == "cancelled" and self._cancelling:
+            await self._jobs.executors.in_order(partial(self._jobs.withdraw, self._call))
+            raise RowLostError if self._call.waiting else _dropped()
+        if job.phase in ("failed", "error", "cancelled"):
+            raise self._provider.job_error(replace(job, job_id=self._shown_id))
         self._phase = "completed"
         return job
 
-    async def _ask(self) -> Job:
-        """The job's status, asked again for as long as it can't be had."""
+    @property
+    def _shown_id(self) -> str | None:
+        return None if self._job_id is None else service_id(self._job_id)
+
+    async def _cancel(self, job_id: str) -> None:
+        """Ask the service, once, to drop the job. Whether it does is for the next status to say: it
+        may refuse, or begin in the same moment; a lost answer may have been a yes."""
+        request = self._provider.build_cancel(self._profile.endpoint, job_id)
+        if request is None or self._asked_to_cancel:
+            return
+        self._asked_to_cancel = True
+        answer, _ = await self._send(request)
+        self._cancelling = answer is None or 200 <= answer.status < 300
+
+    async def _ask_status(self) -> Job:
+        assert self._job_id is not None
+        request = self._provider.build_poll(self._profile.endpoint, self._job_id)
+        return await self._ask(request, self._read_status)
+
+    async def _ask(self, request: HttpRequest, read: Callable[[HttpAnswer], Job | None]) -> Job:
+        """What the service says of the job, asked again for as long as that can't be had.
+
+        `read` gives None, or raises AnswerError, for an answer that decides nothing.
+        """
         misses = failures = 0
         while True:
-            answer, reason = await self._poll()
-            if answer is not None and 200 <= answer.status < 300:
-                job = await self._jobs.executors.in_parallel(partial(self._read_status, answer))
+            answer, reason = await self._send(request)
+            if answer is not None:
+                job = await self._jobs.executors.in_parallel(partial(_read_or_none, read, answer))
                 if job is not None:
                     self._trouble = ""
                     return job
+            if answer is None:
+                pass
+            elif 200 <= answer.status < 300:
                 reason = "an answer that can't be read"
-            elif answer is not None and answer.status in _UNKNOWN:
+            elif answer.status in _GONE and self._cancelling:
+                return Job("cancelled")
+            elif answer.status in _UNKNOWN:
                 misses += 1
                 if misses >= MISSES:
                     unknown = "The gateway doesn't know the job at the moment."
                     raise self._pending(ServiceError(unknown, status=answer.status), _ANOTHER)
-            elif answer is not None and answer.status not in _PASSING and answer.status < 500:
+            elif answer.status not in _PASSING and answer.status < 500:
                 raise self._pending(self._provider.error_for(answer))
             failures += 1
             self._trouble = f"Its status can't be had: {reason}."
@@ -232,17 +285,14 @@ class _Wait:
             await self._sleep(max(pause, min(asked or 0.0, LONGEST_ASKED)))
 
     def _read_status(self, answer: HttpAnswer) -> Job | None:
-        """What an answer says of this job; None where it says nothing, or speaks of another."""
-        try:
-            job = self._provider.read_job(answer)
-        except AnswerError:
+        """What a status says of this job; None where it is none, or speaks of another."""
+        if not 200 <= answer.status < 300:
             return None
-        return job if job.job_id in (None, self._job_id) else None
+        job = self._provider.read_job(answer)
+        return job if job.job_id in (None, self._shown_id) else None
 
-    async def _poll(self) -> tuple[HttpAnswer | None, str]:
-        """One poll's answer, or why there is none, in words for the node."""
-        assert self._job_id is not None
-        request = self._provider.build_poll(self._profile.endpoint, self._job_id)
+    async def _send(self, request: HttpRequest) -> tuple[HttpAnswer | None, str]:
+        """One exchange about the job: its answer, or why there is none, in words for the node."""
         limit = min(POLL_TIMEOUT, max(LAST_POLL_TIMEOUT, self._left()))
         try:
             headers = Headers(await self._profile.credential.headers())
@@ -269,7 +319,7 @@ class _Wait:
 
     async def _read(self, image: bytes) -> Result:
         seconds = time.monotonic() - self._started
-        request, job_id = self._call.request, self._job_id
+        request, job_id = self._call.request, self._shown_id
         read = self._provider.read_image
         try:
             return await self._jobs.executors.in_parallel(
@@ -282,9 +332,14 @@ class _Wait:
     async def _download(self, url: str) -> bytes:
         """The file at an address that the service named: fetched without any credential."""
         profile = self._profile
-        own = urlsplit(profile.endpoint).hostname or ""
-        hosts = (*profile.media_hosts, own)
-        address = allowed_media_url(url, hosts, loopback=profile.on_loopback)
+        gateway = profile.endpoint != SERVICES[profile.service].endpoint
+        own = (urlsplit(profile.endpoint).hostname or "") if gateway else ""
+        address = allowed_media_url(
+            url,
+            (*profile.media_hosts, own),
+            loopback=profile.on_loopback,
+            service=profile.service,
+        )
         if address is None:
             where = describe_host(url)
             if own and repr(own) in where:  # the endpoint's name stands in no error
@@ -329,7 +384,8 @@ class _Wait:
         return max(0.0, self._profile.timeout - (time.monotonic() - self._started))
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep; PendingError when the time for the whole job is over."""
+        """Sleep, or until the last one who waits leaves; PendingError when the time for the whole
+        job is over."""
         if self._left() <= 0.0:
             raise self._pending(
                 CallTimeoutError(
@@ -338,7 +394,12 @@ class _Wait:
                     "A longer `timeout` can be set in the profile.",
                 )
             )
-        await asyncio.sleep(min(seconds, self._left()))
+        left = asyncio.ensure_future(self._call.abandoned.wait())
+        try:
+            await asyncio.wait({left}, timeout=min(seconds, self._left()))
+        finally:
+            left.cancel()
+        self._call.abandoned.clear()
 
     def _pending(self, error: MaiError, more: str = "") -> PendingError:
         """The error that leaves the job open; `more` ends its hint."""
@@ -347,8 +408,19 @@ class _Wait:
             " ".join(part for part in (error.hint, GO_ON, more) if part),
             status=error.status,
             code=error.code,
-            request_id=self._job_id,
+            request_id=self._shown_id,
         )
+
+
+def _read_or_none(read: Callable[[HttpAnswer], Job | None], answer: HttpAnswer) -> Job | None:
+    try:
+        return read(answer)
+    except AnswerError:
+        return None
+
+
+def _dropped() -> CancelledCall:
+    return CancelledCall("The job was withdrawn before it began.", "Queue again.")
 
 
 def _lost(error: PendingError) -> AnswerError:

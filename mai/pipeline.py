@@ -36,12 +36,12 @@ from .errors import (
     UnreadableError,
 )
 from .http import HttpAnswer, HttpRequest, NotSentError, Transport, header_number, retry_after
-from .in_flight import InFlightCall
+from .in_flight import InFlightCall, RowLostError
 from .jobs import Jobs
 from .ledger import EndedCall, ImagePlace, Ledger, LostElsewhere, NewCall, Outcome
 from .models import CATALOGUE
 from .profiles import Profile
-from .providers import PROVIDERS, Job, was_not_begun
+from .providers import PROVIDERS, Job, round_up, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
 from .store import Order, SharedStore, Store
 from .types import Progress, Result, Usage, client_request_id, request_settings
@@ -95,7 +95,7 @@ class Pipeline:
                 kept = await self._admit(call)
                 if kept is not None:
                     return kept
-                with contextlib.suppress(_RowLostError):
+                with contextlib.suppress(RowLostError):
                     return await self._resume(call) if call.job_id else await self._buy(call)
         except BaseException as error:
             await self._executors.in_order(partial(self._settle, call, error))
@@ -319,7 +319,7 @@ class Pipeline:
         assert call.row is not None
         mark = partial(self._ledger.mark_sent, call.row, deployment)
         if not await self._executors.in_order(mark):
-            raise _RowLostError
+            raise RowLostError
         call.sent = True
 
     async def _mark_not_sent(self, call: InFlightCall) -> None:
@@ -328,7 +328,7 @@ class Pipeline:
         kept = await self._executors.in_order(partial(self._ledger.mark_not_sent, call.row))
         call.sent = False
         if not kept:
-            raise _RowLostError
+            raise RowLostError
 
     def _keep_answer(self, call: InFlightCall, answer: HttpAnswer) -> Result | Job:
         """Read an answer, and keep its image or the id of its job. Blocks."""
@@ -428,10 +428,6 @@ class _Unsaved:
     row: str | None
 
 
-class _RowLostError(Exception):
-    """This process was taken for dead and its row closed: the call must be opened anew."""
-
-
 @dataclass(frozen=True)
 class Repeat:
     """Why a call may be sent again, and how many seconds from now (0: when it has a slot)."""
@@ -500,7 +496,13 @@ def jitter(most: float) -> float:
 
 def estimate_usd(call: InFlightCall) -> float:
     """What a call counts in a budget until its cost is known: the emulator's nothing."""
-    return 0.0 if call.profile.emulated else CATALOGUE[call.request.model].estimate(call.request)
+    if call.profile.emulated:
+        return 0.0
+    usd, step = (
+        CATALOGUE[call.request.model].estimate(call.request),
+        PROVIDERS[call.profile.service].price_step,
+    )
+    return round_up(usd, step) if step else usd
 
 
 def _new_call(call: InFlightCall) -> NewCall:

@@ -47,14 +47,24 @@ class Credential(Protocol):
 
 
 class KeyCredential(Sealed):
-    """A key in a header. `read` gives it anew for every call, so that a changed key is used."""
+    """A key in a header. `read` gives it anew for every call, so that a changed key is used.
+
+    `scheme` is the word that stands before it there, such as "Bearer".
+    """
 
     can_renew = False
 
-    def __init__(self, read: Callable[[], Secret], source: str, header: str = AZURE_HEADER) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Secret],
+        source: str,
+        header: str = AZURE_HEADER,
+        scheme: str = "",
+    ) -> None:
         self._read = read
         self._source = source
         self.header = header
+        self._scheme = f"{scheme} " if scheme else ""
 
     async def headers(self, *, renew: bool = False) -> dict[str, str]:
         """The key's header; raises CredentialError if the key can't be read or sent."""
@@ -64,7 +74,12 @@ class KeyCredential(Sealed):
                 f"The key from {self._source} {problem}.",
                 "Copy the key again, alone and on one line.",
             )
-        return {self.header: secret.reveal()}
+        if not self._scheme:
+            return {self.header: secret.reveal()}
+        key = secret.reveal()
+        if key.lower().startswith(self._scheme.lower()):  # pasted with the word before it
+            key = key[len(self._scheme) :].lstrip()
+        return {self.header: self._scheme + key}
 
     def is_there(self) -> bool:
         """Whether the key can be read and sent."""

@@ -65,6 +65,13 @@ class Waiter:
     notes: tuple[str, ...] = ()
 
 
+class RowLostError(Exception):
+    """The call's row is closed, and somebody still waits: it must be opened anew.
+
+    This process was taken for dead, or the job was withdrawn while nobody waited.
+    """
+
+
 @dataclass(eq=False)
 class InFlightCall:
     """One request on its way to an image, and everybody who waits for it.
@@ -74,7 +81,7 @@ class InFlightCall:
     working on it: from before the first byte is sent until an answer says that nothing was begun.
     A call that isn't sent can be withdrawn. One with a `job_id` can be left at any time: the job
     stands in the ledger, and the next run takes it up. `job_profile` is the name of the profile
-    that bought a job of an earlier run.
+    that bought a job of an earlier run. `abandoned` is set when the last one who waits leaves.
     """
 
     key: str
@@ -88,6 +95,7 @@ class InFlightCall:
     job_id: str = ""
     job_profile: str = ""
     progress: Progress | None = None
+    abandoned: asyncio.Event = field(default_factory=asyncio.Event)
 
     @cached_property
     def key_of_version_0_1(self) -> str:

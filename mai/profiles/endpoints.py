@@ -34,8 +34,9 @@ _QUOTES = "\"'`<>“”‘’"
 def normalize_endpoint(text: str, *, administrator: bool, service: str) -> str:
     """The endpoint that is called, without a slash at its end; raises ProfileError.
 
-    An address of a service's own host is reduced to its origin. Any other https host is accepted
-    only from the `administrator` (profiles.toml), with its path; plain http only to this machine.
+    An address of a service's own host is reduced to where its API begins. Any other https host is
+    accepted only from the `administrator` (profiles.toml), with its path; plain http only to this
+    machine.
     """
     if len(text.strip()) > MAX_ENDPOINT:
         raise _no_address()
@@ -44,25 +45,28 @@ def normalize_endpoint(text: str, *, administrator: bool, service: str) -> str:
     owner = _owner(_host(url))
     if owner is not None:
         _check_own_host(url, owner, service)
-        return origin.replace(".openai.azure.com", ".services.ai.azure.com")
+        return origin.replace(".openai.azure.com", ".services.ai.azure.com") + owner.base_path
     _check_gateway(url, administrator, SERVICES[service])
     path = url.raw_path.decode("ascii").rstrip("/")
     return origin + SERVICES[service].pasted_path.sub("", path)
 
 
-def allowed_media_url(url: str, extra_hosts: Sequence[str], *, loopback: bool) -> str | None:
+def allowed_media_url(
+    url: str, extra_hosts: Sequence[str], *, loopback: bool, service: str | None = None
+) -> str | None:
     """The address of an image as it may be fetched, or None if it may not be.
 
-    It must be https on port 443, on a service's media host or one of `extra_hosts`, where "*.name"
-    means all hosts below a name. With `loopback`, when the endpoint is on this machine too, any
-    address on this machine may be fetched.
+    It must be https on port 443, on a media host of the `service` (None: of any) or one of
+    `extra_hosts`, where "*.name" means all hosts below a name. With `loopback`, when the endpoint
+    is on this machine too, any address on this machine may be fetched.
     """
     try:
         parsed = _parse(url)
     except ProfileError:
         return None
     host = _host(parsed)
-    known = [*extra_hosts, *(name for one in SERVICES.values() for name in one.media_hosts)]
+    services = SERVICES.values() if service is None else [SERVICES[service]]
+    known = [*extra_hosts, *(name for one in services for name in one.media_hosts)]
     listed = any(
         host.endswith(name[1:]) if name.startswith("*.") else host == name for name in known
     )

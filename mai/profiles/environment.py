@@ -15,7 +15,7 @@ from ..auth import Secret
 from ..errors import ProfileError
 from .endpoints import normalize_endpoint
 from .profile import ANY_MODEL
-from .services import FOUNDRY
+from .services import FAL, FOUNDRY, OPENROUTER, SERVICES
 from .toml_file import EntraSettings, ProfileSettings, VariableKey
 
 ReadVariable = Callable[[str], str | None]
@@ -24,11 +24,24 @@ ReadVariable = Callable[[str], str | None]
 
 @dataclass(frozen=True, slots=True)
 class VariableGroup:
-    """Names that belong together; `deployment` serves every model."""
+    """Names that belong together; `deployment` serves every model.
+
+    `endpoint` is "" for a `service` that has one address for all users: its key alone is enough.
+    """
 
     endpoint: str
     key: str
     deployment: str = ""
+    service: str = FOUNDRY.name
+
+    def is_complete(self, read: ReadVariable) -> bool:
+        """Whether these variables are enough to call the service."""
+        return bool(value(read, self.endpoint or self.key))
+
+    @property
+    def needed(self) -> str:
+        """The variable that makes the group complete."""
+        return self.endpoint or self.key
 
 
 GROUPS = (
@@ -37,8 +50,10 @@ GROUPS = (
     VariableGroup("MAI_IMAGE_ENDPOINT", "MAI_IMAGE_API_KEY", "MAI_IMAGE_DEPLOYMENT"),
     VariableGroup("AZURE_AI_API_BASE", "AZURE_AI_API_KEY"),
     VariableGroup("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY"),
+    VariableGroup("", FAL.key_variable, service=FAL.name),
+    VariableGroup("", OPENROUTER.key_variable, service=OPENROUTER.name),
 )
-"""First those of Microsoft's documentation, then those that other clients use."""
+"""First those of Microsoft's documentation, then those that other clients use, then gateways."""
 
 READ_BY_AZURE = (
     "AZURE_CLIENT_SECRET",
@@ -92,21 +107,24 @@ def value(read: ReadVariable, name: str) -> str:
 
 
 def chosen_group(read: ReadVariable) -> VariableGroup | None:
-    """The first group with an endpoint, or else the first with a key alone, or else None."""
-    complete = (group for group in GROUPS if value(read, group.endpoint))
+    """The first group that is complete, or else the first with a key alone, or else None."""
+    complete = (group for group in GROUPS if group.is_complete(read))
     key_alone = (group for group in GROUPS if value(read, group.key))
     return next(complete, None) or next(key_alone, None)
 
 
 def unused_keys(read: ReadVariable) -> list[str]:
-    """A sentence for each group with a key alone, where another group has an endpoint."""
+    """A sentence for each key that isn't used, where another group is complete."""
     used = chosen_group(read)
-    if used is None or not value(read, used.endpoint):
+    if used is None or not used.is_complete(read):
         return []
+    without = {
+        group.key: f" without {group.endpoint}" if group.endpoint else "" for group in GROUPS
+    }
     return [
-        f"{group.key} is set without {group.endpoint}: it is not used; {used.endpoint} is."
+        f"{group.key} is set{without[group.key]}: it is not used; {used.needed} is."
         for group in GROUPS
-        if value(read, group.key) and not value(read, group.endpoint)
+        if group is not used and value(read, group.key) and not value(read, group.endpoint)
     ]
 
 
@@ -119,7 +137,12 @@ def profile_settings(read: ReadVariable) -> ProfileSettings | None:
     group = chosen_group(read)
     if group is None:
         return None
+    key = VariableKey.model_construct(kind="key_env", name=Secret(group.key))
     text = value(read, group.endpoint)
+    if own := SERVICES[group.service].endpoint:
+        return ProfileSettings.model_construct(
+            service=group.service, endpoint=own, credential=key, deployments={}
+        )
     if not text:
         raise ProfileError(
             f"The environment variable {group.key} is set, but {group.endpoint} is not.",
@@ -135,8 +158,6 @@ def profile_settings(read: ReadVariable) -> ProfileSettings | None:
     has_key, deployment = bool(value(read, group.key)), value(read, group.deployment)
     return ProfileSettings.model_construct(
         endpoint=endpoint,
-        credential=VariableKey.model_construct(kind="key_env", name=Secret(group.key))
-        if has_key
-        else EntraSettings.model_construct(kind="entra"),
+        credential=key if has_key else EntraSettings.model_construct(kind="entra"),
         deployments={ANY_MODEL: [deployment]} if deployment else {},
     )

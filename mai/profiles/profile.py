@@ -93,7 +93,8 @@ class Profile:
         """A clause on why a valid request may cost more than its estimate; "" where it can't."""
         if self.emulated:
             return ""
-        if not SERVICES[self.service].catalogue_prices:
+        priced = SERVICES[self.service].priced_models
+        if priced is not None and request.model not in priced:
             return f"{self.service} has prices of its own, which aren't known"
         return CATALOGUE[request.model].why_unbounded(request)
 

@@ -314,6 +314,8 @@ class Profiles:
 
     def _credential(self, settings: ProfileSettings, header: str) -> Credential:
         form = settings.credential
+        scheme = SERVICES[settings.service].key_scheme
+        scheme = scheme if header.lower() == "authorization" else ""
         if isinstance(form, EntraSettings):
             discovery = self._discovery()
             return self._entra_credential(
@@ -321,14 +323,14 @@ class Profiles:
             )
         if isinstance(form, VariableKey):
             source = f"the environment variable {quote_unless_key(form.name.reveal())}"
-            return KeyCredential(key_from_variable(self._variable, form.name), source, header)
+            read = key_from_variable(self._variable, form.name)
+            return KeyCredential(read, source, header, scheme)
         if isinstance(form, FileKey):
             path = self.path.parent / os.path.expanduser(form.path.reveal())
-            return KeyCredential(
-                key_from_file(path), f"the file {quote_unless_key(str(path))}", header
-            )
+            source = f"the file {quote_unless_key(str(path))}"
+            return KeyCredential(key_from_file(path), source, header, scheme)
         key = form.value
-        return KeyCredential(lambda: key, FILE_NAME, header)
+        return KeyCredential(lambda: key, FILE_NAME, header, scheme)
 
     def _redact(self, text: str) -> str:
         for name in environment.READ_BY_AZURE:

@@ -18,7 +18,10 @@ class Service:
     one call in seconds. `media_hosts` are the hosts from which the service's images are fetched,
     where they don't come with its answers; there "*." stands for any number of labels.
     `pasted_path` is what users paste behind a gateway's address and the provider adds itself.
-    `catalogue_prices`: it bills by the catalogue's prices, so that estimates can be upper bounds.
+    `base_path` is where the API begins on the service's own hosts. `key_scheme` is the word before
+    the key in the header Authorization.
+    `priced_models` are those that it bills by the catalogue's prices, so that estimates can be
+    upper bounds; None: all.
     """
 
     name: str
@@ -31,7 +34,9 @@ class Service:
     has_entra: bool = False
     media_hosts: tuple[str, ...] = ()
     pasted_path: re.Pattern[str] = re.compile("$")
-    catalogue_prices: bool = True
+    base_path: str = ""
+    key_scheme: str = ""
+    priced_models: frozenset[str] | None = None
 
 
 FOUNDRY = Service(
@@ -56,8 +61,33 @@ PIXAZO = Service(
     # Its own hosts, and the bucket that holds the images of its documentation and of public
     # clients' answers.
     media_hosts=("*.pixazo.ai", "pub-582b7213209642b9b995c96c95a30381.r2.dev"),
-    catalogue_prices=False,  # it takes credits of its own, at prices that its pages don't say
+    priced_models=frozenset(),  # it takes credits of its own, at prices that its pages don't say
 )
 
-SERVICES = {service.name: service for service in (FOUNDRY, PIXAZO)}
+FAL = Service(
+    "fal",
+    hosts=("queue.fal.run",),
+    key_header="Authorization",
+    key_scheme="Key",
+    key_variable="FAL_KEY",
+    timeout=600.0,  # its jobs may queue, as Pixazo's
+    endpoint="https://queue.fal.run",
+    media_hosts=("*.fal.media",),
+    pasted_path=re.compile(r"/microsoft/mai-image-2\.7(?:/(?:text-to-image|edit))?$"),
+)
+
+OPENROUTER = Service(
+    "openrouter",
+    hosts=("openrouter.ai",),
+    key_header="Authorization",
+    key_scheme="Bearer",
+    key_variable="OPENROUTER_API_KEY",
+    timeout=300.0,
+    endpoint="https://openrouter.ai/api/v1",
+    base_path="/api/v1",
+    pasted_path=re.compile(r"/images$"),
+    priced_models=frozenset({"MAI-Image-2.7"}),  # its page: Microsoft's prices, without a mark-up
+)
+
+SERVICES = {service.name: service for service in (FOUNDRY, PIXAZO, FAL, OPENROUTER)}
 """Every service that a profile can name."""

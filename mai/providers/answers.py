@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import (
@@ -113,13 +113,20 @@ class ErrorBody:
     named: str = ""
 
 
-def refusal(answer: HttpAnswer, hints: Mapping[int, str] | None = None) -> ServiceError:
-    """The error that a refusal stands for; `hints` of a provider go before the usual ones."""
+def refusal(
+    answer: HttpAnswer,
+    hints: Mapping[int, str] | None = None,
+    fields: frozenset[str] = frozenset(),
+) -> ServiceError:
+    """The error that a refusal stands for; `hints` of a provider go before the usual ones.
+
+    `fields` are names of its own: a 400 or 422 that says one of them is free.
+    """
     error = _error_in(answer)
     kind, what, hint = _meaning(answer.status, error)
     if hints and kind is not BlockedError:
         hint = hints.get(answer.status, hint)
-    perhaps = kind is BlockedError or _is_perhaps_billed(answer, error)
+    perhaps = kind is BlockedError or _is_perhaps_billed(answer, error, fields)
     return kind(
         what,
         hint,
@@ -191,6 +198,12 @@ def refuses_field(answer: HttpAnswer, field: str) -> bool:
     return answer.status == 400 and "argument" in text and field in _WORD.findall(text)
 
 
+def names_field(answer: HttpAnswer, fields: Sequence[str]) -> str | None:
+    """The first of these fields that a refusal's code, message or parameter names."""
+    words = set(_WORD.findall(_error_in(answer).named))
+    return next((field for field in fields if field in words), None)
+
+
 def was_not_begun(answer: HttpAnswer) -> bool:
     """Whether the service says that it did not begin the work, so that the call may be sent again.
 
@@ -248,13 +261,14 @@ def one_line(text: str, longest: int = _LONGEST_MESSAGE) -> str:
     return folded if len(folded) <= longest else folded[:longest] + " …"
 
 
-def _is_perhaps_billed(answer: HttpAnswer, error: ErrorBody) -> bool:
+def _is_perhaps_billed(answer: HttpAnswer, error: ErrorBody, fields: frozenset[str]) -> bool:
     """Whether a refusal may be charged; a content block, which always may, is told before."""
     if answer.status in _FREE or was_not_begun(answer):
         return False
-    if answer.status != 400:
+    if answer.status != 400 and not (answer.status == 422 and fields):
         return True
-    return _is_about_length(error.named) or not _NAMED.search(error.named)
+    named = _NAMED.search(error.named) or fields.intersection(_WORD.findall(error.named))
+    return _is_about_length(error.named) or not named
 
 
 def _is_about_length(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The image in an answer's JSON, taken out before the JSON is read.
+"""The image in an answer: its base64 in the JSON, taken out before the JSON is read, or a data URI.
 
 Nearly all of an answer is one base64 string. To parse it as a JSON string and to decode it by the
 standard library costs as much as half of the image's decompression; here it is found, cut out and
@@ -11,8 +11,12 @@ import base64
 import io
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+
+from ..errors import AnswerError, BlockedError, ServiceError, UnreadableError
+from ..http import HttpAnswer
+from .answers import error_in_200, find_error, unusable
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +29,8 @@ library for 2.5 ms a slice, and no event loop should wait for all of a large ima
 on the way is a slice too."""
 
 _FIELD = re.compile(rb'"b64_json"\s*:\s*"')
+
+_DATA_URI = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
 
 _IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8")
 """How files of PNG, JPEG, WebP and GIF begin."""
@@ -92,3 +98,101 @@ def pydantic_decoder() -> Callable[[bytes], bytes] | None:
         return decode if decode(b'"%b"' % _TRIAL) == base64.b64decode(_TRIAL) else None
     except (TypeError, ValueError):
         return None
+
+
+def data_uri(image: bytes, media_type: str) -> str:
+    """An image as a data URI (RFC 2397)."""
+    return f"data:{media_type};base64,{base64.b64encode(image).decode('ascii')}"
+
+
+def image_of_data_uri(uri: str) -> bytes | None:
+    """The image in a data URI, None for an address; AnswerError for damaged base64."""
+    if uri[:5].lower() != "data:":
+        return None
+    head = _DATA_URI.match(uri)
+    try:
+        return decode_base64(uri[head.end() :].encode("ascii") if head else b"!")
+    except ValueError:
+        raise AnswerError(
+            "The image in the gateway's answer is cut or damaged.",
+            "Check that no proxy changes or cuts its answers; then queue again.",
+        ) from None
+
+
+def first_image(
+    body: Mapping[str, object],
+    encoded: memoryview,
+    answer: HttpAnswer,
+    cost_usd: float | None,
+    service: str,
+) -> bytes:
+    """The bytes of the first image in `data`; `encoded` is its base64 where that was cut out.
+
+    `cost_usd` is what the `service` counted, for the error where there is none.
+    """
+    data = body.get("data")
+    first = data[0] if isinstance(data, list) and data else None
+    item = first if isinstance(first, dict) else {}
+    text = item.get("b64_json")
+    cut_out = text == PLACEHOLDER
+    if not isinstance(text, str) or not text or (cut_out and not encoded):
+        raise _without_image(body, item, answer, cost_usd, service)
+    try:
+        return decode_base64(encoded if cut_out else text.encode("ascii"))
+    except ValueError:
+        received = bytes(encoded) if cut_out else text.encode("utf-8", "replace")
+        what = "The image's base64 is cut or damaged."
+        raise unreadable(answer, what, received, cost_usd) from None
+
+
+def unreadable(
+    answer: HttpAnswer, what: str, received: bytes, cost_usd: float | None
+) -> UnreadableError:
+    """The error for an image that came and can't be read; it keeps what was received."""
+    error = UnreadableError(
+        what,
+        "Another seed buys another image.",
+        status=answer.status,
+        request_id=answer.request_id,
+        cost_usd=cost_usd,
+    )
+    error.received = received
+    return error
+
+
+def size_notes(asked: tuple[int, int] | None, size: tuple[int, int]) -> tuple[str, ...]:
+    """A sentence for the user where another size came than was asked for."""
+    if not asked or asked == size:
+        return ()
+    return (f"asked for {asked[0]}x{asked[1]}, the service sent {size[0]}x{size[1]}",)
+
+
+def _without_image(
+    body: Mapping[str, object],
+    item: Mapping[str, object],
+    answer: HttpAnswer,
+    cost_usd: float | None,
+    service: str,
+) -> ServiceError:
+    """What a 200 without an image stands for; `item` is the first of its list of images."""
+    for holder in (body, item):
+        if holder.get("error"):
+            return error_in_200(answer, holder, service, cost_usd)
+    data = body.get("data")
+    if data == [] or (data is None and cost_usd is not None):
+        return BlockedError(
+            "The service answered without an image: usually the content filter stopped it.",
+            "Change the prompt or a reference; the filter isn't deterministic, so another seed may "
+            "pass too.",
+            status=answer.status,
+            code="empty_data",
+            request_id=answer.request_id,
+            cost_usd=cost_usd,
+        )
+    if data is None and find_error(body, answer.redactor).message:
+        return error_in_200(answer, body, service, cost_usd)
+    if isinstance(item.get("url"), str):
+        what = "gives an address instead of the image, which is not followed"
+    else:
+        what = "has no image in it" if item else "has no list of images"
+    return unusable(answer, what, service, cost_usd)

@@ -13,13 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..errors import AnswerError, BlockedError, ServiceError, UnreadableError
-from ..formats import inspect
+from ..errors import AnswerError, ServiceError
 from ..http import FormFile, HttpAnswer, HttpRequest
 from ..models import CATALOGUE, DEFAULT_MODEL, Model
 from ..types import OPAQUE, Edit, Generate, Request, Result, Usage
-from .answers import error_in_200, find_error, json_object, refusal, refuses_field, unusable
-from .base64_field import PLACEHOLDER, cut_out_image, decode_base64, holds_image
+from .answers import json_object, refusal, refuses_field
+from .base64_field import cut_out_image, first_image, holds_image, size_notes, unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +54,8 @@ class Foundry:
     """MAI models as deployments of a Microsoft Foundry resource."""
 
     test_model: ClassVar[str] = DEFAULT_MODEL
+    models: ClassVar[tuple[str, ...]] = ()
+    price_step: ClassVar[float] = 0.0
 
     def validate(self, request: Request) -> None:
         """Every valid request can be sent."""
@@ -100,16 +101,16 @@ class Foundry:
             body = json_object(answer, SERVICE, json)
         except AnswerError as error:
             if holds_image(answer.body):
-                raise _unreadable(answer, error.what, answer.body, None) from error
+                raise unreadable(answer, error.what, answer.body, None) from error
             raise
         charge = _charge(request, body)
-        data = _first_image(body, encoded, answer, charge.counted_usd)
+        data = first_image(body, encoded, answer, charge.counted_usd, SERVICE)
         has_usage = charge.usage is not None and charge.usage.image_out > 0
         cost_usd = charge.counted_usd if has_usage else charge.estimate_usd
         try:
             header = inspect(data, CATALOGUE[request.model].most_decoded)
         except AnswerError as error:
-            raise _unreadable(answer, error.what, data, cost_usd) from error
+            raise unreadable(answer, error.what, data, cost_usd) from error
         asked, size = request.requested_size, (header.width, header.height)
         return Result(
             image=data,
@@ -122,7 +123,7 @@ class Foundry:
             usage=charge.usage if has_usage else None,
             cost_usd=cost_usd,
             seconds=answer.seconds,
-            notes=(*_size_notes(asked, size), *charge.notes),
+            notes=(*size_notes(asked, size), *charge.notes),
         )
 
     def error_for(self, answer: HttpAnswer) -> ServiceError:
@@ -234,75 +235,3 @@ def _note_model(asked: str, answered: str) -> str:
         f"the deployment answers as {answered}, the node asked for {asked}: the cost is that of "
         "the dearer one"
     )
-
-
-def _first_image(
-    body: Mapping[str, object], encoded: memoryview, answer: HttpAnswer, cost_usd: float | None
-) -> bytes:
-    """The image's bytes; `encoded` is its base64 where that was cut out of the JSON.
-
-    `cost_usd` is what the service counted, for the error where there is none.
-    """
-    data = body.get("data")
-    first = data[0] if isinstance(data, list) and data else None
-    item = first if isinstance(first, dict) else {}
-    text = item.get("b64_json")
-    cut_out = text == PLACEHOLDER
-    if not isinstance(text, str) or not text or (cut_out and not encoded):
-        raise _without_image(body, item, answer, cost_usd)
-    try:
-        return decode_base64(encoded if cut_out else text.encode("ascii"))
-    except ValueError:
-        received = bytes(encoded) if cut_out else text.encode("utf-8", "replace")
-        what = "The image's base64 is cut or damaged."
-        raise _unreadable(answer, what, received, cost_usd) from None
-
-
-def _unreadable(
-    answer: HttpAnswer, what: str, received: bytes, cost_usd: float | None
-) -> UnreadableError:
-    error = UnreadableError(
-        what,
-        "Another seed buys another image.",
-        status=answer.status,
-        request_id=answer.request_id,
-        cost_usd=cost_usd,
-    )
-    error.received = received
-    return error
-
-
-def _without_image(
-    body: Mapping[str, object],
-    item: Mapping[str, object],
-    answer: HttpAnswer,
-    cost_usd: float | None,
-) -> ServiceError:
-    """What a 200 without an image stands for; `item` is the first of its list of images."""
-    for holder in (body, item):
-        if holder.get("error"):
-            return error_in_200(answer, holder, SERVICE, cost_usd)
-    data = body.get("data")
-    if data == [] or (data is None and cost_usd is not None):
-        return BlockedError(
-            "The service answered without an image: usually the content filter stopped it.",
-            "Change the prompt or a reference; the filter isn't deterministic, so another seed may "
-            "pass too.",
-            status=answer.status,
-            code="empty_data",
-            request_id=answer.request_id,
-            cost_usd=cost_usd,
-        )
-    if data is None and find_error(body, answer.redactor).message:
-        return error_in_200(answer, body, SERVICE, cost_usd)
-    if isinstance(item.get("url"), str):
-        what = "gives an address instead of the image, which is not followed"
-    else:
-        what = "has no image in it" if item else "has no list of images"
-    return unusable(answer, what, SERVICE, cost_usd)
-
-
-def _size_notes(asked: tuple[int, int] | None, size: tuple[int, int]) -> tuple[str, ...]:
-    if not asked or asked == size:
-        return ()
-    return (f"asked for {asked[0]}x{asked[1]}, the service sent {size[0]}x{size[1]}",)

@@ -11,14 +11,12 @@ the gateway can't do: other models, several references, the options of 2.6, othe
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import ClassVar
 
 from ..errors import (
-    AnswerError,
     Billed,
     BlockedError,
     ImageError,
@@ -33,7 +31,7 @@ from ..models import CATALOGUE
 from ..sizes import Size, off_by, ratio_of
 from ..types import OPAQUE, Edit, Generate, Request, Result
 from .answers import find_error, is_content_block, json_object, one_line, refusal, unusable
-from .base64_field import decode_base64
+from .base64_field import data_uri, image_of_data_uri
 from .provider import Job
 
 MODEL = "MAI-Image-2.5"
@@ -61,7 +59,6 @@ NO_JOB = "00000000-0000-0000-0000-000000000000"
 SERVICE = "the Pixazo gateway"
 
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_DATA_URI = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
 _HINTS = {
     401: "Copy the key again from your Pixazo account and check which profile it stands in.",
     402: "Top up your Pixazo account, then queue again.",
@@ -82,6 +79,8 @@ class Pixazo:
     """MAI Image 2.5 and its edit at the Pixazo gateway, as jobs."""
 
     test_model: ClassVar[str] = MODEL
+    models: ClassVar[tuple[str, ...]] = (MODEL,)
+    price_step: ClassVar[float] = 0.0
 
     def validate(self, request: Request) -> None:
         """Raise InputError for what the gateway can't do."""
@@ -129,8 +128,7 @@ class Pixazo:
         if isinstance(request, Generate):
             return HttpRequest("POST", endpoint + GENERATIONS, json=body)
         image = request.images[0]
-        encoded = base64.b64encode(image.data).decode("ascii")
-        body["image_urls"] = [f"data:{image.media_type};base64,{encoded}"]
+        body["image_urls"] = [data_uri(image.data, image.media_type)]
         return HttpRequest("POST", endpoint + EDITS, json=body)
 
     def read(self, request: Request, answer: HttpAnswer) -> Job:
@@ -174,18 +172,18 @@ class Pixazo:
             raise unusable(answer, "names neither a job nor an image", SERVICE)
         return job
 
+    def build_result(self, endpoint: str, job_id: str) -> None:
+        """The status has the image."""
+
+    def read_result(self, answer: HttpAnswer) -> None:
+        """There is no such answer."""
+
+    def build_cancel(self, endpoint: str, job_id: str) -> None:
+        """No job can be cancelled."""
+
     def read_data_uri(self, uri: str) -> bytes | None:
         """The image in a data URI, None for an address; AnswerError for damaged base64."""
-        if uri[:5].lower() != "data:":
-            return None
-        head = _DATA_URI.match(uri)
-        try:
-            return decode_base64(uri[head.end() :].encode("ascii") if head else b"!")
-        except ValueError:
-            raise AnswerError(
-                "The image in the gateway's answer is cut or damaged.",
-                "Check that no proxy changes or cuts its answers; then queue again.",
-            ) from None
+        return image_of_data_uri(uri)
 
     def read_image(
         self, request: Request, image: bytes, job_id: str | None, seconds: float

@@ -14,24 +14,17 @@ from mai_image.emulator import Emulator
 from mai_image.mai.client import Client
 from mai_image.mai.errors import MaiError
 from mai_image.mai.profiles import Profiles
-from mai_image.mai.types import Generate, Progress, Result
-
-PROFILE = """
-[profiles.{name}]
-service = "pixazo"
-endpoint = "{url}"
-credential = {{ kind = "key", value = "{key}" }}
-timeout = {timeout}
-"""
+from mai_image.mai.types import Progress, Result
+from services import WITH_JOBS, generation, profile_text
 
 POLL = 0.02
 
 
 class Buyer:
-    """One service on one folder, with a profile "test" that leads to the gateway."""
+    """One client on one folder, with a profile "test" that leads to the gateway."""
 
-    def __init__(self, folder: Path, gateway: Emulator) -> None:
-        self.folder, self.gateway = folder, gateway
+    def __init__(self, folder: Path, gateway: Emulator, service: str) -> None:
+        self.folder, self.gateway, self.service = folder, gateway, service
         self.clients: list[Client] = []
         self.seen: list[Progress] = []
         self.configure()
@@ -39,7 +32,7 @@ class Buyer:
     def configure(self, timeout: float = 20, key: str = "emulator", more: str = "") -> None:
         """Write profiles.toml."""
         self.folder.mkdir(exist_ok=True)
-        text = PROFILE.format(name="test", url=self.gateway.url, timeout=timeout, key=key)
+        text = profile_text(self.service, self.gateway.url, key=key, timeout=timeout)
         (self.folder / "profiles.toml").write_text(text + more, encoding="utf-8")
 
     @property
@@ -57,7 +50,7 @@ class Buyer:
     def order(self, prompt: str = "a red fox", **more: Any) -> Future[Result]:
         """Ask for one image."""
         profile = more.pop("profile", "test")
-        request = Generate("MAI-Image-2.5", prompt, 1024, 1024, **more)
+        request = generation(self.service, prompt, **more)
         return self.client.submit(request, profile, self.seen.append)
 
     def buy(self, prompt: str = "a red fox", **more: Any) -> Result:
@@ -74,6 +67,11 @@ class Buyer:
     def outcomes(self) -> list[object]:
         """The ledger's outcomes, oldest first."""
         return [row["outcome"] for row in reversed(self.client.ledger.rows())]
+
+    @property
+    def orders(self) -> int:
+        """How many jobs were ordered."""
+        return sum(entry.method == "POST" for entry in self.gateway.log.entries)
 
     def asked(self, part: str) -> int:
         """How many requests the gateway saw whose path has this part."""
@@ -95,9 +93,15 @@ def gateway(gateways: Emulator) -> Emulator:
     return gateways
 
 
+@pytest.fixture(params=WITH_JOBS)
+def service(request: pytest.FixtureRequest) -> str:
+    """Each service that answers with job ids."""
+    return str(request.param)
+
+
 @pytest.fixture
-def buyer(tmp_path: Path, gateway: Emulator) -> Iterator[Buyer]:
-    buyer = Buyer(tmp_path / "mai", gateway)
+def buyer(tmp_path: Path, gateway: Emulator, service: str) -> Iterator[Buyer]:
+    buyer = Buyer(tmp_path / "mai", gateway, service)
     yield buyer
     for client in buyer.clients:
         client.close(grace=0)

@@ -19,6 +19,7 @@ from mai_image.mai.errors import (
     StoreError,
     UnavailableError,
 )
+from mai_image.mai.providers import PROVIDERS
 from mai_image.mai.store import Store
 from mai_image.mai.types import Edit, Generate, Reference
 from scripted_server import png
@@ -36,13 +37,12 @@ def test_an_image_is_bought_kept_and_given_again_free(buyer) -> None:
 
 
 def test_an_edit_sends_its_image_and_gets_another(buyer) -> None:
-    request = Edit(
-        "MAI-Image-2.5", "make it night", (Reference(png(800, 600), "image/png", 800, 600),)
-    )
+    model = PROVIDERS[buyer.service].test_model
+    request = Edit(model, "make it night", (Reference(png(800, 600), "image/png", 800, 600),))
     result = buyer.client.submit(request, "test").result(30)
     assert result.width > result.height
     assert result.asked is None
-    assert buyer.gateway.log.entries[0].path.endswith("-edit-request")
+    assert "edit" in buyer.gateway.log.entries[0].path
 
 
 def test_progress_names_each_state(buyer) -> None:
@@ -83,10 +83,13 @@ def test_the_jobs_id_is_written_down_before_the_first_poll(buyer, monkeypatch) -
 )
 def test_each_end_is_an_error_that_says_what_it_cost(buyer, prompt, kind, billed, outcome) -> None:
     error = buyer.fail(f"a fox {prompt}")
+    if "end=error" in prompt and buyer.service != "pixazo":  # which alone says that it is free
+        billed = Billed.PERHAPS
+        outcome = "perhaps billed" if kind is ServiceError else "blocked, perhaps billed"
     assert type(error) is kind
     assert (error.billed, buyer.outcomes) == (billed, [outcome])
     assert error.hint
-    assert buyer.asked("-request") == 1
+    assert buyer.orders == 1
 
 
 @pytest.mark.parametrize(
@@ -138,7 +141,7 @@ def test_the_key_goes_to_the_gateway_and_never_with_the_image(buyer) -> None:
 
 def test_a_refused_message_never_reaches_the_wire_or_the_ledger(buyer) -> None:
     request = Generate("MAI-Image-2.6", "a red fox", 1024, 1024)
-    with pytest.raises(OptionError, match="Pixazo has no MAI-Image"):
+    with pytest.raises(OptionError, match=r"has no MAI-Image-2\.6"):
         buyer.client.submit(request, "test").result(5)
     assert buyer.gateway.log.entries == ()
     assert buyer.client.ledger.rows() == []
@@ -168,7 +171,7 @@ def test_no_error_progress_or_file_holds_the_key(buyer, tmp_path: Path, caplog) 
     key = "canary-5b1e7a90"
     buyer.configure(key=key)
     said = str(buyer.fail()) + repr(buyer.seen) + caplog.text + repr(buyer.client.profiles)
-    assert "Pixazo account" in said
+    assert "Copy the key again from" in said
     files = [path.read_bytes() for path in (tmp_path / "mai").rglob("*") if path.is_file()]
     kept = [data for data in files if b"[profiles.test]" not in data]
     assert kept
@@ -176,10 +179,10 @@ def test_no_error_progress_or_file_holds_the_key(buyer, tmp_path: Path, caplog) 
     assert not any(key.encode() in data for data in kept)
 
 
-def test_the_store_says_pixazo(buyer) -> None:
+def test_the_store_says_which_service_made_an_image(buyer) -> None:
     buyer.buy()
     (kept,) = Store(buyer.folder / "store").recent(5)
-    assert kept["service"] == "pixazo-loopback"
+    assert kept["service"] == f"{buyer.service}-loopback"
 
 
 def test_a_polls_retry_after_of_an_hour_keeps_no_finished_image_away(buyer, monkeypatch) -> None:
