@@ -4,12 +4,12 @@ A `Credential` gives these headers. `KeyCredential` reads its key anew for every
 `EntraCredential` shares one token of azure-identity, signed in by one of `METHODS`. `Secret`,
 `Sealed` and `Headers` hold what must not be shown, and `redacted_loggers` keeps it out of logs.
 What signs in, and what calls, needs the network: network_settings.py says which variable of the
-environment (a proxy, a certificate file) keeps both from it.
+environment (a proxy, a certificate file) keeps both from it; `Network` are a profile's own.
 """
 
 from __future__ import annotations
 
-from .entra import METHODS, SCOPE, Build, Entra, EntraCredential, azure_identity
+from .entra import METHODS, SCOPE, SOVEREIGN_SCOPES, Build, Entra, EntraCredential, azure_identity
 from .keys import (
     AZURE_HEADER,
     GATEWAY_HEADER,
@@ -22,8 +22,11 @@ from .keys import (
     strip_key,
 )
 from .network_settings import (
+    NO_PROXY_AT_ALL,
+    Network,
     certificate_folder_mistake,
     hide_passwords,
+    proxy_mistake,
     setting_mistakes,
     unusable_settings,
 )
@@ -33,13 +36,16 @@ __all__ = [
     "AZURE_HEADER",
     "GATEWAY_HEADER",
     "METHODS",
+    "NO_PROXY_AT_ALL",
     "SCOPE",
+    "SOVEREIGN_SCOPES",
     "Build",
     "Credential",
     "Entra",
     "EntraCredential",
     "Headers",
     "KeyCredential",
+    "Network",
     "Sealed",
     "Secret",
     "azure_identity",
@@ -48,6 +54,7 @@ __all__ = [
     "hide_passwords",
     "key_from_file",
     "key_from_variable",
+    "proxy_mistake",
     "quote_unless_key",
     "redacted_loggers",
     "setting_mistakes",

@@ -27,12 +27,18 @@ from typing import Any, NamedTuple
 
 from ..errors import CredentialError
 from .network_settings import hide_passwords, setting_mistakes
-from .secrets import Redact, Sealed, hide_tokens, keep_tokens_out, redacted_loggers
+from .secrets import Redact, Sealed, Secret, hide_tokens, keep_tokens_out, redacted_loggers
 
 logger = logging.getLogger(__name__)
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
 """The audience of Azure AI services (Microsoft's documentation of the MAI API)."""
+
+SOVEREIGN_SCOPES = {
+    ".azure.us": "https://cognitiveservices.azure.us/.default",
+    ".azure.cn": "https://cognitiveservices.azure.cn/.default",
+}
+"""The same in the clouds of the US government and of China, by the end of an endpoint's host."""
 
 WAIT = 30.0
 """Seconds for a token: the default chain was measured to need 24 s to fail."""
@@ -116,12 +122,18 @@ METHODS = {
 
 @dataclass(frozen=True, slots=True)
 class Entra:
-    """How to sign in. `discovery` False: Microsoft is not asked whether it knows the authority."""
+    """How to sign in. `discovery` False: Microsoft is not asked whether it knows the authority.
+
+    `scope` is whom the token is for; `proxy` the address through which to sign in, where it isn't
+    the environment's. The Azure CLI and a managed identity go their own way.
+    """
 
     method: str = "default"
     client_id: str | None = None
     tenant_id: str | None = None
     discovery: bool = True
+    scope: str = SCOPE
+    proxy: Secret | None = None
 
     @property
     def class_name(self) -> str:
@@ -151,6 +163,9 @@ def _options(entra: Entra, prompt: Callable[[str], None]) -> dict[str, Any]:
         options.update(connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
         if not entra.discovery:
             options["disable_instance_discovery"] = True
+        if entra.proxy is not None and entra.method != "managed_identity":
+            # Not for http: that is a managed identity's address on this machine.
+            options["proxies"] = {"https": entra.proxy.reveal()}
     if entra.tenant_id:
         options["tenant_id"] = entra.tenant_id
     if entra.client_id:
@@ -303,7 +318,7 @@ class EntraCredential(Sealed):
             self._provider = provider
             keep_tokens_out(LOGGERS)
             with redacted_loggers(_azure_loggers(), self._redact):
-                info = getattr(provider, "get_token_info", provider.get_token)(SCOPE)
+                info = getattr(provider, "get_token_info", provider.get_token)(self._entra.scope)
             return _checked(info, self._clock())
         except ImportError as error:
             return f"azure-identity can't be imported ({error.name}): `pip install azure-identity`."

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from ..auth import Credential
+from ..auth import Credential, Network
 from ..models import CATALOGUE, Model
 from ..types import Budget, Request
 from .endpoints import is_loopback
@@ -37,7 +37,8 @@ class Profile:
     without a slash at its end; `deployments` are names by model, "*" for any model. Times are in
     seconds. `media_hosts` are hosts from which a gateway's images are fetched besides its own.
     `emulated` is the built-in emulator, whose endpoint is filled in on first use.
-    `max_images_per_node` is how many images one node may order in one run of a graph.
+    `max_images_per_node` is how many images one node may order in one run of a graph. `network` is
+    its own proxy and certificates.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Profile:
     emulated: bool = False
     media_hosts: tuple[str, ...] = ()
     max_images_per_node: int = MAX_IMAGES_PER_NODE
+    network: Network = field(default_factory=Network)
     on_loopback: bool = field(init=False, repr=False)
     """Whether the endpoint is on this machine."""
     store_service: str = field(init=False, repr=False)

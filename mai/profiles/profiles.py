@@ -12,13 +12,18 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..auth import (
+    NO_PROXY_AT_ALL,
+    SCOPE,
+    SOVEREIGN_SCOPES,
     Build,
     Credential,
     Entra,
     EntraCredential,
     KeyCredential,
+    Network,
     Secret,
     azure_identity,
     key_from_file,
@@ -253,14 +258,30 @@ class Profiles:
             keep_prompts=settings.keep_prompts and not self._contents.mistaken,
             media_hosts=tuple(settings.media_hosts),
             max_images_per_node=settings.max_images_per_node or MAX_IMAGES_PER_NODE,
+            network=Network(
+                settings.proxy,
+                self._beside(settings.ca_file),
+                self._beside(settings.client_certificate),
+            ),
         )
+
+    def _beside(self, path: str | None) -> Path | None:
+        """A path of the file, which begins at the file's folder."""
+        return None if path is None else self.path.parent / os.path.expanduser(path)
 
     def _credential(self, settings: ProfileSettings, header: str) -> Credential:
         form = settings.credential
         if isinstance(form, EntraSettings):
             # A machine that plays Entra ID itself is one that Microsoft can't vouch for.
             discovery = not is_loopback(self._variable("AZURE_AUTHORITY_HOST") or "")
-            entra = Entra(form.method, form.client_id, form.tenant_id, discovery)
+            entra = Entra(
+                form.method,
+                form.client_id,
+                form.tenant_id,
+                discovery,
+                _scope(settings.endpoint),
+                _sign_in_proxy(settings.proxy),
+            )
             fresh = EntraCredential(entra, self._build, wait=self._wait, redact=self._redact)
             return self._entra.setdefault(entra, fresh)
         if isinstance(form, VariableKey):
@@ -314,6 +335,17 @@ class Profiles:
             (f"Did you mean {near!r}? " if near else "")
             + f"Configured are: {', '.join([short(one) for one in names[:20]])}.",
         )
+
+
+def _scope(endpoint: str) -> str:
+    """Whom a token for this endpoint is for, by its cloud."""
+    host = normalize_endpoint(endpoint, administrator=True, service=FOUNDRY.name)
+    host = urlsplit(host).hostname or ""
+    return next((scope for end, scope in SOVEREIGN_SCOPES.items() if host.endswith(end)), SCOPE)
+
+
+def _sign_in_proxy(proxy: Secret | None) -> Secret | None:
+    return None if proxy is None or proxy.reveal() == NO_PROXY_AT_ALL else proxy
 
 
 def _unreadable(problem: str) -> Contents:
