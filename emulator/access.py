@@ -67,8 +67,7 @@ class Access:
 
     def _accepts(self, token: str, tokens: Mapping[str, float]) -> bool:
         return any(
-            same_secret(token, known) and self._clock() < end
-            for known, end in list(tokens.items())
+            same_secret(token, known) and self._clock() < end for known, end in list(tokens.items())
         )
 
 

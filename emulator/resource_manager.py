@@ -100,9 +100,7 @@ async def answer_deployments(request: ServedRequest) -> Answer:
     """GET …/deployments."""
     await _check(request, ACCOUNTS_VERSION)
     base, resource = _account(request, "deployments")
-    return _page(
-        request, [deployment_item(base, *named) for named in resource.deployments.items()]
-    )
+    return _page(request, [deployment_item(base, *named) for named in resource.deployments.items()])
 
 
 async def answer_models(request: ServedRequest) -> Answer:
@@ -130,14 +128,14 @@ async def answer_new_deployment(request: ServedRequest) -> Answer:
     try:
         body = json.loads(await request.http.read())
         model, sku = body["properties"]["model"], body["sku"]
-        asked = (model["format"], model["name"], model["version"])
+        asked = (str(model["format"]), str(model["name"]), str(model["version"]))
         capacity = sku["capacity"]
     except (ValueError, TypeError, KeyError):
         message = "The request content was invalid and could not be deserialized."
         raise Refusal(400, "InvalidRequestContent", message) from None
     request.entry.fields = {"deployment": name, "model": asked[1], "sku": sku.get("name")}
     offered = {
-        (one["format"], one["name"], one["version"])
+        (str(one["format"]), str(one["name"]), str(one["version"]))
         for one in (model_item(*named) for named in resource.deployable.items())
     }
     if asked not in offered:

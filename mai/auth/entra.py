@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ..errors import CredentialError
@@ -220,6 +220,13 @@ class EntraCredential(Sealed):
         self._renewed_at = 0.0
         self._failure = ""
         self._failed_at = 0.0
+
+    def for_scope(self, scope: str) -> EntraCredential:
+        """The same identity with tokens for somebody else."""
+        entra = replace(self._entra, scope=scope)
+        return EntraCredential(
+            entra, self._build, wait=self._wait, clock=self._clock, redact=self._redact
+        )
 
     @property
     def can_renew(self) -> bool:

@@ -154,14 +154,12 @@ class Transport:
         return await self._executors.uninterrupted(lambda: exchange.redacted(answer))
 
     def _make_client(self, on_loopback: bool, network: Network) -> httpx.AsyncClient:
-        verify = True if network == Network() else _tls_context(on_loopback, network)
-        address = network.proxy_address
-        tls = verify if isinstance(verify, ssl.SSLContext) else None
+        address, tls = network.proxy_address, _tls_context(on_loopback, network)
         return httpx.AsyncClient(
             transport=self._http,
             trust_env=not on_loopback and network.proxy is None,
             proxy=None if address is None else httpx.Proxy(address, ssl_context=tls),
-            verify=verify,
+            verify=tls,
             follow_redirects=False,
             limits=httpx.Limits(
                 max_connections=None,
@@ -175,8 +173,13 @@ class Transport:
 
 def _tls_context(on_loopback: bool, network: Network) -> ssl.SSLContext:
     """Whom to trust, and as whom to come: SSL_CERT_FILE or the usual authorities, and the
-    target's own."""
-    context = httpx.create_ssl_context(trust_env=not on_loopback)
+    target's own. On this machine a file that can't be read stops nothing: most isn't https."""
+    try:
+        context = httpx.create_ssl_context()
+    except (OSError, ValueError):
+        if not on_loopback:
+            raise
+        context = httpx.create_ssl_context(trust_env=False)
     if network.ca_file is not None:
         context.load_verify_locations(cafile=network.ca_file)
     if network.client_certificate is not None:

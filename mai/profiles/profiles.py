@@ -11,6 +11,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,7 +36,7 @@ from ..types import Budget
 from . import environment
 from .endpoints import is_loopback, normalize_endpoint
 from .folders import make_private
-from .profile import MAX_IMAGES_PER_NODE, Profile
+from .profile import ANY_MODEL, MAX_IMAGES_PER_NODE, Profile
 from .services import FOUNDRY, SERVICES
 from .toml_file import (
     EMULATOR,
@@ -248,7 +249,8 @@ class Profiles:
             normalize_endpoint(settings.endpoint, administrator=True, service=service.name),
             self._credential(settings, settings.header or service.key_header),
             {model: tuple(dict.fromkeys(names)) for model, names in settings.deployments.items()},
-            requests_a_minute=settings.requests_a_minute,
+            requests_a_minute=settings.requests_a_minute.get(ANY_MODEL),
+            requests_by_model=settings.requests_a_minute,
             tier=settings.tier,
             budget=Budget(settings.budget.day, settings.budget.month, settings.budget.strict),
             connect_timeout=settings.connect_timeout,
@@ -272,18 +274,15 @@ class Profiles:
     def _credential(self, settings: ProfileSettings, header: str) -> Credential:
         form = settings.credential
         if isinstance(form, EntraSettings):
-            # A machine that plays Entra ID itself is one that Microsoft can't vouch for.
-            discovery = not is_loopback(self._variable("AZURE_AUTHORITY_HOST") or "")
-            entra = Entra(
-                form.method,
-                form.client_id,
-                form.tenant_id,
-                discovery,
-                _scope(settings.endpoint),
-                _sign_in_proxy(settings.proxy),
+            return self.sign_in(
+                Entra(
+                    form.method,
+                    form.client_id,
+                    form.tenant_id,
+                    scope=_scope(settings.endpoint),
+                    proxy=_sign_in_proxy(settings.proxy),
+                )
             )
-            fresh = EntraCredential(entra, self._build, wait=self._wait, redact=self._redact)
-            return self._entra.setdefault(entra, fresh)
         if isinstance(form, VariableKey):
             source = f"the environment variable {quote_unless_key(form.name.reveal())}"
             return KeyCredential(key_from_variable(self._variable, form.name), source, header)
@@ -294,6 +293,14 @@ class Profiles:
             )
         key = form.value
         return KeyCredential(lambda: key, FILE_NAME, header)
+
+    def sign_in(self, entra: Entra) -> EntraCredential:
+        """The credential that signs in so; always the same one. Nothing is asked for yet."""
+        # A machine that plays Entra ID itself is one that Microsoft can't vouch for.
+        discovery = not is_loopback(self._variable("AZURE_AUTHORITY_HOST") or "")
+        entra = replace(entra, discovery=discovery)
+        fresh = EntraCredential(entra, self._build, wait=self._wait, redact=self._redact)
+        return self._entra.setdefault(entra, fresh)
 
     def _redact(self, text: str) -> str:
         for name in environment.READ_BY_AZURE:

@@ -35,7 +35,13 @@ from ..auth import (
 )
 from ..errors import ProfileError
 from ..models import CATALOGUE, Model
-from .endpoints import is_loopback, is_loopback_host, is_media_host, is_page_host, normalize_endpoint
+from .endpoints import (
+    is_loopback,
+    is_loopback_host,
+    is_media_host,
+    is_page_host,
+    normalize_endpoint,
+)
 from .model_tables import (
     TIERS,
     ModelSettings,
@@ -100,6 +106,11 @@ def _known_model(name: str, info: ValidationInfo) -> str:
 
 def _for_any_model(value: object) -> object:
     return {ANY_MODEL: value} if isinstance(value, (str, list)) else value
+
+
+def _rate_of_any_model(value: object) -> object:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return {ANY_MODEL: value} if is_number else value
 
 
 def _as_list(value: object) -> object:
@@ -179,7 +190,14 @@ class ProfileSettings(TomlTable):
         )
     )
     tier: int | None = whole_number(1, MAX_TIER)
-    requests_a_minute: float | None = number(0.01, 100_000)
+    requests_a_minute: Annotated[
+        dict[ModelName, Annotated[float, Field(ge=0.01, le=100_000)]],
+        BeforeValidator(_rate_of_any_model),
+    ] = Field(
+        {},
+        description="a number from 0.01 to 100000, or a table of them by model, in quotes: "
+        '{ "MAI-Image-2.6" = 2 }',
+    )
     budget: BudgetSettings = Field(
         BudgetSettings(), description="a table with day or month in USD, or strict"
     )
