@@ -158,7 +158,7 @@ class Transport:
         return httpx.AsyncClient(
             transport=self._http,
             trust_env=not on_loopback and network.proxy is None,
-            proxy=None if address is None else httpx.Proxy(address, ssl_context=tls),
+            proxy=None if address is None else _proxy(address, tls),
             verify=tls,
             follow_redirects=False,
             limits=httpx.Limits(
@@ -169,6 +169,11 @@ class Transport:
             headers={"user-agent": "mai-image", "accept-encoding": "identity"},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
+
+
+def _proxy(address: str, tls: ssl.SSLContext) -> httpx.Proxy:
+    """A proxy; one that is called by https is trusted like the service."""
+    return httpx.Proxy(address, ssl_context=tls if address[:6].lower() == "https:" else None)
 
 
 def _tls_context(on_loopback: bool, network: Network) -> ssl.SSLContext:
