@@ -67,7 +67,7 @@ class FoundryResource:
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class ImageDeployment:
     """One deployment of a MAI image model. `rpm` are requests a minute, None where unknown;
     `state` is Azure's word for how far it is made."""
 
@@ -160,7 +160,7 @@ def read_resource(
     )
 
 
-def read_deployment(item: object) -> Deployment | None:
+def read_deployment(item: object) -> ImageDeployment | None:
     """One item of …/deployments, if its model makes images and can be called by this pack."""
     name = _texts(item, "name")["name"]
     properties = _table(item, "properties")
@@ -171,7 +171,7 @@ def read_deployment(item: object) -> Deployment | None:
         return None
     state = _texts(properties, "provisioningState")["provisioningState"]
     rpm = _requests_a_minute(properties.get("rateLimits"))
-    return Deployment(name, catalogue_name(model["name"]), model["version"], rpm, state)
+    return ImageDeployment(name, catalogue_name(model["name"]), model["version"], rpm, state)
 
 
 def read_model(item: object) -> DeployableModel | None:

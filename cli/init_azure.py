@@ -18,7 +18,7 @@ from ..mai.profiles import Profiles
 from ..mai.types import Usage
 from .azure_items import (
     DeployableModel,
-    Deployment,
+    ImageDeployment,
     FoundryResource,
     Subscription,
     catalogue_name,
@@ -37,7 +37,7 @@ SQUARE_TOKENS = Usage(image_out=1024)
 
 AGAIN = "then run this command again."
 
-Found = tuple[FoundryResource, list[Deployment]]
+Found = tuple[FoundryResource, list[ImageDeployment]]
 
 
 def add_azure_options(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +83,7 @@ def find_account(
 
 
 def account_settings(
-    resource: FoundryResource, deployments: Sequence[Deployment], endpoint: str | None
+    resource: FoundryResource, deployments: Sequence[ImageDeployment], endpoint: str | None
 ) -> dict[str, Any]:
     """A resource and its deployments as settings of a profile; `endpoint` is a gateway's."""
     if not (endpoint or resource.endpoint):
@@ -102,7 +102,7 @@ def account_settings(
     }
 
 
-def account_rates(deployments: Sequence[Deployment]) -> dict[str, float]:
+def account_rates(deployments: Sequence[ImageDeployment]) -> dict[str, float]:
     """Requests a minute by model, the least of its deployments; without those not known."""
     rates: dict[str, float] = {}
     for one in deployments:
@@ -117,7 +117,7 @@ def rates_setting(rates: dict[str, float]) -> float | dict[str, float] | None:
     return values.pop() if len(values) == 1 else rates or None
 
 
-def _usable(deployments: Sequence[Deployment]) -> list[Deployment]:
+def _usable(deployments: Sequence[ImageDeployment]) -> list[ImageDeployment]:
     return [one for one in deployments if one.is_ready and one.is_known]
 
 
@@ -243,7 +243,7 @@ def _deploy(
     found: Found,
     arguments: argparse.Namespace,
     asks: Questions | None,
-) -> list[Deployment]:
+) -> list[ImageDeployment]:
     """The resource's deployments with the new one, which is made where somebody agrees."""
     resource, deployments = found
     wanted, _, name = (arguments.create or DEFAULT_MODEL).partition("=")

@@ -22,7 +22,7 @@ from ..mai.profiles import is_loopback_host, normalize_endpoint
 from ..mai.safe_json import parse_json
 from .azure_items import (
     DeployableModel,
-    Deployment,
+    ImageDeployment,
     FoundryResource,
     Subscription,
     printable,
@@ -114,7 +114,7 @@ def parse_manager(text: str | None, network: Network | None = None) -> ManagerHo
 class Survey:
     """What a login sees: resources with their deployments, and why some could not be read."""
 
-    found: list[tuple[FoundryResource, list[Deployment]]] = field(default_factory=list)
+    found: list[tuple[FoundryResource, list[ImageDeployment]]] = field(default_factory=list)
     problems: list[ManagerError] = field(default_factory=list)
 
 
@@ -167,7 +167,7 @@ class ResourceManager:
         """The AI resources of subscriptions, with their deployments of MAI image models."""
         return self._run(self._survey(subscriptions))
 
-    def deployments(self, resource: FoundryResource) -> list[Deployment]:
+    def deployments(self, resource: FoundryResource) -> list[ImageDeployment]:
         """A resource's deployments of MAI image models."""
         return self._run(self._deployments(resource))
 
@@ -187,7 +187,9 @@ class ResourceManager:
             raise
         return True
 
-    def create(self, resource: FoundryResource, name: str, model: DeployableModel) -> Deployment:
+    def create(
+        self, resource: FoundryResource, name: str, model: DeployableModel
+    ) -> ImageDeployment:
         """Make a deployment and wait until it can be called."""
         return self._run(self._create(resource, name, model))
 
@@ -237,7 +239,7 @@ class ResourceManager:
 
         return await self._list(path, read, subscription)
 
-    async def _deployments(self, resource: FoundryResource) -> list[Deployment]:
+    async def _deployments(self, resource: FoundryResource) -> list[ImageDeployment]:
         path = f"{_path(resource)}/deployments?api-version={ACCOUNTS_VERSION}"
         return await self._list(path, read_deployment, resource.subscription)
 
@@ -278,7 +280,7 @@ class ResourceManager:
 
     async def _create(
         self, resource: FoundryResource, name: str, model: DeployableModel
-    ) -> Deployment:
+    ) -> ImageDeployment:
         url = self.host.endpoint + _deployment_path(resource, name)
         wanted = {"format": "Microsoft", "name": model.name, "version": model.version}
         body = {"sku": {"name": SKU, "capacity": 1}, "properties": {"model": wanted}}

@@ -76,13 +76,13 @@ class Network:
 
         With `socks` a SOCKS proxy is a mistake: the package that it needs isn't there.
         """
-        found = []
-        if (address := self.proxy_address) and (why := proxy_mistake(address, socks)):
-            found.append(f"proxy {why}")
-        if self.ca_file is not None and (why := _file_mistake("ca_file", str(self.ca_file))):
-            found.append(f"ca_file {why}")
-        if self.client_certificate is not None and (why := _key_pair_mistake(self)):
-            found.append(f"client_certificate {why}")
+        address, pair = self.proxy_address, self.client_certificate
+        problems = {
+            "proxy": "" if address is None else proxy_mistake(address, socks),
+            "ca_file": "" if self.ca_file is None else _file_mistake("", str(self.ca_file)),
+            "client_certificate": "" if pair is None else _key_pair_mistake(str(pair)),
+        }
+        found = [f"{setting} {why}" for setting, why in problems.items() if why]
         if not found:
             return None
         return ConfigurationError(
@@ -103,9 +103,8 @@ def _login_of(address: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for each in found if each))
 
 
-def _key_pair_mistake(network: Network) -> str:
+def _key_pair_mistake(path: str) -> str:
     """What is wrong with a client's certificate, to follow the setting's name."""
-    path = str(network.client_certificate)
     if not os.path.isfile(path):
         return "names no file that exists"
     try:
@@ -224,7 +223,7 @@ def _file_mistake(name: str, value: str) -> str:
     if name == CERTIFICATE_FOLDERS:
         folders = any(os.path.isdir(folder) for folder in value.split(os.pathsep))
         return "" if folders else "names no folder that exists"
-    if name != CERTIFICATE_FILES[0] and os.path.isdir(value):
+    if name in CERTIFICATE_FILES[1:] and os.path.isdir(value):
         return ""  # requests takes a folder too
     if not os.path.isfile(value):
         return "names no file that exists"
