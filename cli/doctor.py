@@ -1,6 +1,7 @@
 """`mai-image doctor`: checks a profile step by step; the first failure says what to do.
 
-No step buys anything but the last one, which is only done where the user asks for it.
+No step buys anything but the last one, which is only done where the user asks for it. Where Entra
+ID is there, the profile is compared with its Azure account, which costs nothing either.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import time
 from collections.abc import Iterator
 
+from ..mai.auth import METHODS
 from ..mai.client import Client
 from ..mai.errors import MaiError
 from ..mai.examination import Examination, Finding, Step, examine_database
@@ -16,6 +18,7 @@ from ..mai.models import CATALOGUE, Model
 from ..mai.profiles import ANY_MODEL, EMULATOR, SERVICES, Profile
 from ..mai.providers import PROVIDERS
 from ..mai.types import Generate
+from .account_changes import account_changes, can_compare, read_account
 from .command import locate_folder, open_client
 from .model_list import unpublished_price
 
@@ -26,6 +29,9 @@ def add_doctor_options(parser: argparse.ArgumentParser) -> None:
     """The profile, and whether to buy an image."""
     parser.add_argument("--profile", help="only this profile (all configured ones)")
     parser.add_argument("--spend", action="store_true", help="buy one image as the last step")
+    parser.add_argument("--azure", nargs="?", const="", choices=["", *METHODS], metavar="METHOD",
+        help="sign in, to compare a profile with a key with its account too")  # fmt: skip
+    parser.add_argument("--resource-manager", metavar="URL", help="of another cloud")
 
 
 def run_doctor(arguments: argparse.Namespace) -> int:
@@ -39,7 +45,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         if arguments.profile:
             names = [arguments.profile]
         codes = [_examine_shared(client)]
-        codes += [_examine(client, name, arguments.spend) for name in names]
+        codes += [_examine(client, name, arguments) for name in names]
     return next((code for code in codes if code), 0)
 
 
@@ -53,22 +59,47 @@ def _examine_shared(client: Client) -> int:
     return next((int(each.step) for each in findings if each.error is not None), 0)
 
 
-def _examine(client: Client, name: str, spend: bool) -> int:
+def _examine(client: Client, name: str, arguments: argparse.Namespace) -> int:
     """Print what each step finds, up to the first that fails; gives its value, or 0."""
     print(name)
     examination = Examination(client, name)
+    failed: Step | None = None
     for finding in examination.findings():
         _print_finding(finding)
-        if finding.error is not None:
-            return int(finding.step)
-        if finding.step is Step.PROFILE:
+        failed = finding.step if finding.error is not None else None
+        if finding.step is Step.PROFILE and failed is None:
             for note in _notes(examination.profile):
                 print(f"  note  profile: {note}")
-    if not spend:
-        return 0
+    if failed not in (Step.PROFILE, Step.CREDENTIAL):
+        # Also where the service can't be reached: the account may say why.
+        gone = _compare(client, examination.profile, arguments)
+        failed = gone if failed is None else failed
+    if failed is not None or not arguments.spend:
+        return int(failed or 0)
     finding = _buy_image(client, examination.profile)
     _print_finding(finding)
     return 0 if finding.error is None else int(finding.step)
+
+
+def _compare(client: Client, profile: Profile, arguments: argparse.Namespace) -> Step | None:
+    """Print what differs from the Azure account; the step that this makes fail, if any."""
+    manager = arguments.resource_manager
+    if not can_compare(profile, arguments.azure is not None, manager):
+        return None
+    try:
+        account = read_account(client.profiles, profile, arguments.azure or "", manager)
+    except MaiError as error:
+        text = str(error).replace("\n", "\n      ")
+        print(f"  note  account: not compared. {text}")
+        return None
+    changes = account_changes(profile, account)
+    for change in changes:
+        print(f"  {'wrong' if change.gone else 'note '} account: {change.text}")
+    if not changes:
+        print("  ok    account: as Azure has it")
+        return None
+    print("      `mai-image init --refresh` takes these over into profiles.toml.")
+    return Step.DEPLOYMENT if any(change.gone for change in changes) else None
 
 
 def _print_finding(finding: Finding) -> None:

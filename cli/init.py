@@ -1,6 +1,6 @@
-"""`mai-image init`: writes a first profiles.toml from options, or from a person's answers.
+"""`mai-image init`: writes a first profiles.toml from options, a person's answers, or an account.
 
-Both become Settings, and these a commented file. It is checked before it is written, by the reader
+All become Settings, and these a commented file. It is checked before it is written, by the reader
 that reads it later.
 """
 
@@ -11,26 +11,39 @@ import getpass
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from ..mai.auth import METHODS, Secret, quote_unless_key, strip_key
+from ..mai.auth import METHODS, Network, Secret, quote_unless_key, strip_key
 from ..mai.errors import InputError, ProfileError
 from ..mai.profiles import (
     FILE_NAME,
     KEY_KINDS,
     MAX_TIER,
     SERVICES,
+    Profiles,
     Service,
+    is_loopback_host,
     mistakes_in,
     normalize_endpoint,
     write_private,
 )
 from .command import locate_folder
+from .init_azure import add_azure_options, find_account, sign_in_method
+from .init_refresh import run_refresh
 from .questions import Questions
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+_PORTALS = ("portal.azure.com", "ai.azure.com", "learn.microsoft.com", "management.azure.com")
+"""Addresses that stand in a browser's address bar beside the endpoint that is meant."""
+
+WAYS = {
+    "azure": "in Azure: sign in with Entra ID (az login, …), and init finds them",
+    "typed": "somewhere else, or type endpoint and key",
+}
 
 SERVICE_TITLES = {
     "foundry": "Microsoft Foundry, your own Azure resource",
@@ -53,6 +66,8 @@ KEY_QUESTIONS = {
     "key": "The key (it isn't shown): ",
 }
 
+NETWORK_SETTINGS = ("proxy", "ca_file", "client_certificate")
+
 MOST = 100_000
 """The largest budget in USD and the most requests a minute that profiles.toml takes."""
 
@@ -66,7 +81,7 @@ A setting that is None, empty or not there isn't written.
 def add_init_options(parser: argparse.ArgumentParser) -> None:
     """One option for each of the settings; those of the credential are named by its kind."""
     add = parser.add_argument
-    add("--name", default="main", help="the profile's name (main)")
+    add("--name", help="the profile's name (main); with --refresh only this one")
     add("--service", choices=SERVICES, help="who makes the images (foundry)")
     add("--endpoint", metavar="URL", help="as the resource's page shows it; Pixazo needs none")
     who = parser.add_mutually_exclusive_group().add_argument
@@ -83,25 +98,93 @@ def add_init_options(parser: argparse.ArgumentParser) -> None:
     add("--budget-day", type=float, metavar="USD", help="the most to spend a day")
     add("--budget-month", type=float, metavar="USD", help="the most to spend a month")
     add("--media-host", action="append", metavar="HOST", help="may have Pixazo's images")
+    add("--proxy", metavar="URL", help="the way to the service; none: no proxy at all")
+    add("--ca-file", metavar="PATH", help="PEM file with an authority to trust besides the usual")
+    add("--client-certificate", metavar="PATH", help="PEM file with a certificate and its key")
+    add_azure_options(parser)
+    add("--refresh", action="store_true", help="take over what has changed in the Azure account")
     add("--force", action="store_true", help="replace a profiles.toml that is there")
 
 
 def run_init(arguments: argparse.Namespace) -> int:
     """Ask a person at a terminal who gave no option; else take the options alone."""
     folder, reason = locate_folder(arguments)
-    path = folder / FILE_NAME
+    path, name = folder / FILE_NAME, arguments.name or "main"
+    if arguments.refresh:
+        return run_refresh(arguments, folder)
     _refuse_to_replace(path, arguments.force)
     print(f"folder: {folder} ({reason})")
-    decisive = ("service", "endpoint", *CREDENTIAL_KINDS)
-    if any(getattr(arguments, name) for name in decisive) or not sys.stdin.isatty():
-        settings = _read_options(arguments)
-    else:
-        settings = ask_settings(Questions(input, getpass.getpass, print))
+    asks = Questions(input, getpass.getpass, print) if sys.stdin.isatty() else None
+    settings = _settings(arguments, folder, asks)
     _refuse_to_replace(path, arguments.force)  # the questions may have taken a while
-    write_profile(path, arguments.name, settings)
+    write_profile(path, name, settings)
     print(f"{path} is written; only you can read it.")
+    for note in _notes_on(folder, name, settings):
+        print(f"Note: {note}")
     print("Next: `mai-image doctor` checks it step by step, without buying an image.")
     return 0
+
+
+def _settings(arguments: argparse.Namespace, folder: Path, asks: Questions | None) -> Settings:
+    """From the account where it is asked for, from the options, or from a person."""
+    if arguments.azure is None and any(
+        (arguments.subscription, arguments.resource, arguments.create)
+    ):
+        arguments.azure = ""
+    decisive = ("service", "endpoint", *CREDENTIAL_KINDS)
+    given = any(getattr(arguments, name) for name in decisive)
+    if arguments.azure is None and (given or asks is None):
+        return _read_options(arguments)
+    if arguments.azure is not None:
+        return _find_settings(arguments, folder, asks)
+    assert asks is not None
+    if asks.choice("Where are your models?", WAYS) == "azure":
+        return _find_settings(arguments, folder, asks)
+    return ask_settings(asks)
+
+
+def _find_settings(arguments: argparse.Namespace, folder: Path, asks: Questions | None) -> Settings:
+    """What the login's account gives, and what the options say besides."""
+    if arguments.service not in (None, "foundry"):
+        raise InputError("--azure finds Foundry's resources alone.", "Leave --service out.")
+    budget = {"day": arguments.budget_day, "month": arguments.budget_month}
+    _check_budget(budget)
+    if arguments.endpoint:
+        arguments.endpoint = _parse_endpoint(arguments.endpoint, "foundry")
+    paths = _network_settings(arguments)
+    proxy = Secret(arguments.proxy) if arguments.proxy else None
+    network = Network(proxy, *(Path(one) if one else None for one in list(paths.values())[1:]))
+    kind = next((kind for kind in CREDENTIAL_KINDS if getattr(arguments, kind)), None)
+    credential = None if kind in (None, "entra") else _read_key(kind, arguments)
+    profiles = Profiles(folder, interactive=True, prompt=print)
+    found = find_account(arguments, profiles, network, asks)
+    method = arguments.entra or sign_in_method(arguments)
+    ids = {name: getattr(arguments, name) for name in METHODS[method].settings}
+    entra: Settings = {"kind": "entra", "method": method, **ids}
+    if asks is not None and kind is None and not arguments.yes:
+        kinds = {"entra": "Entra ID, as just now", "key_env": CREDENTIAL_KINDS["key_env"]}
+        if asks.choice("Who calls for images?", kinds) == "key_env":
+            credential = _ask_key(asks, SERVICES["foundry"], "key_env")
+        budget = _ask_budget(asks) if not any(budget.values()) else budget
+    limits = {"tier": arguments.tier, "requests_a_minute": arguments.rpm}
+    given = {name: value for name, value in limits.items() if value is not None}
+    if given:
+        del found["requests_a_minute"]
+    return {**found, "credential": credential or entra, "budget": budget, **given, **paths}
+
+
+def _notes_on(folder: Path, name: str, settings: Settings) -> Iterator[str]:
+    """What a profile that was written still needs."""
+    credential = settings["credential"]
+    if credential.get("method") == "device_code":
+        yield "a device code is for the command line; ComfyUI needs another way to sign in."
+    if credential["kind"] == "key_env" and not (
+        Profiles(folder, interactive=True).get(name).credential.is_there()
+    ):
+        yield (
+            f"{credential['name']} isn't set here; set it where ComfyUI is started. `az "
+            "cognitiveservices account keys list` shows the resource's keys."
+        )
 
 
 def _refuse_to_replace(path: Path, force: bool) -> None:
@@ -119,27 +202,55 @@ def _read_options(arguments: argparse.Namespace) -> Settings:
     if kind is None:
         raise InputError(
             "init needs to know who calls.",
-            "Give one of --key-env NAME, --key-file PATH, --key-stdin and --entra; or run it in a "
-            "terminal without options: it asks then.",
+            "Give one of --key-env NAME, --key-file PATH, --key-stdin and --entra; or --azure, "
+            "which finds all by `az login`; or run it in a terminal without options: it asks then.",
         )
     if not (arguments.endpoint or SERVICES[service].endpoint):
         raise InputError(
             "init needs the endpoint.",
-            "Give --endpoint https://NAME.services.ai.azure.com, as the resource's page shows it.",
+            "Give --endpoint https://NAME.services.ai.azure.com, as the resource's page shows it; "
+            "or --azure, which finds it.",
         )
-    source = sys.stdin.readline() if kind == "key" else getattr(arguments, kind)
+    budget = {"day": arguments.budget_day, "month": arguments.budget_month}
+    _check_budget(budget)
     ids = {"client_id": arguments.client_id, "tenant_id": arguments.tenant_id}
-    entra = {"kind": kind, "method": source, **ids}
+    entra = {"kind": kind, "method": arguments.entra, **ids}
     return {
         "service": service,
         "endpoint": _parse_endpoint(arguments.endpoint or "", service),
-        "credential": entra if kind == "entra" else _parse_key(kind, source),
+        "credential": entra if kind == "entra" else _read_key(kind, arguments),
         "tier": arguments.tier,
         "requests_a_minute": arguments.rpm,
         "media_hosts": arguments.media_host,
         "deployments": _parse_deployments(arguments.deployment),
-        "budget": {"day": arguments.budget_day, "month": arguments.budget_month},
+        "budget": budget,
+        **_network_settings(arguments),
     }
+
+
+def _read_key(kind: str, arguments: argparse.Namespace) -> Settings:
+    source = sys.stdin.readline() if kind == "key" else getattr(arguments, kind)
+    return _parse_key(kind, source)
+
+
+def _network_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The profile's own way to the service; paths as the file finds them from anywhere."""
+    paths = {"ca_file": arguments.ca_file, "client_certificate": arguments.client_certificate}
+    given = {
+        name: str(Path(path).expanduser().absolute()) if path else None
+        for name, path in paths.items()
+    }
+    return {"proxy": Secret(arguments.proxy) if arguments.proxy else None, **given}
+
+
+def _check_budget(budget: Mapping[str, float | None]) -> None:
+    """InputError for a day that may cost more than its month."""
+    day, month = budget["day"], budget["month"]
+    if day is not None and month is not None and day > month:
+        raise InputError(
+            f"A day's budget of ${day:g} is more than the month's of ${month:g}.",
+            "Give a day's budget up to the month's, or one of them alone.",
+        )
 
 
 def ask_settings(questions: Questions) -> Settings:
@@ -164,11 +275,14 @@ def ask_settings(questions: Questions) -> Settings:
     if settings.get("tier") is None:
         question = "Requests a minute (Enter: learn it): "
         settings["requests_a_minute"] = questions.number(question, MOST, float)
-    settings["budget"] = {
-        "day": questions.number("Most USD a day (Enter: no limit): ", MOST, float),
-        "month": questions.number("Most USD a month (Enter: no limit): ", MOST, float),
-    }
+    settings["budget"] = _ask_budget(questions)
     return settings
+
+
+def _ask_budget(questions: Questions) -> dict[str, float | None]:
+    day = questions.number("Most USD a day (Enter: no limit): ", MOST, float)
+    question = "Most USD a month (Enter: no limit): "
+    return {"day": day, "month": questions.number(question, MOST, float, least=day or 0.0)}
 
 
 def _ask_credential(questions: Questions, service: Service) -> Settings:
@@ -182,6 +296,10 @@ def _ask_credential(questions: Questions, service: Service) -> Settings:
         names = sorted(METHODS[method].settings)
         ids = {name: questions.parsed(f"{name} (Enter: none): ", str) for name in names}
         return {"kind": kind, "method": method, **ids}
+    return _ask_key(questions, service, kind)
+
+
+def _ask_key(questions: Questions, service: Service, kind: str) -> Settings:
     usual = service.key_variable if kind == "key_env" else ""
 
     def parse(text: str) -> Settings:
@@ -194,17 +312,42 @@ def _ask_credential(questions: Questions, service: Service) -> Settings:
 
 
 def _parse_endpoint(text: str, service: str) -> str:
-    """The endpoint as it is called; a gateway's own where none is given. ProfileError otherwise."""
+    """The endpoint as it is called; a gateway's own where none is given. A MaiError otherwise.
+
+    A host without a dot is refused: it is a key or a resource's name more often than a gateway.
+    """
     usual = SERVICES[service].endpoint
     if usual is not None and not text.strip():
         return usual
-    return normalize_endpoint(text, administrator=True, service=service)
+    plain = text.strip().strip("\"'").strip()
+    if "." not in plain and "://" not in plain and quote_unless_key(plain) != repr(plain):
+        raise InputError(
+            "The endpoint looks like a key.",
+            "Give the address of the resource as the endpoint, and the key by --key-env, "
+            "--key-file or --key-stdin. If others could see it, make a new key.",
+        )
+    endpoint = normalize_endpoint(text, administrator=True, service=service)
+    host = urlsplit(endpoint).hostname or ""
+    if host in _PORTALS:
+        raise InputError(
+            f"{host} is a page for people, not the endpoint of a resource.",
+            "Give what the resource's page calls its endpoint: https://NAME.services.ai.azure.com.",
+        )
+    if "." not in host and not is_loopback_host(host):
+        raise InputError(
+            "The endpoint is no whole address: its host has no dot in it.",
+            "Write https://NAME.services.ai.azure.com, as the resource's page shows it. A gateway "
+            "with such a name can be written into profiles.toml by hand.",
+        )
+    return endpoint
 
 
 def _parse_key(kind: str, text: str) -> Settings:
     """The credential of a key; InputError for what can't be a variable's name."""
     source: str | Secret = text
     if kind == "key":
+        if "://" in text:
+            raise InputError("This is an address, not a key.", "Give one of the resource's keys.")
         source = strip_key(Secret(text))
     elif kind == "key_file":
         # The profile must find the file wherever this command was run.
@@ -265,6 +408,10 @@ def render_profile(name: str, settings: Settings) -> str:
             "Requests a minute; without them the limit is learned from the service's refusals:",
             {name: settings.get(name) for name in ("tier", "requests_a_minute")},
             example={"requests_a_minute": 2},
+        ),
+        *_section(
+            "The way to the service, where it isn't this machine's usual one:",
+            {name: settings.get(name) for name in NETWORK_SETTINGS},
         ),
         *_section(
             "Where images are fetched from, besides the service's own hosts:",

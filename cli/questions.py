@@ -48,8 +48,14 @@ class Questions:
 
         return self.parsed("Number [1]: ", parse)
 
-    def number(self, question: str, most: int, number_type: type[N]) -> N | None:
-        """A number above 0 and up to `most`, None where nothing is typed."""
+    def agreed(self, question: str) -> bool:
+        """Whether a person says yes; nothing typed is no."""
+        return self.ask(f"{question} [y/N]: ").strip().lower() in ("y", "yes")
+
+    def number(
+        self, question: str, most: int, number_type: type[N], least: float = 0.0
+    ) -> N | None:
+        """A number above 0, from `least` and up to `most`; None where nothing is typed."""
 
         def parse(text: str) -> N | None:
             if not text:
@@ -58,8 +64,9 @@ class Questions:
                 value = number_type(text.lstrip("$"))
             except ValueError:
                 value = number_type(-1)
-            if not 0 < value <= most:
-                raise ValueError(f"Type a number up to {most}, or nothing.")
+            if not (0 < value <= most and value >= least):
+                low = f"from {least:g} " if least else ""
+                raise ValueError(f"Type a number {low}up to {most}, or nothing.")
             return value
 
         return self.parsed(question, parse)

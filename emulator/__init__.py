@@ -1,9 +1,9 @@
 """The services on this machine, for building graphs and for tests, without spending.
 
-It plays Microsoft Foundry's MAI API, the gateways Pixazo, fal and OpenRouter, and Entra ID's token
-endpoints. It speaks HTTP only and takes nothing of the client but the catalogue of models.
-Importing this package is cheap: aiohttp and Pillow are imported with the first use of `start`,
-`app`, `main` or `Emulator`.
+It plays Microsoft Foundry's MAI API, the gateways Pixazo, fal and OpenRouter, and of Azure Entra
+ID's token endpoints and the resource manager. It speaks HTTP only and takes nothing of the client
+but the catalogue of models. Importing this package is cheap: aiohttp and Pillow are imported with
+the first use of `start`, `app`, `main` or `Emulator`.
 
     with emulator.start(options=emulator.Options(latency=2.0)) as service:
         print(service.url)

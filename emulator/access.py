@@ -20,14 +20,17 @@ class Access:
         self._key = options.key
         self._clock = clock
         self._tokens: dict[str, float] = dict.fromkeys(options.tokens, math.inf)
+        self._manager_tokens: dict[str, float] = {}
 
-    def grant(self, token: str, seconds: float = math.inf) -> None:
-        """Accept a Bearer token for so long."""
-        self._tokens[token] = self._clock() + seconds
+    def grant(self, token: str, seconds: float = math.inf, *, manager: bool = False) -> None:
+        """Accept a Bearer token for so long: at the image endpoints, or the resource manager's."""
+        tokens = self._manager_tokens if manager else self._tokens
+        tokens[token] = self._clock() + seconds
 
     def revoke(self, token: str) -> None:
         """Accept a Bearer token no longer."""
         self._tokens.pop(token, None)
+        self._manager_tokens.pop(token, None)
 
     def check(self, headers: Mapping[str, str]) -> None:
         """Raise the 401 for a request that has no accepted credential."""
@@ -37,10 +40,23 @@ class Access:
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise _unauthorized("Access denied: the request has neither a key nor a token.")
-        if not self._accepts(token.strip()):
+        if not self._accepts(token.strip(), self._tokens):
             raise _unauthorized(
                 "Unauthorized. Access token is missing, invalid, expired, or for another audience."
             )
+
+    def check_manager(self, headers: Mapping[str, str]) -> None:
+        """Raise the resource manager's 401 for a request without a token for it."""
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            message = "Authentication failed. The 'Authorization' header is missing."
+            raise Refusal(401, "AuthenticationFailed", message)
+        if self._accepts(token.strip(), self._tokens):
+            message = "The access token has been obtained for wrong audience or resource."
+            raise Refusal(401, "InvalidAuthenticationTokenAudience", message)
+        if not self._accepts(token.strip(), self._manager_tokens):
+            message = "The access token is invalid."
+            raise Refusal(401, "InvalidAuthenticationToken", message)
 
     def check_key(self, headers: Mapping[str, str]) -> None:
         """Raise the 401 for a request without the key, whatever token it has."""
@@ -49,10 +65,9 @@ class Access:
                 "Access denied due to invalid subscription key or wrong API endpoint."
             )
 
-    def _accepts(self, token: str) -> bool:
+    def _accepts(self, token: str, tokens: Mapping[str, float]) -> bool:
         return any(
-            same_secret(token, known) and self._clock() < end
-            for known, end in list(self._tokens.items())
+            same_secret(token, known) and self._clock() < end for known, end in list(tokens.items())
         )
 
 

@@ -108,6 +108,10 @@ def introduction(service: Emulator, host: str) -> str:
         f"  {word} IDENTITY_ENDPOINT={service.url}{APP_SERVICE_PATH}",
         f"  {word} IDENTITY_HEADER={options.identity_header}",
     ]
+    lines += [
+        "As Azure's resource manager, for a login that has a token of this managed identity:",
+        f"  mai-image init --azure managed_identity --resource-manager {service.url}",
+    ]
     if service.authority:
         lines += [
             "As Entra ID for a client's secret:",

@@ -6,7 +6,8 @@
 - GET /metadata/identity/oauth2/token, as virtual machines give it: the variable
   AZURE_POD_IDENTITY_AUTHORITY_HOST leads azure-identity here instead of 169.254.169.254.
 
-The tokens are accepted by the image endpoints until their end. Secrets are never in the log.
+A token is for the AI services (the image endpoints) or for the resource manager, and is accepted
+there alone until its end. Secrets are never in the log.
 """
 
 from __future__ import annotations
@@ -22,6 +23,14 @@ from .state import ServedRequest
 
 RESOURCE = "https://cognitiveservices.azure.com"
 """The audience of Azure AI services (Microsoft's documentation of the MAI API)."""
+
+MANAGERS = (
+    "https://management.azure.com",
+    "https://management.core.windows.net",
+    "https://management.chinacloudapi.cn",
+    "https://management.usgovcloudapi.net",
+)
+"""The audiences of the resource manager: the public cloud's, its older one, sovereign clouds'."""
 
 APP_SERVICE_PATH = "/msi/token"
 VIRTUAL_MACHINE_PATH = "/metadata/identity/oauth2/token"
@@ -51,10 +60,12 @@ async def answer_client_secret(request: ServedRequest) -> Answer:
         raise Refusal(400, "unsupported_grant_type", message)
     if not same_secret(form.get("client_secret", ""), request.state.options.client_secret):
         raise Refusal(401, "invalid_client", "AADSTS7000215: Invalid client secret provided.")
-    if form.get("scope", "").split() != [f"{RESOURCE}/.default"]:
+    scopes = form.get("scope", "").split()
+    audience = scopes[0].removesuffix("/.default") if len(scopes) == 1 else ""
+    if audience not in (RESOURCE, *MANAGERS) or not scopes[0].endswith("/.default"):
         message = "AADSTS70011: The provided value for scope is not valid."
         raise Refusal(400, "invalid_scope", message)
-    return await _grant(request)
+    return await _grant(request, audience)
 
 
 async def answer_app_service(request: ServedRequest) -> Answer:
@@ -75,12 +86,13 @@ async def answer_virtual_machine(request: ServedRequest) -> Answer:
 async def _grant_managed(request: ServedRequest) -> Answer:
     query = request.http.query
     request.entry.fields = dict(query)
-    if query.get("resource", "").rstrip("/") != RESOURCE:
+    audience = query.get("resource", "").rstrip("/")
+    if audience not in (RESOURCE, *MANAGERS):
         raise Refusal(400, "invalid_resource", "AADSTS500011: Unknown resource.")
-    return await _grant(request)
+    return await _grant(request, audience)
 
 
-async def _grant(request: ServedRequest) -> Answer:
+async def _grant(request: ServedRequest, audience: str) -> Answer:
     """A new token, unless a fault says otherwise: a fault's token is never accepted."""
     state = request.state
     fault = state.fault_counts.choose({"token": state.token_fault})
@@ -91,13 +103,13 @@ async def _grant(request: ServedRequest) -> Answer:
         return json_answer(200, {"token": 1}, fault)
     token = f"emulator-{uuid.uuid4().hex}"
     if fault is None or fault.answer is None:
-        state.access.grant(token, state.options.token_life)
+        state.access.grant(token, state.options.token_life, manager=audience in MANAGERS)
     named = state.options.token_expires_in
     life = int(state.options.token_life if named is None else named)
     granted = {
         "access_token": token,
         "token_type": "Bearer",
-        "resource": RESOURCE,
+        "resource": audience,
         "expires_in": life,
         "expires_on": str(int(time.time()) + life),
     }

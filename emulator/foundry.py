@@ -34,7 +34,7 @@ from .requests import (
     size_for,
     text_tokens,
 )
-from .state import MAX_PUBLISHED, ServedRequest, keep_newest, resized
+from .state import MAX_PUBLISHED, ServedRequest, State, keep_newest, resized
 
 DEFAULT_SIDE = 1024
 MAX_DIGITS_SIDE = 100_000
@@ -102,7 +102,7 @@ def _admit(request: ServedRequest, form: Form) -> Model:
     state, entry = request.state, request.entry
     entry.fields = dict(form.fields)
     request.log_files(form.files)
-    entry.deployment, model = _deployment(form.fields, state.options)
+    entry.deployment, model = _deployment(form.fields, state)
     entry.model = model.name
     request.headers.update(state.limits.take(entry.deployment))
     return model
@@ -201,10 +201,10 @@ def _usage(order: ImageRequest, fault: Fault | None, options: Options) -> dict[s
 # What a request may ask
 
 
-def _deployment(fields: Mapping[str, object], options: Options) -> tuple[str, Model]:
+def _deployment(fields: Mapping[str, object], state: State) -> tuple[str, Model]:
     """The deployment that a request names, and its model."""
-    name = _required(fields, "model")
-    known = options.deployments.get(name)
+    name, options = _required(fields, "model"), state.options
+    known = state.azure.served(name)
     retired = known is not None and options.retired != "answer" and CATALOGUE[known].is_retired
     if retired and options.retired == "410":
         raise refusal_of_status(410)

@@ -96,6 +96,8 @@ class Options:
     token_life: float = _option("seconds that a token is good (3600)", 3600.0, type=float)
     token_expires_in: float | None = None
     token_fault: str = _option("a fault for every request for a token", "")
+    manager_fault: str = _option("a fault for every request to the resource manager", "")
+    page_size: int = _option("items in one answer of the resource manager (100)", 100, type=int)
     client_secret: str = field(default=DEFAULT_KEY, repr=False)
     identity_header: str = field(default=DEFAULT_KEY, repr=False)
     built_in: bool = False
@@ -114,6 +116,8 @@ class Options:
         for rpm in (self.rpm, *self.rpm_by_deployment.values()):
             if rpm is not None and rpm <= 0:
                 raise ValueError(f"{rpm:g} requests a minute is no limit that lets anything pass.")
+        if self.page_size < 1:
+            raise ValueError("An answer of the resource manager must have at least 1 item.")
         if self.burst is not None and self.burst < 1:
             raise ValueError("A token bucket must hold at least 1 request.")
         for model in self.deployments.values():
@@ -122,6 +126,7 @@ class Options:
             _one_of("deployment with requests a minute", name, tuple(self.deployments))
         parse_fault(self.fault)
         parse_fault(self.token_fault)
+        parse_fault(self.manager_fault)
         parse_changes(self.edits)
         parse_job(self.job)
 

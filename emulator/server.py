@@ -17,9 +17,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from . import entra, fal, foundry, openrouter, pixazo
+from . import entra, fal, foundry, openrouter, pixazo, resource_manager
 from .access import check_host
 from .answers import Answer, Envelope, error_answer, send
+from .azure_account import AzureAccount
 from .directives import parse_fault, parse_job
 from .entra import entra_envelope
 from .fal import fal_envelope
@@ -30,6 +31,7 @@ from .options import Options
 from .pixazo import pixazo_envelope
 from .record import RequestLog
 from .refusals import Refusal, body_too_large, refusal_of_status
+from .resource_manager import ACCOUNT_PATH, ACCOUNTS_PATH, manager_envelope
 from .state import ServedRequest, State
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,24 @@ IMAGE_ROUTES: tuple[Route, ...] = (
 )
 """All that the built-in emulator plays."""
 
+_DEPLOYMENT = f"{ACCOUNT_PATH}/deployments/{{name}}"
+
+MANAGER_ROUTES: tuple[Route, ...] = (
+    ("GET", "/subscriptions", resource_manager.answer_subscriptions, manager_envelope),
+    ("GET", "/tenants", resource_manager.answer_tenants, manager_envelope),
+    ("GET", ACCOUNTS_PATH, resource_manager.answer_accounts, manager_envelope),
+    (
+        "GET",
+        f"{ACCOUNT_PATH}/deployments",
+        resource_manager.answer_deployments,
+        manager_envelope,
+    ),
+    ("GET", f"{ACCOUNT_PATH}/models", resource_manager.answer_models, manager_envelope),
+    ("GET", _DEPLOYMENT, resource_manager.answer_deployment, manager_envelope),
+    ("PUT", _DEPLOYMENT, resource_manager.answer_new_deployment, manager_envelope),
+)
+"""Azure's resource manager."""
+
 NOT_FOUND: Route = ("*", "/{path:.*}", _answer_not_found, foundry_envelope)
 
 ROUTES: tuple[Route, ...] = (
@@ -81,6 +101,7 @@ ROUTES: tuple[Route, ...] = (
     ("POST", "/{tenant}/oauth2/v2.0/token", entra.answer_client_secret, entra_envelope),
     ("GET", entra.APP_SERVICE_PATH, entra.answer_app_service, entra_envelope),
     ("GET", entra.VIRTUAL_MACHINE_PATH, entra.answer_virtual_machine, entra_envelope),
+    *MANAGER_ROUTES,
     NOT_FOUND,
 )
 """Every service that is played. A further one is a module with handlers and lines here."""
@@ -224,6 +245,11 @@ class Emulator:
         self.url = f"http://{shown}:{self.port}"
 
     @property
+    def azure(self) -> AzureAccount:
+        """What a login sees at the resource manager; may be changed between two requests."""
+        return self._state.azure
+
+    @property
     def log(self) -> RequestLog:
         """The requests seen, and the bill."""
         return self._state.log
@@ -242,13 +268,19 @@ class Emulator:
         self._state.token_fault = parse_fault(text)
         self._state.fault_counts.restart("token")
 
+    def manager_fault(self, text: str) -> None:
+        """Change the fault that every request to the resource manager gets; "" for none."""
+        self._state.manager_fault = parse_fault(text)
+        self._state.fault_counts.restart("manager")
+
     def latency(self, seconds: float) -> None:
         """Change the time from a good request to its answer."""
         self._state.server = replace(self._state.server, latency=seconds)
 
-    def grant(self, token: str, seconds: float = math.inf) -> None:
-        """Accept a Bearer token for so many seconds of the emulator's clock."""
-        self._state.access.grant(token, seconds)
+    def grant(self, token: str, seconds: float = math.inf, *, manager: bool = False) -> None:
+        """Accept a Bearer token for so many seconds of the emulator's clock: at the image
+        endpoints, or with `manager` at the resource manager."""
+        self._state.access.grant(token, seconds, manager=manager)
 
     def revoke(self, token: str) -> None:
         """Accept a Bearer token no longer."""

@@ -19,6 +19,7 @@ from PIL import Image
 from ..mai.models import Model
 from .access import Access
 from .answers import reset
+from .azure_account import AzureAccount
 from .directives import (
     DirectiveError,
     Directives,
@@ -76,6 +77,8 @@ class State:
             parse_job(options.job),
         )
         self.token_fault = parse_fault(options.token_fault)
+        self.manager_fault = parse_fault(options.manager_fault)
+        self.azure = AzureAccount.usual(options)
         self.jobs: dict[str, GatewayJob] = {}
         self.published: dict[str, bytes] = {}
         self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="mai-emulator")

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from .auth import Headers
+from .auth import Headers, setting_mistakes
 from .database import DatabaseGone
 from .errors import ConnectError, MaiError, StoreError
 from .http import HttpAnswer, HttpRequest, NotSentError, Transport, resolve
@@ -148,7 +148,9 @@ class Examination:
             self._client.transport.prepare(self.profile)
 
         self._client.run(prepare()).result()
-        return "this machine's proxy and certificate settings can be used"
+        said = "this machine's proxy and certificate settings can be used"
+        odd = [] if self.profile.on_loopback else list(setting_mistakes())
+        return f"{said}; not needed here, and to be corrected: {'; '.join(odd)}" if odd else said
 
     def _resolve_name(self) -> str:
         host = urlsplit(self.profile.endpoint).hostname or ""

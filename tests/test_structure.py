@@ -237,7 +237,7 @@ OUTSIDE = {
     "nodes": {"torch", "numpy", "PIL", "comfy", "comfy_api", "comfy_execution", "folder_paths",
               "server", "typing_extensions", "kornia_rs"},
     "emulator": {"aiohttp", "PIL"},
-    "cli": {"rich", "c2pa"},
+    "cli": {"rich", "c2pa", "tomlkit"},
     "__init__": {"comfy_api"},
 }  # fmt: skip
 

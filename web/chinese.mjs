@@ -604,4 +604,13 @@ export default {
   "Saved as the service sent them, with content credentials: {1}.": "按服务发送的原样保存并带有内容凭证的图片：{1}。",
   "The workflow is in {1}.": "工作流在 {1} 中。",
   "Not marked as AI-generated: connect info, or choose a disclosure.": "未标注为 AI 生成：请连接 info，或选择 disclosure。",
+  "The profile {1} can't be called: its {2}.": "无法调用配置 {1}：其 {2}。",
+  "Correct it in profiles.toml; the change is taken up at once.": "请在 profiles.toml 中更正；更改立即生效。",
+  "a number from 0.01 to 100000, or a table of them by model, in quotes: { \"MAI-Image-2.6\" = 2 }": "0.01 到 100000 的数字，或按模型列出的表，名称加引号：{ \"MAI-Image-2.6\" = 2 }",
+  "an address such as \"http://proxy.example:8080\", or \"none\"": "如 \"http://proxy.example:8080\" 的地址，或 \"none\"",
+  "client_certificate needs an endpoint that is called by https.": "client_certificate 需要以 https 调用的 endpoint。",
+  "names a file that isn't a certificate with its key (PEM, without a password)": "指定的文件不是带密钥的证书（PEM，无密码）",
+  "proxy is on another machine and the endpoint on this one: the key would leave this machine over plain http.": "proxy 在另一台机器上，而 endpoint 在本机：密钥会以明文 http 离开本机。",
+  "proxy {1}.": "proxy {1}。",
+  "the path of a PEM file in quotes": "PEM 文件的路径，加引号",
 };

@@ -604,4 +604,13 @@ export default {
   "Saved as the service sent them, with content credentials: {1}.": "So gespeichert, wie der Dienst sie geschickt hat, mit Content Credentials: {1}.",
   "The workflow is in {1}.": "Der Workflow ist in {1}.",
   "Not marked as AI-generated: connect info, or choose a disclosure.": "Nicht als KI-generiert gekennzeichnet: info anschließen, oder disclosure wählen.",
+  "The profile {1} can't be called: its {2}.": "Das Profil {1} kann nicht aufgerufen werden: sein {2}.",
+  "Correct it in profiles.toml; the change is taken up at once.": "In profiles.toml korrigieren; die Änderung gilt sofort.",
+  "a number from 0.01 to 100000, or a table of them by model, in quotes: { \"MAI-Image-2.6\" = 2 }": "eine Zahl von 0.01 bis 100000, oder eine Tabelle davon nach Modell, in Anführungszeichen: { \"MAI-Image-2.6\" = 2 }",
+  "an address such as \"http://proxy.example:8080\", or \"none\"": "eine Adresse wie \"http://proxy.example:8080\", oder \"none\"",
+  "client_certificate needs an endpoint that is called by https.": "client_certificate braucht einen endpoint, der über https aufgerufen wird.",
+  "names a file that isn't a certificate with its key (PEM, without a password)": "nennt eine Datei, die kein Zertifikat mit seinem Schlüssel ist (PEM, ohne Passwort)",
+  "proxy is on another machine and the endpoint on this one: the key would leave this machine over plain http.": "proxy ist auf einem anderen Rechner und der endpoint auf diesem: der Schlüssel würde diesen Rechner über unverschlüsseltes http verlassen.",
+  "proxy {1}.": "proxy {1}.",
+  "the path of a PEM file in quotes": "der Pfad einer PEM-Datei in Anführungszeichen",
 };

@@ -604,4 +604,13 @@ export default {
   "Saved as the service sent them, with content credentials: {1}.": "サービスが送ったまま、コンテンツ認証情報とともに保存した画像：{1}。",
   "The workflow is in {1}.": "ワークフローは {1} にあります。",
   "Not marked as AI-generated: connect info, or choose a disclosure.": "AI 生成のマークはありません：info をつなぐか、disclosure を選んでください。",
+  "The profile {1} can't be called: its {2}.": "プロファイル {1} を呼び出せません：その {2}。",
+  "Correct it in profiles.toml; the change is taken up at once.": "profiles.toml で直してください。変更はすぐに反映されます。",
+  "a number from 0.01 to 100000, or a table of them by model, in quotes: { \"MAI-Image-2.6\" = 2 }": "0.01 から 100000 の数、またはモデルごとの表（引用符付き）：{ \"MAI-Image-2.6\" = 2 }",
+  "an address such as \"http://proxy.example:8080\", or \"none\"": "\"http://proxy.example:8080\" のようなアドレス、または \"none\"",
+  "client_certificate needs an endpoint that is called by https.": "client_certificate には https で呼び出す endpoint が必要です。",
+  "names a file that isn't a certificate with its key (PEM, without a password)": "が指すファイルは、鍵付きの証明書（PEM、パスワードなし）ではありません",
+  "proxy is on another machine and the endpoint on this one: the key would leave this machine over plain http.": "proxy は別のマシンに、endpoint はこのマシンにあります：キーが平文の http でこのマシンから出てしまいます。",
+  "proxy {1}.": "proxy {1}。",
+  "the path of a PEM file in quotes": "引用符で囲んだ PEM ファイルのパス",
 };

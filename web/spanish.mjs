@@ -604,4 +604,13 @@ export default {
   "Saved as the service sent them, with content credentials: {1}.": "Guardadas tal como las envió el servicio, con credenciales de contenido: {1}.",
   "The workflow is in {1}.": "El flujo está en {1}.",
   "Not marked as AI-generated: connect info, or choose a disclosure.": "Sin marca de generada por IA: conecta info, o elige un disclosure.",
+  "The profile {1} can't be called: its {2}.": "No se puede llamar al perfil {1}: su {2}.",
+  "Correct it in profiles.toml; the change is taken up at once.": "Corríjalo en profiles.toml; el cambio se aplica de inmediato.",
+  "a number from 0.01 to 100000, or a table of them by model, in quotes: { \"MAI-Image-2.6\" = 2 }": "un número de 0.01 a 100000, o una tabla de ellos por modelo, entre comillas: { \"MAI-Image-2.6\" = 2 }",
+  "an address such as \"http://proxy.example:8080\", or \"none\"": "una dirección como \"http://proxy.example:8080\", o \"none\"",
+  "client_certificate needs an endpoint that is called by https.": "client_certificate necesita un endpoint al que se llame por https.",
+  "names a file that isn't a certificate with its key (PEM, without a password)": "nombra un archivo que no es un certificado con su clave (PEM, sin contraseña)",
+  "proxy is on another machine and the endpoint on this one: the key would leave this machine over plain http.": "proxy está en otra máquina y el endpoint en esta: la clave saldría de esta máquina por http sin cifrar.",
+  "proxy {1}.": "proxy {1}.",
+  "the path of a PEM file in quotes": "la ruta de un archivo PEM entre comillas",
 };

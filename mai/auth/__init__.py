@@ -4,7 +4,7 @@ A `Credential` gives these headers. `KeyCredential` reads its key anew for every
 `EntraCredential` shares one token of azure-identity, signed in by one of `METHODS`. `Secret`,
 `Sealed` and `Headers` hold what must not be shown, and `redacted_loggers` keeps it out of logs.
 What signs in, and what calls, needs the network: network_settings.py says which variable of the
-environment (a proxy, a certificate file) keeps both from it.
+environment (a proxy, a certificate file) keeps both from it; `Network` are a profile's own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from .entra import (
     DATABASE,
     METHODS,
     SCOPE,
+    SOVEREIGN_SCOPES,
     STORAGE,
     Build,
     Entra,
@@ -31,8 +32,11 @@ from .keys import (
     strip_key,
 )
 from .network_settings import (
+    NO_PROXY_AT_ALL,
+    Network,
     certificate_folder_mistake,
     hide_passwords,
+    proxy_mistake,
     setting_mistakes,
     unusable_settings,
 )
@@ -43,7 +47,9 @@ __all__ = [
     "DATABASE",
     "GATEWAY_HEADER",
     "METHODS",
+    "NO_PROXY_AT_ALL",
     "SCOPE",
+    "SOVEREIGN_SCOPES",
     "STORAGE",
     "Build",
     "Credential",
@@ -51,6 +57,7 @@ __all__ = [
     "EntraCredential",
     "Headers",
     "KeyCredential",
+    "Network",
     "Sealed",
     "Secret",
     "azure_identity",
@@ -59,6 +66,7 @@ __all__ = [
     "hide_passwords",
     "key_from_file",
     "key_from_variable",
+    "proxy_mistake",
     "quote_unless_key",
     "redacted_loggers",
     "setting_mistakes",

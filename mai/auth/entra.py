@@ -23,12 +23,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ..errors import CredentialError
 from .network_settings import hide_passwords, setting_mistakes
-from .secrets import Redact, Sealed, hide_tokens, keep_tokens_out, redacted_loggers
+from .secrets import Redact, Sealed, Secret, hide_tokens, keep_tokens_out, redacted_loggers
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,11 @@ DATABASE = "https://ossrdbms-aad.database.windows.net/.default"
 
 STORAGE = "https://storage.azure.com/.default"
 """The audience of Azure Blob Storage (its documentation of Entra ID)."""
+SOVEREIGN_SCOPES = {
+    ".azure.us": "https://cognitiveservices.azure.us/.default",
+    ".azure.cn": "https://cognitiveservices.azure.cn/.default",
+}
+"""The same in the clouds of the US government and of China, by the end of an endpoint's host."""
 
 WAIT = 30.0
 """Seconds for a token: the default chain was measured to need 24 s to fail."""
@@ -125,7 +130,9 @@ METHODS = {
 class Entra:
     """How to sign in, and for which audience.
 
-    `discovery` False: Microsoft is not asked whether it knows the authority.
+    `discovery` False: Microsoft is not asked whether it knows the authority. `scope` is whom the
+    token is for; `proxy` the address through which to sign in, where it isn't the environment's.
+    The Azure CLI and a managed identity go their own way.
     """
 
     method: str = "default"
@@ -133,6 +140,7 @@ class Entra:
     tenant_id: str | None = None
     discovery: bool = True
     scope: str = SCOPE
+    proxy: Secret | None = None
 
     @property
     def class_name(self) -> str:
@@ -162,6 +170,9 @@ def _options(entra: Entra, prompt: Callable[[str], None]) -> dict[str, Any]:
         options.update(connection_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS)
         if not entra.discovery:
             options["disable_instance_discovery"] = True
+        if entra.proxy is not None and entra.method != "managed_identity":
+            # Not for http: that is a managed identity's address on this machine.
+            options["proxies"] = {"https": entra.proxy.reveal()}
     if entra.tenant_id:
         options["tenant_id"] = entra.tenant_id
     if entra.client_id:
@@ -216,6 +227,13 @@ class EntraCredential(Sealed):
         self._renewed_at = 0.0
         self._failure = ""
         self._failed_at = 0.0
+
+    def for_scope(self, scope: str) -> EntraCredential:
+        """The same identity with tokens for somebody else."""
+        entra = replace(self._entra, scope=scope)
+        return EntraCredential(
+            entra, self._build, wait=self._wait, clock=self._clock, redact=self._redact
+        )
 
     @property
     def can_renew(self) -> bool:

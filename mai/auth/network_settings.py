@@ -1,19 +1,23 @@
-"""The environment's proxies and certificate files: which of these variables is a mistake.
+"""Proxies and certificate files, the environment's and a profile's own: which of them is a mistake.
 
 Libraries read them when they make a connection's settings, and what they raise then says neither
-which variable it was nor what to do. No value is ever shown: a proxy's address may hold a password.
+which setting it was nor what to do. No value is ever shown: a proxy's address may hold a password.
 """
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigurationError
+from .secrets import Secret
 
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 """Each in lower case too, as urllib and requests take them."""
@@ -36,6 +40,79 @@ HINT = (
     "Correct or unset it where ComfyUI is started, then start it again. Nothing was sent, so "
     "nothing was billed."
 )
+
+
+NO_PROXY_AT_ALL = "none"
+"""The `proxy` of a profile that uses none, whatever the environment says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A profile's own way to its service; what is None is as the environment has it.
+
+    `proxy` is an address or NO_PROXY_AT_ALL. `ca_file` (PEM) is trusted besides the usual
+    authorities. `client_certificate` is a PEM file with a certificate and its key, for a server
+    that demands one. `secrets` are the parts of the proxy's address that nobody may see.
+    """
+
+    proxy: Secret | None = None
+    ca_file: Path | None = None
+    client_certificate: Path | None = None
+    secrets: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "secrets", _login_of(self.proxy_address or ""))
+
+    @property
+    def proxy_address(self) -> str | None:
+        """The proxy to go through, None where it is the environment's or none at all."""
+        text = self.proxy.reveal() if self.proxy is not None else NO_PROXY_AT_ALL
+        if text == NO_PROXY_AT_ALL:
+            return None
+        return text if "://" in text else f"http://{text}"
+
+    def mistake(self, name: str, *, socks: bool = False) -> ConfigurationError | None:
+        """The error for settings that can't be used now, of the profile of that name.
+
+        With `socks` a SOCKS proxy is a mistake: the package that it needs isn't there.
+        """
+        address, pair = self.proxy_address, self.client_certificate
+        problems = {
+            "proxy": "" if address is None else proxy_mistake(address, socks),
+            "ca_file": "" if self.ca_file is None else _file_mistake("", str(self.ca_file)),
+            "client_certificate": "" if pair is None else _key_pair_mistake(str(pair)),
+        }
+        found = [f"{setting} {why}" for setting, why in problems.items() if why]
+        if not found:
+            return None
+        return ConfigurationError(
+            f"The profile {name!r} can't be called: its {'; its '.join(found)}.",
+            "Correct it in profiles.toml; the change is taken up at once. Nothing was sent, so "
+            "nothing was billed.",
+        )
+
+
+def _login_of(address: str) -> tuple[str, ...]:
+    """A proxy's password, as written and as meant, and the header that is made of its login."""
+    login, at, _ = address.partition("://")[2].rpartition("@")
+    if not at:
+        return ()
+    user, _, password = login.partition(":")
+    plain = f"{unquote(user)}:{unquote(password)}"
+    found = (password, unquote(password), base64.b64encode(plain.encode()).decode())
+    return tuple(dict.fromkeys(each for each in found if each))
+
+
+def _key_pair_mistake(path: str) -> str:
+    """What is wrong with a client's certificate, to follow the setting's name."""
+    if not os.path.isfile(path):
+        return "names no file that exists"
+    try:
+        # Without the callback OpenSSL would ask the terminal for a password.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(path, password=lambda: b"")
+    except (OSError, ValueError):
+        return "names a file that isn't a certificate with its key (PEM, without a password)"
+    return ""
 
 
 def hide_passwords(text: str) -> str:
@@ -87,7 +164,7 @@ def setting_mistakes(*, socks: bool = False) -> Iterator[str]:
     values = _set_variables()
     for name, value in values.items():
         if name.upper() in PROXIES:
-            problem = _proxy_mistake(value, socks)
+            problem = proxy_mistake(value, socks)
         elif name.upper() == "NO_PROXY":
             problem = "has an address in it that can't be read" if _is_odd_list(value) else ""
         else:
@@ -104,8 +181,8 @@ def _set_variables() -> Mapping[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def _proxy_mistake(value: str, socks: bool) -> str:
-    """What is wrong with a proxy's address, to follow the variable's name."""
+def proxy_mistake(value: str, socks: bool = False) -> str:
+    """What is wrong with a proxy's address, to follow its setting's name; "" for nothing."""
     try:
         address = urlsplit(value if "://" in value else f"http://{value}")
         host, port = address.hostname, address.port
@@ -146,7 +223,7 @@ def _file_mistake(name: str, value: str) -> str:
     if name == CERTIFICATE_FOLDERS:
         folders = any(os.path.isdir(folder) for folder in value.split(os.pathsep))
         return "" if folders else "names no folder that exists"
-    if name != CERTIFICATE_FILES[0] and os.path.isdir(value):
+    if name in CERTIFICATE_FILES[1:] and os.path.isdir(value):
         return ""  # requests takes a folder too
     if not os.path.isfile(value):
         return "names no file that exists"

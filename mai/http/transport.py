@@ -20,6 +20,7 @@ import httpx
 
 from ..auth import (
     Headers,
+    Network,
     certificate_folder_mistake,
     setting_mistakes,
     unusable_settings,
@@ -74,7 +75,7 @@ class Target(Protocol):
     """Where a request goes and how long it may take, in seconds. A profile is one.
 
     `endpoint` is the address below which the credential may be sent; `name` stands for it in every
-    error, where no host or address is named.
+    error, where no host or address is named. `network` is its own proxy and certificates.
     """
 
     @property
@@ -87,18 +88,20 @@ class Target(Protocol):
     def connect_timeout(self) -> float: ...
     @property
     def on_loopback(self) -> bool: ...
+    @property
+    def network(self) -> Network: ...
 
 
 class Transport:
     """The kept httpx clients. They belong to the event loop in which they are first used.
 
-    Proxies of the environment are used, but never for addresses on this machine. `http` replaces
-    httpx's own transport, for tests.
+    Proxies of the environment are used, but never for addresses on this machine; a target's own
+    comes before them. `http` replaces httpx's own transport, for tests.
     """
 
     def __init__(self, http: httpx.AsyncBaseTransport | None = None) -> None:
         self._http = http
-        self._clients: dict[bool, httpx.AsyncClient] = {}
+        self._clients: dict[tuple[bool, Network], httpx.AsyncClient] = {}
         self._executors = Executors()
 
     async def close(self) -> None:
@@ -111,17 +114,21 @@ class Transport:
     def prepare(self, target: Target) -> None:
         """Make what a call to this target needs on this machine; nothing is sent.
 
-        ConfigurationError: a proxy or a certificate file of the environment can't be used.
+        ConfigurationError: a proxy or a certificate file of the environment or of the target can't
+        be used.
         """
-        use_proxies = not target.on_loopback
-        if use_proxies in self._clients:
+        wanted = (target.on_loopback, target.network)
+        if wanted in self._clients:
             return
-        if use_proxies and (mistake := certificate_folder_mistake()) is not None:
+        if (own := target.network.mistake(target.name)) is not None:
+            raise own
+        if not target.on_loopback and (mistake := certificate_folder_mistake()) is not None:
             raise mistake
         try:
-            self._clients[use_proxies] = self._make_client(use_proxies)
+            self._clients[wanted] = self._make_client(*wanted)
         except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
-            problem = unusable_settings(error)
+            socks = isinstance(error, ImportError)
+            problem = target.network.mistake(target.name, socks=socks) or unusable_settings(error)
         else:
             return
         raise problem  # not chained: what httpx says may quote a proxy's password
@@ -136,7 +143,7 @@ class Transport:
         if headers and not request.url.startswith(f"{target.endpoint}/"):
             raise ProfileError("A key is sent to no other address than its profile's endpoint.")
         self.prepare(target)
-        client = self._clients[not target.on_loopback]
+        client = self._clients[target.on_loopback, target.network]
         exchange = _Exchange(client, request, headers, target)
         outcome = await exchange.within(target.timeout)
         if not isinstance(outcome, HttpAnswer):
@@ -146,10 +153,13 @@ class Transport:
         answer = outcome
         return await self._executors.uninterrupted(lambda: exchange.redacted(answer))
 
-    def _make_client(self, use_proxies: bool) -> httpx.AsyncClient:
+    def _make_client(self, on_loopback: bool, network: Network) -> httpx.AsyncClient:
+        address, tls = network.proxy_address, _tls_context(on_loopback, network)
         return httpx.AsyncClient(
             transport=self._http,
-            trust_env=use_proxies,
+            trust_env=not on_loopback and network.proxy is None,
+            proxy=None if address is None else _proxy(address, tls),
+            verify=tls,
             follow_redirects=False,
             limits=httpx.Limits(
                 max_connections=None,
@@ -159,6 +169,27 @@ class Transport:
             headers={"user-agent": "mai-image", "accept-encoding": "identity"},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
+
+
+def _proxy(address: str, tls: ssl.SSLContext) -> httpx.Proxy:
+    """A proxy; one that is called by https is trusted like the service."""
+    return httpx.Proxy(address, ssl_context=tls if address[:6].lower() == "https:" else None)
+
+
+def _tls_context(on_loopback: bool, network: Network) -> ssl.SSLContext:
+    """Whom to trust, and as whom to come: SSL_CERT_FILE or the usual authorities, and the
+    target's own. On this machine a file that can't be read stops nothing: most isn't https."""
+    try:
+        context = httpx.create_ssl_context()
+    except (OSError, ValueError):
+        if not on_loopback:
+            raise
+        context = httpx.create_ssl_context(trust_env=False)
+    if network.ca_file is not None:
+        context.load_verify_locations(cafile=network.ca_file)
+    if network.client_certificate is not None:
+        context.load_cert_chain(network.client_certificate, password=lambda: b"")
+    return context
 
 
 class _Exchange:
@@ -173,7 +204,8 @@ class _Exchange:
     ) -> None:
         self._client = client
         self._target = target
-        self._redactor = Redactor(headers.values(), _names_of(target.endpoint, request.url))
+        secrets = (*headers.values(), *target.network.secrets)
+        self._redactor = Redactor(secrets, _names_of(target.endpoint, request.url))
         self._sent = False
         self._response: httpx.Response | None = None
         self._request = client.build_request(

@@ -9,7 +9,16 @@ it; an `OrderedRun` is what a page may know of those that one prompt ordered.
 
 from __future__ import annotations
 
-from .calls import REFUSES_ALL, SENT, CallStatus, InFlightCall, Listener, Siblings, Waiter
+from .calls import (
+    REFUSES_ALL,
+    SENT,
+    CallStatus,
+    InFlightCall,
+    Listener,
+    RowLostError,
+    Siblings,
+    Waiter,
+)
 from .orders import FAILED, UNDER_WAY, OrderedImage, OrderedRun, Orders
 
 __all__ = [
@@ -23,6 +32,7 @@ __all__ = [
     "OrderedImage",
     "OrderedRun",
     "Orders",
+    "RowLostError",
     "Siblings",
     "Waiter",
 ]

@@ -617,8 +617,8 @@ class Ledger:
             count = len(self._open_rows)
         if newest is not None and _row(sql, CALLS.c.token == newest) is None:
             raise StoreError(
-                f"The ledger {self._database.place} was replaced or deleted while {count} calls are "
-                "in flight, so budgets can't be checked. Nothing more is sent.",
+                f"The ledger {self._database.place} was replaced or deleted while {count} calls "
+                "are in flight, so budgets can't be checked. Nothing more is sent.",
                 "Put the file back, or wait until those calls have ended: they are written into "
                 "the new file.",
             )

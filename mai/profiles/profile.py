@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from ..auth import Credential
+from ..auth import Credential, Network
 from ..models import CATALOGUE, Model
 from ..types import Budget, Request
 from .endpoints import is_loopback
@@ -34,10 +34,11 @@ class Profile:
     """Where to call and as whom.
 
     `service` is a name of SERVICES; `endpoint` an origin, or a gateway's address with its path,
-    without a slash at its end; `deployments` are names by model, "*" for any model. Times are in
-    seconds. `media_hosts` are hosts from which a gateway's images are fetched besides its own.
-    `emulated` is the built-in emulator, whose endpoint is filled in on first use.
-    `max_images_per_node` is how many images one node may order in one run of a graph.
+    without a slash at its end; `deployments` are names by model, "*" for any model, and
+    `requests_by_model` comes before `requests_a_minute`. Times are in seconds. `media_hosts` are
+    hosts from which a gateway's images are fetched besides its own. `emulated` is the built-in
+    emulator, whose endpoint is filled in on first use. `max_images_per_node` is how many images one
+    node may order in one run of a graph. `network` is its own proxy and certificates.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Profile:
     credential: Credential
     deployments: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     requests_a_minute: float | None = None
+    requests_by_model: Mapping[str, float] = field(default_factory=dict, hash=False)
     tier: int | None = None
     budget: Budget = field(default_factory=Budget)
     connect_timeout: float = CONNECT_TIMEOUT
@@ -55,6 +57,7 @@ class Profile:
     emulated: bool = False
     media_hosts: tuple[str, ...] = ()
     max_images_per_node: int = MAX_IMAGES_PER_NODE
+    network: Network = field(default_factory=Network)
     on_loopback: bool = field(init=False, repr=False)
     """Whether the endpoint is on this machine."""
     store_service: str = field(init=False, repr=False)
@@ -83,8 +86,9 @@ class Profile:
 
     def rpm(self, model: Model) -> float | None:
         """Requests a minute for a model's deployment: as configured, else the tier's, else None."""
-        if self.requests_a_minute is not None:
-            return self.requests_a_minute
+        own = self.requests_by_model.get(model.name, self.requests_a_minute)
+        if own is not None:
+            return own
         if self.tier is not None and self.tier <= len(model.rpm_by_tier):
             return float(model.rpm_by_tier[self.tier - 1])
         return None

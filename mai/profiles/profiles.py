@@ -11,16 +11,22 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..auth import (
     DATABASE,
+    NO_PROXY_AT_ALL,
+    SCOPE,
+    SOVEREIGN_SCOPES,
     STORAGE,
     Build,
     Credential,
     Entra,
     EntraCredential,
     KeyCredential,
+    Network,
     Secret,
     azure_identity,
     key_from_file,
@@ -32,7 +38,7 @@ from ..types import Budget
 from . import environment
 from .endpoints import is_loopback, normalize_endpoint
 from .folders import make_private
-from .profile import MAX_IMAGES_PER_NODE, Profile
+from .profile import ANY_MODEL, MAX_IMAGES_PER_NODE, Profile
 from .services import FOUNDRY, SERVICES
 from .shared import Shared, SharedTable, system_user, this_machine, to_shared
 from .toml_file import (
@@ -173,7 +179,7 @@ class Profiles:
 
     async def storage_token(self) -> str:
         """Entra ID's token for the images of [shared]; raises CredentialError."""
-        credential = self._entra_credential(Entra(discovery=self._discovery(), scope=STORAGE))
+        credential = self.sign_in(Entra(scope=STORAGE))
         return (await credential.headers())["Authorization"].partition(" ")[2]
 
     def machine(self) -> str:
@@ -279,7 +285,8 @@ class Profiles:
             normalize_endpoint(settings.endpoint, administrator=True, service=service.name),
             self._credential(settings, settings.header or service.key_header),
             {model: tuple(dict.fromkeys(names)) for model, names in settings.deployments.items()},
-            requests_a_minute=settings.requests_a_minute,
+            requests_a_minute=settings.requests_a_minute.get(ANY_MODEL),
+            requests_by_model=settings.requests_a_minute,
             tier=settings.tier,
             budget=Budget(settings.budget.day, settings.budget.month, settings.budget.strict),
             connect_timeout=settings.connect_timeout,
@@ -289,12 +296,21 @@ class Profiles:
             keep_prompts=settings.keep_prompts and not self._contents.mistaken,
             media_hosts=tuple(settings.media_hosts),
             max_images_per_node=settings.max_images_per_node or MAX_IMAGES_PER_NODE,
+            network=Network(
+                settings.proxy,
+                self._beside(settings.ca_file),
+                self._beside(settings.client_certificate),
+            ),
         )
+
+    def _beside(self, path: str | None) -> Path | None:
+        """A path of the file, which begins at the file's folder."""
+        return None if path is None else self.path.parent / os.path.expanduser(path)
 
     def _password(self, shared: SharedTable) -> Callable[[], str] | None:
         """What gives the shared database's password, anew each time; MaiError where it can't."""
         if shared.entra:
-            return self._entra_credential(Entra(discovery=self._discovery(), scope=DATABASE)).token
+            return self.sign_in(Entra(scope=DATABASE)).token
         if shared.password_env is not None:
             read = key_from_variable(self._variable, shared.password_env)
         elif shared.password_file is not None:
@@ -304,22 +320,19 @@ class Profiles:
             return None
         return lambda: read().reveal().strip()
 
-    def _discovery(self) -> bool:
-        """A machine that plays Entra ID itself is one that Microsoft can't vouch for."""
-        return not is_loopback(self._variable("AZURE_AUTHORITY_HOST") or "")
-
-    def _entra_credential(self, entra: Entra) -> EntraCredential:
-        fresh = EntraCredential(entra, self._build, wait=self._wait, redact=self._redact)
-        return self._entra.setdefault(entra, fresh)
-
     def _credential(self, settings: ProfileSettings, header: str) -> Credential:
         form = settings.credential
         scheme = SERVICES[settings.service].key_scheme
         scheme = scheme if header.lower() == "authorization" else ""
         if isinstance(form, EntraSettings):
-            discovery = self._discovery()
-            return self._entra_credential(
-                Entra(form.method, form.client_id, form.tenant_id, discovery)
+            return self.sign_in(
+                Entra(
+                    form.method,
+                    form.client_id,
+                    form.tenant_id,
+                    scope=_scope(settings.endpoint),
+                    proxy=_sign_in_proxy(settings.proxy),
+                )
             )
         if isinstance(form, VariableKey):
             source = f"the environment variable {quote_unless_key(form.name.reveal())}"
@@ -331,6 +344,14 @@ class Profiles:
             return KeyCredential(key_from_file(path), source, header, scheme)
         key = form.value
         return KeyCredential(lambda: key, FILE_NAME, header, scheme)
+
+    def sign_in(self, entra: Entra) -> EntraCredential:
+        """The credential that signs in so; always the same one. Nothing is asked for yet."""
+        # A machine that plays Entra ID itself is one that Microsoft can't vouch for.
+        discovery = not is_loopback(self._variable("AZURE_AUTHORITY_HOST") or "")
+        entra = replace(entra, discovery=discovery)
+        fresh = EntraCredential(entra, self._build, wait=self._wait, redact=self._redact)
+        return self._entra.setdefault(entra, fresh)
 
     def _redact(self, text: str) -> str:
         for name in environment.READ_BY_AZURE:
@@ -372,6 +393,17 @@ class Profiles:
             (f"Did you mean {near!r}? " if near else "")
             + f"Configured are: {', '.join([short(one) for one in names[:20]])}.",
         )
+
+
+def _scope(endpoint: str) -> str:
+    """Whom a token for this endpoint is for, by its cloud."""
+    host = normalize_endpoint(endpoint, administrator=True, service=FOUNDRY.name)
+    host = urlsplit(host).hostname or ""
+    return next((scope for end, scope in SOVEREIGN_SCOPES.items() if host.endswith(end)), SCOPE)
+
+
+def _sign_in_proxy(proxy: Secret | None) -> Secret | None:
+    return None if proxy is None or proxy.reveal() == NO_PROXY_AT_ALL else proxy
 
 
 def _unreadable(problem: str) -> Contents:

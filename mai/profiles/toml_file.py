@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -24,10 +25,23 @@ from pydantic import (
     ValidationInfo,
 )
 
-from ..auth import METHODS, Secret, header_problem, quote_unless_key
+from ..auth import (
+    METHODS,
+    Network,
+    Secret,
+    header_problem,
+    proxy_mistake,
+    quote_unless_key,
+)
 from ..errors import ProfileError
 from ..models import CATALOGUE, Model
-from .endpoints import is_media_host, is_page_host, normalize_endpoint
+from .endpoints import (
+    is_loopback,
+    is_loopback_host,
+    is_media_host,
+    is_page_host,
+    normalize_endpoint,
+)
 from .model_tables import (
     TIERS,
     ModelSettings,
@@ -95,6 +109,11 @@ def _for_any_model(value: object) -> object:
     return {ANY_MODEL: value} if isinstance(value, (str, list)) else value
 
 
+def _rate_of_any_model(value: object) -> object:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return {ANY_MODEL: value} if is_number else value
+
+
 def _as_list(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
@@ -108,6 +127,9 @@ DeploymentNames = Annotated[
 SecretText = Annotated[Secret, PlainValidator(_secret)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,100}$")]
 
+PathText = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
+
+_PATH: Any = Field(None, description="the path of a PEM file in quotes")
 _SECRET = Field(description="a text in quotes that isn't empty")
 _IDENTIFIER = Field(None, description="letters, digits, dots and hyphens, as Azure shows it")
 
@@ -169,7 +191,14 @@ class ProfileSettings(TomlTable):
         )
     )
     tier: int | None = whole_number(1, MAX_TIER)
-    requests_a_minute: float | None = number(0.01, 100_000)
+    requests_a_minute: Annotated[
+        dict[ModelName, Annotated[float, Field(ge=0.01, le=100_000)]],
+        BeforeValidator(_rate_of_any_model),
+    ] = Field(
+        {},
+        description="a number from 0.01 to 100000, or a table of them by model, in quotes: "
+        '{ "MAI-Image-2.6" = 2 }',
+    )
     budget: BudgetSettings = Field(
         BudgetSettings(), description="a table with day or month in USD, or strict"
     )
@@ -183,6 +212,11 @@ class ProfileSettings(TomlTable):
         description="a list of host names in lower case, without https:// and path, such as "
         '["media.example.com", "*.example.net"]',
     )
+    proxy: SecretText | None = Field(
+        None, description='an address such as "http://proxy.example:8080", or "none"'
+    )
+    ca_file: PathText | None = _PATH
+    client_certificate: PathText | None = _PATH
 
 
 class StoreTable(TomlTable):
@@ -250,6 +284,7 @@ def _contradictions(settings: ProfileSettings, interactive: bool) -> Iterator[tu
     for key, value in (("deployments", settings.deployments), ("tier", settings.tier)):
         if value and not service.has_deployments:
             yield key, f'{key} can\'t be set: service "{service.name}" has none.'
+    yield from _network_contradictions(settings)
     if settings.media_hosts and not service.media_hosts:
         owners = [f'"{one.name}"' for one in SERVICES.values() if one.media_hosts]
         yield "media_hosts", f"media_hosts belongs to service {' or '.join(owners)}."
@@ -272,6 +307,21 @@ def _entra_contradictions(
     for key in ("client_id", "tenant_id"):
         if getattr(entra, key) is not None and key not in METHODS[entra.method].settings:
             yield "credential", f'{key} can\'t be set for method = "{entra.method}".'
+
+
+def _network_contradictions(settings: ProfileSettings) -> Iterator[tuple[str, str]]:
+    proxy, here = Network(settings.proxy).proxy_address, is_loopback(settings.endpoint)
+    if proxy is not None:
+        if problem := proxy_mistake(proxy):
+            yield "proxy", f"proxy {problem}."
+        elif here and not is_loopback_host(urlsplit(proxy).hostname or ""):
+            yield (
+                "proxy",
+                "proxy is on another machine and the endpoint on this one: the key would leave "
+                "this machine over plain http.",
+            )
+    if settings.client_certificate is not None and here and "https://" not in settings.endpoint:
+        yield "client_certificate", "client_certificate needs an endpoint that is called by https."
 
 
 # Reading

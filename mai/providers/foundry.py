@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..errors import AnswerError, ServiceError
+from ..formats import inspect
 from ..http import FormFile, HttpAnswer, HttpRequest
 from ..models import CATALOGUE, DEFAULT_MODEL, Model
 from ..types import OPAQUE, Edit, Generate, Request, Result, Usage

@@ -45,6 +45,10 @@ def keys_in(pattern: re.Pattern[str], text: str) -> object:
 
 
 USES: dict[str, tuple[Use, tuple[str, ...]]] = {
+    "cli.azure_items._ACCOUNT_ID": (
+        fullmatch, ("/subscriptions/a", "/resourceGroups/", "/subscriptions/a/resourceGroups/b")),
+    "cli.azure_items._DEPLOYMENT_NAME": (fullmatch, ("a",)),
+    "cli.azure_items._SUBSCRIPTION_ID": (fullmatch, ("a",)),
     "cli.init._BARE_KEY": (fullmatch, ("a",)),
     "emulator.directives._IN_PROMPT": (every, ("[[a", "[[ ", "[[a b", "[[fault a=1 ")),
     "emulator.directives._TRIGGER": (every, ("block", "blockprompt")),

@@ -1,0 +1,214 @@
+"""`mai-image init --refresh`: takes what has changed in the Azure account into profiles.toml.
+
+The file keeps its comments and its order: it is edited, not written anew. tomlkit does that, an
+optional package.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..mai.errors import MaiError, ProfileError
+from ..mai.models import CATALOGUE
+from ..mai.profiles import ANY_MODEL, EMULATOR, FILE_NAME, Profile, Profiles, mistakes_in
+from ..mai.profiles import write_private as write_private_file
+from .account_changes import (
+    AccountChange,
+    AccountState,
+    account_changes,
+    can_compare,
+    read_account,
+)
+from .init_azure import account_rates, rates_setting
+
+
+def run_refresh(arguments: argparse.Namespace, folder: Path) -> int:
+    """Refresh the profile that --name names, or all that have an account."""
+    profiles = Profiles(folder, interactive=True, prompt=print)
+    path, tomlkit = folder / FILE_NAME, _tomlkit()
+    names = [arguments.name] if arguments.name else profiles.names()
+    failed, compared = False, 0
+    for name in names:
+        if name == EMULATOR:
+            continue
+        profile = profiles.get(name)
+        asked = arguments.azure is not None or arguments.name is not None
+        if not can_compare(profile, asked, arguments.resource_manager):
+            continue
+        compared += 1
+        print(name)
+        try:
+            failed |= not _refresh(path, profiles, profile, arguments, tomlkit)
+        except MaiError as error:
+            if arguments.name:
+                raise
+            print(f"  wrong account: {error}")
+            failed = True
+    if not compared:
+        raise ProfileError(
+            "No profile has an Azure account that can be asked.",
+            "Give --azure, to sign in for a profile with a key; write a first profile by "
+            "`mai-image init --azure`.",
+        )
+    return int(failed)
+
+
+def _refresh(
+    path: Path,
+    profiles: Profiles,
+    profile: Profile,
+    arguments: argparse.Namespace,
+    tomlkit: ModuleType,
+) -> bool:
+    """Whether the file now has what the account has; prints what was changed."""
+    method = arguments.azure or arguments.entra or ""
+    account = read_account(profiles, profile, method, arguments.resource_manager)
+    changes = account_changes(profile, account)
+    text = _read(path)
+    changed = refreshed_text(text, profile, account, changes, tomlkit)
+    for change in changes:
+        print(f"  {change.text}")
+    if changed == text:
+        print("  the file has nothing to change.")
+        return not any(change.gone for change in changes)
+    mistakes = mistakes_in(changed.removeprefix("\ufeff").replace("\r\n", "\n"))
+    if mistakes:
+        raise ProfileError(
+            f"The changes don't fit into {path}: {' '.join(mistakes)}", "Edit the file by hand."
+        )
+    if _read(path) != text:
+        raise ProfileError(f"{path} was changed meanwhile.", "Run the command again.")
+    write_private_file(path, changed)
+    print(f"  {path} has them now; comments and order are as they were.")
+    return True
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(
+            f"{path} can't be read ({type(error).__name__}).",
+            "Refresh changes a profile of the file; one of the environment has none.",
+        ) from None
+
+
+def refreshed_text(
+    text: str,
+    profile: Profile,
+    account: AccountState,
+    changes: Iterable[AccountChange],
+    tomlkit: ModuleType,
+) -> str:
+    """The file's text with the changes in it."""
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    document = tomlkit.parse(text.removeprefix(mark))
+    table = document["profiles"][profile.name]
+    changes = list(changes)
+    if any(change.deployment for change in changes):
+        _set_deployments(table, profile, account, changes, tomlkit)
+    if any(change.rpm is not None for change in changes):
+        _set_rates(table, profile, account, tomlkit)
+    for change in changes:
+        known = CATALOGUE[change.model].retired if change.model in CATALOGUE else None
+        if change.retires is not None and change.retires != known:
+            _set_retirement(document, change, tomlkit)
+    return mark + str(tomlkit.dumps(document))
+
+
+def _set_deployments(
+    table: Any,
+    profile: Profile,
+    account: AccountState,
+    changes: Iterable[AccountChange],
+    tomlkit: ModuleType,
+) -> None:
+    """What is gone leaves, what is new comes; where nothing would be left, nothing leaves."""
+    wanted = {model: list(names) for model, names in profile.deployments.items()}
+    if not wanted:  # named like their models, which holds no longer
+        for one in account.deployments:
+            if one.is_ready and one.is_known:
+                wanted.setdefault(one.model, []).append(one.name)
+    for change in changes:
+        names = wanted.setdefault(change.model, [])
+        if change.gone and change.deployment in names:
+            names.remove(change.deployment)
+        elif change.deployment and not change.gone and change.deployment not in names:
+            names.append(change.deployment)
+    wanted = {model: names for model, names in wanted.items() if names}
+    if not wanted:
+        print("  no deployment would be left: make one by `mai-image init --azure --create MODEL`.")
+        return
+    now = table.get("deployments")
+    if not hasattr(now, "items"):
+        now = _new_table(table, "deployments", tomlkit)
+    for model in [model for model in now if model not in wanted]:
+        del now[model]
+    for model, names in wanted.items():
+        before = now.get(model)
+        if isinstance(before, list):  # edited in place, for the comments in it
+            for name in [name for name in before if name not in names]:
+                before.remove(name)
+            before.extend(name for name in names if name not in before)
+        elif before != names[0] or len(names) > 1:
+            now[model] = names[0] if len(names) == 1 else names
+
+
+def _new_table(table: Any, name: str, tomlkit: ModuleType) -> Any:
+    """An empty table in another, written as that one is; a value of that name goes."""
+    is_inline = isinstance(table, tomlkit.items.InlineTable)
+    if name in table:
+        del table[name]
+    table[name] = tomlkit.inline_table() if is_inline else tomlkit.table()
+    return table[name]
+
+
+def _set_rates(table: Any, profile: Profile, account: AccountState, tomlkit: ModuleType) -> None:
+    """The account's requests a minute, besides those of models that it doesn't have."""
+    ready = [one for one in account.deployments if one.is_ready and one.is_known]
+    rates = account_rates(ready)
+    own = {
+        model: rpm
+        for model, rpm in profile.requests_by_model.items()
+        if model not in (*rates, ANY_MODEL) and model in profile.deployments
+    }
+    setting = rates_setting({**own, **rates})
+    if isinstance(setting, dict):
+        inline = tomlkit.inline_table()
+        for model, rpm in setting.items():
+            inline[model] = _short(rpm)
+        table["requests_a_minute"] = inline
+    elif setting is not None:
+        table["requests_a_minute"] = _short(setting)
+
+
+def _short(rpm: float) -> float | int:
+    return int(rpm) if rpm == int(rpm) else rpm
+
+
+def _set_retirement(document: Any, change: AccountChange, tomlkit: ModuleType) -> None:
+    """The day in [models."NAME"], from which nodes and lists offer another model."""
+    assert change.retires is not None
+    if "models" not in document:
+        document["models"] = tomlkit.table(is_super_table=True)
+    models = document["models"]
+    table = models.get(change.model)
+    if table is None:
+        table = _new_table(models, change.model, tomlkit)
+    table["retired"] = change.retires.isoformat()
+
+
+def _tomlkit() -> ModuleType:
+    try:
+        import tomlkit
+        import tomlkit.items
+    except ImportError:
+        raise ProfileError(
+            "init --refresh needs the package tomlkit, which keeps the file's comments.",
+            "Run `pip install tomlkit` with the Python that runs this command.",
+        ) from None
+    return tomlkit
