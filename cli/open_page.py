@@ -8,7 +8,7 @@ import json
 import sys
 import webbrowser
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ..mai.auth import Headers, Network
@@ -27,7 +27,7 @@ class _Page:
     name: str = "ComfyUI"
     timeout: float = 10.0
     connect_timeout: float = 5.0
-    network: Network = Network()
+    network: Network = field(default_factory=Network)
 
     @property
     def on_loopback(self) -> bool:
