@@ -148,6 +148,17 @@ class Client:
         except (InputError, ProfileError, StoreError):
             return
 
+    def is_free(self, request: Request, profile: str = "default") -> bool:
+        """Whether a request costs nothing: it was paid for before, or is in flight. Blocks.
+
+        InputError, ProfileError: it can't be submitted.
+        """
+        account = self.profiles.get(profile)
+        validate_request(request)
+        sent, _ = snap_request(request)
+        key = request_key(sent, account.store_identity)
+        return key in self._calls or self._pipeline.is_kept(InFlightCall(key, sent, account))
+
     def in_flight(self) -> list[CallStatus]:
         """The calls of this process that are under way now, the oldest first."""
         return [call.status() for call in list(self._calls.values())]

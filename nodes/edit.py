@@ -14,7 +14,8 @@ from ..mai.types import OPAQUE
 from ..mai.validation import model_named, validate_options, validate_prompt
 from . import inputs
 from .results import blocked_output, info_json
-from .run import run_requests
+from .run import fingerprint, run_requests
+from .skipped import skips_failures
 
 
 class MAIEdit(io.ComfyNode):
@@ -119,6 +120,12 @@ class MAIEdit(io.ComfyNode):
 
     @classmethod
     @override
+    def fingerprint_inputs(cls, if_blocked: str = inputs.STOP, **others: object) -> int:
+        return fingerprint(getattr(cls.hidden, "unique_id", None), if_blocked)
+
+    @classmethod
+    @override
+    @skips_failures(image_outputs=2)
     @inputs.within_limits
     async def execute(
         cls,

@@ -14,7 +14,8 @@ from ..mai.validation import snap_request, validate_request
 from . import inputs
 from .imaging.codec import decode_batch, prepare_decoder
 from .results import blocked_output, info_json
-from .run import run_requests
+from .run import fingerprint, run_requests
+from .skipped import skips_failures
 
 
 class MAIGenerate(io.ComfyNode):
@@ -83,6 +84,12 @@ class MAIGenerate(io.ComfyNode):
 
     @classmethod
     @override
+    def fingerprint_inputs(cls, if_blocked: str = inputs.STOP, **others: object) -> int:
+        return fingerprint(getattr(cls.hidden, "unique_id", None), if_blocked)
+
+    @classmethod
+    @override
+    @skips_failures(image_outputs=1)
     @inputs.within_limits
     async def execute(
         cls,

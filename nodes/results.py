@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from comfy_api.latest import io
@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from ..mai.errors import AnswerError, Billed, BlockedError, MaiError
 from ..mai.models import CATALOGUE
 from ..mai.types import Request, Result
-from .inputs import SKIP
+from .inputs import SKIP, SKIP_FAILURES
 
 
 @dataclass
@@ -46,13 +46,6 @@ class Batch:
             if result.usage is not None and not result.from_store
         )
 
-    @property
-    def cost_text(self) -> str:
-        """The cost for reading: "$0.035", "emulated; real ≈ $0.035"."""
-        if self.emulated:
-            return f"emulated; real ≈ ${self.real_cost_usd:.3f}"
-        return f"${self.cost_usd:.3f}"
-
     def put_first(self, reason: MaiError) -> None:
         """Let the error that ended the batch stand before all others."""
         others = sorted(self.errors.items(), key=lambda item: item[1] is not reason)
@@ -79,14 +72,24 @@ class Batch:
         return files
 
 
+def cost_text(batches: Sequence[Batch]) -> str:
+    """The cost of batches for reading: "$0.035", "emulated; real ≈ $0.035"."""
+    if all(batch.emulated for batch in batches):
+        return f"emulated; real ≈ ${sum(batch.real_cost_usd for batch in batches):.3f}"
+    return f"${sum(batch.cost_usd for batch in batches):.3f}"
+
+
 def raise_failures(batch: Batch, if_blocked: str) -> None:
-    """One error for all that failed; with `if_blocked` "skip" blocked images are no failures."""
+    """One error for all that failed; with `if_blocked` "skip" blocked images are no failures.
+
+    With "skip failures" there is none as long as an image came.
+    """
     failed = {
         i: error
         for i, error in batch.errors.items()
         if if_blocked != SKIP or not isinstance(error, BlockedError)
     }
-    if not failed:
+    if not failed or (if_blocked == SKIP_FAILURES and batch.images):
         return
     first = next(iter(failed.values()))
     if len(batch.requests) == 1:
@@ -155,9 +158,12 @@ def info_json(batch: Batch, profile: str, notes: Sequence[str] = (), **more: obj
             "cost_usd": round(batch.cost_usd, 6),
             "images": images,
             "blocked": [
-                {"index": i, "reason": error.what} for i, error in sorted(batch.errors.items())
+                {"index": i, "reason": error.what}
+                for i, error in sorted(batch.errors.items())
+                if isinstance(error, BlockedError)
             ],
             "notes": notes,
+            **_failed(batch.errors),
             **({"real_cost_usd": round(batch.real_cost_usd, 6)} if batch.emulated else {}),
             **more,
         },
@@ -166,13 +172,44 @@ def info_json(batch: Batch, profile: str, notes: Sequence[str] = (), **more: obj
     )
 
 
+def _failed(errors: Mapping[int, MaiError]) -> dict[str, object]:
+    """What info says of the images that failed; nothing where none did."""
+    failed = [
+        {"index": i, "reason": f"{error.what} {error.hint}".strip(), "code": error.code,
+         "perhaps_billed": error.billed is not Billed.NO}
+        for i, error in sorted(errors.items())
+        if not isinstance(error, BlockedError)
+    ]  # fmt: skip
+    return {"failed": failed} if failed else {}
+
+
+def failed_output(error: MaiError, model: str, profile: str, image_outputs: int) -> io.NodeOutput:
+    """The output in place of an item of a list that failed: what uses its images doesn't run."""
+    blocked = [{"index": 0, "reason": error.what}] if isinstance(error, BlockedError) else []
+    facts = {
+        "model": model,
+        "profile": profile,
+        "count": 0,
+        "cost_usd": 0,
+        "images": [],
+        "blocked": blocked,
+        "notes": [],
+        **_failed({0: error}),
+    }
+    return _without_images(json.dumps(facts, ensure_ascii=False, indent=1), image_outputs)
+
+
 def blocked_output(batch: Batch, profile: str, image_outputs: int) -> io.NodeOutput:
     """The output when every image was skipped: nodes that use the images or their mask don't run.
 
     An ExecutionBlocker without a message is the quiet one; with a message the page would show an
     error. `info`, behind the images, still says what was blocked and why.
     """
+    return _without_images(info_json(batch, profile), image_outputs)
+
+
+def _without_images(info: str, image_outputs: int) -> io.NodeOutput:
     from comfy_execution.graph_utils import ExecutionBlocker
 
     quiet = ExecutionBlocker(None)
-    return io.NodeOutput(*([quiet] * image_outputs), info_json(batch, profile), quiet)
+    return io.NodeOutput(*([quiet] * image_outputs), info, quiet)
