@@ -19,6 +19,7 @@ from ..page.access import Server
 from .crop import MAICrop
 from .edit import MAIEdit
 from .generate import MAIGenerate
+from .prompt_list import MAIPromptList
 from .run import data_path, finish_calls_on_terminate, shared_client
 from .size_helper import MAISizeHelper
 from .stitch import MAIStitch
@@ -41,4 +42,4 @@ class MAIExtension(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [MAIGenerate, MAIEdit, MAISizeHelper, MAICrop, MAIStitch]
+        return [MAIGenerate, MAIEdit, MAISizeHelper, MAICrop, MAIStitch, MAIPromptList]

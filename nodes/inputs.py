@@ -36,6 +36,9 @@ STOP, SKIP, SKIP_FAILURES = "stop", "skip", "skip failures"
 AROUND_MASK, WHOLE_IMAGE = "around mask", "whole image"
 SAME_AS_INPUT, AS_RETURNED = "same as input", "as returned"
 
+LIST_TEXT = "the text below"
+"""In place of a file's name: MAI Prompt List's own text box."""
+
 CONTEXT = 1.5
 """Half of the mask's longer side on every side: the mask is then a quarter of a square box."""
 

@@ -30,7 +30,7 @@ from server import PromptServer
 
 from ..mai.errors import BlockedError, InputError, MaiError
 from ..mai.in_flight import SENT, Siblings
-from ..mai.types import Progress, Request, Result
+from ..mai.types import Progress, Request, Result, request_key
 from .inputs import SKIP_FAILURES
 from .results import Batch, cost_text, raise_failures
 
@@ -159,7 +159,8 @@ async def run_requests(
     for i, request in enumerate(requests):
         on_progress = partial(operator.setitem, progress.states, i)
         submit = client.submit if i in free else partial(siblings.submit, client)
-        progress.futures.append(submit(request, profile, on_progress))
+        known = _blocked.get(request_key(request, str(profile))) if skips else None
+        progress.futures.append(known or submit(request, profile, on_progress))
     batch = Batch(requests, emulated=profile == EMULATOR)
     for i, outcome in enumerate(await _wait(progress, siblings, skips)):
         if isinstance(outcome, MaiError):
@@ -171,10 +172,24 @@ async def run_requests(
         batch.put_first(siblings.refusal)
         batch.sent = progress.sent
     progress.finish(batch)
+    if skips:
+        _remember_blocked(batch, profile)
     raise_failures(batch, if_blocked)
     if skips:
         note_failures(node_id, list(batch.errors.values()))
     return batch
+
+
+def _remember_blocked(batch: Batch, profile: str) -> None:
+    """A row that the content filter has stopped isn't paid again for the sake of others' failures:
+    the next run that skips failures gets the same error."""
+    for i, error in batch.errors.items():
+        if isinstance(error, BlockedError):
+            future: Future[Result] = Future()
+            future.set_exception(error)
+            _blocked[request_key(batch.requests[i], str(profile))] = future
+    while len(_blocked) > MOST_BLOCKED:
+        del _blocked[next(iter(_blocked))]
 
 
 async def _free_in_spite(
@@ -191,6 +206,12 @@ async def _free_in_spite(
 
     return await asyncio.to_thread(look)
 
+
+MOST_BLOCKED = 10_000
+"""Requests that are remembered."""
+
+_blocked: dict[str, Future[Result]] = {}
+"""Requests that the content filter has stopped since ComfyUI's start, by their key."""
 
 _skipped_failures: Counter[str] = Counter()
 """By node id, the failures that were skipped and may go better in the next run."""

@@ -8,7 +8,7 @@ item alone.
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from comfy_api.latest import io
@@ -20,7 +20,7 @@ from .inputs import SKIP_FAILURES
 from .results import failed_output
 from .run import note_failures, this_run
 
-Execute = Callable[..., Awaitable[io.NodeOutput]]
+Execute = Callable[..., Coroutine[Any, Any, io.NodeOutput]]
 
 
 def skips_failures(image_outputs: int) -> Callable[[Execute], Execute]:
