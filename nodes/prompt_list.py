@@ -19,6 +19,7 @@ from .run import show_notes
 
 if TYPE_CHECKING:
     from ..mai.bulk import Selection
+    from ..page.lists import ListSettings
     from .list_file import PromptList
 
 logger = logging.getLogger(__name__)
@@ -215,6 +216,13 @@ def list_files() -> list[str]:
             )
     except OSError:
         return []
+
+
+def read_list(settings: ListSettings) -> Selection:
+    """A list as the page asks for it: its rows, and all that is wrong with it."""
+    return _list(
+        settings.file, settings.text, settings.template, settings.start, settings.rows
+    ).look()
 
 
 def _list(file: str, text: str, template: str, start: int, rows: int) -> PromptList:
