@@ -75,9 +75,9 @@ class MAIPromptList(io.ComfyNode):
                     "template",
                     multiline=True,
                     default="",
-                    tooltip="The prompt of every row, with columns in braces: a studio photograph "
-                    "of {product} on {surface}. With {prompt} it stands around each row's own "
-                    "prompt, without it only rows without a prompt get it.",
+                    tooltip="The prompt of every row: a column's name in braces stands for the "
+                    "row's cell. One with the column prompt in it stands around each row's own "
+                    "prompt; another one is for rows without a prompt.",
                 ),
                 io.Int.Input(
                     "start",
@@ -266,10 +266,10 @@ def _is_linked(prompt: object, node_id: str | None) -> bool:
 def _notes(chosen: Selection) -> list[str]:
     """What the node says of this run."""
     last = chosen.start + len(chosen.rows) - 1
-    said = f"rows {chosen.start:,} to {last:,} of {chosen.total:,}"
+    parts = [f"rows {chosen.start:,} to {last:,} of {chosen.total:,}"]
     if chosen.left:
-        said += f" · {chosen.left:,} left: the next run begins with start {last + 1}"
-    notes = [said]
+        parts.append(f"{chosen.left:,} left: the next run begins with start {last + 1}")
+    notes = [" · ".join(parts)]
     if chosen.unread:
         columns = ", ".join(chosen.unread)
         notes.append(f"Columns that aren't read here: {columns}. Set them on the node that buys.")

@@ -109,6 +109,11 @@ class Buyer:
             return None
 
 
+def no_lists(settings: ListSettings) -> Selection:
+    """Where nobody reads lists."""
+    raise InputError("Lists can't be read here.", "")
+
+
 def parse_question(body: bytes) -> tuple[ListSettings, Buyer]:
     """A page's question: {"list": {…}, "buyer": {…}}. InputError: it is something else."""
     try:

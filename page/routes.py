@@ -71,18 +71,17 @@ def register(
     routes: web.RouteTableDef,
     client: Callable[[], Client],
     server: Server,
-    read_list: ListReader | None = None,
+    read_list: ListReader = lists.no_lists,
 ) -> None:
     """Add the routes; `client` is asked for when the first request needs it, in a worker.
 
-    `read_list` reads the lists of MAI Prompt List; without it there is no `list`.
+    `read_list` reads the lists of MAI Prompt List.
     """
     private = Private(client, server)
     routes.get(f"{PREFIX}/price")(_computed(price))
     routes.get(f"{PREFIX}/plan")(_computed(plan))
     routes.get(f"{PREFIX}/web/{{name:[a-z]+\\.(?:mjs|css)}}")(module)
-    if read_list is not None:
-        routes.post(f"{PREFIX}/list")(private.list_of(read_list))
+    routes.post(f"{PREFIX}/list")(private.list_of(read_list))
     routes.get(f"{PREFIX}/accounts")(private.guarded(private.accounts))
     routes.get(f"{PREFIX}/status")(private.guarded(private.status))
     routes.get(f"{PREFIX}/checks")(private.guarded(private.checks))

@@ -16,6 +16,7 @@ import { ready } from './translate.mjs';
 
 const LIST = 'MAIPromptList';
 const ENDINGS = '.csv,.tsv,.tab,.jsonl,.ndjson,.txt';
+const TYPED = 'the text below';
 const STAY = 'same rows';
 
 /** The runs that have moved lists on: by prompt id, the graph, and each list's id, its start in the
@@ -52,9 +53,9 @@ export function addList(node, badge) {
   listen(node, refresh);
 }
 
-/** What the server says of a list; null where it isn't known before the run, or can't be read. */
+/** What the server says of a list; null where it isn't known before the run, or not begun yet. */
 async function factsOf(list) {
-  if (!list) return null;
+  if (!list || (list.file === TYPED && !list.text.trim())) return null;
   try {
     return await askList(list);
   } catch (error) {

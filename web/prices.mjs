@@ -173,7 +173,7 @@ export function badgeText(quote, values) {
 /** The same of a list: "$0.035 × 52 = $1.82 · 12 in the store". */
 function listText({ usd, to_buy: count, free }, price) {
   const stored = free ? ` · ${text('inStore', { count: free })}` : '';
-  if (price.real || !count || usd == null) return `${priceText(price) || amount(0)}${stored}`;
+  if (price.real || !(count > 1) || usd == null) return `${priceText(price) || amount(0)}${stored}`;
   const one = `${SIGNS[price.bound]}${dollars(usd)}`;
   return `${one} × ${count} = ${amount(price.usd)}${stored}`;
 }

@@ -65,6 +65,7 @@ async function price(page) {
 async function mistakes(page) {
   const { list, buyer } = await graph(page, 'prompt,model,widht\na mug,any,3\n"a cup,any,4\n');
   const told = { list: await saying(page, list, 'mistakes'), buyer: await saying(page, buyer, 'not possible') };
+  await until(async () => (await words(page, '.mai-notice-wrong')).includes('widht'));
   told.notice = await words(page, '.mai-notice-wrong');
   await set(page, list, { text: 'prompt,model\na mug,any\n' });
   told.mended = await saying(page, list, 'rows 1 to 1 of 1');
@@ -82,7 +83,7 @@ async function upload(page) {
   await (await chosen).setFiles(file);
   const told = { badge: await saying(page, list, 'rows 1 to 2 of 2'), file: await value(page, list, 'file') };
   const saved = await page.evaluate((id) =>
-    window.app.graph.serialize().nodes.find((one) => one.id === id).widgets_values, list);
+    window.app.graph.serialize().nodes.find((one) => String(one.id) === String(id)).widgets_values, list);
   told.saved = saved.length;
   return told;
 }

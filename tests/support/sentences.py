@@ -43,6 +43,14 @@ same as input
 as returned
 MAI Crop for Edit
 MAI Stitch
+MAI Prompt List
+skip failures
+the text below
+next rows
+same rows
+see above
+A question on a list names the list and who buys it.
+Lists can't be read here.
 private, max-age=3600
 safety polic
 blocked by label
