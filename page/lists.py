@@ -170,7 +170,8 @@ def describe_list(chosen: Selection, buyer: Buyer, is_free: IsFree | None) -> di
     """A quote as `prices.quote` gives it, for all rows of a run together.
 
     `usd` is the price of one image, None where rows differ; `sum` is the USD of those `to_buy`,
-    `free` how many others cost nothing, None where that isn't known. `mistakes` are [line,
+    `free` how many others of all `images` cost nothing, None where that isn't known, and `full` the
+    USD if none did. `mistakes` are [line,
     sentence], the first ones of `mistake_count`; `total` and `left` are rows of the list.
     """
     facts: dict[str, object] = {
@@ -192,7 +193,7 @@ def _prices(chosen: Selection, buyer: Buyer, is_free: IsFree | None) -> dict[str
     is_free = is_free if images <= MOST_LOOKED_UP else None
     quotes: dict[tuple[int | None, int | None], dict[str, Any]] = {}
     problems: list[str] = []
-    total, free = 0.0, 0 if is_free else None
+    total, full, free = 0.0, 0.0, 0 if is_free else None
     for row in chosen.rows:
         one = buyer.at(row)
         size = (one.width, one.height)
@@ -201,7 +202,9 @@ def _prices(chosen: Selection, buyer: Buyer, is_free: IsFree | None) -> dict[str
             problems += [f"line {row.line}: {each}" for each in quotes[size]["problems"]]
         stored = one.free_images(is_free)
         free = None if free is None or stored is None else free + stored
-        total += round(quotes[size]["usd"] or 0.0, 3) * (buyer.batch_size - (stored or 0))
+        price = round(quotes[size]["usd"] or 0.0, 3)
+        total += price * (buyer.batch_size - (stored or 0))
+        full += price * buyer.batch_size
     first = next(iter(quotes.values()))
     prices = {each["usd"] for each in quotes.values()}
     bounds = {each["bound"] for each in quotes.values()}
@@ -211,7 +214,9 @@ def _prices(chosen: Selection, buyer: Buyer, is_free: IsFree | None) -> dict[str
         "bound": first["bound"] if len(bounds) == 1 else "about",
         "problems": problems[:SHOWN] if len(quotes) > 1 else first["problems"],
         "nearest": None,
+        "images": images,
         "sum": round(total, 6),
+        "full": round(full, 6),
         "to_buy": images - (free or 0),
         "free": free,
     }

@@ -1,4 +1,4 @@
-"""MAI Prompt List in the real page: its price, its mistakes, a file, and one run after the other."""
+"""MAI Prompt List in the real page: its price, its mistakes, a file, and one run after another."""
 
 from __future__ import annotations
 
