@@ -72,11 +72,38 @@ class Batch:
         return files
 
 
-def cost_text(batches: Sequence[Batch]) -> str:
-    """The cost of batches for reading: "$0.035", "emulated; real ≈ $0.035"."""
-    if all(batch.emulated for batch in batches):
-        return f"emulated; real ≈ ${sum(batch.real_cost_usd for batch in batches):.3f}"
-    return f"${sum(batch.cost_usd for batch in batches):.3f}"
+@dataclass
+class Totals:
+    """What the batches of a list's items come to. `longest` are the seconds of the slowest call."""
+
+    images: int = 0
+    from_store: int = 0
+    blocked: int = 0
+    failed: int = 0
+    cost_usd: float = 0.0
+    real_cost_usd: float = 0.0
+    emulated: bool = False
+    longest: float = 0.0
+
+    def add(self, batch: Batch) -> None:
+        """Count one more batch; nothing of it is kept."""
+        blocked = sum(isinstance(error, BlockedError) for error in batch.errors.values())
+        self.images += len(batch.images)
+        self.from_store += sum(result.from_store for result in batch.images)
+        self.blocked += blocked
+        self.failed += len(batch.errors) - blocked
+        self.cost_usd += batch.cost_usd
+        self.real_cost_usd += batch.real_cost_usd
+        self.emulated = batch.emulated
+        bought = [result.seconds for result in batch.images if not result.from_store]
+        self.longest = max([self.longest, *bought])
+
+    @property
+    def cost_text(self) -> str:
+        """The cost for reading: "$0.035", "emulated; real ≈ $0.035"."""
+        if self.emulated:
+            return f"emulated; real ≈ ${self.real_cost_usd:.3f}"
+        return f"${self.cost_usd:.3f}"
 
 
 def raise_failures(batch: Batch, if_blocked: str) -> None:

@@ -32,7 +32,7 @@ from ..mai.errors import BlockedError, InputError, MaiError
 from ..mai.in_flight import SENT, Siblings
 from ..mai.types import Progress, Request, Result, request_key
 from .inputs import SKIP_FAILURES
-from .results import Batch, cost_text, raise_failures
+from .results import Batch, Totals, raise_failures
 
 if TYPE_CHECKING:
     from ..mai.client import Client
@@ -359,6 +359,7 @@ class _ItemProgress:
         self._display = display
         self.states: list[Progress | None] = [None] * count
         self.futures: list[Future[Result]] = []
+        self.ended = False
 
     @property
     def sent(self) -> int:
@@ -373,6 +374,7 @@ class _ItemProgress:
 
     def finish(self, batch: Batch) -> None:
         """Leave cost and seconds on the node, and how many images did not come."""
+        self.futures, self.ended = [], True  # they hold the images
         self._display.finish(batch)
 
     def cancel(self) -> None:
@@ -387,7 +389,7 @@ class _ProgressDisplay:
         self._node_id = node_id
         self._page = _asking_page()
         self._items: list[_ItemProgress] = []
-        self._batches: list[Batch] = []
+        self._totals = Totals()
         self._started = time.monotonic()
         self._shown: tuple[str, int] = ("", -1)
 
@@ -404,8 +406,10 @@ class _ProgressDisplay:
         states = [state for item in self._items for state in item.states]
         futures = [future for item in self._items for future in item.futures]
         done = sum(future.done() for future in futures)
+        done += sum(len(item.states) for item in self._items if item.ended)
         seconds = time.monotonic() - self._started
-        text = _describe(states, done, seconds, _typical_seconds(futures))
+        typical = _typical_seconds(futures, self._totals.longest)
+        text = _describe(states, done, seconds, typical)
         if text != self._shown[0]:
             self._say(text)
         # Each step of a bar sends the state of every node of the prompt; of one image there is
@@ -416,18 +420,16 @@ class _ProgressDisplay:
 
     def finish(self, batch: Batch) -> None:
         """Leave the cost so far, the seconds, and what did not come."""
-        self._batches.append(batch)
+        self._totals.add(batch)
         if self._node_id is None or self._page is None:
             return
-        errors = [error for each in self._batches for error in each.errors.values()]
-        images = [image for each in self._batches for image in each.images]
-        blocked = sum(isinstance(error, BlockedError) for error in errors)
+        totals = self._totals
         counts = {
-            "from the store": sum(result.from_store for result in images),
-            "blocked": blocked,
-            "failed": len(errors) - blocked,
+            "from the store": totals.from_store,
+            "blocked": totals.blocked,
+            "failed": totals.failed,
         }
-        parts = [cost_text(self._batches)] if images else []
+        parts = [totals.cost_text] if totals.images else []
         parts.append(f"{time.monotonic() - self._started:.0f} s")
         parts += [f"{count} {what}" for what, count in counts.items() if count]
         self._say(" · ".join(parts))
@@ -451,11 +453,12 @@ TYPICAL = 20.0
 """Seconds that a call is taken for until one of the batch has come: 10 to 100 were measured."""
 
 
-def _typical_seconds(futures: Sequence[Future[Result]]) -> float:
-    """What one more call will take: as long as the longest of the batch that came."""
+def _typical_seconds(futures: Sequence[Future[Result]], longest: float) -> float:
+    """What one more call will take: as long as the longest that came, `longest` of ended items."""
     came = [each.result() for each in futures if each.done() and not each.cancelled()
             and each.exception() is None]  # fmt: skip
-    return max((result.seconds for result in came if not result.from_store), default=TYPICAL)
+    seconds = [result.seconds for result in came if not result.from_store]
+    return max([longest, *seconds]) or TYPICAL
 
 
 def _roughly(seconds: float) -> str:

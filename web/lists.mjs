@@ -4,7 +4,7 @@ import { api } from '../../scripts/api.js';
 import { app } from '../../scripts/app.js';
 import { COLOURS, Notice, redraw } from './badge.mjs';
 import {
-  allNodes, announce, changeWidget, listBefore, listen, nodeOf, setWidget, widgetOf,
+  allNodes, announce, canSet, changeWidget, listBefore, listen, nodeOf, setWidget, widgetOf,
 } from './graph.mjs';
 import {
   askList, forgetLists, NOTHING, PAID, priceOf, priceText, quoteFor, read, readList, sum,
@@ -18,6 +18,7 @@ const LIST = 'MAIPromptList';
 const ENDINGS = '.csv,.tsv,.tab,.jsonl,.ndjson,.txt';
 const TYPED = 'the text below';
 const STAY = 'same rows';
+const SKIP_FAILURES = 'skip failures';
 
 /** The runs that have moved lists on: by prompt id, the graph, and each list's id, its start in the
  * run and the next one. @type {Map<string, {graph: string, starts: [string, number, number][]}>} */
@@ -37,7 +38,7 @@ export function addList(node, badge) {
   const refresh = async () => {
     const list = readList(node);
     const buyers = allNodes().filter((one) => PAID[one.comfyClass] && listBefore(one) === node);
-    const key = JSON.stringify([list, buyers.map(read)]);
+    const key = JSON.stringify([list, buyers.map(read), buyers.map(stops)]);
     if (key === asked) return;
     asked = key;
     const [facts, prices] = await Promise.all([factsOf(list), Promise.all(buyers.map(priceAt))]);
@@ -46,7 +47,7 @@ export function addList(node, badge) {
     const drawn = badgeWithTip(wordsOf(facts, prices), text('listHelp'));
     badge.draw = () => drawn;
     redraw();
-    notice.show(remarks(facts), facts?.mistake_count ? ['file'] : []);
+    notice.show(remarks(facts, buyers), facts?.mistake_count ? ['file'] : []);
   };
   widgetOf(node, 'choose_list').label = text('chooseList');
   takeFiles(node);
@@ -82,7 +83,7 @@ function wordsOf(facts, prices) {
 }
 
 /** @returns {import('./badge.mjs').Remark[]} */
-function remarks(facts) {
+function remarks(facts, buyers) {
   if (!facts) return [];
   if (facts.mistake_count) {
     const lines = facts.mistakes.map(([line, what]) => `line ${line}: ${what}`);
@@ -94,7 +95,20 @@ function remarks(facts) {
   if (!facts.rows) notes.push(text('noRowsLeft', { total: facts.total }));
   if (facts.left) notes.push(text('rowsLeft', { count: facts.left }));
   if (facts.unread.length) notes.push(text('unreadColumns', { columns: facts.unread.join(', ') }));
-  return notes.length ? [{ kind: 'note', sentences: notes }] : [];
+  const stopping = facts.rows > 1 ? buyers.filter(stops) : [];
+  const found = notes.length ? [{ kind: 'note', sentences: notes }] : [];
+  return stopping.length ? [...found, skipRemark(stopping)] : found;
+}
+
+/** Whether one row that fails would throw the others away. */
+function stops(buyer) {
+  return canSet(buyer, 'if_blocked') && widgetOf(buyer, 'if_blocked').value !== SKIP_FAILURES;
+}
+
+function skipRemark(buyers) {
+  const label = text('set', { what: 'if_blocked', value: SKIP_FAILURES });
+  const apply = () => buyers.forEach((one) => setWidget(one, 'if_blocked', SKIP_FAILURES));
+  return { kind: 'note', sentences: [text('rowsStop')], buttons: [{ label, apply }] };
 }
 
 /** Keep what is known of lists current, and move them on, for as long as the page is there. */

@@ -4,6 +4,7 @@ import { SIDEBAR } from './sidebartexts.mjs';
 
 const TEXTS = {
   en: {
+    rowsStop: 'A row that fails would throw away what the others give.',
     chooseList: 'choose a list to upload',
     listNotUsable: 'the list has mistakes',
     listHelp: 'The rows of the next run, and what they cost at the nodes that buy them.',
@@ -97,6 +98,7 @@ const TEXTS = {
       'The exact ratio of the size, as the smallest whole numbers: {ratio} is {decimal} : 1.',
   },
   zh: {
+    rowsStop: '一行失败会丢掉其他行的结果。',
     chooseList: '选择要上传的列表',
     listNotUsable: '列表有错误',
     listHelp: '下次运行的行，以及购买它们的节点的费用。',
@@ -181,6 +183,7 @@ const TEXTS = {
     ratioHelp: '尺寸的精确比例（最小整数）：{ratio} 即 {decimal} : 1。',
   },
   ja: {
+    rowsStop: '1 行が失敗すると、ほかの行の結果も失われます。',
     chooseList: 'アップロードするリストを選ぶ',
     listNotUsable: 'リストに誤りがあります',
     listHelp: '次の実行の行と、それを購入するノードでの費用です。',
@@ -266,6 +269,7 @@ const TEXTS = {
     ratioHelp: 'サイズの正確な比（最小の整数）：{ratio} は {decimal} : 1。',
   },
   de: {
+    rowsStop: 'Eine Zeile, die scheitert, würde das Ergebnis der anderen verwerfen.',
     chooseList: 'Liste zum Hochladen wählen',
     listNotUsable: 'die Liste hat Fehler',
     listHelp: 'Die Zeilen des nächsten Laufs und was sie an den Nodes kosten, die sie kaufen.',
@@ -360,6 +364,7 @@ const TEXTS = {
       'Das genaue Verhältnis der Größe in kleinsten ganzen Zahlen: {ratio} ist {decimal} : 1.',
   },
   es: {
+    rowsStop: 'Una fila que falle tiraría el resultado de las demás.',
     chooseList: 'elegir una lista para subir',
     listNotUsable: 'la lista tiene errores',
     listHelp: 'Las filas de la próxima ejecución y lo que cuestan en los nodos que las compran.',

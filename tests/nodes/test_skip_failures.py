@@ -1,4 +1,4 @@
-"""if_blocked "skip failures": an item that fails costs no other, and the next run tries it again."""
+"""if_blocked "skip failures": an item that fails costs no other; the next run tries it again."""
 
 from __future__ import annotations
 
@@ -102,7 +102,8 @@ def test_an_item_that_fails_is_blocked_and_info_says_why(bought: Any) -> None:
     (failed,) = info(outcomes[1])["failed"]
     assert (failed["index"], failed["perhaps_billed"]) == (0, True)
     assert "500" in failed["reason"]
-    assert info(outcomes[2])["blocked"] and "failed" not in info(outcomes[2])
+    assert info(outcomes[2])["blocked"]
+    assert "failed" not in info(outcomes[2])
     assert "failed" not in info(outcomes[0])
 
 
@@ -147,7 +148,8 @@ def test_what_the_filter_stopped_is_neither_sent_again_nor_a_reason_to_run_again
 def test_a_refusal_that_all_get_is_the_nodes_error_if_none_came(bought: Any) -> None:
     outcomes = run_list(*[f"{i} [[fault status=401]]" for i in range(64)], profile="slow")
     errors = [each for each in outcomes if isinstance(each, BaseException)]
-    assert errors and {type(error) for error in errors} == {AuthenticationError}
+    assert errors
+    assert {type(error) for error in errors} == {AuthenticationError}
     assert len(bought.entries) <= 2
 
 
