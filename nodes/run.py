@@ -159,7 +159,7 @@ async def run_requests(
     for i, request in enumerate(requests):
         on_progress = partial(operator.setitem, progress.states, i)
         submit = client.submit if i in free else partial(siblings.submit, client)
-        known = _blocked.get(request_key(request, str(profile))) if skips else None
+        known = _known_block(request, profile) if skips and _blocked else None
         progress.futures.append(known or submit(request, profile, on_progress))
     batch = Batch(requests, emulated=profile == EMULATOR)
     for i, outcome in enumerate(await _wait(progress, siblings, skips)):
@@ -190,6 +190,10 @@ def _remember_blocked(batch: Batch, profile: str) -> None:
             _blocked[request_key(batch.requests[i], str(profile))] = future
     while len(_blocked) > MOST_BLOCKED:
         del _blocked[next(iter(_blocked))]
+
+
+def _known_block(request: Request, profile: str) -> Future[Result] | None:
+    return _blocked.get(request_key(request, str(profile)))
 
 
 async def _free_in_spite(

@@ -13,7 +13,7 @@ const seen = {};
 await withPage(url, settingsOf(renderer, { 'Comfy.RightSidePanel.ShowErrorsTab': true }), async ({ page, problems }) => {
   await page.setViewportSize({ width: 1440, height: 900 });
   const shoot = (name) => page.screenshot({ path: `${folder}/${name}-${renderer}.png` });
-  for (const [name, part] of Object.entries({ price, mistakes, upload, runs, failing })) {
+  for (const [name, part] of Object.entries({ price, mistakes, upload, dropped, runs, failing })) {
     await clear(page);
     seen[name] = await part(page, shoot);
     await shoot(name);
@@ -54,7 +54,11 @@ async function value(page, id, name) {
 async function price(page) {
   const { list, buyer } = await graph(page, ROWS);
   const told = { buyer: await saying(page, buyer, '× 64'), list: await saying(page, list, 'of 100 ·') };
+  await until(async () => (await words(page, '.mai-notice-note')).includes('rows are left'));
   told.note = await words(page, '.mai-notice-note');
+  told.stops = await value(page, buyer, 'if_blocked');
+  await page.locator('.mai-notice-note button', { hasText: 'skip failures' }).click();
+  told.skips = await value(page, buyer, 'if_blocked');
   await set(page, list, { start: 65 });
   told.rest = await saying(page, list, 'rows 65 to 100 of 100');
   await set(page, buyer, { batch_size: 2 });
@@ -69,6 +73,7 @@ async function mistakes(page) {
   told.notice = await words(page, '.mai-notice-wrong');
   await set(page, list, { text: 'prompt,model\na mug,any\n' });
   told.mended = await saying(page, list, 'rows 1 to 1 of 1');
+  await until(async () => (await words(page, '.mai-notice-note')).includes('model'));
   told.note = await words(page, '.mai-notice-note');
   return told;
 }
@@ -101,6 +106,26 @@ async function press(page, id) {
     return at.map((one, i) => (one + ds.offset[i]) * ds.scale + [box.left, box.top][i]);
   }, await handle(page, id));
   await page.mouse.click(x, y);
+}
+
+/** A file is dropped on the node. */
+async function dropped(page) {
+  const { list } = await graph(page, '');
+  const [x, y] = await page.evaluate((node) => {
+    const { canvas, ds } = window.app.canvas;
+    const box = canvas.getBoundingClientRect();
+    const at = [node.pos[0] + 100, node.pos[1] + 30];
+    return at.map((one, i) => (one + ds.offset[i]) * ds.scale + [box.left, box.top][i]);
+  }, await handle(page, list));
+  await page.evaluate(([clientX, clientY, name]) => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File(['a mug\na cup\na pot\n'], name));
+    for (const type of ['dragenter', 'dragover', 'drop']) {
+      const at = { bubbles: true, cancelable: true, clientX, clientY, dataTransfer };
+      document.elementFromPoint(clientX, clientY).dispatchEvent(new DragEvent(type, at));
+    }
+  }, [x, y, `dropped-${renderer}.txt`]);
+  return { badge: await saying(page, list, 'rows 1 to 3 of 3'), file: await value(page, list, 'file') };
 }
 
 /** Each run takes the next rows, as long as there are any; what is in the store is said. */

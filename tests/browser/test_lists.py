@@ -33,6 +33,7 @@ def test_list_and_buyer_say_what_all_rows_of_a_run_cost(seen: dict[str, Any]) ->
     assert price["buyer"].endswith(f"× 64 = {total}")
     assert price["list"] == f"rows 1 to 64 of 100 · {total}"
     assert "36 rows are left" in price["note"]
+    assert (price["stops"], price["skips"]) == ("stop", "skip failures")
     assert price["rest"].startswith("rows 65 to 100 of 100 · $")
     assert "× 72 = " in price["batch"]
 
@@ -50,6 +51,11 @@ def test_a_file_of_this_computer_is_chosen_by_a_button(seen: dict[str, Any]) -> 
     assert upload["badge"] == "rows 1 to 2 of 2" or upload["badge"].startswith("rows 1 to 2 of 2 ·")
     assert upload["file"].startswith("mine-")
     assert upload["saved"] == 6, "the button isn't saved in a workflow"
+
+
+def test_a_file_can_be_dropped_on_the_list(seen: dict[str, Any]) -> None:
+    assert seen["dropped"]["badge"].startswith("rows 1 to 3 of 3")
+    assert seen["dropped"]["file"].startswith("dropped-")
 
 
 def test_each_run_takes_the_next_rows_and_the_last_one_stays(seen: dict[str, Any]) -> None:
