@@ -13,6 +13,7 @@ from comfy_api.latest import ComfyExtension, io
 from server import PromptServer
 from typing_extensions import override
 
+from ..mai.errors import name_command
 from ..mai.own_models import read_own_models
 from ..page import routes
 from ..page.access import Server
@@ -20,7 +21,7 @@ from .crop import MAICrop
 from .edit import MAIEdit
 from .generate import MAIGenerate
 from .prompt_list import MAIPromptList, read_list
-from .run import data_path, finish_calls_on_terminate, shared_client
+from .run import command_line_here, data_path, finish_calls_on_terminate, shared_client
 from .size_helper import MAISizeHelper
 from .stitch import MAIStitch
 
@@ -35,6 +36,7 @@ class MAIExtension(ComfyExtension):
     @override
     async def on_load(self) -> None:
         finish_calls_on_terminate()
+        name_command(command_line_here())
         for mistake in read_own_models(data_path() / "profiles.toml"):
             logger.warning("profiles.toml has a mistake: %s", mistake)
         server = Server(args.listen, args.multi_user)

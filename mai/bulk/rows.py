@@ -216,7 +216,8 @@ class _RowReader:
     def _model(self) -> Model | None:
         if "model" not in self._settings.reads:
             return None
-        return self._try(lambda: model_named(self._text("model") or self._settings.model))
+        name = self._text("model") or self._settings.model
+        return self._try(lambda: CATALOGUE.find(name) or model_named(name))
 
     def _validate_any(self, row: Row) -> None:
         """A size that no model can make is a mistake whichever will be chosen."""
