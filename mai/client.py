@@ -215,6 +215,14 @@ class Client:
         why = next((account.why_unbounded(call.request) for call in bought), "")
         return Quote(len(requests), len(bought), sum(map(estimate_usd, bought)), why)
 
+    def is_free(self, request: Request, profile: str = "default") -> bool:
+        """Whether a request costs nothing: it was paid for before, or is in flight. Blocks.
+
+        InputError, ProfileError: it can't be submitted.
+        """
+        (found,) = self.look_up([request], profile)
+        return found.kept or found.key in self._calls
+
     def look_up(self, requests: Sequence[Request], profile: str = "default") -> list[StoredAs]:
         """Under which key each request is kept, and whether it is. Blocks; MaiError: a mistake."""
         account = self.profiles.get(profile)

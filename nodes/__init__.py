@@ -20,6 +20,7 @@ from ..page.access import Server
 from .crop import MAICrop
 from .edit import MAIEdit
 from .generate import MAIGenerate
+from .prompt_list import MAIPromptList, read_list
 from .run import command_line_here, data_path, finish_calls_on_terminate, shared_client
 from .save_image import MAISaveImage
 from .size_helper import MAISizeHelper
@@ -40,8 +41,16 @@ class MAIExtension(ComfyExtension):
         for mistake in read_own_models(data_path() / "profiles.toml"):
             logger.warning("profiles.toml has a mistake: %s", mistake)
         server = Server(args.listen, args.multi_user)
-        routes.register(PromptServer.instance.routes, shared_client.get, server)
+        routes.register(PromptServer.instance.routes, shared_client.get, server, read_list)
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [MAIGenerate, MAIEdit, MAISizeHelper, MAICrop, MAIStitch, MAISaveImage]
+        return [
+            MAIGenerate,
+            MAIEdit,
+            MAISizeHelper,
+            MAICrop,
+            MAIStitch,
+            MAIPromptList,
+            MAISaveImage,
+        ]

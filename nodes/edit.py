@@ -15,7 +15,8 @@ from ..mai.types import OPAQUE
 from ..mai.validation import model_named, validate_options, validate_prompt
 from . import inputs
 from .results import blocked_output, info_json
-from .run import ended_orders, run_requests
+from .run import fingerprint, run_requests
+from .skipped import skips_failures
 
 
 class MAIEdit(io.ComfyNode):
@@ -120,11 +121,14 @@ class MAIEdit(io.ComfyNode):
 
     @classmethod
     @override
-    def fingerprint_inputs(cls, delivery: str = inputs.WAIT, **others: object) -> int:
-        return ended_orders(getattr(cls.hidden, "unique_id", None), delivery)
+    def fingerprint_inputs(
+        cls, if_blocked: str = inputs.STOP, delivery: str = inputs.WAIT, **others: object
+    ) -> tuple[int, int]:
+        return fingerprint(getattr(cls.hidden, "unique_id", None), if_blocked, delivery)
 
     @classmethod
     @override
+    @skips_failures(image_outputs=2)
     @inputs.within_limits
     async def execute(
         cls,

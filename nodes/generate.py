@@ -14,7 +14,8 @@ from ..mai.validation import snap_request, validate_request
 from . import inputs
 from .imaging.codec import decode_batch, prepare_decoder
 from .results import blocked_output, info_json
-from .run import ended_orders, run_requests
+from .run import fingerprint, run_requests
+from .skipped import skips_failures
 
 
 class MAIGenerate(io.ComfyNode):
@@ -83,11 +84,14 @@ class MAIGenerate(io.ComfyNode):
 
     @classmethod
     @override
-    def fingerprint_inputs(cls, delivery: str = inputs.WAIT, **others: object) -> int:
-        return ended_orders(getattr(cls.hidden, "unique_id", None), delivery)
+    def fingerprint_inputs(
+        cls, if_blocked: str = inputs.STOP, delivery: str = inputs.WAIT, **others: object
+    ) -> tuple[int, int]:
+        return fingerprint(getattr(cls.hidden, "unique_id", None), if_blocked, delivery)
 
     @classmethod
     @override
+    @skips_failures(image_outputs=1)
     @inputs.within_limits
     async def execute(
         cls,

@@ -32,10 +32,13 @@ MAX_BATCH = 64
 IMAGE_SOCKETS = tuple(f"image_{i}" for i in range(1, 6))
 """Of MAI Edit, in the order in which their images are sent."""
 
-STOP, SKIP = "stop", "skip"
+STOP, SKIP, SKIP_FAILURES = "stop", "skip", "skip failures"
 WAIT, ORDER = "wait", "order and go on"
 AROUND_MASK, WHOLE_IMAGE = "around mask", "whole image"
 SAME_AS_INPUT, AS_RETURNED = "same as input", "as returned"
+
+LIST_TEXT = "the text below"
+"""In place of a file's name: MAI Prompt List's own text box."""
 
 CONTEXT = 1.5
 """Half of the mask's longer side on every side: the mask is then a quarter of a square box."""
@@ -130,10 +133,11 @@ def call_options(auto_aspect_ratio_tooltip: str) -> list[io.Input]:
         ),
         io.Combo.Input(
             "if_blocked",
-            options=[STOP, SKIP],
+            options=[STOP, SKIP, SKIP_FAILURES],
             default=STOP,
             tooltip="When the content filter stops an image: stop the graph with an error, or skip "
-            "that image and go on with the others.",
+            "that image and go on with the others. Skip failures does so with every image that "
+            "fails, whatever the reason, which info says: so a list's rows don't lose each other.",
             optional=True,
             advanced=True,
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from comfy_api.latest import io
@@ -12,7 +12,7 @@ from ..mai.errors import AnswerError, Billed, BlockedError, MaiError
 from ..mai.formats import GENERATED
 from ..mai.models import CATALOGUE
 from ..mai.types import Request, Result
-from .inputs import SKIP
+from .inputs import SKIP, SKIP_FAILURES
 
 
 @dataclass
@@ -49,13 +49,6 @@ class Batch:
             if result.usage is not None and not result.from_store
         )
 
-    @property
-    def cost_text(self) -> str:
-        """The cost for reading: "$0.035", "emulated; real ≈ $0.035"."""
-        if self.emulated:
-            return f"emulated; real ≈ ${self.real_cost_usd:.3f}"
-        return f"${self.cost_usd:.3f}"
-
     def put_first(self, reason: MaiError) -> None:
         """Let the error that ended the batch stand before all others."""
         others = sorted(self.errors.items(), key=lambda item: item[1] is not reason)
@@ -82,14 +75,51 @@ class Batch:
         return files
 
 
+@dataclass
+class Totals:
+    """What the batches of a list's items come to. `longest` are the seconds of the slowest call."""
+
+    images: int = 0
+    from_store: int = 0
+    blocked: int = 0
+    failed: int = 0
+    cost_usd: float = 0.0
+    real_cost_usd: float = 0.0
+    emulated: bool = False
+    longest: float = 0.0
+
+    def add(self, batch: Batch) -> None:
+        """Count one more batch; nothing of it is kept."""
+        blocked = sum(isinstance(error, BlockedError) for error in batch.errors.values())
+        self.images += len(batch.images)
+        self.from_store += sum(result.from_store for result in batch.images)
+        self.blocked += blocked
+        self.failed += len(batch.errors) - blocked
+        self.cost_usd += batch.cost_usd
+        self.real_cost_usd += batch.real_cost_usd
+        self.emulated = batch.emulated
+        bought = [result.seconds for result in batch.images if not result.from_store]
+        self.longest = max([self.longest, *bought])
+
+    @property
+    def cost_text(self) -> str:
+        """The cost for reading: "$0.035", "emulated; real ≈ $0.035"."""
+        if self.emulated:
+            return f"emulated; real ≈ ${self.real_cost_usd:.3f}"
+        return f"${self.cost_usd:.3f}"
+
+
 def raise_failures(batch: Batch, if_blocked: str) -> None:
-    """One error for all that failed; with `if_blocked` "skip" blocked images are no failures."""
+    """One error for all that failed; with `if_blocked` "skip" blocked images are no failures.
+
+    With "skip failures" there is none as long as an image came.
+    """
     failed = {
         i: error
         for i, error in batch.errors.items()
         if if_blocked != SKIP or not isinstance(error, BlockedError)
     }
-    if not failed:
+    if not failed or (if_blocked == SKIP_FAILURES and batch.images):
         return
     first = next(iter(failed.values()))
     if len(batch.requests) == 1:
@@ -168,15 +198,45 @@ def info_json(
             "cost_usd": round(batch.cost_usd, 6),
             "images": images,
             "blocked": [
-                {"index": i, "reason": error.what} for i, error in sorted(batch.errors.items())
+                {"index": i, "reason": error.what}
+                for i, error in sorted(batch.errors.items())
+                if isinstance(error, BlockedError)
             ],
             "notes": notes,
+            **_failed(batch.errors),
             **({"real_cost_usd": round(batch.real_cost_usd, 6)} if batch.emulated else {}),
             **more,
         },
         ensure_ascii=False,
         indent=1,
     )
+
+
+def _failed(errors: Mapping[int, MaiError]) -> dict[str, object]:
+    """What info says of the images that failed; nothing where none did."""
+    failed = [
+        {"index": i, "reason": f"{error.what} {error.hint}".strip(), "code": error.code,
+         "perhaps_billed": error.billed is not Billed.NO}
+        for i, error in sorted(errors.items())
+        if not isinstance(error, BlockedError)
+    ]  # fmt: skip
+    return {"failed": failed} if failed else {}
+
+
+def failed_output(error: MaiError, model: str, profile: str, image_outputs: int) -> io.NodeOutput:
+    """The output in place of an item of a list that failed: what uses its images doesn't run."""
+    blocked = [{"index": 0, "reason": error.what}] if isinstance(error, BlockedError) else []
+    facts = {
+        "model": model,
+        "profile": profile,
+        "count": 0,
+        "cost_usd": 0,
+        "images": [],
+        "blocked": blocked,
+        "notes": [],
+        **_failed({0: error}),
+    }
+    return _without_images(json.dumps(facts, ensure_ascii=False, indent=1), image_outputs)
 
 
 def blocked_output(batch: Batch, profile: str, image_outputs: int) -> io.NodeOutput:
@@ -188,7 +248,13 @@ def blocked_output(batch: Batch, profile: str, image_outputs: int) -> io.NodeOut
     """
     from comfy_execution.graph_utils import ExecutionBlocker
 
-    quiet = ExecutionBlocker(None)
     if batch.ordered:
-        return io.NodeOutput(*([quiet] * (image_outputs + 2)))
-    return io.NodeOutput(*([quiet] * image_outputs), info_json(batch, profile), quiet)
+        return io.NodeOutput(*([ExecutionBlocker(None)] * (image_outputs + 2)))
+    return _without_images(info_json(batch, profile), image_outputs)
+
+
+def _without_images(info: str, image_outputs: int) -> io.NodeOutput:
+    from comfy_execution.graph_utils import ExecutionBlocker
+
+    quiet = ExecutionBlocker(None)
+    return io.NodeOutput(*([quiet] * image_outputs), info, quiet)

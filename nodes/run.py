@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import logging
 import math
 import operator
@@ -31,10 +32,10 @@ from server import PromptServer
 
 from ..mai.errors import BlockedError, InputError, MaiError
 from ..mai.in_flight import SENT, Siblings
-from ..mai.types import Progress, Request, Result
+from ..mai.types import Progress, Request, Result, request_key
 from .delivery import find_orders
-from .inputs import ORDER, WAIT
-from .results import Batch, raise_failures
+from .inputs import ORDER, SKIP_FAILURES, WAIT
+from .results import Batch, Totals, raise_failures
 
 if TYPE_CHECKING:
     from comfy_execution.utils import ExecutionContext
@@ -45,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 POLL = 0.1
 """Seconds between looks for a cancel: ComfyUI does not wake a node that awaits."""
+
+ROUNDS = 4
+"""Of the event loop, in which a list's next item begins if there is one: it takes one or two."""
 
 MANY, SLOWEST = 50, 0.5
 """Of more waiting nodes than MANY each looks less often, but every SLOWEST seconds: a thousand that
@@ -161,69 +165,150 @@ async def run_requests(
     much that is, and a later run collects it.
 
     Raises InterruptProcessingException within SLOWEST seconds of a cancel, and one MaiError for all
-    that failed; `if_blocked` "skip" leaves blocked images out. A refusal that all calls of the
-    prompt to that profile would get ends the wait of all of them. Calls that were sent go on
+    that failed; `if_blocked` "skip" leaves blocked images out, "skip failures" all that failed as
+    long as one came. A refusal that all calls of the prompt to that profile would get ends the wait
+    of all of them, with "skip failures" of those that aren't sent. Calls that were sent go on
     without the node, and their images are stored.
     """
+    run = this_run()
+    progress = run.display_of(node_id).add(len(requests))
     client = shared_client.get()
     from ..mai.profiles import EMULATOR  # not at ComfyUI's start: it would load httpx
 
-    run = _this_run()
-    display = _ProgressDisplay(len(requests), node_id, run.orders[node_id or ""])
     most = client.profiles.max_images_per_node(profile)
     run.count_images(len(requests), node_id or "", most, profile)
     orders = await find_orders(client, node_id or "", requests, profile, delivery)
     if len(requests) > 1:  # of one alone the ledger says it
         await asyncio.to_thread(client.check_affordable, orders.wanted(), profile)
     siblings = run.siblings[str(profile)]  # over the API it can be anything
+    skips = if_blocked == SKIP_FAILURES
     if delivery == ORDER:
         unfinished = await orders.place(siblings, _prompt_id() or "")
-        display.order(orders.counts())
+        progress.order(orders.counts())
         if unfinished is not None:
             raise_failures(unfinished, if_blocked)
             return unfinished
-    futures = [
-        orders.told(i)
-        or siblings.submit(client, request, profile, partial(operator.setitem, display.states, i))
-        for i, request in enumerate(requests)
-    ]
+    free = await _free_in_spite(siblings, client, requests, profile) if skips else set()
+    for i, request in enumerate(requests):
+        on_progress = partial(operator.setitem, progress.states, i)
+        submit = client.submit if i in free else partial(siblings.submit, client)
+        known = orders.told(i) or (_known_block(request, profile) if skips and _blocked else None)
+        progress.futures.append(known or submit(request, profile, on_progress))
     batch = Batch(requests, emulated=profile == EMULATOR)
-    for i, outcome in enumerate(await _wait(futures, display, siblings)):
+    for i, outcome in enumerate(await _wait(progress, siblings, skips)):
         if isinstance(outcome, MaiError):
             batch.errors[i] = outcome
         elif isinstance(outcome, BaseException):
             raise outcome
         batch.results.append(None if isinstance(outcome, MaiError) else outcome)
-    if siblings.refusal is not None:
+    if siblings.refusal is not None and batch.errors:
         batch.put_first(siblings.refusal)
-        batch.sent = display.sent_of(futures)
-    display.finish(batch)
-    await orders.collected()
+        batch.sent = progress.sent
+    progress.finish(batch)
+    if skips:
+        _remember_blocked(batch, profile)
+    await orders.collected(siblings.refusal)
     raise_failures(batch, if_blocked)
+    if skips:
+        note_failures(node_id, list(batch.errors.values()))
     return batch
 
 
-def ended_orders(node_id: str | None, delivery: str | None) -> int:
-    """What makes ComfyUI run a node again although its inputs are the same: orders that have ended.
+def _remember_blocked(batch: Batch, profile: str) -> None:
+    """A row that the content filter has stopped isn't paid again for the sake of others' failures:
+    the next run that skips failures gets the same error."""
+    for i, error in batch.errors.items():
+        if isinstance(error, BlockedError):
+            future: Future[Result] = Future()
+            future.set_exception(error)
+            _blocked[request_key(batch.requests[i], str(profile))] = future
+    while len(_blocked) > MOST_BLOCKED:
+        del _blocked[next(iter(_blocked))]
+
+
+def _known_block(request: Request, profile: str) -> Future[Result] | None:
+    return _blocked.get(request_key(request, str(profile)))
+
+
+async def _free_in_spite(
+    siblings: Siblings, client: Client, requests: Sequence[Request], profile: str
+) -> set[int]:
+    """The requests that cost nothing, so that an earlier refusal doesn't concern them."""
+    if siblings.refusal is None:
+        return set()
+
+    def look() -> set[int]:
+        with contextlib.suppress(MaiError):
+            return {i for i, each in enumerate(requests) if client.is_free(each, profile)}
+        return set()
+
+    return await asyncio.to_thread(look)
+
+
+MOST_BLOCKED = 10_000
+"""Requests that are remembered."""
+
+_blocked: dict[str, Future[Result]] = {}
+"""Requests that the content filter has stopped since ComfyUI's start, by their key."""
+
+_skipped_failures: Counter[str] = Counter()
+"""By node id, the failures that were skipped and may go better in the next run."""
+
+
+def note_failures(node_id: str | None, errors: list[MaiError]) -> None:
+    """These failures were skipped. What the content filter stops, it would stop again."""
+    _skipped_failures[node_id or ""] += sum(not isinstance(error, BlockedError) for error in errors)
+
+
+def fingerprint(node_id: str | None, if_blocked: object, delivery: str | None) -> tuple[int, int]:
+    """What makes ComfyUI run a node again although its inputs are the same: failures that it
+    skipped, and orders that have ended. What came is free then.
 
     `delivery` is None where another node computes it. Some versions of ComfyUI tell a fingerprint
     its node's id only by the context that it runs in.
     """
-    if delivery == WAIT:
-        return 0
     context = _executing_context()
     node_id = node_id or (context.node_id if context is not None else "")
-    return shared_client.get().orders.ended(node_id)
+    skipped = _skipped_failures[node_id] if if_blocked == SKIP_FAILURES else 0
+    return skipped, 0 if delivery == WAIT else shared_client.get().orders.ended(node_id)
 
 
 @dataclass
-class _PromptRun:
+class ListItems:
+    """The items of a list that one node runs side by side: how many began, ended and gave an image.
+    `refusal` is the first error that all others would get as well."""
+
+    begun: int = 0
+    ended: int = 0
+    came: int = 0
+    refusal: MaiError | None = None
+
+    async def all_begun(self) -> None:
+        """Wait until ComfyUI has begun with the last item: it begins one each time that its event
+        loop goes around."""
+        before = -1
+        while before != self.begun:
+            before = self.begun
+            for _ in range(ROUNDS):
+                await asyncio.sleep(0)
+
+
+@dataclass
+class PromptRun:
     """What the nodes of one prompt have in common: by profile the calls that end together, and by
-    node id the images that were asked for, and of those to be ordered what became of them."""
+    node id the images that were asked for, the items of a list, and what shows their progress."""
 
     siblings: defaultdict[str, Siblings] = field(default_factory=lambda: defaultdict(Siblings))
     asked: Counter[str] = field(default_factory=Counter)
-    orders: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    items: defaultdict[str, ListItems] = field(default_factory=lambda: defaultdict(ListItems))
+    displays: dict[str, _ProgressDisplay] = field(default_factory=dict)
+
+    def display_of(self, node_id: str | None) -> _ProgressDisplay:
+        """What shows a node's progress: one for all items of a list."""
+        display = self.displays.get(node_id or "")
+        if display is None:
+            display = self.displays[node_id or ""] = _ProgressDisplay(node_id)
+        return display
 
     def count_images(self, count: int, node_id: str, most: int, profile: str) -> None:
         """Raise InputError where a node would order more images than its profile allows in one run.
@@ -240,19 +325,19 @@ class _PromptRun:
         self.asked[node_id] = whole
 
 
-_runs_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[str, _PromptRun]] = (
+_runs_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[str, PromptRun]] = (
     WeakKeyDictionary()
 )
 """By event loop and prompt id. ComfyUI runs each prompt in a loop of its own: what a refusal ended
 stays so for the nodes and list items that begin later, and no longer than the run."""
 
 
-def _this_run() -> _PromptRun:
+def this_run() -> PromptRun:
     """The prompt that runs now; outside of one, a run of its own."""
     prompt_id = _prompt_id()
     if prompt_id is None:
-        return _PromptRun()
-    of_loop = _runs_by_loop.setdefault(asyncio.get_running_loop(), defaultdict(_PromptRun))
+        return PromptRun()
+    of_loop = _runs_by_loop.setdefault(asyncio.get_running_loop(), defaultdict(PromptRun))
     return of_loop[prompt_id]
 
 
@@ -275,22 +360,25 @@ _waiting_nodes = 0
 
 
 async def _wait(
-    futures: Sequence[Future[Result]], display: _ProgressDisplay, siblings: Siblings
+    progress: _ItemProgress, siblings: Siblings, skips: bool
 ) -> list[Result | BaseException]:
+    """What each call gave. After a refusal nobody waits, or with `skips` for what is free or sent
+    alone."""
     global _waiting_nodes
+    futures = progress.futures
     finished = asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
     _waiting_nodes += 1  # only ever in the thread that runs prompts
     try:
-        while not finished.done() and siblings.refusal is None:
+        while not finished.done() and (skips or siblings.refusal is None):
             pause = min(POLL * max(1.0, _waiting_nodes / MANY), SLOWEST)
             await asyncio.wait([finished], timeout=pause)
             if model_management.processing_interrupted():
                 raise model_management.InterruptProcessingException()
-            await display.show(futures)
+            await progress.show()
         return [_outcome(future, siblings.refusal) for future in futures]
     except BaseException:
         # Also where another node failed, and ComfyUI ends those that still wait.
-        display.cancel(futures)
+        progress.cancel()
         raise
     finally:
         _waiting_nodes -= 1
@@ -314,55 +402,96 @@ def _asking_page() -> str | None:
     return client_id if isinstance(client_id, str) and client_id else None
 
 
-class _ProgressDisplay:
-    """The node's progress text and bar, fed from the client's thread, for the page that asked."""
+class _ItemProgress:
+    """The calls of one item of a list, or of a node that has no list, within its node's display."""
 
-    def __init__(self, count: int, node_id: str | None, orders: Counter[str]) -> None:
-        self._count, self._node_id, self._orders = count, node_id, orders
-        self._page = _asking_page()
+    def __init__(self, display: _ProgressDisplay, count: int) -> None:
+        self._display = display
         self.states: list[Progress | None] = [None] * count
-        self._started = time.monotonic()
-        self._shown: tuple[str, int] = ("", -1)
+        self.futures: list[Future[Result]] = []
+        self.ended = False
 
-    def sent_of(self, futures: Sequence[Future[Result]]) -> int:
+    @property
+    def sent(self) -> int:
         """How many calls go on without the node: the service has them."""
         return sum(
             state is not None and state.phase in SENT and (future.cancelled() or not future.done())
-            for state, future in zip(self.states, futures, strict=True)
+            for state, future in zip(self.states, self.futures, strict=False)
         )
 
-    async def show(self, futures: Sequence[Future[Result]]) -> None:
+    async def show(self) -> None:
+        await self._display.show()
+
+    def finish(self, batch: Batch) -> None:
+        """Leave cost and seconds on the node, and how many images did not come."""
+        self.futures, self.ended = [], True  # they hold the images
+        self._display.finish(batch)
+
+    def order(self, counts: Counter[str]) -> None:
+        """Leave on the node how many images are ordered; no other outcome comes in this run."""
+        self.ended = counts["ordered"] > 0
+        self._display.order(counts)
+
+    def cancel(self) -> None:
+        """Put an end to what stands on the node: nothing waits for its turn any more."""
+        self._display.cancel()
+
+
+class _ProgressDisplay:
+    """A node's progress text and bar, fed from the client's thread, for the page that asked."""
+
+    def __init__(self, node_id: str | None) -> None:
+        self._node_id = node_id
+        self._page = _asking_page()
+        self._items: list[_ItemProgress] = []
+        self._totals = Totals()
+        self._orders: Counter[str] = Counter()
+        self._started = time.monotonic()
+        self._shown: tuple[str, int] = ("", -1)
+
+    def add(self, count: int) -> _ItemProgress:
+        """One more item, of `count` images."""
+        item = _ItemProgress(self, count)
+        self._items.append(item)
+        return item
+
+    async def show(self) -> None:
         """Send what changed to the page: at most one text a second, the bar per image."""
         if self._node_id is None or self._page is None:
             return
+        states = [state for item in self._items for state in item.states]
+        futures = [future for item in self._items for future in item.futures]
         done = sum(future.done() for future in futures)
+        done += sum(len(item.states) for item in self._items if item.ended)
         seconds = time.monotonic() - self._started
-        text = _describe(self.states, done, seconds, _typical_seconds(futures))
+        typical = _typical_seconds(futures, self._totals.longest)
+        text = _describe(states, done, seconds, typical)
         if text != self._shown[0]:
             self._say(text)
         # Each step of a bar sends the state of every node of the prompt; of one image there is
         # no step between none and all.
-        if done != self._shown[1] and self._count > 1:
-            await ComfyAPI().execution.set_progress(done, self._count, self._node_id)
+        if done != self._shown[1] and len(states) > 1:
+            await ComfyAPI().execution.set_progress(done, len(states), self._node_id)
         self._shown = (text, done)
 
     def finish(self, batch: Batch) -> None:
-        """Leave cost and seconds on the node, and how many images did not come.
+        """Leave the cost so far, the seconds, and what did not come.
 
         Where other items of a list are ordered it says how many, in place of all that.
         """
+        self._totals.add(batch)
         if self._node_id is None or self._page is None:
             return
         if self._orders["ordered"]:
             self.order(Counter())
             return
-        blocked = sum(isinstance(error, BlockedError) for error in batch.errors.values())
+        totals = self._totals
         counts = {
-            "from the store": sum(result.from_store for result in batch.images),
-            "blocked": blocked,
-            "failed": len(batch.errors) - blocked,
+            "from the store": totals.from_store,
+            "blocked": totals.blocked,
+            "failed": totals.failed,
         }
-        parts = [batch.cost_text] if batch.images else []
+        parts = [totals.cost_text] if totals.images else []
         parts.append(f"{time.monotonic() - self._started:.0f} s")
         parts += [f"{count} {what}" for what, count in counts.items() if count]
         self._say(" · ".join(parts))
@@ -377,9 +506,9 @@ class _ProgressDisplay:
             whats = ("ordered", "from the store", "failed")
             self._say(" · ".join(f"{self._orders[w]} {w}" for w in whats if self._orders[w]))
 
-    def cancel(self, futures: Sequence[Future[Result]]) -> None:
-        """Put an end to what stands on the node: nothing waits for its turn any more."""
-        sent = self.sent_of(futures)
+    def cancel(self) -> None:
+        """Say that nothing waits any more, and what will be kept."""
+        sent = sum(item.sent for item in self._items)
         kept = [f"{sent} sent before will be kept"] if sent else []
         self._say(" · ".join(["stopped", *kept]))
 
@@ -396,11 +525,12 @@ TYPICAL = 20.0
 """Seconds that a call is taken for until one of the batch has come: 10 to 100 were measured."""
 
 
-def _typical_seconds(futures: Sequence[Future[Result]]) -> float:
-    """What one more call will take: as long as the longest of the batch that came."""
+def _typical_seconds(futures: Sequence[Future[Result]], longest: float) -> float:
+    """What one more call will take: as long as the longest that came, `longest` of ended items."""
     came = [each.result() for each in futures if each.done() and not each.cancelled()
             and each.exception() is None]  # fmt: skip
-    return max((result.seconds for result in came if not result.from_store), default=TYPICAL)
+    seconds = [result.seconds for result in came if not result.from_store]
+    return max([longest, *seconds]) or TYPICAL
 
 
 def _roughly(seconds: float) -> str:

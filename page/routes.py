@@ -1,6 +1,8 @@
-"""The routes under /mai-image/. All but two are GET and change nothing.
+"""The routes under /mai-image/. All but `settle` and `forget` change nothing.
 
 price, plan                    arithmetic on public numbers: for everybody
+list                           POST, as it brings a text: what the rows of a list cost; how many are
+                               in the store only for who may see that
 web/<file>                     the page's own modules: for everybody
 accounts                       names of this server's profiles: see access.py
 status, images, images/<key>…  this server's money and images: the same
@@ -22,8 +24,9 @@ from aiohttp import web
 from ..mai.errors import InputError, MaiError
 from ..mai.sizes import Size
 from ..mai.types import OPAQUE
-from . import access, gallery, orders, prices, settlement
+from . import access, gallery, lists, orders, prices, settlement
 from .access import Server
+from .lists import ListReader
 
 if TYPE_CHECKING:
     from ..mai.client import Client
@@ -68,12 +71,21 @@ _MODULE_TYPES = {".mjs": "text/javascript", ".css": "text/css"}
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
-def register(routes: web.RouteTableDef, client: Callable[[], Client], server: Server) -> None:
-    """Add the routes; `client` is asked for when the first request needs it, in a worker."""
+def register(
+    routes: web.RouteTableDef,
+    client: Callable[[], Client],
+    server: Server,
+    read_list: ListReader = lists.no_lists,
+) -> None:
+    """Add the routes; `client` is asked for when the first request needs it, in a worker.
+
+    `read_list` reads the lists of MAI Prompt List.
+    """
     private = Private(client, server)
     routes.get(f"{PREFIX}/price")(_computed(price))
     routes.get(f"{PREFIX}/plan")(_computed(plan))
     routes.get(f"{PREFIX}/web/{{name:[a-z]+\\.(?:mjs|css)}}")(module)
+    routes.post(f"{PREFIX}/list")(private.list_of(read_list))
     routes.get(f"{PREFIX}/accounts")(private.guarded(private.accounts))
     routes.get(f"{PREFIX}/status")(private.guarded(private.status))
     routes.get(f"{PREFIX}/checks")(private.guarded(private.checks))
@@ -164,6 +176,35 @@ class Private:
         """{"run": "…"}: nobody collects what this prompt ordered; what waits is withdrawn."""
         run = orders.parse_forgetting(await _short_body(request))
         return _json(await asyncio.to_thread(orders.forget, client.orders, run))
+
+    def list_of(self, read_list: ListReader) -> Handler:
+        """{"list": {…}, "buyer": {…}}: lists.describe_list()."""
+
+        async def answer(request: web.Request) -> web.Response:
+            try:
+                if not 0 < (request.content_length or 0) <= lists.LONGEST_QUESTION:
+                    raise InputError("This list is too long to be looked at here.", "")
+                settings, buyer = lists.parse_question(await request.read())
+                is_free = await self._is_free(request)
+                return _json(
+                    await asyncio.to_thread(
+                        lambda: lists.describe_list(read_list(settings), buyer, is_free)
+                    )
+                )
+            except InputError as error:
+                return _error(error.what, 400, error.hint)
+
+        return answer
+
+    async def _is_free(self, request: web.Request) -> lists.IsFree | None:
+        """What looks into the store, for who may see it."""
+        try:
+            client = await asyncio.to_thread(self._get_client)
+            settings = await asyncio.to_thread(client.profiles.page)
+        except MaiError:
+            return None
+        refused = access.reason_to_refuse_change(request, self._server, settings)
+        return None if refused else client.is_free
 
     async def images(self, client: Client, request: web.Request) -> web.Response:
         """?words=…&model=…&since=…&until=…&from=…&count=24&before=…: gallery.history().

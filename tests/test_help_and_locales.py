@@ -24,7 +24,8 @@ from mai_image.mai.types import Usage
 ROOT = Path(__file__).resolve().parent.parent
 HELP = ROOT / "web" / "docs"
 LANGUAGES = ("en", "zh", "ja", "de", "es")
-NODES = ("MAIGenerate", "MAIEdit", "MAISizeHelper", "MAICrop", "MAIStitch", "MAISaveImage")
+NODES = ("MAIGenerate", "MAIEdit", "MAISizeHelper", "MAICrop", "MAIStitch", "MAIPromptList",
+         "MAISaveImage")  # fmt: skip
 
 SEARCHES = "azure,foundry,text to image,dall-e,inpaint,outpaint,resolution,aspect ratio".split(",")
 

@@ -65,7 +65,7 @@ export class Actions {
   }
 
   drawMore(quote, values) {
-    const many = values.batch_size == null || values.batch_size > 1;
+    const many = values.batch_size == null || values.batch_size > 1 || quote?.images > 1;
     const price = quote && priceOfAll(quote, values);
     const label = text(many ? 'newImages' : 'newImage');
     this.more.textContent = price ? `${label} (${price})` : label;
@@ -82,7 +82,9 @@ function newImage(node) {
 
 /** The price of the whole batch; "" where there is none. */
 function priceOfAll(quote, values) {
-  const { usd, real, bound, problems } = priceOf(quote, values);
+  // With a new seed none of a list is in the store.
+  const whole = quote.full == null ? quote : { ...quote, sum: quote.full };
+  const { usd, real, bound, problems } = priceOf(whole, values);
   if (problems) return '';
   return real ? text('free') : amount(usd, bound);
 }

@@ -162,7 +162,7 @@ export function packTab() {
 }
 
 /** The notice of one node: there only while it has something to say. */
-class Notice {
+export class Notice {
   constructor(node) {
     this.node = node;
     this.body = el('div', { className: 'mai-notices' });

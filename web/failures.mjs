@@ -4,7 +4,7 @@ import { api } from '../../scripts/api.js';
 import { app } from '../../scripts/app.js';
 import { COLOURS, redraw } from './badge.mjs';
 import { el, Room } from './dom.mjs';
-import { onChange } from './graph.mjs';
+import { nodeOf, onChange } from './graph.mjs';
 
 const GUESS = 90;
 const LONGEST = 48;
@@ -139,16 +139,6 @@ function showOnHosts(id, words, kind) {
     badge.draw = () => new window.LGraphBadge({ text: short, ...COLOURS[kind] });
     redraw();
   }
-}
-
-/** The node of that id in a run, in the graph that is open. */
-function nodeOf(id) {
-  let [graph, node] = [rootGraph(), null];
-  for (const part of String(id ?? '').split(':')) {
-    node = graph?.getNodeById(part) ?? graph?.getNodeById(Number(part)) ?? null;
-    graph = node?.subgraph;
-  }
-  return node;
 }
 
 function rootGraph() {

@@ -8,9 +8,9 @@ import { app } from '../../scripts/app.js';
 import { compute } from './server.mjs';
 
 /**
- * Where an input's value comes from: a value, an output of a Size Helper, or null: known only when
- * the graph runs.
- * @typedef {{value: any} | {plan: Plan, output: string} | null} Source
+ * Where an input's value comes from: a value, an output of a Size Helper, one of a Prompt List, or
+ * null: known only when the graph runs.
+ * @typedef {{value: any} | {plan: Plan, output: string} | {list: string} | null} Source
  *
  * The settings of a Size Helper; `image` is the address of the image at its image.
  * @typedef {{model: any, aspect_ratio: any, target_width: any, target_height: any,
@@ -20,6 +20,7 @@ import { compute } from './server.mjs';
 const ACTIVE = 0;
 const SUBGRAPH_INPUT = '-10'; // some versions of the page have numbers for ids, some texts
 const LONGEST_WAY = 20;
+const LIST = 'MAIPromptList';
 const PRIMITIVES = new Set([
   'PrimitiveNode', 'PrimitiveInt', 'PrimitiveFloat', 'PrimitiveBoolean', 'PrimitiveString',
   'PrimitiveStringMultiline',
@@ -165,10 +166,54 @@ export async function answerOf(plan) {
 export async function settle(found) {
   if (!found) return undefined;
   if ('value' in found) return found.value;
+  if ('list' in found) return undefined;
   const answer = await answerOf(found.plan).catch(() => null);
   const side = { width: 0, height: 1 }[found.output.replace('target_', '')];
   const size = found.output.startsWith('target_') ? answer?.target : answer?.size;
   return size?.[side];
+}
+
+/**
+ * The Prompt List that gives a node one item after the other, however far before it; null: none
+ * does. A node that takes a list as a whole ends it.
+ * @param {Set<any>} [seen] nodes that were looked at: two nodes can form a circle
+ */
+export function listBefore(node, seen = new Set()) {
+  if (!node || seen.has(node) || takesLists(node)) return null;
+  seen.add(node);
+  for (const input of node.inputs ?? []) {
+    for (const origin of originsOf(node, input)) {
+      const found = origin.type === LIST && origin.mode === ACTIVE ? origin : listBefore(origin, seen);
+      if (found) return found;
+    }
+  }
+  return null;
+}
+
+function takesLists(node) {
+  return Boolean(node.constructor.nodeData?.input_is_list?.some?.(Boolean)
+    ?? node.constructor.nodeData?.is_input_list);
+}
+
+/** The nodes that give an input its value: several where it is that of a subgraph. */
+function originsOf(node, input) {
+  const link = input.link == null || !node.graph ? null : node.graph.getLink(input.link);
+  if (!link) return [];
+  if (!isSubgraphInput(link)) return [node.graph.getNodeById(link.origin_id)].filter(Boolean);
+  return hostsOf(node.graph).flatMap((host) => {
+    const outer = host.inputs?.[link.origin_slot];
+    return outer ? originsOf(host, outer) : [];
+  });
+}
+
+/** The node of that id in a run, "12:5" within a subgraph, in the graph that is open. */
+export function nodeOf(id) {
+  let [graph, node] = [app.rootGraph ?? app.graph, null];
+  for (const part of String(id ?? '').split(':')) {
+    node = graph?.getNodeById(part) ?? graph?.getNodeById(Number(part)) ?? null;
+    graph = node?.subgraph;
+  }
+  return node;
 }
 
 /** @type {Set<() => void>} */
@@ -246,6 +291,7 @@ function from(node, slot, way) {
     return plan && { plan, output };
   }
   if (PRIMITIVES.has(node.type)) return { value: node.widgets?.[0]?.value };
+  if (node.type === LIST) return { list: output };
   if (node.type !== 'Reroute') return null;
   const link = node.graph.getLink(node.inputs[0]?.link);
   return link ? from(node.graph.getNodeById(link.origin_id), link.origin_slot, way - 1) : null;

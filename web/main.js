@@ -8,6 +8,7 @@ const { app } = window.comfyAPI?.app ?? (await import('../../scripts/app.js'));
 
 const PARTS = '../../mai-image/web/parts.mjs';
 const PAID = { MAIGenerate: 'generate', MAIEdit: 'edit' };
+const LIST = 'MAIPromptList';
 const TAB = 'mai-image';
 const WIDTH = 340;
 const PROMPT_LINES = 6;
@@ -63,6 +64,14 @@ function fillInName(node) {
   };
 }
 
+/** The button is there when a node is made, so that a node that is opened has the same height. */
+function addListButton(node) {
+  const choose = () => withParts(({ chooseList }) => chooseList(node));
+  const button = node.addWidget('button', 'choose_list', null, choose, { serialize: false });
+  button.serialize = false;
+  button.label = 'choose a list to upload';
+}
+
 /** A setting of the page: an amount in USD. */
 function limit(id, name, defaultValue) {
   const attrs = { min: 0, maxFractionDigits: 2 };
@@ -101,6 +110,11 @@ app.registerExtension({
       showPrompt(node);
       const [price, state, account] = [addBadge(node), addBadge(node), addBadge(node)];
       withParts(({ addPrice }) => addPrice(node, kind, price, state, account));
+    }
+    if (node.comfyClass === LIST) {
+      const rows = addBadge(node);
+      addListButton(node);
+      withParts(({ addList }) => addList(node, rows));
     }
     // On the node of a subgraph: what is in it costs, does, and failed at.
     if (node.subgraph) node.maiBadges = { price: addBadge(node), state: addBadge(node) };

@@ -4,12 +4,14 @@ import { addStyle } from './dom.mjs';
 import { watchFailures } from './failures.mjs';
 import { listenToPage } from './graph.mjs';
 import { translateEvents } from './heard.mjs';
+import { watchLists } from './lists.mjs';
 import { watchMoney } from './money.mjs';
 import { suggestProfiles } from './suggest.mjs';
 import { watchMouse } from './tips.mjs';
 import { ready } from './translate.mjs';
 
 export { addPrice } from './badge.mjs';
+export { addList, chooseList } from './lists.mjs';
 export { addPreview } from './preview.mjs';
 export { hideTab, showTab } from './sidebar.mjs';
 
@@ -20,5 +22,6 @@ void ready();
 suggestProfiles();
 watchAccounts();
 watchFailures();
+watchLists();
 watchMoney();
 watchMouse();

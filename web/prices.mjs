@@ -1,14 +1,26 @@
 // What one node's next run costs, what several cost together, and the words for both. All prices
 // come from the server; here they are only added up.
 import { app } from '../../scripts/app.js';
-import { settle, source } from './graph.mjs';
-import { compute } from './server.mjs';
+import { listBefore, settle, source } from './graph.mjs';
+import { compute, post, Refused } from './server.mjs';
 import { dollars, text } from './texts.mjs';
 
 const READ = [
   'model', 'width', 'height', 'batch_size', 'profile', 'auto_aspect_ratio', 'web_grounding',
   'background',
 ];
+
+/** The settings of a Prompt List that say which rows it gives. */
+const LIST = ['file', 'text', 'template', 'start', 'rows'];
+
+/** A quote of which only the list is known. */
+const EMPTY = { usd: null, bound: 'exact', nearest: null, off: {}, notes: [], retired: null };
+
+/** @type {Map<string, Promise<any>>} */
+const lists = new Map();
+
+/** Grows when what was asked of lists counts no more. */
+let version = 0;
 
 const SIGNS = { exact: '', 'at least': '≥ ', 'at most': '≤ ', about: '≈ ' };
 
@@ -29,7 +41,48 @@ export const NOTHING = { usd: 0, real: 0, bound: 'exact', problems: 0 };
 
 /** Where a paid node's settings come from, in plain data that can be compared. */
 export function read(node) {
-  return Object.fromEntries(READ.map((name) => [name, source(node, name)]));
+  const list = listBefore(node);
+  if (!list) return sourcesOf(node, READ);
+  return { ...sourcesOf(node, [...READ, 'prompt', 'seed']), list: { value: readList(list) } };
+}
+
+function sourcesOf(node, names) {
+  return Object.fromEntries(names.map((name) => [name, source(node, name)]));
+}
+
+/** The same of a Prompt List: its settings, null where one is known only in the run. */
+export function readList(node) {
+  const settings = { version };
+  for (const name of LIST) {
+    const found = source(node, name);
+    if (!found || !('value' in found)) return null;
+    settings[name] = found.value;
+  }
+  return settings;
+}
+
+/** What was asked of lists counts no more: a file may have changed, or the store has more. */
+export function forgetLists() {
+  version += 1;
+  lists.clear();
+}
+
+/**
+ * The server's answer on a list, and on what its rows cost at a node that buys them: the same
+ * question is sent once, until `forgetLists`.
+ * @param {Record<string, any>} list what `readList` gives
+ * @param {Record<string, any>} [buyer]
+ * @returns {Promise<any>}
+ */
+export function askList({ version: _, ...list }, buyer = {}) {
+  const question = { list, buyer };
+  const key = JSON.stringify(question);
+  if (!lists.has(key)) {
+    const answer = post('list', question);
+    answer.catch((error) => error instanceof Refused || lists.delete(key));
+    lists.set(key, answer);
+  }
+  return lists.get(key);
 }
 
 /**
@@ -40,17 +93,28 @@ export function read(node) {
 export async function quoteFor(kind, sources) {
   const found = Object.entries(sources).map(async ([name, one]) => [name, await settle(one)]);
   const values = Object.fromEntries(await Promise.all(found));
-  const { batch_size: count, profile, ...settings } = values;
+  const { batch_size: count, profile, list, ...settings } = values;
   if (settings.model == null) return { quote: null, values };
+  if (list) {
+    const taken = Object.keys(sources).filter((name) => sources[name]?.list);
+    const buyer = { kind, ...settings, batch_size: count, profile, taken };
+    return { quote: await askList(list, buyer).then(ofList).catch(() => null), values };
+  }
   const quote = await compute('price', { kind, ...settings }).catch(() => null);
   return { quote, values };
+}
+
+/** A quote of a list that can't be run, or with nothing to run, is one with a problem. */
+function ofList(quote) {
+  if (quote.sum != null && !quote.mistake_count) return quote;
+  return { ...EMPTY, ...quote, problems: [text('listNotUsable')] };
 }
 
 /** @returns {Price} what a whole run of the node costs */
 export function priceOf(quote, { batch_size: count, profile }) {
   if (quote.problems.length) return { ...NOTHING, problems: 1 };
   // Of the price as it is shown, so that a reader gets the same sum.
-  const all = Number(quote.usd.toFixed(3)) * (count ?? 1);
+  const all = quote.sum ?? Number(quote.usd.toFixed(3)) * (count ?? 1);
   const bound = count == null ? atLeast(quote.bound) : quote.bound;
   const emulated = profile === 'emulator';
   return { usd: emulated ? 0 : all, real: emulated ? all : 0, bound, problems: 0 };
@@ -100,9 +164,18 @@ export function priceText({ usd, real, bound }) {
 export function badgeText(quote, values) {
   const price = priceOf(quote, values);
   const { batch_size: count } = values;
+  if (quote.sum != null) return listText(quote, price);
   if (price.real || !(count > 1)) return priceText(price);
   const one = `${SIGNS[price.bound]}${dollars(quote.usd)}`;
   return `${one} × ${count} = ${amount(price.usd)}`;
+}
+
+/** The same of a list: "$0.035 × 52 = $1.82 · 12 in the store". */
+function listText({ usd, to_buy: count, free }, price) {
+  const stored = free ? ` · ${text('inStore', { count: free })}` : '';
+  if (price.real || !(count > 1) || usd == null) return `${priceText(price) || amount(0)}${stored}`;
+  const one = `${SIGNS[price.bound]}${dollars(usd)}`;
+  return `${one} × ${count} = ${amount(price.usd)}${stored}`;
 }
 
 /** A sentence on the sign before an amount, for a tooltip. */

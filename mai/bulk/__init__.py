@@ -11,6 +11,7 @@ from __future__ import annotations
 from .file_names import is_image_name, path_below, same_file
 from .reading import FACTS, FORMATS, Record, RowMistake, format_of, read_records
 from .rows import COLUMNS, IMAGE_COLUMNS, MAX_COUNT, Row, RowCheck, Settings, size_named
+from .selection import Selection, select_rows
 from .templates import fill, names_in
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Row",
     "RowCheck",
     "RowMistake",
+    "Selection",
     "Settings",
     "fill",
     "format_of",
@@ -31,5 +33,6 @@ __all__ = [
     "path_below",
     "read_records",
     "same_file",
+    "select_rows",
     "size_named",
 ]

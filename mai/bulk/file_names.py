@@ -28,12 +28,9 @@ def path_below(text: str, reserved: str = "") -> str:
 
     Characters that a system doesn't take become "_". `reserved` is the folder's own first part.
     """
-    plain = text.strip().replace("\\", "/")
-    if plain.startswith(("/", "~")) or plain[1:2] == ":":
+    if leaves_folder(text):
         raise _outside(text)
-    parts = [part.strip() for part in plain.split("/")]
-    if ".." in parts:
-        raise _outside(text)
+    parts = [part.strip() for part in text.strip().replace("\\", "/").split("/")]
     parts = [_clean(part) for part in parts if part not in ("", ".")]
     path = "/".join(parts)
     if not parts or len(path.encode("utf-8", "replace")) > _LONGEST:
@@ -43,6 +40,14 @@ def path_below(text: str, reserved: str = "") -> str:
             f"The folder {reserved} holds the contact sheet's thumbnails.", "Choose another name."
         )
     return path
+
+
+def leaves_folder(text: str) -> bool:
+    """Whether a path is absolute, of a home or another drive, or goes up, on any system."""
+    plain = text.strip().replace("\\", "/")
+    if plain.startswith(("/", "~")) or plain[1:2] == ":":
+        return True
+    return ".." in (part.strip() for part in plain.split("/"))
 
 
 def same_file(path: str) -> str:

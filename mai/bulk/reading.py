@@ -13,7 +13,7 @@ import csv
 import io
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import BinaryIO
@@ -58,10 +58,11 @@ class Record:
     header: int | None = None
 
 
-def format_of(name: str, head: bytes) -> str:
+def format_of(name: str, head: bytes, columns: Collection[str] = ("prompt",)) -> str:
     """One of FORMATS, by the ending of a file's name, else by its first bytes.
 
-    InputError: it is another kind of file.
+    A first line with one of `columns` among its cells is a CSV's header. InputError: it is another
+    kind of file.
     """
     if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise InputError(
@@ -77,7 +78,7 @@ def format_of(name: str, head: bytes) -> str:
         raise InputError("This is one JSON list.", "Write one JSON object a line (JSONL).")
     first = text.partition("\n")[0].lower()
     cells = first.replace(";", ",").replace("\t", ",").replace('"', "").split(",")
-    return "csv" if "prompt" in (cell.strip() for cell in cells) else "txt"
+    return "csv" if any(cell.strip() in columns for cell in cells) else "txt"
 
 
 def read_records(stream: BinaryIO, kind: str) -> Iterator[Record | RowMistake]:

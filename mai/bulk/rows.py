@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from ..errors import MaiError, SizeError
 from ..models import CATALOGUE, DEFAULT_MODEL, Model
-from ..sizes import Size, validate_size
+from ..sizes import Size, size_problems, validate_size
 from ..types import OPAQUE
 from ..validation import model_named, validate_options, validate_prompt, validate_references
-from .file_names import is_image_name, path_below, same_file, with_number
+from .file_names import is_image_name, leaves_folder, path_below, same_file, with_number
 from .reading import Record, RowMistake
 from .templates import fill, hint_at, names_in
 
@@ -51,8 +51,11 @@ class Settings:
 
     `prompt` is a template: one with {prompt} is filled in with each row's own prompt, another one
     stands for rows without a prompt. `out` is a template below the folder of the images. `images`
-    is the folder from which paths of images count; `reserved` is a name that no output may begin
-    with.
+    is the folder from which paths of images count, and which none of them leaves where they are
+    `confined`; `reserved` is a name that no output may begin with.
+
+    Of the columns in COLUMNS only those in `reads` mean something; the others are for templates
+    alone. Without "model" a size is right that any model can make.
     """
 
     prompt: str = ""
@@ -66,14 +69,17 @@ class Settings:
     web_grounding: bool = False
     out: str = FILE_NAME_TEMPLATE
     images: Path = Path()
+    confined: bool = False
     reserved: str = ""
+    reads: frozenset[str] = frozenset(COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row: `cells` are its own texts; `prompts` and `files` are those of its images, by n.
 
-    Image n has seed + n. `size` is None where nobody names one. `files` are paths with "/" below
+    Image n has seed + n. `model` is "" where the rows' column isn't read, `size` is None where
+    nobody names one. `files` are paths with "/" below
     the folder of the images.
     """
 
@@ -180,7 +186,7 @@ class _RowReader:
     def read(self) -> Row:
         """The row, which is of use only if nothing was found."""
         settings = self._settings
-        model = self._try(lambda: self._model(settings))
+        model = self._model()
         row = Row(
             line=self._record.line,
             id=self._text("id") or str(self._record.line),
@@ -203,7 +209,21 @@ class _RowReader:
         row = self._filled(row, count)
         if model is not None:
             self._validate(row, model)
+        elif "model" not in settings.reads:
+            self._validate_any(row)
         return row
+
+    def _model(self) -> Model | None:
+        if "model" not in self._settings.reads:
+            return None
+        name = self._text("model") or self._settings.model
+        return self._try(lambda: CATALOGUE.find(name) or model_named(name))
+
+    def _validate_any(self, row: Row) -> None:
+        """A size that no model can make is a mistake whichever will be chosen."""
+        size = row.size
+        if size is not None and all(size_problems(model, *size) for model in CATALOGUE.values()):
+            self._try(lambda: validate_size(CATALOGUE[DEFAULT_MODEL], *size))
 
     def _validate(self, row: Row, model: Model) -> None:
         """What the model takes and what not."""
@@ -236,8 +256,7 @@ class _RowReader:
     def _values(self, row: Row, n: int) -> dict[str, str]:
         """What templates may use: the row's own cells, and what is made of them."""
         size = row.size or SQUARE
-        return {
-            **{name: value.strip() for name, value in self._cells.items()},
+        made = {
             "id": row.id,
             "line": self._cells.get("line", "").strip() or str(row.line),
             "n": str(n),
@@ -246,6 +265,11 @@ class _RowReader:
             "width": str(size.width),
             "height": str(size.height),
             "profile": row.profile,
+        }
+        unknown = {"model", "profile"} - self._settings.reads
+        return {
+            **{name: value.strip() for name, value in self._cells.items()},
+            **{name: value for name, value in made.items() if name not in unknown},
         }
 
     def _prompt(self, values: dict[str, str]) -> str:
@@ -296,6 +320,9 @@ class _RowReader:
         text = self._text(column)
         if not text:
             return None
+        if self._settings.confined and not self._is_inside(text):
+            self.found.append(f"The file {text[:200]!r} of {column} is out of the list's folder.")
+            return None
         path = self._settings.images / Path(text).expanduser()
         try:
             is_file = path.is_file()
@@ -304,6 +331,16 @@ class _RowReader:
         if not is_file:
             self.found.append(f"The file {text[:200]!r} of {column} isn't there.")
         return path
+
+    def _is_inside(self, text: str) -> bool:
+        """Whether a path stays in the folder of the images, also over symbolic links."""
+        if leaves_folder(text):
+            return False
+        folder = self._settings.images.resolve()
+        try:
+            return (folder / text).resolve().is_relative_to(folder)
+        except (OSError, RuntimeError, ValueError):  # a circle of links, a name that none can be
+            return False
 
     def _number(self, column: str, otherwise: int, least: int, most: int) -> int:
         text = self._text(column)
@@ -326,11 +363,9 @@ class _RowReader:
         return text in _YES if text else otherwise
 
     def _text(self, column: str) -> str:
+        if column not in self._settings.reads:
+            return ""
         return self._cells.get(column, "").strip()
-
-    def _model(self, settings: Settings) -> Model:
-        name = self._text("model") or settings.model
-        return CATALOGUE.find(name) or model_named(name)
 
     def _try(self, action: Callable[[], T]) -> T | None:
         """What the action gives; None where it raised an error, which is then found."""

@@ -1,12 +1,12 @@
 // Build a small graph for the help of each node in the real page, run it and photograph it.
 //
-//   node help_images.mjs URL FOLDER IMAGE     URL: a ComfyUI whose "default" is an emulator
+//   node help_images.mjs URL FOLDER IMAGE [name …]     URL: a ComfyUI whose "default" is an emulator
 //
 // IMAGE is a file in its input folder whose alpha masks a part of it. A box is [x, y, width,
 // height] in the canvas's pixels: narrow, since the help panel is.
 import { run, withPage } from './page.mjs';
 
-const [url, folder, image] = process.argv.slice(2);
+const [url, folder, image, ...names] = process.argv.slice(2);
 
 const SETTINGS = {
   'Comfy.VueNodes.Enabled': false,
@@ -16,6 +16,8 @@ const SETTINGS = {
 };
 
 const BALLOON = 'A hot-air balloon, red and white';
+
+const LIST = 'id,product,surface\nmug,a stoneware mug,an oak table\nlamp,a brass lamp,a desk\n';
 
 const SCALE = 0.85;
 // Room for the page's own bars.
@@ -42,6 +44,16 @@ const GRAPHS = {
     },
     links: ['make.images save.images', 'make.info save.info', 'make.mask save.mask'],
   },
+  list: {
+    nodes: {
+      rows: ['MAIPromptList', [0, 0, 280, 480], { text: LIST,
+        template: 'A product photograph of {product} on {surface}' }],
+      make: ['MAIGenerate', [330, 0, 240, 480], { if_blocked: 'skip failures' }],
+      save: ['SaveImage', [620, 0, 260, 300], {}],
+    },
+    links: ['rows.prompt make.prompt', 'rows.seed make.seed', 'make.images save.images',
+      'rows.name save.filename_prefix'],
+  },
   edit: {
     nodes: {
       load: ['LoadImage', [0, 0, 240, 300], { image: image }],
@@ -66,6 +78,7 @@ const GRAPHS = {
 await withPage(url, SETTINGS, async ({ page, problems }) => {
   await page.setViewportSize({ width: 1100, height: 900 });
   for (const [name, graph] of Object.entries(GRAPHS)) {
+    if (names.length && !names.includes(name)) continue;
     await page.evaluate(build, graph);
     await run(page);
     // Previews are fetched, and the progress text settles, after the run has ended.

@@ -37,6 +37,9 @@ INPAINT = "Inpaint one object (Azure MAI)"
 PHOTOGRAPH = "2"
 """The node of INPAINT that gives the photograph as it was before."""
 
+LISTED = "list"
+"""The same of the workflow whose names come from a list."""
+
 THUMBNAIL = (512, 512)
 HALF = (600, 450)
 """Of the image that shows before and after."""
@@ -155,6 +158,8 @@ def prefix_of(name: str) -> str:
     twin = json.loads((EXAMPLES / "api" / f"{name}.json").read_text("utf-8"))
     saves = [node["inputs"] for node in twin.values() if node["class_type"] == "SaveImage"]
     prefixes = sorted(inputs["filename_prefix"] for inputs in saves)
+    if not isinstance(prefixes[0], str):
+        return LISTED
     pairs = zip(prefixes[0], prefixes[-1], strict=False)
     common = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return common.removeprefix("mai/").rstrip("_")

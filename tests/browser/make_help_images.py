@@ -1,6 +1,6 @@
 """Make the images of the nodes' help again, from the real page.
 
-    .venv/bin/python tests/browser/make_help_images.py
+    .venv/bin/python tests/browser/make_help_images.py [name …]     all, or these
 
 Needs a ComfyUI (COMFYUI_PATH), Chromium and Node; spends nothing. Look at the result.
 """
@@ -48,7 +48,7 @@ def make(comfyui: ComfyUI, folder: Path) -> None:
             environ=environ_for(service.url),
         ) as server,
     ):
-        arguments = (server.url, str(IMAGES), masked.name)
+        arguments = (server.url, str(IMAGES), masked.name, *sys.argv[1:])
         sys.stdout.write(browser.run("help_images.mjs", *arguments))
 
 

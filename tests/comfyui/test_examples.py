@@ -32,6 +32,7 @@ SIZES = {
     OUTPAINT: [(1536, 864)],
     "Edit, upscale, composite (Azure MAI)": [(1536, 1536)],
     "Compare models with a slider (Azure MAI)": [(1248, 832), (1248, 832)],
+    "Images from a list (Azure MAI)": [(832, 1248), (1024, 1024), (1024, 1024), (1248, 832)],
     "Product shot in five ratios (Azure MAI)": [
         (768, 1360),
         (832, 1248),
@@ -50,6 +51,7 @@ CALLS = {
     OUTPAINT: 2,
     "Edit, upscale, composite (Azure MAI)": 3,
     "Compare models with a slider (Azure MAI)": 3,
+    "Images from a list (Azure MAI)": 4,
     "Product shot in five ratios (Azure MAI)": 5,
 }
 

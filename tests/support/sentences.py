@@ -55,6 +55,14 @@ composite with AI-generated parts
 {1}<x:xmpmeta xmlns:x="adobe:ns:meta/">
 {1} about
 {1} resource
+MAI Prompt List
+skip failures
+the text below
+next rows
+same rows
+see above
+A question on a list names the list and who buys it.
+Lists can't be read here.
 private, max-age=3600
 safety polic
 blocked by label
