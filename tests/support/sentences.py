@@ -173,8 +173,8 @@ MOST_FORMS = 12
 """Ways in which a text may read; one with more keeps a placeholder."""
 
 _SQL = re.compile(
-    r"[\s(;]*(SELECT|SHOW|extract|-c|INSERT|UPDATE|DELETE|CREATE|PRAGMA|ALTER|DROP|BEGIN|WITH|FROM|ORDER|AND|id,"
-    r"|instr)[ (]"
+    r"[\s(;]*(SELECT|SHOW|extract|-c|INSERT|UPDATE|DELETE|CREATE|PRAGMA|ALTER|DROP|BEGIN|WITH|FROM"
+    r"|ORDER|AND|id,|instr)[ (]"
 )
 _WORDS = re.compile(r"[A-Za-z]{2,}[a-z']* [\0A-Za-z(\"]|[\0A-Za-z)\",:] [A-Za-z]{2,}")
 _BOUNDARY = re.compile(r"(?<=[.!?]) (?=[A-Z\0`])|(?<=[.!?])(?=\0$)|(?<=^\0) (?=[A-Z])")
