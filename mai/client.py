@@ -102,10 +102,12 @@ class Client:
         self.orders = Orders(folder / "orders", self.store, self.ledger)
         self.transport = transport or Transport()
         self._executors = Executors()
-        limiter = limiter or RateLimiter(folder / "quota.sqlite")
+        self._limiter = limiter or RateLimiter(
+            server or folder / "quota.sqlite", machine=profiles.machine()
+        )
         jobs = Jobs(self.transport, self.ledger, self._executors, profiles.get, poll)
         self._pipeline = Pipeline(
-            self.store, self.ledger, limiter, self.transport, self._executors, jobs
+            self.store, self.ledger, self._limiter, self.transport, self._executors, jobs
         )
         self._launch_emulator = launch_emulator
         self._emulator_url = ""
@@ -424,6 +426,7 @@ class Client:
                 await asyncio.wait(late, timeout=2)
         if self._upkeep is not None:
             self._upkeep.cancel()
+        await self._limiter.close()
         await self._executors.in_order(self._pipeline.save_unsaved)
         if isinstance(self.store, SharedStore):
             await self.store.end(UPLOAD)

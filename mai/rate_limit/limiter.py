@@ -41,7 +41,7 @@ from ..database import (
 )
 from ..errors import StoreError
 from .bell import Bell
-from .pacing import LIMIT_MAX, LIMIT_MIN, Pacing
+from .pacing import LEAD_MAX, LIMIT_MAX, LIMIT_MIN, Pacing
 from .queue import SCHEMA
 from .visit import Change, Deployment, Expectation, Rhythm, SignsOfLife, SlotWaiter, Visit
 
@@ -58,8 +58,6 @@ ON_SERVER = Rhythm(
 RETRY_BUSY, RETRY_LOCKED, RETRY_UNWATCHED = 0.02, 0.25, 2.0
 """Seconds until the next try while the queue can't be visited: at first, when a transaction's
 milliseconds are all that is likely; later; and where nobody waits for it."""
-LEAD_MAX = 1.0
-"""Seconds ahead of its time that a slot is given at most, so that it is here when it is due."""
 CONFIRM_AFTER = 3600.0
 """Seconds after which a server's limit that stayed the same is written down again, long before it
 expires."""
@@ -312,6 +310,11 @@ class RateLimiter:
 
     def _make(self, visit: Visit) -> None:
         """Make a visit; once more, on a new file, where it is damaged."""
+        if self._thread is not None:
+            # A busy machine may take seconds for it, which isn't the database's fault.
+            with contextlib.suppress(ImportError):  # the database explains it
+                import psycopg  # noqa: F401
+        visit.has_begun = True
         try:
             visit.make(self._database)
         except DamagedError:
@@ -320,9 +323,16 @@ class RateLimiter:
 
     async def _make_in_thread(self, visit: Visit) -> None:
         """Make a visit to a database that may be far away, or gone."""
-        future = asyncio.get_running_loop().run_in_executor(self._thread, self._make, visit)
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._thread, self._make, visit)
+        except RuntimeError:  # at the interpreter's end no thread starts any more
+            self._make(visit)
+            return
         while not (await asyncio.wait({future}, timeout=RETRY_LOCKED))[0]:
-            self._shut_out(None)
+            if visit.has_begun:
+                self._shut_out(None)
+            else:
+                self._tried_at = self._now()
         future.result()
 
     def _take_over(self, visit: Visit) -> None:
@@ -430,6 +440,8 @@ class RateLimiter:
         passed = min(now - self._tried_at, self._rhythm.look + RETRY_LOCKED)
         self._tried_at, self._is_out = now, True
         if isinstance(error, RolledBackError):  # it answered
+            for waiter in self._waiters:
+                waiter.out_seconds = 0.0
             return random.uniform(RETRY_BUSY, RETRY_LOCKED)
         holder = error.holder if isinstance(error, BusyError) else ""
         delay = RETRY_LOCKED if self._waiters or self._thread is None else RETRY_UNWATCHED

@@ -220,7 +220,7 @@ class Queue:
             self._writes.append(select(func.pg_notify(CHANNEL, owner)))
 
     def write(self) -> None:
-        """Write all that changed, at once, and end the transaction."""
+        """Write all that changed, at once, and give the lock up."""
         if self._changed:
             rows = [{"name": name, "pacing": self._pacings[name]} for name in sorted(self._changed)]
             save = upsert(self._sql, DEPLOYMENTS).values(rows)
@@ -235,7 +235,7 @@ class Queue:
                 self._sql.execute(insert(TICKETS), [_row(each) for each in self._added.values()])
             if self._on_server:
                 # With the last statement: nobody waits for the lock while an answer travels.
-                self._sql.exec_driver_sql("COMMIT")
+                self._sql.exec_driver_sql("COMMIT AND CHAIN")
 
     def _read(self, statements: Sequence[Select[Any]]) -> list[Sequence[Any]]:
         """The rows of each statement, all in one round trip."""

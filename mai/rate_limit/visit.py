@@ -141,6 +141,7 @@ class Visit:
     locked: bool
     report: bool
     lead: float
+    has_begun: bool = False
     now: float = 0.0
     granted: list[Expectation] = field(default_factory=list)
     expected: list[Expectation] = field(default_factory=list)
