@@ -17,7 +17,7 @@ from .search import Found, Search
 from .shared import SharedStore
 from .sidecar import Order
 from .store import Store
-from .upkeep import Pruned, Pushed, check, prune, push
+from .upkeep import Pruned, Pushed, check_images, prune, push
 
 __all__ = [
     "Found",
@@ -28,7 +28,7 @@ __all__ = [
     "Search",
     "SharedStore",
     "Store",
-    "check",
+    "check_images",
     "prune",
     "push",
 ]
