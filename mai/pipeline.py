@@ -196,7 +196,8 @@ class Pipeline:
         """The blocking half of `_admit`. MaiError: the call has no row."""
         if (kept := self._kept(call)) is not None:
             return kept
-        if call.joined_row:
+        # To look for shared images may take long: `keep_up` does it, not this one thread.
+        if call.joined_row and not isinstance(self._store, SharedStore):
             self.recover()
         if not self._jobs.find(call):
             try:
