@@ -369,6 +369,7 @@ class Client:
                 await asyncio.wait(late, timeout=2)
         if self._upkeep is not None:
             self._upkeep.cancel()
+            await asyncio.wait([self._upkeep], timeout=2)
         await self._executors.in_order(self._pipeline.save_unsaved)
         if isinstance(self.store, SharedStore):
             await self.store.end(UPLOAD)

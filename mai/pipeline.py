@@ -43,7 +43,7 @@ from .models import CATALOGUE
 from .profiles import Profile
 from .providers import PROVIDERS, Job, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
-from .store import Order, SharedStore, Store
+from .store import USAGE, Order, SharedStore, Store
 from .types import Progress, Result, Usage, client_request_id, request_settings
 
 logger = logging.getLogger(__name__)
@@ -184,7 +184,7 @@ class Pipeline:
                 key,
                 ImagePlace.SHARED,
                 facts.get("cost_usd"),
-                Usage(**usage) if isinstance(usage, dict) else None,
+                Usage(*(usage[name] for name in USAGE)) if usage else None,
                 facts.get("request_id"),
             )
         except StoreError as error:
