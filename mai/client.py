@@ -13,9 +13,9 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +45,19 @@ WITHDRAWAL = 10.0
 
 UPLOAD = 10.0
 """Seconds, at most, that the end waits for images on their way to the shared object store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What `images` requests would cost now: `bought` of them `usd` at most, the others nothing.
+
+    `why_unbounded` is why it may be more, "" where it can't.
+    """
+
+    images: int
+    bought: int
+    usd: float
+    why_unbounded: str
 
 
 class Client:
@@ -81,10 +94,12 @@ class Client:
         )
         self.transport = transport or Transport()
         self._executors = Executors()
-        limiter = limiter or RateLimiter(folder / "quota.sqlite")
+        self._limiter = limiter or RateLimiter(
+            server or folder / "quota.sqlite", machine=profiles.machine()
+        )
         jobs = Jobs(self.transport, self.ledger, self._executors, profiles.get, poll)
         self._pipeline = Pipeline(
-            self.store, self.ledger, limiter, self.transport, self._executors, jobs
+            self.store, self.ledger, self._limiter, self.transport, self._executors, jobs
         )
         self._launch_emulator = launch_emulator
         self._emulator_url = ""
@@ -172,22 +187,37 @@ class Client:
         """
         try:
             account = self.profiles.get(profile)
-            calls = {}
-            for request in requests:
-                validate_request(request)
-                sent, _ = snap_request(request)
-                key = request_key(sent, account.store_identity)
-                calls[key] = InFlightCall(key, sent, account)
+            calls = self._calls_for(requests, account)
             prices = {key: estimate_usd(call) for key, call in calls.items()}
-            paid_before = functools.cache(lambda: self._pipeline.paid_before(calls.values()))
-            self.ledger.check_batch(
-                account.name,
-                account.budget,
-                prices,
-                lambda key: key in self._calls or key in paid_before(),
-            )
+            free = functools.cache(lambda: self._free_keys(calls))
+            self.ledger.check_batch(account.name, account.budget, prices, lambda key: key in free())
         except (InputError, ProfileError, StoreError):
             return
+
+    def quote(self, requests: Sequence[Request], profile: str = "default") -> Quote:
+        """What these requests would buy and cost now. Blocks. InputError, ProfileError: none of
+        them could be sent; StoreError: the store can't be read."""
+        account = self.profiles.get(profile)
+        calls = self._calls_for(requests, account)
+        free = self._free_keys(calls)
+        bought = [call for key, call in calls.items() if key not in free]
+        why = next((account.why_unbounded(call.request) for call in bought), "")
+        return Quote(len(requests), len(bought), sum(map(estimate_usd, bought)), why)
+
+    def _calls_for(self, requests: Sequence[Request], account: Profile) -> dict[str, InFlightCall]:
+        """A call for each different request, by its key. InputError."""
+        calls = {}
+        for request in requests:
+            validate_request(request)
+            sent, _ = snap_request(request)
+            key = request_key(sent, account.store_identity)
+            calls[key] = InFlightCall(key, sent, account)
+        return calls
+
+    def _free_keys(self, calls: Mapping[str, InFlightCall]) -> set[str]:
+        """Those that are under way, or were paid for before. Blocks; raises StoreError."""
+        idle = {key: call for key, call in calls.items() if key not in self._calls}
+        return calls.keys() - idle.keys() | self._pipeline.paid_before(idle.values())
 
     def in_flight(self) -> list[CallStatus]:
         """The calls of this process that are under way now, the oldest first."""
@@ -370,6 +400,7 @@ class Client:
         if self._upkeep is not None:
             self._upkeep.cancel()
             await asyncio.wait([self._upkeep], timeout=2)
+        await self._limiter.close()
         await self._executors.in_order(self._pipeline.save_unsaved)
         if isinstance(self.store, SharedStore):
             await self.store.end(UPLOAD)

@@ -37,13 +37,13 @@ from .owners import DEAD_AFTER, SignsOfLife, StudioClock, Watch, this_owner
 from .push import PushedCalls, push_calls
 from .spend import (
     PerhapsBilled,
-    Periods,
     Share,
     Spend,
+    Sum,
     call_rows,
     day_of,
     doubtful_calls,
-    machine_periods,
+    machine_sums,
     shares,
     summarize,
     write_csv,
@@ -291,18 +291,14 @@ class Ledger:
         opened: dict[str, object] | None,
     ) -> None:
         """The transaction of `close`; `opened` is what to write if the row isn't there."""
-        may_close = (
-            CALLS.c.outcome.is_(None)
-            | (CALLS.c.recovered == 1)
-            | (CALLS.c.outcome == Outcome.NOT_KEPT.value)
-        )
         cost_usd = values.get("cost_usd")
         cost = nano(cost_usd) if isinstance(cost_usd, (int, float)) else None
         with self._database.transaction() as sql:
-            if opened is not None and _row(sql, CALLS.c.token == row) is None:
+            found = _row(sql, CALLS.c.token == row, lock=True)
+            if found is None and opened is not None:
                 sql.execute(insert(CALLS).values(**opened))
-            found = _row(sql, (CALLS.c.token == row) & may_close, lock=True)
-            if found is not None:
+                found = _row(sql, CALLS.c.token == row, lock=True)
+            if found is not None and _may_close(found):
                 self._end(sql, found, outcome, cost, values)
 
     def set_job(self, row: str, job_id: str) -> None:
@@ -545,11 +541,11 @@ class Ledger:
         with self._database.transaction(read_only=True) as sql:
             return summarize(sql, day_of(self._time(sql)), profile, but_profile)
 
-    def spend_here(self, but_profile: str | None = None) -> Periods:
-        """What this machine spent, by the name under which it writes."""
+    def spend_here(self, but_profile: str | None = None) -> tuple[Sum, Sum]:
+        """What this machine spent today and this month, by the name under which it writes."""
         with self._database.transaction(read_only=True) as sql:
             today = day_of(self._time(sql))
-            return machine_periods(sql, today, self._buyer["machine"], but_profile)
+            return machine_sums(sql, today, self._buyer["machine"], but_profile)
 
     def spend_by(
         self, column: str, since: str | None = None, profile: str | None = None
@@ -617,8 +613,8 @@ class Ledger:
             count = len(self._open_rows)
         if newest is not None and _row(sql, CALLS.c.token == newest) is None:
             raise StoreError(
-                f"The ledger {self._database.place} was replaced or deleted while {count} calls are "
-                "in flight, so budgets can't be checked. Nothing more is sent.",
+                f"The ledger {self._database.place} was replaced or deleted while {count} calls "
+                "are in flight, so budgets can't be checked. Nothing more is sent.",
                 "Put the file back, or wait until those calls have ended: they are written into "
                 "the new file.",
             )
@@ -695,6 +691,12 @@ def _counts(usage: Usage | None) -> dict[str, object]:
 def _row(sql: Connection, where: Any, lock: bool = False) -> Any:
     query = select(CALLS).where(where)
     return sql.execute(query.with_for_update() if lock else query).first()
+
+
+def _may_close(row: Any) -> bool:
+    """Whether it isn't known yet how the call ended: it is in flight, was closed by others, or its
+    image waits for room on the disk."""
+    return row.outcome in (None, Outcome.NOT_KEPT.value) or row.recovered == 1
 
 
 def _nobodys(dead: Iterable[str]) -> Any:

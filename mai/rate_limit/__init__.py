@@ -8,7 +8,8 @@ for tests that take the waits out, by setting `Pacing.timings`.
 
 from __future__ import annotations
 
-from .limiter import CooldownTooLong, Deployment, RateLimiter
+from .limiter import CooldownTooLong, RateLimiter
 from .pacing import Pacing, Timings
+from .visit import Deployment, Rhythm
 
-__all__ = ["CooldownTooLong", "Deployment", "Pacing", "RateLimiter", "Timings"]
+__all__ = ["CooldownTooLong", "Deployment", "Pacing", "RateLimiter", "Rhythm", "Timings"]

@@ -1,87 +1,79 @@
 """The rate limiter: calls wait here until their deployment may be called.
 
-Every call takes a ticket in one queue, quota.sqlite, whichever process it comes from. The first
-ticket for a deployment is served when `Pacing` says so. Why no library does this stands in
-benchmarks/README.md. Nothing in the file is worth much: a lost one costs a few refusals. So it is
-written without fsync, and a damaged one, or one of another version, is begun anew.
+Every call takes a ticket in one queue, whichever process it comes from: quota.sqlite, or the
+database that the machines of a studio share. The first ticket for a deployment is served when
+`Pacing` says so; machines take turns. Why no library does this stands in benchmarks/README.md.
+Nothing in the queue is worth much: a lost one costs a few refusals. So it is written without
+waiting for the disk, and a damaged file, or one of another version, is begun anew.
 
-Times are `time.perf_counter()`: since Python 3.10 one clock for all processes on Linux, macOS and
-Windows, counted from the start of the machine, so that setting the wall clock changes nothing. It
-begins anew with a reboot: a stored time that lies ahead of the clock shows that, see
-`Pacing.update`.
+The file is visited in the event loop, as that takes a millisecond; a database in a thread, as it
+may be far away, and wakes who waits by NOTIFY.
+
+Times of the file are `time.perf_counter()`: since Python 3.10 one clock for all processes on Linux,
+macOS and Windows, counted from the start of the machine, so that setting the wall clock changes
+nothing. It begins anew with a reboot: a stored time that lies ahead of the clock shows that, see
+`Pacing.update`. Times of a database are its own clock's: machines' clocks don't matter.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
 import os
-import sqlite3
+import platform
+import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
-from ..database import BusyError, DamagedError, Database, Schema
+from ..database import (
+    BusyError,
+    DamagedError,
+    DatabaseGone,
+    DatabaseServer,
+    RolledBackError,
+    database_at,
+)
 from ..errors import StoreError
-from .pacing import LIMIT_MAX, LIMIT_MIN, Pacing
+from .bell import Bell
+from .pacing import LEAD_MAX, LIMIT_MAX, LIMIT_MIN, Pacing
+from .queue import SCHEMA
+from .visit import Change, Deployment, Expectation, Rhythm, SignsOfLife, SlotWaiter, Visit
 
 logger = logging.getLogger(__name__)
 
 TICK = 1.0
-"""Seconds between two marks that a process lives, and two reports to a call that waits."""
-DEAD_AFTER_TICKS = 3
-"""A process without a mark for so many ticks is taken for dead. One that only slept too long puts
-its tickets back in their old places."""
+"""Seconds between two reports to a call that waits."""
 TIMER_ERROR = 0.01
 """Seconds by which a timer may come too early."""
-REPORT_CHANGE = 0.5
-"""Seconds by which an expected slot must move to be reported before the next tick."""
-LOOK_AGAIN = 0.25
-"""Seconds until a process looks again while another one's ticket comes before its own."""
-RETRY_BUSY, RETRY_LOCKED = 0.02, 0.25
-"""Seconds until the next try while another process holds the file: at first, when a transaction's
-milliseconds are all that is likely, and once it holds it for longer than any transaction takes."""
-SAY_LOCKED_AFTER, FAIL_LOCKED_AFTER = 2.0, 10.0
-"""Seconds of being locked out after which a call that waits hears of it, and after which it fails.
-A transaction takes milliseconds: who holds the file for 2 s was stopped in the middle of one."""
+ON_SERVER = Rhythm(
+    look=2.0, look_again=1.0, passed_over_after=5.0, dead_after=10.0, say_after=1.5, fail_after=4.5
+)
+"""With a studio's database, which fifty machines ask."""
+RETRY_BUSY, RETRY_LOCKED, RETRY_UNWATCHED = 0.02, 0.25, 2.0
+"""Seconds until the next try while the queue can't be visited: at first, when a transaction's
+milliseconds are all that is likely; later; and where nobody waits for it."""
 CONFIRM_AFTER = 3600.0
 """Seconds after which a server's limit that stayed the same is written down again, long before it
 expires."""
 
-_SCHEMA = Schema(
-    name="The quota file",
-    version=2,
-    statements=(
-        "CREATE TABLE deployments (name TEXT PRIMARY KEY, pacing TEXT NOT NULL)",
-        "CREATE TABLE processes (owner TEXT PRIMARY KEY, alive_at REAL NOT NULL)",
-        "CREATE TABLE tickets (id INTEGER PRIMARY KEY AUTOINCREMENT, first INTEGER NOT NULL,"
-        " owner TEXT NOT NULL, deployments TEXT NOT NULL)",
-    ),
-    synchronous="OFF",
-    if_damaged="It is begun anew by itself; if this comes again, the disk may be failing. Remove "
-    "the file and queue again.",
-    # No longer, as the event loop stands still while it waits for another process.
-    busy_seconds=0.02,
-    disposable=True,
-)
 
-_PACING, _NAMES = TypeAdapter(Pacing), TypeAdapter(list[str])
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """What has a rate limit of its own. `name` is unique for endpoint and deployment; `rpm` is
-    requests a minute, None where nobody knows."""
-
-    name: str
-    rpm: float | None = None
+def in_file(tick: float) -> Rhythm:
+    """The rhythm for quota.sqlite. A transaction takes milliseconds: who holds the file for 2 s was
+    stopped in the middle of one."""
+    return Rhythm(
+        look=tick,
+        look_again=0.25,
+        passed_over_after=3 * tick,
+        dead_after=3 * tick,
+        say_after=2.0,
+        fail_after=10.0,
+    )
 
 
 class CooldownTooLong(Exception):
@@ -93,154 +85,63 @@ class CooldownTooLong(Exception):
         self.deployment = deployment
 
 
-@dataclass(eq=False)
-class _Waiter:
-    """One `acquire`: its ticket, the slot it may expect, and how it ended."""
-
-    deployments: tuple[Deployment, ...]
-    first: bool
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    ticket: int | None = None
-    expected: Deployment | None = None
-    expected_at: float = -math.inf
-    seconds: float = 0.0
-    rpm: float | None = None
-    cooldown: float = 0.0
-    granted: Deployment | None = None
-    granted_at: float = 0.0
-    locked_seconds: float = 0.0
-    """How long other processes have kept the file from it."""
-    held_by: str = ""
-    """Who does, to be reported; "" where there is nothing to report."""
-    error: Exception | None = None
-
-
-class _Queue:
-    """The waiting calls of all processes and each deployment's pacing, in one transaction."""
-
-    def __init__(self, sql: sqlite3.Connection, now: float) -> None:
-        self._sql = sql
-        self.now = now
-
-    def pacing(self, name: str, deployment: Deployment | None) -> Pacing:
-        """A deployment's pacing as of now, with the limit of this process's profile if known.
-
-        It is a new one where there is none, or one that can't be true.
-        """
-        query = "SELECT pacing FROM deployments WHERE name = ?"
-        row = self._sql.execute(query, (name,)).fetchone()
-        try:
-            pacing = _PACING.validate_json(row[0]) if row else Pacing()
-        except ValidationError:
-            logger.info("The limit of a deployment is learned anew: its numbers can't be true")
-            pacing = Pacing()
-        if pacing.update(self.now):
-            self.save(name, pacing)
-        if deployment is not None:
-            pacing.set_limit(deployment.rpm)
-        return pacing
-
-    def save(self, name: str, pacing: Pacing) -> None:
-        """Write a deployment's pacing."""
-        values = (name, json.dumps(vars(pacing)))
-        self._sql.execute("INSERT OR REPLACE INTO deployments VALUES (?, ?)", values)
-
-    def mark_alive(self, owner: str, dead_after: float) -> None:
-        """Write down that `owner` lives, and drop the tickets of processes that died.
-
-        A process is taken for dead after `dead_after` seconds without such a mark. A mark that lies
-        ahead of the clock was made before a reboot.
-        """
-        self._sql.execute("INSERT OR REPLACE INTO processes VALUES (?, ?)", (owner, self.now))
-        dead = self._sql.execute(
-            "DELETE FROM processes WHERE alive_at NOT BETWEEN ? AND ?",
-            (self.now - dead_after, self.now + dead_after),
-        )
-        if dead.rowcount:
-            self._sql.execute(
-                "DELETE FROM tickets WHERE owner NOT IN (SELECT owner FROM processes)"
-            )
-
-    def remove(self, ticket: int | None) -> None:
-        """Take a ticket out of the queue."""
-        self._sql.execute("DELETE FROM tickets WHERE id = ?", (ticket,))
-
-    def tickets(self, owner: str, waiters: Sequence[_Waiter]) -> dict[int, list[str]]:
-        """The queue with the tickets of all of these waiters, which belong to `owner`."""
-        found = self._read_tickets()
-        # New ones, and those of this process that another one took for dead.
-        missing = [waiter for waiter in waiters if waiter.ticket not in found]
-        for waiter in missing:
-            self._add(owner, waiter)
-        return self._read_tickets() if missing else found
-
-    def _read_tickets(self) -> dict[int, list[str]]:
-        """The queue, the next ticket first: the deployments that each may be sent to, by number.
-
-        DatabaseError for a ticket that only damage can have put there.
-        """
-        query = "SELECT id, deployments FROM tickets ORDER BY first DESC, id"
-        try:
-            found = {
-                ticket: _NAMES.validate_json(text) for ticket, text in self._sql.execute(query)
-            }
-        except ValidationError:
-            raise sqlite3.DatabaseError("malformed ticket") from None
-        if not all(found.values()):
-            raise sqlite3.DatabaseError("malformed ticket")
-        return found
-
-    def _add(self, owner: str, waiter: _Waiter) -> None:
-        """Put a ticket at the queue's end; `first` before all that aren't.
-
-        One that had a number before goes back to its old place.
-        """
-        insert = "INSERT OR IGNORE INTO tickets (id, first, owner, deployments) VALUES (?, ?, ?, ?)"
-        names = [deployment.name for deployment in waiter.deployments]
-        values = (waiter.first, owner, json.dumps(names))
-        cursor = self._sql.execute(insert, (waiter.ticket, *values))
-        if not cursor.rowcount:
-            cursor = self._sql.execute(insert, (None, *values))
-        waiter.ticket = cursor.lastrowid
-
-
-_Change = Callable[[_Queue], None]
-
-
 class RateLimiter:
     """The queue for all deployments. To be used from one event loop at a time.
 
-    `path` is quota.sqlite. `clock` gives seconds and must be the same for all who share the file;
-    `tick` is the number of seconds between two reports to `on_wait`. After `say_locked_after`
-    seconds of another process holding the file a call that waits hears of it, after
-    `fail_locked_after` it fails.
+    `where` is quota.sqlite, or the studio's database; there machines take turns, and `machine` is
+    this one's name ("": its host name). `clock` gives seconds and must be the same for all who
+    share the queue, None: the usual one. `tick` is the number of seconds between two reports to
+    `on_wait`. After `say_locked_after` seconds of another process holding the file a call that
+    waits hears of it, after `fail_locked_after` it fails. `rhythm` replaces all of these times.
     """
 
     def __init__(
         self,
-        path: Path,
+        where: Path | DatabaseServer,
         *,
-        clock: Callable[[], float] = time.perf_counter,
+        machine: str = "",
+        clock: Callable[[], float] | None = None,
         tick: float = TICK,
-        say_locked_after: float = SAY_LOCKED_AFTER,
-        fail_locked_after: float = FAIL_LOCKED_AFTER,
+        say_locked_after: float | None = None,
+        fail_locked_after: float | None = None,
+        rhythm: Rhythm | None = None,
     ) -> None:
-        self._path = path
-        self._database = Database(path, _SCHEMA)
-        self._clock = clock
+        self._where = where
+        self._database = database_at(where, SCHEMA)
+        process = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._owner = process
+        self._clock = clock or (None if self._database.shared else time.perf_counter)
+        rhythm = rhythm or (ON_SERVER if self._database.shared else in_file(tick))
+        if say_locked_after is not None:
+            rhythm = replace(rhythm, say_after=say_locked_after)
+        if fail_locked_after is not None:
+            rhythm = replace(rhythm, fail_after=fail_locked_after)
+        self._rhythm = rhythm
         self._tick = tick
-        self._say_locked_after = say_locked_after
-        self._fail_locked_after = fail_locked_after
-        self._locked = False
-        self._tried_at = 0.0
-        self._owner = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._waiters: list[_Waiter] = []
-        self._postponed: list[_Change] = []
+        # Who had no answer from a database for so long has given up.
+        believed = rhythm.passed_over_after if self._database.shared else math.inf
+        self._signs = SignsOfLife(2 * rhythm.look, believed)
+        self._waiters: dict[SlotWaiter, None] = {}
+        """Who waits, in the order of asking."""
+        self._held: dict[SlotWaiter, asyncio.TimerHandle] = {}
+        """Who has a slot that is due in a moment."""
+        self._changes: list[Change] = []
+        self._unclean = False
+        """There may be tickets in the queue for which nobody waits any more."""
+        self._must_lock = self._is_urgent = self._is_out = False
+        self._lead = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._server: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._reported_at = -math.inf
+        self._visit_at = self._slot_visit_at = self._reported_at = self._tried_at = -math.inf
         self._server_limits: dict[str, tuple[float, float]] = {}
         """By deployment: the requests a minute that were written down last, and when."""
+        self._bell: Bell | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        if isinstance(where, DatabaseServer):
+            self._owner = f"{machine or platform.node()}/{process}"
+            self._bell = Bell(where, self._owner, self._hear, lambda: bool(self._waiters))
+            self._thread = ThreadPoolExecutor(1, "mai-image-rate-limit")
 
     async def acquire(
         self,
@@ -253,34 +154,38 @@ class RateLimiter:
     ) -> Deployment:
         """Wait for a slot on whichever of `deployments` has one first, and give that one.
 
-        First come, first served, in all processes; `first` is for a call that had a slot and was
-        refused: it goes before those that had none yet. `on_wait(seconds, rpm)` hears once a second
-        how long it will be, and at how many requests a minute (None: unknown). `on_locked(holder)`
-        hears instead that another process keeps all others from the quota file ("process 1234").
-        Cancelling withdraws the ticket. CooldownTooLong as soon as no deployment takes calls for
-        more than `max_cooldown` seconds; the length of the queue doesn't matter. StoreError where
-        the quota file can't be used, or is kept from this process for too long.
+        Machines take turns; on one machine it is first come, first served, in all processes;
+        `first` is for a call that had a slot and was refused: it goes before those that had none
+        yet. `on_wait(seconds, rpm)` hears once a second how long it will be, and at how many
+        requests a minute (None: unknown). `on_locked(holder)` hears instead that another process
+        keeps all others from the quota file ("process 1234"). Cancelling withdraws the ticket.
+        CooldownTooLong as soon as no deployment takes calls for more than `max_cooldown` seconds;
+        the length of the queue doesn't matter. StoreError where the queue can't be used, or is kept
+        from this process for too long; DatabaseGone where the studio's database doesn't answer.
         """
         if not deployments:
             raise ValueError("acquire needs at least one deployment")
-        waiter = _Waiter(tuple(deployments), first)
-        self._waiters.append(waiter)
-        self._start_server(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        waiter = SlotWaiter(tuple(deployments), first, loop.time())
+        self._waiters[waiter] = None
+        self._start_server(loop)
         try:
-            while waiter.granted is None:
+            while True:
                 await waiter.changed.wait()
                 waiter.changed.clear()
                 if waiter.error is not None:
                     raise waiter.error
-                if waiter.granted is None and waiter.held_by:
+                if waiter.granted is not None:
+                    return waiter.granted
+                if waiter.held_by:
                     if on_locked is not None:
                         on_locked(waiter.held_by)
-                elif waiter.granted is None and waiter.expected is not None:
-                    if waiter.cooldown > max_cooldown:
-                        raise CooldownTooLong(waiter.cooldown, waiter.expected)
+                elif waiter.expected is not None:
+                    cooldown = waiter.cooldown_until - loop.time()
+                    if cooldown > max_cooldown:
+                        raise CooldownTooLong(cooldown, waiter.expected)
                     if on_wait is not None:
-                        on_wait(waiter.seconds, waiter.rpm)
-            return waiter.granted
+                        on_wait(max(0.0, waiter.due - loop.time()), waiter.rpm)
         except BaseException:
             if waiter.error is None:
                 self._withdraw(waiter)
@@ -291,7 +196,12 @@ class RateLimiter:
 
         `retry_after` is in seconds, None where the answer doesn't say.
         """
-        self._change_pacing(deployment, lambda pacing, now: pacing.cool_down(now, retry_after))
+        for waiter in [
+            each for each in self._held if each.expected and each.expected.name == deployment.name
+        ]:
+            self._take_slot_back(waiter)
+            self._waiters[waiter] = None
+        self._change(deployment, lambda pacing, now: pacing.cool_down(now, retry_after))
 
     def learn(self, deployment: Deployment, limit: float | None) -> None:
         """Take over an answer's x-ratelimit-limit-requests, requests a minute.
@@ -300,40 +210,271 @@ class RateLimiter:
         """
         if limit is None or not LIMIT_MIN <= limit <= LIMIT_MAX or deployment.rpm is not None:
             return
-        now = self._clock()
+        now = (self._clock or time.monotonic)()
         known, written_at = self._server_limits.get(deployment.name, (None, -math.inf))
         if known != limit or not 0 <= now - written_at < CONFIRM_AFTER:
             self._server_limits[deployment.name] = (limit, now)
-            self._change_pacing(deployment, lambda pacing, now: pacing.learn_limit(now, limit))
+            self._change(deployment, lambda pacing, now: pacing.learn_limit(now, limit))
+
+    async def close(self) -> None:
+        """Write what was reported and withdrawn last, if the queue can be visited."""
+        if self._server is not None and not self._server.done():
+            await asyncio.wait([self._server], timeout=self._rhythm.look)
 
     def _start_server(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have a task of this loop serve what waits."""
+        """Have a task of this loop visit the queue, at once."""
         if self._server is None or self._server.done() or self._server.get_loop() is not loop:
-            self._wake = asyncio.Event()
-            self._server = loop.create_task(self._serve())
+            self._wake, self._is_out = asyncio.Event(), False
+            self._loop, self._server = loop, loop.create_task(self._serve())
+            self._tried_at = self._now()
+        self._look()
+
+    def _look(self) -> None:
+        """Have the queue visited at once."""
+        self._is_urgent = True
         self._wake.set()
 
+    def _hear(self, is_next: bool) -> None:
+        """The bell rings, in its thread; `is_next`: a slot may be due."""
+
+        def look() -> None:
+            self._must_lock = self._must_lock or is_next
+            self._look()
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(look)
+
+    def _now(self) -> float:
+        """Seconds by the event loop's clock."""
+        return 0.0 if self._loop is None else self._loop.time()
+
+    def _has_work(self) -> bool:
+        return bool(self._waiters or self._changes or self._unclean)
+
     async def _serve(self) -> None:
-        """Serve this process's tickets and postponed changes as long as there are any."""
+        """Visit the queue as long as there is something to do."""
         loop = asyncio.get_running_loop()
-        self._locked = False
-        while self._waiters or self._postponed:
+        while self._has_work():
             self._wake.clear()
-            try:
-                delay = self._grant_slots()
-            except BusyError as error:
-                delay = self._locked_out(error)
-            except StoreError as error:
-                self._fail(StoreError(f"{error.what} Nothing was sent.", error.hint))
-            except Exception as error:
-                self._fail(error)
-                raise
-            if self._waiters or self._postponed:
-                timer = loop.call_later(delay, self._wake.set)
+            if self._is_urgent or loop.time() >= self._visit_at - TIMER_ERROR:
+                await self._try_to_visit()
+            self._report()
+            if self._has_work():
+                at = min(self._visit_at, self._reported_at + self._tick)
+                timer = loop.call_at(loop.time() if self._is_urgent else at, self._wake.set)
                 try:
                     await self._wake.wait()
                 finally:
                     timer.cancel()
+
+    async def _try_to_visit(self) -> None:
+        """One visit; where it fails, what that means to those who wait."""
+        visit, began = self._new_visit(), self._now()
+        try:
+            if self._thread is None:
+                self._make(visit)
+            else:
+                await self._make_in_thread(visit)
+                self._lead = min(LEAD_MAX, self._now() - began) if visit.locked else self._lead
+        except (BusyError, DatabaseGone, RolledBackError) as error:
+            self._unclean = self._unclean or visit.locked
+            self._visit_at = self._now() + self._shut_out(error)
+        except StoreError as error:
+            self._fail(StoreError(f"{error.what} Nothing was sent.", error.hint))
+        except Exception as error:
+            self._fail(error)
+            raise
+        else:
+            self._take_over(visit)
+
+    def _new_visit(self) -> Visit:
+        """A visit for what is to be done now."""
+        now, waiters, in_file = self._now(), tuple(self._waiters), self._thread is None
+        is_new = any(each.ticket is None for each in waiters)
+        is_due = is_new or now >= self._slot_visit_at - TIMER_ERROR
+        locked = self._must_lock or is_due or bool(self._changes) or self._unclean or in_file
+        is_time = now - self._reported_at >= self._tick - TIMER_ERROR
+        self._is_urgent, self._unclean = False, self._unclean and not locked
+        return Visit(
+            owner=self._owner,
+            clock=self._clock,
+            rhythm=self._rhythm,
+            signs=self._signs,
+            waiters=waiters,
+            changes=tuple(self._changes),
+            locked=locked,
+            report=not in_file or is_time or any(each.expected is None for each in waiters),
+            lead=self._lead,
+        )
+
+    def _make(self, visit: Visit) -> None:
+        """Make a visit; once more, on a new file, where it is damaged."""
+        if self._thread is not None:
+            # A busy machine may take seconds for it, which isn't the database's fault.
+            with contextlib.suppress(ImportError):  # the database explains it
+                import psycopg  # noqa: F401
+        visit.has_begun = True
+        try:
+            visit.make(self._database)
+        except DamagedError:
+            self._server_limits.clear()
+            visit.make(self._database)
+
+    async def _make_in_thread(self, visit: Visit) -> None:
+        """Make a visit to a database that may be far away, or gone."""
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._thread, self._make, visit)
+        except RuntimeError:  # at the interpreter's end no thread starts any more
+            self._make(visit)
+            return
+        while not (await asyncio.wait({future}, timeout=RETRY_LOCKED))[0]:
+            if visit.has_begun:
+                self._shut_out(None)
+            else:
+                self._tried_at = self._now()
+        future.result()
+
+    def _take_over(self, visit: Visit) -> None:
+        """What came of a visit. Meanwhile others may have come, or gone."""
+        now = self._now()
+        self._tried_at, self._is_out = now, False
+        self._must_lock = visit.must_lock or (self._must_lock and not visit.locked)
+        self._is_urgent = self._is_urgent or visit.must_lock
+        self._slot_visit_at = now + max(visit.slot_in, 0.001)
+        self._visit_at = min(now + visit.delay, self._slot_visit_at)
+        self._reported_at = now if visit.report else self._reported_at
+        if visit.locked:
+            del self._changes[: len(visit.changes)]
+        for waiter in self._waiters:
+            waiter.out_seconds, waiter.held_by = 0.0, ""
+        for slot in visit.expected:
+            waiter = slot.waiter
+            waiter.expected, waiter.slot_at, waiter.rpm = slot.deployment, slot.slot_at, slot.rpm
+            waiter.due = now + slot.slot_at - visit.now
+            waiter.cooldown_until = now + slot.cooldown_until - visit.now
+            waiter.changed.set()
+        for slot in visit.granted:
+            self._hold(slot, slot.slot_at - visit.now)
+        if self._bell is not None and self._waiters:
+            self._bell.listen()
+
+    def _hold(self, slot: Expectation, seconds: float) -> None:
+        """Give a slot when it is due, in `seconds`."""
+        waiter = slot.waiter
+        waiter.expected, waiter.slot_at = slot.deployment, slot.slot_at
+        if waiter not in self._waiters:  # withdrawn during the visit
+            self._withdraw_slot(waiter)
+        elif seconds > 0 and self._loop is not None:
+            self._held[waiter] = self._loop.call_later(seconds, self._give, waiter)
+        else:
+            self._give(waiter)
+        self._waiters.pop(waiter, None)
+
+    def _give(self, waiter: SlotWaiter) -> None:
+        self._held.pop(waiter, None)
+        waiter.granted = waiter.expected
+        waiter.changed.set()
+
+    def _take_slot_back(self, waiter: SlotWaiter) -> None:
+        """A slot that isn't due yet goes back."""
+        self._held.pop(waiter).cancel()
+        self._withdraw_slot(waiter)
+
+    def _withdraw_slot(self, waiter: SlotWaiter) -> None:
+        """A slot that was counted isn't used."""
+        slot_at = waiter.slot_at
+        assert waiter.expected is not None
+        self._change(waiter.expected, lambda pacing, now: pacing.withdraw(slot_at))
+
+    def _withdraw(self, waiter: SlotWaiter) -> None:
+        """Take a waiter's ticket back, or a slot that it has and doesn't use."""
+        if waiter.granted is not None:
+            self._withdraw_slot(waiter)
+        elif waiter in self._held:
+            self._take_slot_back(waiter)
+        elif waiter in self._waiters:
+            del self._waiters[waiter]
+            self._unclean = True
+            self._write_soon()
+
+    def _change(self, deployment: Deployment, change: Callable[[Pacing, float], None]) -> None:
+        self._changes.append(Change(deployment, change))
+        self._write_soon()
+
+    def _write_soon(self) -> None:
+        """Have changes written: into a file at once, unless that would only keep the event loop."""
+        self._reported_at = -math.inf
+        if self._thread is None and not self._is_out:
+            visit = self._new_visit()
+            try:
+                self._make(visit)
+                self._take_over(visit)
+            except BusyError:
+                self._unclean = True
+                logger.debug("The quota file is held by another process; it is written later")
+            except StoreError as error:
+                self._changes.clear()
+                logger.warning("%s", error)
+        if self._has_work():
+            with contextlib.suppress(RuntimeError):  # outside a loop the next acquire does it
+                self._start_server(asyncio.get_running_loop())
+
+    def _report(self) -> None:
+        """Tell those who wait how long it will be, once a tick."""
+        now = self._now()
+        if now - self._reported_at >= self._tick - TIMER_ERROR:
+            self._reported_at = now
+            for waiter in self._waiters:
+                if waiter.expected is not None or waiter.held_by:
+                    waiter.changed.set()
+
+    def _shut_out(self, error: BusyError | DatabaseGone | RolledBackError | None) -> float:
+        """The queue can't be visited, or a visit takes long (None): tell those who wait, and end
+        those who wait too long.
+
+        Gives the seconds until the next try.
+        """
+        now = self._now()
+        # A process that was itself stopped meanwhile has not waited so long.
+        passed = min(now - self._tried_at, self._rhythm.look + RETRY_LOCKED)
+        self._tried_at, self._is_out = now, True
+        if isinstance(error, RolledBackError):  # it answered
+            for waiter in self._waiters:
+                waiter.out_seconds = 0.0
+            return random.uniform(RETRY_BUSY, RETRY_LOCKED)
+        holder = error.holder if isinstance(error, BusyError) else ""
+        delay = RETRY_LOCKED if self._waiters or self._thread is None else RETRY_UNWATCHED
+        for waiter in list(self._waiters):
+            waiter.out_seconds += min(passed, now - waiter.asked_at)
+            if waiter.out_seconds >= self._rhythm.fail_after:
+                self._fail_one(waiter, error)
+            elif waiter.out_seconds < self._rhythm.say_after:
+                delay = RETRY_BUSY if self._thread is None else RETRY_LOCKED
+            elif holder and not waiter.held_by:
+                waiter.held_by = holder
+                waiter.changed.set()
+        return delay
+
+    def _fail_one(self, waiter: SlotWaiter, error: StoreError | None) -> None:
+        """End a wait; its ticket is taken back when the queue can be visited again."""
+        del self._waiters[waiter]
+        self._unclean = True
+        if isinstance(error, BusyError):
+            waiter.error = StoreError(
+                f"{error.holder} has held the quota file {self._where} for "
+                f"{self._rhythm.fail_after:g} s: no other process can take a slot. Nothing was "
+                "sent.",
+                "End or continue that process, then queue again.",
+            )
+        elif isinstance(error, DatabaseGone):
+            waiter.error = DatabaseGone(f"{error.what} Nothing was sent.", error.hint, error.detail)
+        else:
+            waiter.error = DatabaseGone(
+                "The studio's database doesn't answer. Nothing was sent.",
+                "Check that PostgreSQL runs and can be reached from this machine.",
+            )
+        waiter.changed.set()
 
     def _fail(self, error: Exception) -> None:
         """Give everyone who waits the error: nobody may wait for a server that stands still."""
@@ -341,149 +482,5 @@ class RateLimiter:
             waiter.error = error
             waiter.changed.set()
         self._waiters.clear()
-        self._postponed.clear()
-
-    def _locked_out(self, error: BusyError) -> float:
-        """Tell those who wait who holds the file, once a tick, and end those who wait too long.
-
-        Gives the seconds until the next try.
-        """
-        now = self._clock()
-        # A process that was itself stopped meanwhile has not waited so long.
-        passed = min(max(0.0, now - self._tried_at), self._tick) if self._locked else 0.0
-        self._tried_at, self._locked = now, True
-        report = not 0 <= now - self._reported_at < self._tick
-        self._reported_at = now if report else self._reported_at
-        delay = RETRY_LOCKED
-        for waiter in list(self._waiters):
-            waiter.locked_seconds += passed
-            if waiter.locked_seconds >= self._fail_locked_after:
-                self._fail_locked(waiter, error.holder)
-            elif waiter.locked_seconds < self._say_locked_after:
-                delay = RETRY_BUSY
-            elif report or not waiter.held_by:
-                waiter.held_by = error.holder
-                waiter.changed.set()
-        return delay
-
-    def _fail_locked(self, waiter: _Waiter, holder: str) -> None:
-        """End a wait for the file, and take its ticket back when the file is free."""
-        self._waiters.remove(waiter)
-        waiter.error = StoreError(
-            f"{holder} has held the quota file {self._path} for {self._fail_locked_after:g} s: no "
-            "other process can take a slot. Nothing was sent.",
-            "End or continue that process, then queue again.",
-        )
-        waiter.changed.set()
-        if (ticket := waiter.ticket) is not None:
-            self._postponed.append(lambda queue: queue.remove(ticket))
-
-    def _grant_slots(self) -> float:
-        """Make the postponed changes, then grant every slot that is due.
-
-        Gives the seconds until the next look. Once more, on a new file, where it is damaged.
-        """
-        try:
-            delay = self._grant_slots_once()
-        except DamagedError:
-            self._server_limits.clear()
-            delay = self._grant_slots_once()
-        self._locked = False
-        for waiter in self._waiters:
-            waiter.locked_seconds, waiter.held_by = 0.0, ""
-        return delay
-
-    def _grant_slots_once(self) -> float:
-        with self._database.write() as sql:
-            now = self._clock()
-            queue = _Queue(sql, now)
-            for change in self._postponed:
-                change(queue)
-            queue.mark_alive(self._owner, DEAD_AFTER_TICKS * self._tick)
-            granted, delay = self._go_through(queue, now)
-            for waiter, deployment in granted:
-                pacing = queue.pacing(deployment.name, deployment)
-                pacing.send(now)
-                queue.save(deployment.name, pacing)
-                queue.remove(waiter.ticket)
-        self._postponed.clear()
-        for waiter, deployment in granted:
-            waiter.granted, waiter.granted_at = deployment, now
-            self._waiters.remove(waiter)
-            waiter.changed.set()
-        return delay
-
-    def _go_through(
-        self, queue: _Queue, now: float
-    ) -> tuple[list[tuple[_Waiter, Deployment]], float]:
-        """Work out everyone's slot, in order: this process's that are due, and seconds to wait.
-
-        Once a tick, and when a slot moves, it goes through all tickets and reports to those who
-        wait; else to the first of them.
-        """
-        tickets = queue.tickets(self._owner, self._waiters)
-        waiters: dict[int | None, _Waiter] = {each.ticket: each for each in self._waiters}
-        own = {each.name: each for waiter in self._waiters for each in waiter.deployments}
-        called = {name for names in tickets.values() for name in names}
-        pacings = {name: queue.pacing(name, own.get(name)) for name in called}
-        new = any(waiter.expected is None for waiter in self._waiters)
-        report = new or not 0 <= now - self._reported_at < self._tick - TIMER_ERROR
-        self._reported_at = now if report else self._reported_at
-        granted: list[tuple[_Waiter, Deployment]] = []
-        delay, behind_others = self._reported_at + self._tick - now, False
-        for ticket, names in tickets.items():
-            name = min(names, key=lambda each: pacings[each].next_at())
-            slot_at = max(now, pacings[name].next_at())
-            pacings[name].send(slot_at)
-            if (waiter := waiters.get(ticket)) is None:
-                behind_others = True
-            elif slot_at <= now:
-                granted.append((waiter, own[name]))
-            else:
-                delay = min(delay, slot_at - now, LOOK_AGAIN if behind_others else delay)
-                report = report or abs(slot_at - waiter.expected_at) > REPORT_CHANGE
-                if not report:
-                    break
-                waiter.expected, waiter.expected_at = own[name], slot_at
-                waiter.seconds, waiter.rpm = slot_at - now, pacings[name].rpm
-                ends = min(pacings[each].cooldown_until for each in names)
-                waiter.cooldown = max(0.0, ends - now)
-                waiter.changed.set()
-        return granted, max(delay, 0.001)
-
-    def _withdraw(self, waiter: _Waiter) -> None:
-        """Take a waiter's ticket back, or a slot that was granted and not used."""
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
-        ticket, granted_at = waiter.ticket, waiter.granted_at
-        if waiter.granted is not None:
-            self._change_pacing(waiter.granted, lambda pacing, now: pacing.withdraw(granted_at))
-        elif ticket is not None:
-            self._change(lambda queue: queue.remove(ticket))
-
-    def _change_pacing(
-        self, deployment: Deployment, change: Callable[[Pacing, float], None]
-    ) -> None:
-        def apply(queue: _Queue) -> None:
-            pacing = queue.pacing(deployment.name, deployment)
-            change(pacing, queue.now)
-            queue.save(deployment.name, pacing)
-
-        self._change(apply)
-
-    def _change(self, change: _Change) -> None:
-        """Change the file at once, or as soon as the process that holds it lets go."""
-        self._postponed.append(change)
-        self._reported_at = -math.inf
-        try:
-            if not self._locked:  # else each try would keep the event loop for nothing
-                self._grant_slots()
-        except BusyError:
-            logger.debug("The quota file is held by another process; the change is made later")
-        except StoreError as error:
-            self._postponed.clear()
-            logger.warning("%s", error)
-        self._wake.set()
-        if self._postponed:
-            with contextlib.suppress(RuntimeError):  # outside a loop the next acquire makes it
-                self._start_server(asyncio.get_running_loop())
+        self._changes.clear()
+        self._unclean = False

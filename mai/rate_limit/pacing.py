@@ -54,6 +54,8 @@ TRIAL_CALLS = 5
 """Calls in a window before a faster one is tried, and calls of a trial before it is kept."""
 FORGET_AFTER = 3600.0
 """Seconds after the last refusal when what was learned is put to the test again."""
+LEAD_MAX = 1.0
+"""Seconds before it is due that a slot is given at most: so it is here in time on a slow link."""
 REMEMBERED = 600
 """Calls whose times are remembered, at most."""
 
@@ -364,7 +366,7 @@ class Pacing:
         self.refused_at = min(self.refused_at, now)
         self.tested_at = min(self.tested_at, now)
         self.server_limit_at = min(self.server_limit_at, now)
-        if any(at > now for at in self.sent):
+        if any(at > now + LEAD_MAX for at in self.sent):
             self.sent = [min(at, now) for at in self.sent]
         return vars(self) != before
 

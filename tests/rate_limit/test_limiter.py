@@ -12,15 +12,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mai_image.mai.errors import StoreError
 from mai_image.mai.rate_limit import CooldownTooLong, Deployment, RateLimiter
-from virtual_time import VirtualLoop, run
+from shared_queue import ENGINES, SharedQueue, queue_on
 
 SLOW = Deployment("slow", 2.0)
 """Two at once, then one in 30.6 s (the quota's 30 s, and 2 % of margin)."""
@@ -30,41 +29,11 @@ Heard = list[tuple[float, float]]
 """When a wait was reported, and its seconds."""
 
 
-class SharedQueue:
-    """A quota file on a virtual clock; `slots` that were given: (name, deployment, second)."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "quota.sqlite"
-        self.loop = VirtualLoop()
-        self.slots: list[tuple[str, str, float]] = []
-
-    def limiter(self) -> RateLimiter:
-        """One process's limiter."""
-        return RateLimiter(self.path, clock=self.loop.time)
-
-    def ask(
-        self, limiter: RateLimiter, name: str, *deployments: Deployment, **options: Any
-    ) -> asyncio.Task[None]:
-        """Ask for a slot and note when it came."""
-
-        async def slot() -> None:
-            deployment = await limiter.acquire(deployments, **options)
-            self.slots.append((name, deployment.name, round(self.loop.time(), 1)))
-
-        return self.loop.create_task(slot())
-
-    def names(self) -> list[str]:
-        """Who had a slot, in order."""
-        return [name for name, _, _ in self.slots]
-
-    def run(self, main: Coroutine[Any, Any, None]) -> None:
-        """Run a test's body to its end."""
-        run(main, self.loop)
-
-
-@pytest.fixture
-def shared(tmp_path: Path) -> SharedQueue:
-    return SharedQueue(tmp_path)
+@pytest.fixture(params=ENGINES)
+def shared(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SharedQueue]:
+    yield from queue_on(request.param, request, monkeypatch)
 
 
 def test_slots_come_in_the_order_of_asking_also_from_several_processes(shared: SharedQueue):
@@ -431,12 +400,10 @@ def test_a_pause_of_years_in_an_older_file_ends_within_the_hour(shared: SharedQu
     async def body() -> None:
         limiter = shared.limiter()
         await shared.ask(limiter, "before", SLOW)
-        with sqlite3.connect(shared.path) as file:
-            (text,) = file.execute("SELECT pacing FROM deployments").fetchone()
-            pacing = {**json.loads(text), "cooldown_until": 3e8, "not_before": 3e8}
-            pacing |= {"server_limit": 0.001, "limit": 0.001, "bucket_full_at": 6e4}
-            file.execute("UPDATE deployments SET pacing = ?", (json.dumps(pacing),))
-        file.close()
+        ((text,),) = shared.execute("SELECT pacing FROM deployments")
+        pacing = {**json.loads(text), "cooldown_until": 3e8, "not_before": 3e8}
+        pacing |= {"server_limit": 0.001, "limit": 0.001, "bucket_full_at": 6e4}
+        shared.execute("UPDATE deployments SET pacing = :pacing", pacing=json.dumps(pacing))
         await shared.ask(shared.limiter(), "after", SLOW)
 
     shared.run(body())
@@ -449,7 +416,7 @@ def test_a_clock_that_begins_anew_neither_blocks_nor_lets_loose(shared: SharedQu
 
     async def body() -> None:
         nonlocal offset
-        limiter = RateLimiter(shared.path, clock=lambda: shared.loop.time() + offset)
+        limiter = shared.limiter(clock=lambda: shared.loop.time() + offset)
         await asyncio.gather(shared.ask(limiter, "a", SLOW), shared.ask(limiter, "b", SLOW))
         waiting = shared.ask(limiter, "c", SLOW)
         await asyncio.sleep(10)
@@ -467,7 +434,7 @@ def test_a_clock_that_leaps_ahead_lets_at_most_one_burst_go(shared: SharedQueue)
 
     async def body() -> None:
         nonlocal offset
-        limiter = RateLimiter(shared.path, clock=lambda: shared.loop.time() + offset)
+        limiter = shared.limiter(clock=lambda: shared.loop.time() + offset)
         tasks = [shared.ask(limiter, str(i), SLOW) for i in range(6)]
         await asyncio.sleep(5)
         offset = 1e6
@@ -484,9 +451,7 @@ def test_a_ticket_that_was_taken_for_dead_goes_back_to_its_old_place(shared: Sha
         await asyncio.sleep(0.5)
         tasks.append(shared.ask(other, "d", SLOW))
         await asyncio.sleep(0.5)
-        with sqlite3.connect(shared.path) as file:
-            file.execute("DELETE FROM tickets WHERE id = (SELECT min(id) FROM tickets)")
-        file.close()
+        shared.execute("DELETE FROM tickets WHERE id = (SELECT min(id) FROM tickets)")
         await asyncio.gather(*tasks)
 
     shared.run(body())
