@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from ..mai.auth import METHODS
 from ..mai.client import Client
 from ..mai.errors import MaiError
-from ..mai.examination import Examination, Finding, Step, examine_database
+from ..mai.examination import Examination, Finding, Step, examine_database, examine_store
 from ..mai.models import CATALOGUE, Model
 from ..mai.profiles import ANY_MODEL, EMULATOR, SERVICES, Profile
 from ..mai.providers import PROVIDERS
@@ -51,7 +51,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 
 def _examine_shared(client: Client) -> int:
     """Print what is found of [shared]; gives the value of the first step that failed, or 0."""
-    findings = list(examine_database(client.ledger))
+    findings = [*examine_database(client.ledger), *examine_store(client)]
     if findings:
         print("shared")
     for finding in findings:

@@ -13,7 +13,7 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -197,13 +197,8 @@ class Client:
             account = self.profiles.get(profile)
             calls = {call.key: call for call in self._calls_of(requests, account)}
             prices = {key: estimate_usd(call) for key, call in calls.items()}
-            paid_before = functools.cache(lambda: self._pipeline.paid_before(calls.values()))
-            self.ledger.check_batch(
-                account.name,
-                account.budget,
-                prices,
-                lambda key: key in self._calls or key in paid_before(),
-            )
+            free = functools.cache(lambda: self._free_keys(calls))
+            self.ledger.check_batch(account.name, account.budget, prices, lambda key: key in free())
         except (InputError, ProfileError, StoreError):
             return
 
@@ -212,7 +207,7 @@ class Client:
         them could be sent; StoreError: the store can't be read."""
         account = self.profiles.get(profile)
         calls = {call.key: call for call in self._calls_of(requests, account)}
-        free = {*self._calls, *self._pipeline.paid_before(calls.values())}
+        free = self._free_keys(calls)
         bought = [call for key, call in calls.items() if key not in free]
         why = next((account.why_unbounded(call.request) for call in bought), "")
         return Quote(len(requests), len(bought), sum(map(estimate_usd, bought)), why)
@@ -240,6 +235,11 @@ class Client:
             sent, _ = snap_request(request)
             calls.append(InFlightCall(request_key(sent, account.store_identity), sent, account))
         return calls
+
+    def _free_keys(self, calls: Mapping[str, InFlightCall]) -> set[str]:
+        """Those that are under way, or were paid for before. Blocks; raises StoreError."""
+        idle = {key: call for key, call in calls.items() if key not in self._calls}
+        return calls.keys() - idle.keys() | self._pipeline.paid_before(idle.values())
 
     def in_flight(self) -> list[CallStatus]:
         """The calls of this process that are under way now, the oldest first."""
@@ -426,6 +426,7 @@ class Client:
                 await asyncio.wait(late, timeout=2)
         if self._upkeep is not None:
             self._upkeep.cancel()
+            await asyncio.wait([self._upkeep], timeout=2)
         await self._limiter.close()
         await self._executors.in_order(self._pipeline.save_unsaved)
         if isinstance(self.store, SharedStore):

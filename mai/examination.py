@@ -21,6 +21,7 @@ from .ledger import Ledger
 from .models import DEFAULT_MODEL
 from .profiles import SERVICES, Profile, Profiles
 from .providers import PROVIDERS, Provider
+from .store import SharedStore, Store, check_images
 
 
 class Step(IntEnum):
@@ -34,6 +35,7 @@ class Step(IntEnum):
     DEPLOYMENT = 8
     IMAGE = 9
     DATABASE = 10
+    STORE = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Connected(Protocol):
 
     profiles: Profiles
     transport: Transport
+    store: Store
 
     def ready(self, profile: Profile) -> Profile:
         """The profile with the emulator's address filled in."""
@@ -94,6 +97,22 @@ def examine_database(ledger: Ledger) -> Iterator[Finding]:
     apart = f"{abs(facts.clock_ahead):.1f} s {'ahead' if facts.clock_ahead > 0 else 'behind'}"
     remark = ": the database's counts" if abs(facts.clock_ahead) > CLOCK_APART else ""
     yield Finding(Step.DATABASE, f"its clock is {apart} of this machine's{remark}")
+
+
+def examine_store(client: Connected) -> Iterator[Finding]:
+    """Whether the images that machines share can be written and read; nothing where none are.
+
+    Blocks.
+    """
+    store = client.store
+    if not isinstance(store, SharedStore):
+        return
+    try:
+        yield Finding(Step.STORE, client.run(check_images(store.images)).result())
+    except MaiError as error:
+        yield Finding(Step.STORE, str(error), error)
+    if waiting := store.waiting():
+        yield Finding(Step.STORE, f"{waiting} images of this machine are still to be brought there")
 
 
 class Examination:

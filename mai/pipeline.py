@@ -43,7 +43,7 @@ from .models import CATALOGUE
 from .profiles import Profile
 from .providers import PROVIDERS, Job, round_up, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
-from .store import Order, SharedStore, Store
+from .store import USAGE, Order, SharedStore, Store
 from .types import Progress, Result, Usage, client_request_id, request_settings
 
 logger = logging.getLogger(__name__)
@@ -184,7 +184,7 @@ class Pipeline:
                 key,
                 ImagePlace.SHARED,
                 facts.get("cost_usd"),
-                Usage(**usage) if isinstance(usage, dict) else None,
+                Usage(*(usage[name] for name in USAGE)) if usage else None,
                 facts.get("request_id"),
             )
         except StoreError as error:
@@ -196,7 +196,8 @@ class Pipeline:
         """The blocking half of `_admit`. MaiError: the call has no row."""
         if (kept := self._kept(call)) is not None:
             return kept
-        if call.joined_row:
+        # To look for shared images may take long: `keep_up` does it, not this one thread.
+        if call.joined_row and not isinstance(self._store, SharedStore):
             self.recover()
         if not self._jobs.find(call):
             try:

@@ -15,11 +15,12 @@ from __future__ import annotations
 from .objects import ObjectStore
 from .search import Found, Search
 from .shared import SharedStore
-from .sidecar import Order
+from .sidecar import USAGE, Order
 from .store import Store
-from .upkeep import Pruned, Pushed, check, prune, push
+from .upkeep import Pruned, Pushed, check_images, prune, push
 
 __all__ = [
+    "USAGE",
     "Found",
     "ObjectStore",
     "Order",
@@ -28,7 +29,7 @@ __all__ = [
     "Search",
     "SharedStore",
     "Store",
-    "check",
+    "check_images",
     "prune",
     "push",
 ]

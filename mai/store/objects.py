@@ -27,6 +27,9 @@ T = TypeVar("T")
 Token = Callable[[], Awaitable[str]]
 """Gives a bearer token for Azure Storage; raises CredentialError."""
 
+_LARGEST = 64 * 1024 * 1024
+"""Bytes: the largest answer that is accepted from a service."""
+
 _AT_ONCE = 16
 """Objects that `do_each` works on at a time."""
 
@@ -97,7 +100,10 @@ class ObjectStore:
         return parse_address(self._address)
 
     async def read(self, name: str, *, large: bool = False) -> bytes | None:
-        """The object's bytes; None where the store says that there is none."""
+        """The object's bytes; None where the store says that there is none.
+
+        What is larger than any image is given as nothing: it is damaged, whatever it is.
+        """
 
         async def get(backend: Backend) -> bytes | None:
             try:
@@ -105,7 +111,7 @@ class ObjectStore:
             except FileNotFoundError as error:
                 _require_container(error)
                 return None
-            return bytes(await found.bytes_async())
+            return b"" if found.meta["size"] > _LARGEST else bytes(await found.bytes_async())
 
         return await self._ask(get, self.large_seconds if large else self.small_seconds)
 

@@ -19,7 +19,8 @@ _STRINGS = (
     "key", "sha256", "media_type", "model", "service", "profile", "arrived_at", "prompt_sha256",
 )  # fmt: skip
 _COUNTS = ("version", "bytes", "width", "height")
-_USAGE = ("text_in", "image_in", "image_out")
+USAGE = ("text_in", "image_in", "image_out")
+"""The numbers of `usage`, in the order of `types.Usage`."""
 
 _MAX_NUMBER = 2**53
 """The largest number up to which every JSON reader gives whole numbers exactly."""
@@ -154,7 +155,7 @@ def restore(facts: dict[str, Any], image: bytes) -> Result:
         model=facts["model"],
         asked=None if asked is None else (asked[0], asked[1]),
         request_id=facts["request_id"],
-        usage=None if usage is None else Usage(*(usage[name] for name in _USAGE)),
+        usage=None if usage is None else Usage(*(usage[name] for name in USAGE)),
         cost_usd=0.0,
         from_store=True,
         seconds=float(facts["seconds"]),
@@ -199,7 +200,7 @@ def _is_valid(facts: dict[str, Any]) -> bool:
         and (asked is None or (isinstance(asked, list) and len(asked) == 2))
         and all(_is_count(side) for side in asked or ())
         and (usage is None or isinstance(usage, dict))
-        and (usage is None or all(_is_count(usage[name]) for name in _USAGE))
+        and (usage is None or all(_is_count(usage[name]) for name in USAGE))
         and (request_id is None or isinstance(request_id, str))
         and (cost_usd is None or _is_amount(cost_usd))
         and _is_amount(facts["seconds"])

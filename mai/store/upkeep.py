@@ -124,7 +124,7 @@ async def push(
     return Pushed(**counts)
 
 
-async def check(images: SharedImages) -> str:
+async def check_images(images: SharedImages) -> str:
     """Write, read, list and delete an object; gives what was found in a sentence.
 
     Raises StoreError, also for a store that writes over what is there although it was asked not to.

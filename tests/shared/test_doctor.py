@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mai_image.cli import main
 from mai_image.mai.examination import Step
+from object_stores import Engine
 from postgres_engine import PostgresEngine
 
 
@@ -65,3 +66,34 @@ def test_a_package_that_is_missing_is_named_with_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, "psycopg", None)
     assert doctor(tmp_path, postgres) == Step.DATABASE
     assert 'pip install "psycopg[binary]' in capsys.readouterr().out
+
+
+def images_doctor(folder: Path, images: str) -> int:
+    (folder / "profiles.toml").write_text(f'[shared]\nimages = "{images}"\n')
+    return main(["--folder", str(folder), "doctor", "--profile", "emulator"])
+
+
+def test_the_shared_images_are_written_and_read(
+    tmp_path: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images_doctor(tmp_path, engine.address)
+    said = capsys.readouterr().out
+    assert f"ok    store: {engine.address} was written and read in" in said
+
+
+def test_an_object_store_that_is_gone_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "bm9uZQ==")
+    found = images_doctor(tmp_path, "http://127.0.0.1:1/account/container")
+    assert found == Step.STORE
+    assert "wrong store: The object store http://127.0.0.1:1" in capsys.readouterr().out
+
+
+def test_obstore_that_is_missing_is_named_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    assert images_doctor(tmp_path, str(tmp_path / "images")) == Step.STORE
+    said = capsys.readouterr().out
+    assert "python -m pip install obstore" in said

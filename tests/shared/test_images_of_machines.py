@@ -84,7 +84,17 @@ def test_what_eight_machines_ask_for_at_once_is_bought_once_and_given_to_all(stu
     studio.balance(3)
 
 
-@pytest.mark.parametrize("step", ["image on disk", "sidecar named", "kept", "closed"])
+@pytest.mark.parametrize(
+    ("engine", "step"),
+    [
+        ("folder", "image on disk"),
+        ("folder", "sidecar named"),
+        ("folder", "closed"),
+        ("azurite", "kept"),
+        ("moto", "kept"),
+    ],
+    indirect=["engine"],
+)
 def test_the_image_of_a_machine_that_is_killed_is_had_by_all_once_that_is_back(
     studio: Studio, step: str
 ):
@@ -128,6 +138,7 @@ def test_an_image_that_comes_while_the_object_store_is_stopped_is_bought_once(st
     assert len(studio.harness.server.billed) == 2
 
 
+@pytest.mark.parametrize("engine", ["azurite"], indirect=True)
 def test_an_image_that_is_damaged_in_the_object_store_is_given_to_nobody(studio: Studio):
     assert end(studio.start("render-1", [0]), 60) == [pytest.approx(COST)]
     damage(studio.engine)

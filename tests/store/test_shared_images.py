@@ -14,6 +14,7 @@ from mai_image.mai.errors import StoreError, UnreadableError
 from mai_image.mai.store import ObjectStore, Order, SharedStore, prune, push
 from mai_image.mai.types import Result
 from object_stores import Engine
+from slow_link import SlowLink
 from store_helpers import image, key, put
 
 T = TypeVar("T")
@@ -361,3 +362,40 @@ def test_prune_leaves_what_has_just_come_and_what_cannot_be_read(
     assert run(prune(here.images, limit_bytes=1, now=later)).images == 1
     with pytest.raises(UnreadableError):
         run(there.fetch(key("a cat")))
+
+
+# Slow, and silent
+
+
+def test_a_link_of_200_ms_is_slow_and_no_more(
+    engines: dict[str, Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    azurite = engines.get("azurite")
+    if azurite is None:
+        pytest.skip("no azurite")
+    for variable, value in azurite.variables.items():
+        monkeypatch.setenv(variable, value)
+    port = int(azurite.address.split(":")[2].split("/")[0])
+    link = SlowLink(port, 0.2)
+    far = azurite.at("far")
+    far.address = far.address.replace(str(port), str(link.port), 1)
+    bought = sell(machine(far, tmp_path / "here"))
+    assert run(machine(far, tmp_path / "there").fetch(FOX)) == bought
+    link.close()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_no_event_loop_waits_for_a_store_that_is_silent(engine: Engine, here: SharedStore):
+    async def watch() -> int:
+        await here.fetch(FOX)
+        engine.stop()
+        asked = asyncio.ensure_future(here.fetch(key("a cat")))
+        turns = 0
+        while not asked.done():
+            await asyncio.sleep(0.001)
+            turns += 1
+        engine.resume()
+        assert isinstance(asked.exception(), StoreError)
+        return turns
+
+    assert run(watch()) >= (1 if here.images.objects.address.kind == "folder" else 50)
