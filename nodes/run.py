@@ -182,7 +182,7 @@ async def run_requests(
         batch.put_first(siblings.refusal)
         batch.sent = display.sent_of(futures)
     display.finish(batch)
-    await orders.collected()
+    await orders.collected(siblings.refusal)
     raise_failures(batch, if_blocked)
     return batch
 
