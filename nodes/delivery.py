@@ -106,6 +106,8 @@ class NodeOrders:
             await asyncio.sleep(LOOK)
         refused = {order.key: order.error for order in new if _is_refusal(order.error)}
         await asyncio.to_thread(orders.remove, [self.found.pop(key) for key in refused])
+        if refused and siblings.refusal is not None:
+            await asyncio.to_thread(orders.tell, siblings.refusal)
         under_way = {key for key, order in self.found.items() if order.state == UNDER_WAY}
         if not under_way and not refused:
             return None
@@ -131,10 +133,15 @@ class NodeOrders:
         counts["from the store"] = len(states) - counts.total()
         return counts
 
-    async def collected(self) -> None:
-        """The node has an outcome for each of its requests: none of them is an order any more."""
+    async def collected(self, refusal: MaiError | None) -> None:
+        """The node has an outcome for each of its requests: none of them is an order any more.
+
+        `refusal` is what ended them together; what else it ended needn't be told again.
+        """
         if self.found:
             await asyncio.to_thread(self.client.orders.remove, list(self.found.values()))
+        if refusal is not None:
+            await asyncio.to_thread(self.client.orders.tell, refusal)
 
 
 def _is_refusal(error: BaseException | None) -> bool:

@@ -160,6 +160,11 @@ class Orders:
             if gone:
                 self._save()
 
+    def tell(self, error: BaseException) -> None:
+        """Forget the orders that came to nothing by this error: a node has told it already."""
+        with self._lock:
+            self.remove([image for image in self._images.values() if image.error is error])
+
     def forget(self, run: str) -> int:
         """Forget what a prompt ordered, as the user says; gives how many images that are.
 

@@ -188,6 +188,8 @@ def test_a_refusal_is_the_failure_of_all_that_waited_with_the_call_that_got_it(
     future = siblings.submit(client, generate(1), "test", image.hear)
     client.orders.follow(image, future, siblings)
     assert (image.state, image.error) == ("failed", refusal)
+    client.orders.tell(refusal)
+    assert client.orders.is_empty()
 
 
 def test_a_call_that_the_programs_end_withdrew_is_to_be_ordered_again(harness: Harness) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import comfyui_modules  # noqa: F401  (makes the nodes importable)
 import pytest
@@ -51,6 +53,15 @@ def emulator(
     yield emulated
     shared_client.replace(None)
     client.close(grace=5)
+
+
+@pytest.fixture
+def prompt_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All runs of a test belong to one prompt, as ComfyUI would say."""
+    context = SimpleNamespace(prompt_id="a prompt")
+    utils = SimpleNamespace(get_executing_context=lambda: context)
+    monkeypatch.setitem(sys.modules, "comfy_execution", SimpleNamespace(utils=utils))
+    monkeypatch.setitem(sys.modules, "comfy_execution.utils", utils)
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,11 @@ from comfy_api.latest import _io
 from comfy_execution.graph_utils import ExecutionBlocker
 from mai_image.mai.errors import BlockedError, BudgetError, ConnectionLostError, ProfileError
 from mai_image.mai.profiles import Profiles
+from mai_image.mai.types import Generate
 from mai_image.nodes.edit import MAIEdit
 from mai_image.nodes.generate import MAIGenerate
-from mai_image.nodes.run import shared_client
+from mai_image.nodes.results import Batch
+from mai_image.nodes.run import run_requests, shared_client
 
 ORDER = "order and go on"
 SLOW = "[[latency 0.5]]"
@@ -172,6 +174,20 @@ def test_a_budget_refuses_before_the_node_ends(tight: Any):
     assert order.states["under way"] == 2
     settled()
     assert tight.log.billed == 2
+
+
+def test_a_refused_item_of_a_list_is_told_for_all_of_them(tight: Any, prompt_id: None):
+    async def items() -> list[Any]:
+        requests = [Generate("MAI-Image-2.7", f"a fox {SLOW}", 768, 768, i) for i in range(4)]
+        runs = [run_requests([each], "test", "1", "stop", ORDER) for each in requests]
+        return await asyncio.gather(*runs, return_exceptions=True)
+
+    ended = asyncio.run(items())
+    assert [each.ordered for each in ended if isinstance(each, Batch)] == [1, 1]
+    assert sum(isinstance(each, BudgetError) for each in ended) == 2
+    settled()
+    (order,) = orders()
+    assert dict(+order.states) == {"landed": 2}
 
 
 def test_a_profile_that_is_not_there_refuses_before_the_node_ends(emulator: Any):

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mai_image.mai.errors import InputError
 from mai_image.mai.types import Generate
 from mai_image.nodes.run import run_requests
-
-
-@pytest.fixture
-def prompt_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All runs of a test belong to one prompt, as ComfyUI would say."""
-    context = SimpleNamespace(prompt_id="a prompt")
-    utils = SimpleNamespace(get_executing_context=lambda: context)
-    monkeypatch.setitem(sys.modules, "comfy_execution", SimpleNamespace(utils=utils))
-    monkeypatch.setitem(sys.modules, "comfy_execution.utils", utils)
 
 
 def requests(count: int) -> list[Generate]:

@@ -371,6 +371,7 @@ def node_inputs() -> st.SearchStrategy[dict[str, Any]]:
             "profile": st.one_of(st.just("emulator"), texts()),
             "auto_aspect_ratio": st.booleans(), "web_grounding": st.booleans(),
             "if_blocked": st.one_of(st.sampled_from(["stop", "skip"]), texts(5)),
+            "delivery": st.one_of(st.sampled_from(["wait", "order and go on"]), texts(5)),
             "aspect_ratio": ratio, "target_width": number, "target_height": number,
         },
     )  # fmt: skip

@@ -41,6 +41,7 @@ from hypothesis import strategies as st
 from mai_image import comfy_entrypoint
 from mai_image.mai import formats
 from mai_image.mai.auth import EntraCredential, Headers, KeyCredential, Secret
+from mai_image.mai.client import StoredAs
 from mai_image.mai.errors import MaiError
 from mai_image.mai.http import (
     HttpAnswer,
@@ -52,6 +53,8 @@ from mai_image.mai.http import (
 )
 from mai_image.mai.http import transport as transport_module
 from mai_image.mai.http.redaction import LONGEST_TEXT
+from mai_image.mai.in_flight import Orders
+from mai_image.mai.ledger import Ledger
 from mai_image.mai.ledger.spend import COLUMNS, write_csv
 from mai_image.mai.models import CATALOGUE
 from mai_image.mai.profiles import Profile, Profiles, toml_file
@@ -67,6 +70,7 @@ from mai_image.mai.profiles.folders import usual_folder, write_private
 from mai_image.mai.profiles.profile import AZURE_DOMAINS, MAX_IMAGES_PER_NODE
 from mai_image.mai.profiles.services import SERVICES
 from mai_image.mai.providers import PROVIDERS, Job, JobProvider, was_not_begun
+from mai_image.mai.store import Store
 from mai_image.mai.types import Edit, Generate, Reference, Request, Result, request_key
 from mai_image.mai.validation import validate_request
 from mai_image.nodes import run as waiting
@@ -464,6 +468,13 @@ class ClientStandIn:
 
     def __init__(self) -> None:
         self.profiles = Profiles(FOLDER / "none", {})
+        folder = FOLDER / "ordered"
+        self.orders = Orders(folder, Store(folder / "store"), Ledger(folder / "ledger.sqlite"))
+
+    def look_up(self, requests: Any, profile: str) -> list[StoredAs]:
+        """Nothing is kept."""
+        found = self.profiles.get(profile)
+        return [StoredAs(request_key(each, found.store_service), False) for each in requests]
 
     def check_affordable(self, requests: Any, profile: str) -> None:
         """There is no budget."""
@@ -502,7 +513,7 @@ def loaded() -> dict[str, Any]:
 
 NODE_INPUTS = {
     "MAIGenerate": ("prompt", "model", "width", "height", "seed", "batch_size", "profile",
-                    "auto_aspect_ratio", "web_grounding", "if_blocked"),
+                    "auto_aspect_ratio", "web_grounding", "if_blocked", "delivery"),
     "MAISizeHelper": ("model", "aspect_ratio", "target_width", "target_height"),
 }  # fmt: skip
 
