@@ -118,13 +118,16 @@ def unused_keys(read: ReadVariable) -> list[str]:
     used = chosen_group(read)
     if used is None or not used.is_complete(read):
         return []
-    without = {
-        group.key: f" without {group.endpoint}" if group.endpoint else "" for group in GROUPS
-    }
-    return [
-        f"{group.key} is set{without[group.key]}: it is not used; {used.needed} is."
+    unused = [
+        group
         for group in GROUPS
         if group is not used and value(read, group.key) and not value(read, group.endpoint)
+    ]
+    return [
+        f"{group.key} is set without {group.endpoint}: it is not used; {used.needed} is."
+        if group.endpoint
+        else f"{group.key} is set too: it is not used; {used.needed} is."
+        for group in unused
     ]
 
 

@@ -383,7 +383,8 @@ class Profiles:
                 "No account is set up on this server: try it free, with profile set to "
                 '"emulator", or connect an account by `mai-image init`.',
                 f"There is no profile {short(name)}. Do one of these: set the environment "
-                "variables AZURE_ENDPOINT and AZURE_API_KEY and start ComfyUI again; or run "
+                "variables AZURE_ENDPOINT and AZURE_API_KEY, or FAL_KEY alone, or "
+                "OPENROUTER_API_KEY alone, and start ComfyUI again; or run "
                 f"`mai-image init`, which writes {self.path}; or choose the profile "
                 '"emulator", which needs no account and spends nothing.',
             )

@@ -99,6 +99,9 @@ SERVICE_TEXTS = [
     "exactly one image", "file must be attached", "input limit", "before the request was sent",
     "Insufficient Balance", "nsfw", "QUEUED", "PROCESSING", "COMPLETED", "FAILED", "ERROR", "done",
     "https://a.pixazo.ai/x.png", "http://127.0.0.1/x", "image", "job-1", *CATALOGUE,
+    "IN_QUEUE", "IN_PROGRESS", "CANCELLED", "content_policy_violation", "exhausted balance",
+    "https://v3.fal.media/x.png", "Unsupported parameter: size", "output_format", "image_size",
+    "https://a.example/x/jobs/1", "https://a.example/x/../y", "https://b.example/x/jobs/1",
 ]  # fmt: skip
 
 B64 = base64.b64encode(SMALL).decode()
@@ -123,6 +126,31 @@ DOCUMENTS: list[Any] = [
     {"request_id": "j", "status": "COMPLETED", "media_url": "https://a.pixazo.ai/x.png"},
     {"request_id": "j", "status": "FAILED", "error": {"message": "nsfw"}, "output": None},
     {"status": "ERROR", "error": "moderation"},
+    {
+        "request_id": "j",
+        "status": "IN_QUEUE",
+        "status_url": "https://a.example/x/jobs/1/status",
+        "response_url": "https://a.example/x/jobs/1",
+        "cancel_url": "https://a.example/x/jobs/1/cancel",
+    },
+    {"request_id": "j", "status": "COMPLETED", "error": "x", "error_type": "cancelled"},
+    {"images": [{"url": URIS[0], "content_type": "image/png", "width": 16, "height": 16}]},
+    {"detail": [{"loc": ["body", "image_size"], "msg": "x", "type": "int_type"}]},
+    {"detail": [{"loc": ["body", "prompt"], "msg": "x", "type": "content_policy_violation"}]},
+    {"detail": "User is locked. Reason: Exhausted balance."},
+    {
+        "created": 1,
+        "data": [{"b64_json": B64, "media_type": "image/png"}],
+        "usage": {
+            "prompt_tokens": 5,
+            "completion_tokens": 9,
+            "cost": 0.03,
+            "is_byok": True,
+            "cost_details": {"upstream_inference_cost": 0.1},
+        },
+    },
+    {"error": {"code": 400, "message": "Unsupported parameter: size"}},
+    {"error": {"code": 402, "message": "Insufficient credits", "metadata": {"raw": "{}"}}},
 ]
 
 

@@ -70,7 +70,7 @@ SETTINGS = sorted(set(re.findall(r"^#? ?([a-z_]+) =", EXAMPLE, re.MULTILINE)) | 
 
 WORDS = [
     "entra", "key", "key_env", "key_file", "default", "environment", "managed_identity",
-    "azure_cli", "device_code", "foundry", "pixazo", "api-key", "Authorization", "m",
+    "azure_cli", "device_code", "foundry", "pixazo", "fal", "openrouter", "api-key", "Authorization", "m",
     "mai-image-2.6", "*", "emulator", "auto_aspect_ratio", "MAI-Imag-2.6", "a\tb", " d ",
 ]  # fmt: skip
 
@@ -169,7 +169,8 @@ FILE_STATES = ["there"] * 30 + ["missing", "a folder", "long name", "not UTF-8",
                                 "a link"]  # fmt: skip
 
 VARIABLES = ["K", "AZURE_ENDPOINT", "AZURE_API_KEY", "DEPLOYMENT_NAME", "MAI_ENDPOINT", "MAI_KEY",
-             "AZURE_OPENAI_API_KEY", "AZURE_AUTHORITY_HOST", "AZURE_CLIENT_SECRET"]  # fmt: skip
+             "AZURE_OPENAI_API_KEY", "AZURE_AUTHORITY_HOST", "AZURE_CLIENT_SECRET",
+             "FAL_KEY", "OPENROUTER_API_KEY"]  # fmt: skip
 
 
 def environments() -> st.SearchStrategy[dict[str, str]]:

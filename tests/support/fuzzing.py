@@ -69,7 +69,7 @@ from mai_image.mai.profiles.endpoints import (
 from mai_image.mai.profiles.folders import usual_folder, write_private
 from mai_image.mai.profiles.profile import AZURE_DOMAINS, MAX_IMAGES_PER_NODE
 from mai_image.mai.profiles.services import SERVICES
-from mai_image.mai.providers import PROVIDERS, Job, JobProvider, was_not_begun
+from mai_image.mai.providers import PROVIDERS, Job, JobProvider, Provider, was_not_begun
 from mai_image.mai.store import Store
 from mai_image.mai.types import Edit, Generate, Reference, Request, Result, request_key
 from mai_image.mai.validation import validate_request
@@ -79,8 +79,7 @@ from mai_image.nodes.imaging.codec import decode_image
 from mai_image.page import gallery
 from mai_image.page.access import authority_of
 
-FOUNDRY, PIXAZO = PROVIDERS["foundry"], PROVIDERS["pixazo"]
-assert isinstance(PIXAZO, JobProvider)
+FOUNDRY = PROVIDERS["foundry"]
 
 MOST_SECONDS = 10.0
 """Processor time of one case. Most take a millisecond; a slow pattern takes minutes."""
@@ -106,7 +105,6 @@ REQUESTS: dict[str, Request] = {
 }
 """By the names that stand in a failing input's file."""
 
-TAKEN_BY_PIXAZO = ("generate by 2.5", "edit", "edit as it is", "tiny edit")
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="mai-fuzz-")
 FOLDER = Path(_FOLDER.name)
@@ -123,17 +121,27 @@ def allowed(work: Callable[[], object]) -> object:
         return error
 
 
+def taken_by(provider: Provider, request: Request) -> Request | None:
+    """The request by a model that the provider has; None where it takes it by none."""
+    models = {request.model, provider.test_model}
+    for model in sorted(models, key=lambda one: one != request.model):
+        by_model = replace(request, model=model)
+        if not isinstance(allowed(lambda one=by_model: provider.validate(one)), MaiError):  # type: ignore[misc]
+            return by_model
+    return None
+
+
+JOB_PROVIDERS = [one for one in PROVIDERS.values() if isinstance(one, JobProvider)]
+
+
 def check_answer(status: int, found: dict[str, str], body: bytes, name: str) -> None:
     """An answer is a Result, a job or an error, and says when to come back."""
-    answer, request = HttpAnswer(status, found, body), REQUESTS[name]
-    result = allowed(lambda: FOUNDRY.read(request, answer))
-    assert isinstance(result, (Result, MaiError))
-    repr(result)
-    _check_job(name, answer)
+    answer = HttpAnswer(status, found, body)
     for provider in PROVIDERS.values():
         assert isinstance(provider.error_for(answer), MaiError)
-        other = provider.without_refused_field(request, answer)
-        assert other is None or other != request
+        request = taken_by(provider, REQUESTS[name])
+        if request is not None:
+            _check_read(provider, request, answer)
     assert was_not_begun(answer) in (True, False)
     seconds = retry_after(found)
     assert seconds is None or 0 <= seconds < float("inf")
@@ -142,28 +150,48 @@ def check_answer(status: int, found: dict[str, str], body: bytes, name: str) -> 
     assert answer.request_id is None or answer.request_id.isprintable()
 
 
-def _check_job(name: str, answer: HttpAnswer) -> None:
-    begun = allowed(lambda: PIXAZO.read(REQUESTS[name], answer))
-    assert isinstance(begun, (Job, MaiError))
-    job = allowed(lambda: PIXAZO.read_job(answer))
-    if not isinstance(job, Job):
+def _check_read(provider: Provider, request: Request, answer: HttpAnswer) -> None:
+    """What one provider reads in an answer."""
+    begun = allowed(lambda: provider.read(request, answer))
+    assert isinstance(begun, (Result, Job, MaiError))
+    repr(begun)
+    other = provider.without_refused_field(request, answer)
+    assert other is None or other != request
+    if other is not None:
+        json.dumps(provider.build(other, "https://a.example", "d", "id").json)
+    if not isinstance(provider, JobProvider):
         return
-    assert isinstance(PIXAZO.job_error(job), MaiError)
+    for read in (provider.read, provider.read_job, provider.read_result):
+        arguments = (request, answer) if read == provider.read else (answer,)
+        job = allowed(partial(read, *arguments))  # type: ignore[arg-type]
+        if isinstance(job, Job):
+            _check_job(provider, request, job)
+
+
+def _check_job(provider: JobProvider, request: Request, job: Job) -> None:
+    """A job is asked for below the endpoint alone, and its media are images or errors."""
+    if job.job_id is not None:
+        for build in (provider.build_poll, provider.build_result, provider.build_cancel):
+            wired = build("https://a.example/x", job.job_id)
+            assert wired is None or wired.url.startswith("https://a.example/x/")
+            assert wired is None or httpx.URL(wired.url).host == "a.example"
+    assert isinstance(provider.job_error(job), MaiError)
     for source in job.media:
-        image = allowed(lambda source=source: PIXAZO.read_data_uri(source))  # type: ignore[misc]
-        if isinstance(image, bytes) and name in TAKEN_BY_PIXAZO:
-            allowed(lambda image=image: PIXAZO.read_image(REQUESTS[name], image, job.job_id, 1))  # type: ignore[misc]
+        image = allowed(partial(provider.read_data_uri, source))
+        if isinstance(image, bytes):
+            allowed(partial(provider.read_image, request, image, job.job_id, 1.0))
 
 
 def check_request(name: str, service: str, prompt: str) -> None:
     """A request is refused, or becomes HTTP whose body can be sent."""
-    request, provider = replace(REQUESTS[name], prompt=prompt), PROVIDERS[service]
-    allowed(lambda: provider.validate(request))
-    built = allowed(lambda: provider.build(request, "https://a.example", "d", "id"))
-    for wired in (built, provider.probe("https://a.example", prompt or None)):
-        if not isinstance(wired, MaiError):
-            assert wired.url.startswith("https://a.example/")  # type: ignore[attr-defined]
-            json.dumps(wired.json)  # type: ignore[attr-defined]
+    provider = PROVIDERS[service]
+    request = taken_by(provider, replace(REQUESTS[name], prompt=prompt))
+    wired = [provider.probe("https://a.example", prompt or None)]
+    if request is not None:
+        wired.append(provider.build(request, "https://a.example", "d", "id"))
+    for one in wired:
+        assert one.url.startswith("https://a.example/")
+        json.dumps(one.json)
 
 
 # HTTP
@@ -261,7 +289,7 @@ async def _send_request(url: str, ending: str, name: str, *, local: bool) -> obj
     request = (
         FOUNDRY.build(REQUESTS[name], endpoint, "d", "id")
         if name in REQUESTS
-        else PIXAZO.build_poll(endpoint, "job-1")  # type: ignore[union-attr]
+        else JOB_PROVIDERS[0].build_poll(endpoint, "job-1")
     )
     try:
         transport.prepare(target)
@@ -297,11 +325,12 @@ def check_image(data: bytes) -> None:
         return
     assert isinstance(header, formats.ImageHeader)
     assert len(header.pixel_data(data)) <= len(data)
-    for name in TAKEN_BY_PIXAZO:
-        request = REQUESTS[name]
-        result = allowed(partial(PIXAZO.read_image, request, data, None, 1.0))
-        too_large = header.width * header.height > CATALOGUE[request.model].most_decoded
-        assert isinstance(result, MaiError) == too_large
+    for provider in JOB_PROVIDERS:
+        for request in REQUESTS.values():
+            if (taken := taken_by(provider, request)) is not None:
+                result = allowed(partial(provider.read_image, taken, data, None, 1.0))
+                too_large = header.width * header.height > CATALOGUE[taken.model].most_decoded
+                assert isinstance(result, MaiError) == too_large
     if header.width * header.height > 2_000_000:
         return  # an image of 64 megapixels takes a second and is no other case
     found = allowed(lambda: decode_image(data))
@@ -437,7 +466,8 @@ def check_address(text: str, service: str, administrator: bool) -> None:
         assert again == found
         host = httpx.URL(found).host
         assert found.startswith("https://") or is_loopback(found)
-        assert administrator or is_loopback(found) or host.endswith((".azure.com", ".pixazo.ai"))
+        known = [name.removeprefix("*") for one in SERVICES.values() for name in one.hosts]
+        assert administrator or is_loopback(found) or host.endswith(tuple(known))
     for loopback in (True, False):
         media = allowed_media_url(text, ["*.example.com", "a.example"], loopback=loopback)
         assert media is None or media.startswith("https://") or is_loopback(media)
@@ -527,7 +557,8 @@ def check_prompt(given_inputs: dict[str, Any]) -> None:
     )  # fmt: skip
     if not isinstance(allowed(lambda: validate_request(request)), MaiError):
         assert len(request_key(request, "foundry")) == 64
-        allowed(lambda: PIXAZO.validate(request))
+        for provider in PROVIDERS.values():
+            allowed(partial(provider.validate, request))
     for node_id, names in NODE_INPUTS.items():
         node = loaded()[node_id]
         chosen = {name: given_inputs[name] for name in names if name in given_inputs}

@@ -71,6 +71,7 @@ image file
 file must be attached
 invalid parameters
 content policy
+content checker
 not billed
 perhaps billed
 in flight
@@ -158,6 +159,7 @@ its sidecar is missing
 the image beside its sidecar is missing
 {1} takes no calls for another {2} s.
 {1} is set without {2}: it is not used; {3} is.
+{1} is set too: it is not used; {2} is.
 Other users of this machine could read {1}; it is private now (by `chmod {2}`).
 Change a key that they may have read.
 {1} holds a key and other users of this machine can read it: run `chmod 600` on it.
