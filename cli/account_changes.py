@@ -14,7 +14,7 @@ from ..mai.auth import Entra, EntraCredential
 from ..mai.errors import ProfileError
 from ..mai.models import CATALOGUE
 from ..mai.profiles import ANY_MODEL, SERVICES, Profile, Profiles
-from .azure_items import DeployableModel, ImageDeployment, FoundryResource, printable
+from .azure_items import DeployableModel, FoundryResource, ImageDeployment, printable
 from .init_azure import account_rates
 from .resource_manager import CLOUDS, ManagerError, ResourceManager, parse_manager
 

@@ -18,8 +18,8 @@ from ..mai.profiles import Profiles
 from ..mai.types import Usage
 from .azure_items import (
     DeployableModel,
-    ImageDeployment,
     FoundryResource,
+    ImageDeployment,
     Subscription,
     catalogue_name,
     printable,

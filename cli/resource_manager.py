@@ -22,8 +22,8 @@ from ..mai.profiles import is_loopback_host, normalize_endpoint
 from ..mai.safe_json import parse_json
 from .azure_items import (
     DeployableModel,
-    ImageDeployment,
     FoundryResource,
+    ImageDeployment,
     Subscription,
     printable,
     quoted,
