@@ -88,18 +88,8 @@ class NodeOrders:
         way, and has the errors of calls that were refused before they were sent. An interrupt
         leaves the orders as they are.
         """
-        missing = {
-            key: request
-            for key, request in zip(self.keys, self.requests, strict=True)
-            if key not in self.kept and not self._is_open(key)
-        }
         orders = self.client.orders
-        new = await asyncio.to_thread(orders.add, run, self.node, self.profile, missing)
-        for order in new:
-            self.found[order.key] = order
-            request = missing[order.key]
-            future = siblings.submit(self.client, request, self.profile, order.hear)
-            orders.follow(order, future, siblings)
+        new = await asyncio.to_thread(self._submit_missing, siblings, run)
         while not all(order.heard for order in new):
             if model_management.processing_interrupted():
                 raise model_management.InterruptProcessingException()
@@ -113,6 +103,25 @@ class NodeOrders:
             return None
         await asyncio.to_thread(orders.move, self.found.values(), run)
         return self._unfinished(under_way, refused)
+
+    def _submit_missing(self, siblings: Siblings, run: str) -> list[OrderedImage]:
+        """Order what is neither kept, under way nor known to have failed.
+
+        In a thread of its own: where ComfyUI ends the node meanwhile, what is written down as
+        ordered is nevertheless sent. Blocks; StoreError: nothing is ordered.
+        """
+        missing = {
+            key: request
+            for key, request in zip(self.keys, self.requests, strict=True)
+            if key not in self.kept and not self._is_open(key)
+        }
+        new = self.client.orders.add(run, self.node, self.profile, missing)
+        for order in new:
+            self.found[order.key] = order
+            request = missing[order.key]
+            future = siblings.submit(self.client, request, self.profile, order.hear)
+            self.client.orders.follow(order, future, siblings)
+        return new
 
     def _is_open(self, key: str) -> bool:
         return key in self.found and self.found[key].state in (UNDER_WAY, FAILED)

@@ -206,6 +206,25 @@ def test_an_interrupt_withdraws_no_order(emulator: Any, monkeypatch: pytest.Monk
     assert emulator.log.billed == 2
 
 
+def test_a_node_that_is_ended_while_it_orders_has_ordered(emulator: Any):
+    """As where another node of the prompt fails."""
+
+    async def scenario() -> None:
+        requests = [Generate("MAI-Image-2.7", f"a fox {SLOW}", 768, 768, i) for i in range(2)]
+        task = asyncio.ensure_future(run_requests(requests, "test", "1", "stop", ORDER))
+        while not orders():
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+
+    asyncio.run(scenario())
+    settled()
+    assert dict(+orders()[0].states) == {"landed": 2}
+    assert not is_skipped(run(batch_size=2))
+    assert emulator.log.billed == 2
+
+
 def test_wait_takes_no_notice_of_orders_and_collects_them(emulator: Any):
     run(batch_size=2)
     output = run(batch_size=2, delivery="wait")
