@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..mai.errors import MaiError
 from ..mai.profiles import Profiles, data_folder
+from ..mai.providers import PROVIDERS
 from . import browser, service
 from . import graph as workflows
 from .comfyui import run
@@ -105,6 +106,8 @@ def _ask_before_spending(graph: Graph, folder: Path) -> None:
         profile = Profiles(folder).get("default")
     except MaiError as error:
         raise Failed(str(error)) from error
+    provider = PROVIDERS[profile.service]
+    workflows.take_models(graph, provider.models, provider.test_model)
     count, usd = workflows.most_expensive(graph)
     line("service", f"{profile.endpoint} (profile {profile.name!r})")
     line("cost", f"{count} images for at most ${usd:.2f}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -66,6 +66,13 @@ def files_to_load(graph: Graph) -> list[str]:
     """The file names that the graph's LoadImage nodes ask for."""
     nodes = [node for node in graph.values() if node["class_type"] == "LoadImage"]
     return [node["inputs"]["image"] for node in nodes]
+
+
+def take_models(graph: Graph, models: Sequence[str], instead: str) -> None:
+    """Put `instead` in the place of every model that isn't one of these; () are all."""
+    for node in graph.values():
+        if models and node["inputs"].get("model", instead) not in models:
+            node["inputs"]["model"] = instead
 
 
 def most_expensive(graph: Graph) -> tuple[int, float]:

@@ -31,6 +31,8 @@ _ACCOUNT_NAMES = (
     "AZURE_AI_API_KEY",
     "AZURE_OPENAI_ENDPOINT",
     "AZURE_OPENAI_API_KEY",
+    "FAL_KEY",
+    "OPENROUTER_API_KEY",
 )
 """Every other name from which a profile could be read: an emulated run must see no account."""
 
