@@ -92,8 +92,12 @@ class ManagerHost:
         return f"{known}/.default"
 
 
-def parse_manager(text: str | None, network: Network | None = None) -> ManagerHost:
-    """The resource manager that an option names, the public cloud's without it. ProfileError."""
+def parse_manager(text: str | None, network: Network) -> ManagerHost:
+    """The resource manager that an option names, the public cloud's without it. ProfileError.
+
+    `network` is the way to the profile's service. A private endpoint is called without a proxy and
+    may demand a certificate; neither holds for a cloud's own resource manager.
+    """
     by_name = {name.lower(): url for name, url in CLOUDS.items()}
     named = by_name.get((text or "AzureCloud").strip().lower(), text or "")
     try:
@@ -107,7 +111,10 @@ def parse_manager(text: str | None, network: Network | None = None) -> ManagerHo
             f"Give an https address, such as {', '.join(CLOUDS.values())}; http is for this "
             "machine only.",
         ) from None
-    return ManagerHost(endpoint, is_loopback_host(host), network or Network())
+    proxy = network.proxy if network.proxy_address else None
+    certificate = None if endpoint in CLOUDS.values() else network.client_certificate
+    own = Network(proxy, network.ca_file, certificate)
+    return ManagerHost(endpoint, is_loopback_host(host), own)
 
 
 @dataclass(slots=True)
@@ -288,14 +295,15 @@ class ResourceManager:
         ends, shown = time.monotonic() + CREATION_SECONDS, f"--deployment-name {quoted(name)}"
         while True:
             made = read_deployment(item)
-            if made is None:
+            if made is None and item:
                 raise _unusable("isn't the deployment that was asked for")
-            if made.is_ready:
+            if made is not None and made.is_ready:
                 return made
-            if made.state.lower() in ("failed", "canceled") or time.monotonic() > ends:
+            state = made.state if made is not None else "Accepted"
+            if state.lower() in ("failed", "canceled") or time.monotonic() > ends:
                 raise ManagerError(
                     f"The deployment {printable(name)!r} isn't ready: Azure says "
-                    f"{printable(made.state)!r}.",
+                    f"{printable(state)!r}.",
                     f"Look at it by `{resource.az('deployment show', shown)}`"
                     ", then run this command again.",
                 )
@@ -320,6 +328,8 @@ class ResourceManager:
         value = _parsed(answer)
         if answer.status not in (200, 201, 202):
             raise _refused(answer, value, subscription, creates=method == "PUT")
+        if answer.status == 202 and not answer.body:
+            return {}  # accepted; what comes of it is to be asked for
         if not isinstance(value, dict):
             raise _unusable("isn't what its documentation says")
         return value
