@@ -271,6 +271,12 @@ NOTHING = {
         ["az cognitiveservices account deployment create --name emulator --resource-group "
          "emulator-rg", "--model-version 2026-11-17", "--create MAI-Image-2.7"],
     ),
+    "no deployment, and no role to see the models": (
+        lambda service: (
+            resource(service).deployments.clear(), subscription(service).refused.add("models"),
+        ),
+        ["has no deployment", "az cognitiveservices account deployment create"],
+    ),
     "a disabled subscription": (
         lambda service: setattr(subscription(service), "state", "Disabled"),
         ["disabled"],
@@ -316,7 +322,7 @@ def test_a_person_is_asked_before_a_deployment_is_made(run, service, tmp_path, t
     resource(service).deployments.clear()
     asked = types("n")
     assert run("--azure") == 1
-    assert "Make the deployment MAI-Image-2.7" in asked[0]
+    assert "Deploy MAI-Image-2.7 on emulator now?" in asked[0]
     assert resource(service).deployments == {}
     types("y", "1", "", "")
     assert run("--azure") == 0
