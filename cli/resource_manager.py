@@ -55,6 +55,11 @@ MOST_BYTES = 8 * 2**20
 
 MOST_PAGES = 200
 MOST_ITEMS = 20_000
+MOST_RESOURCES = 500
+"""Resources whose deployments are listed, one request each."""
+
+LONGEST_LIST = 180.0
+"""Seconds for all pages of a list; each page has its own timeout besides."""
 
 TRIES = 3
 LONGEST_PAUSE = 10.0
@@ -207,6 +212,10 @@ class ResourceManager:
         result = Survey()
         resources = await self._each(subscriptions, self._resources, result.problems)
         flat = [resource for _, some in resources for resource in some]
+        if len(flat) > MOST_RESOURCES:
+            text = f"Only {MOST_RESOURCES} of {len(flat)} AI resources are looked into."
+            result.problems.append(ManagerError(text, "Give --subscription NAME."))
+            flat = flat[:MOST_RESOURCES]
         result.found = await self._each(flat, self._deployments, result.problems)
         return result
 
@@ -260,8 +269,10 @@ class ResourceManager:
         found: list[T] = []
         seen: set[str] = set()
         url: str | None = self.host.endpoint + path
+        ends = time.monotonic() + LONGEST_LIST
         while url is not None:
-            if url in seen or len(seen) >= MOST_PAGES or len(found) > MOST_ITEMS:
+            too_long = len(found) > MOST_ITEMS or time.monotonic() > ends
+            if url in seen or len(seen) >= MOST_PAGES or too_long:
                 raise _unusable("has no end: its pages lead in a circle, or on for ever")
             seen.add(url)
             body = await self._exchange("GET", url, subscription)
