@@ -21,7 +21,6 @@ from .azure_items import (
     FoundryResource,
     ImageDeployment,
     Subscription,
-    catalogue_name,
     printable,
     quoted,
 )
@@ -244,7 +243,8 @@ def _deploy(
     """The resource's deployments with the new one, which is made where somebody agrees."""
     resource, deployments = found
     wanted, _, name = (arguments.create or DEFAULT_MODEL).partition("=")
-    wanted = full_model_name(wanted)
+    meant = CATALOGUE.find(wanted)
+    wanted = meant.name if meant else wanted.strip()
     there = [one for one in _usable(deployments) if one.model == wanted]
     if there and not name:
         print(f"{wanted} is deployed already: {printable(there[0].name)}")
@@ -319,14 +319,6 @@ def _no_deployment(
         f"Make one: `mai-image init --azure --create {model.name}`, or `{command}`, {AGAIN} Both "
         "need the role Cognitive Services Contributor.",
     )
-
-
-def full_model_name(text: str) -> str:
-    """A model's name in the catalogue's case; the beginning that all have may be left out."""
-    text = text.strip()
-    return next(
-        (known for known in (catalogue_name(text), catalogue_name(f"MAI-Image-{text}"))
-         if known in CATALOGUE), text)  # fmt: skip
 
 
 def price_of_images(model: Model) -> str:

@@ -8,10 +8,10 @@ import json
 import sys
 import webbrowser
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from ..mai.auth import Headers
+from ..mai.auth import Headers, Network
 from ..mai.errors import ConnectError, InputError, MaiError
 from ..mai.http import HttpRequest, NotSentError, Transport
 
@@ -27,6 +27,7 @@ class _Page:
     name: str = "ComfyUI"
     timeout: float = 10.0
     connect_timeout: float = 5.0
+    network: Network = field(default_factory=Network)
 
     @property
     def on_loopback(self) -> bool:
