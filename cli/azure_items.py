@@ -96,6 +96,8 @@ class ImageDeployment:
             facts.append(printable(self.state).lower())
         if not self.is_known:
             facts.append("not in this version's catalogue")
+        elif CATALOGUE[self.model].is_retired:
+            facts.append("retired")
         return f"{name}{printable(self.model)}  {', '.join(facts)}"
 
 

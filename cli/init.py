@@ -156,6 +156,8 @@ def _find_settings(arguments: argparse.Namespace, folder: Path, asks: Questions 
     network = Network(proxy, *(Path(one) if one else None for one in list(paths.values())[1:]))
     kind = next((kind for kind in CREDENTIAL_KINDS if getattr(arguments, kind)), None)
     credential = None if kind in (None, "entra") else _read_key(kind, arguments)
+    if (mistake := network.mistake(arguments.name or "main")) is not None:
+        raise mistake
     profiles = Profiles(folder, interactive=True, prompt=print)
     found = find_account(arguments, profiles, network, asks)
     method = arguments.entra or sign_in_method(arguments)

@@ -21,7 +21,6 @@ from .azure_items import (
     FoundryResource,
     ImageDeployment,
     Subscription,
-    catalogue_name,
     printable,
     quoted,
 )
@@ -239,42 +238,51 @@ def _where(resource: FoundryResource) -> str:
 
 
 def _deploy(
-    azure: ResourceManager,
-    found: Found,
-    arguments: argparse.Namespace,
-    asks: Questions | None,
+    azure: ResourceManager, found: Found, arguments: argparse.Namespace, asks: Questions | None
 ) -> list[ImageDeployment]:
     """The resource's deployments with the new one, which is made where somebody agrees."""
     resource, deployments = found
     wanted, _, name = (arguments.create or DEFAULT_MODEL).partition("=")
-    wanted = full_model_name(wanted)
+    meant = CATALOGUE.find(wanted)
+    wanted = meant.name if meant else wanted.strip()
     there = [one for one in _usable(deployments) if one.model == wanted]
     if there and not name:
         print(f"{wanted} is deployed already: {printable(there[0].name)}")
         return deployments
-    model = _deployable(azure, resource, wanted)
-    name = name or wanted
+    try:
+        model = _deployable(azure, resource, wanted)
+    except ManagerError as error:
+        if arguments.create is not None or error.status is None:
+            raise
+        # Which models there are can't be read, but that none is deployed is known.
+        guess = DeployableModel(wanted, CATALOGUE[wanted].version, (), None)
+        raise _no_deployment(azure, resource, guess) from None
     if arguments.create is None and (asks is None or arguments.yes):
         raise _no_deployment(azure, resource, model)
-    if any(one.name.lower() == name.lower() for one in deployments) or azure.has_deployment(
-        resource, name
-    ):
+    name = name or wanted
+    if azure.has_deployment(resource, name):
         raise InputError(
             f"{printable(resource.name)} has a deployment {printable(name)!r} already.",
             f"Give the new one another name: --create {wanted}=NAME.",
         )
-    print(price_of_images(CATALOGUE[wanted]))
-    question = (
-        f"Make the deployment {printable(name)} of {wanted} on {printable(resource.name)} now?"
-    )
-    if not arguments.yes:
-        if asks is None:
-            raise InputError("--create asks first, and nobody is here to ask.", "Give --yes too.")
-        if not asks.agreed(question):
-            raise _no_deployment(azure, resource, model)
+    if not _agrees(resource, wanted, name, asks, yes=arguments.yes):
+        raise _no_deployment(azure, resource, model)
     made = azure.create(resource, name, model)
     print(f"{printable(made.name)} is deployed.")
     return [*deployments, made]
+
+
+def _agrees(
+    resource: FoundryResource, wanted: str, name: str, asks: Questions | None, *, yes: bool
+) -> bool:
+    """Shows the price; whether the deployment may be made. InputError where nobody can say."""
+    print(price_of_images(CATALOGUE[wanted]))
+    if yes:
+        return True
+    if asks is None:
+        raise InputError("--create asks first, and nobody is here to ask.", "Give --yes too.")
+    named = "" if name == wanted else f" as {printable(name)}"
+    return asks.agreed(f"Deploy {wanted}{named} on {printable(resource.name)} now?")
 
 
 def _deployable(azure: ResourceManager, resource: FoundryResource, wanted: str) -> DeployableModel:
@@ -311,14 +319,6 @@ def _no_deployment(
         f"Make one: `mai-image init --azure --create {model.name}`, or `{command}`, {AGAIN} Both "
         "need the role Cognitive Services Contributor.",
     )
-
-
-def full_model_name(text: str) -> str:
-    """A model's name in the catalogue's case; the beginning that all have may be left out."""
-    text = text.strip()
-    return next(
-        (known for known in (catalogue_name(text), catalogue_name(f"MAI-Image-{text}"))
-         if known in CATALOGUE), text)  # fmt: skip
 
 
 def price_of_images(model: Model) -> str:

@@ -55,6 +55,11 @@ MOST_BYTES = 8 * 2**20
 
 MOST_PAGES = 200
 MOST_ITEMS = 20_000
+MOST_RESOURCES = 500
+"""Resources whose deployments are listed, one request each."""
+
+LONGEST_LIST = 180.0
+"""Seconds for all pages of a list; each page has its own timeout besides."""
 
 TRIES = 3
 LONGEST_PAUSE = 10.0
@@ -92,8 +97,12 @@ class ManagerHost:
         return f"{known}/.default"
 
 
-def parse_manager(text: str | None, network: Network | None = None) -> ManagerHost:
-    """The resource manager that an option names, the public cloud's without it. ProfileError."""
+def parse_manager(text: str | None, network: Network) -> ManagerHost:
+    """The resource manager that an option names, the public cloud's without it. ProfileError.
+
+    `network` is the way to the profile's service. A private endpoint is called without a proxy and
+    may demand a certificate; neither holds for a cloud's own resource manager.
+    """
     by_name = {name.lower(): url for name, url in CLOUDS.items()}
     named = by_name.get((text or "AzureCloud").strip().lower(), text or "")
     try:
@@ -107,7 +116,10 @@ def parse_manager(text: str | None, network: Network | None = None) -> ManagerHo
             f"Give an https address, such as {', '.join(CLOUDS.values())}; http is for this "
             "machine only.",
         ) from None
-    return ManagerHost(endpoint, is_loopback_host(host), network or Network())
+    proxy = network.proxy if network.proxy_address else None
+    certificate = None if endpoint in CLOUDS.values() else network.client_certificate
+    own = Network(proxy, network.ca_file, certificate)
+    return ManagerHost(endpoint, is_loopback_host(host), own)
 
 
 @dataclass(slots=True)
@@ -200,6 +212,10 @@ class ResourceManager:
         result = Survey()
         resources = await self._each(subscriptions, self._resources, result.problems)
         flat = [resource for _, some in resources for resource in some]
+        if len(flat) > MOST_RESOURCES:
+            text = f"Only {MOST_RESOURCES} of {len(flat)} AI resources are looked into."
+            result.problems.append(ManagerError(text, "Give --subscription NAME."))
+            flat = flat[:MOST_RESOURCES]
         result.found = await self._each(flat, self._deployments, result.problems)
         return result
 
@@ -253,8 +269,10 @@ class ResourceManager:
         found: list[T] = []
         seen: set[str] = set()
         url: str | None = self.host.endpoint + path
+        ends = time.monotonic() + LONGEST_LIST
         while url is not None:
-            if url in seen or len(seen) >= MOST_PAGES or len(found) > MOST_ITEMS:
+            too_long = len(found) > MOST_ITEMS or time.monotonic() > ends
+            if url in seen or len(seen) >= MOST_PAGES or too_long:
                 raise _unusable("has no end: its pages lead in a circle, or on for ever")
             seen.add(url)
             body = await self._exchange("GET", url, subscription)
@@ -288,14 +306,15 @@ class ResourceManager:
         ends, shown = time.monotonic() + CREATION_SECONDS, f"--deployment-name {quoted(name)}"
         while True:
             made = read_deployment(item)
-            if made is None:
+            if made is None and item:
                 raise _unusable("isn't the deployment that was asked for")
-            if made.is_ready:
+            if made is not None and made.is_ready:
                 return made
-            if made.state.lower() in ("failed", "canceled") or time.monotonic() > ends:
+            state = made.state if made is not None else "Accepted"
+            if state.lower() in ("failed", "canceled") or time.monotonic() > ends:
                 raise ManagerError(
                     f"The deployment {printable(name)!r} isn't ready: Azure says "
-                    f"{printable(made.state)!r}.",
+                    f"{printable(state)!r}.",
                     f"Look at it by `{resource.az('deployment show', shown)}`"
                     ", then run this command again.",
                 )
@@ -320,6 +339,8 @@ class ResourceManager:
         value = _parsed(answer)
         if answer.status not in (200, 201, 202):
             raise _refused(answer, value, subscription, creates=method == "PUT")
+        if answer.status == 202 and not answer.body:
+            return {}  # accepted; what comes of it is to be asked for
         if not isinstance(value, dict):
             raise _unusable("isn't what its documentation says")
         return value

@@ -104,20 +104,8 @@ def introduction(service: Emulator, host: str) -> str:
         "As fal and as OpenRouter, the same with:",
         f'  service = "fal", endpoint = "{service.url}"',
         f'  service = "openrouter", endpoint = "{service.url}/api/v1"',
-        "As a managed identity, for Entra ID:",
-        f"  {word} IDENTITY_ENDPOINT={service.url}{APP_SERVICE_PATH}",
-        f"  {word} IDENTITY_HEADER={options.identity_header}",
+        *_azure_lines(service, word),
     ]
-    lines += [
-        "As Azure's resource manager, for a login that has a token of this managed identity:",
-        f"  mai-image init --azure managed_identity --resource-manager {service.url}",
-    ]
-    if service.authority:
-        lines += [
-            "As Entra ID for a client's secret:",
-            f"  {word} AZURE_AUTHORITY_HOST={service.authority}",
-            f"  {word} AZURE_CLIENT_SECRET={options.client_secret}",
-        ]
     lines += ["", "Deployments:"]
     lines += [
         f"  {name}" if name == model else f"  {name} -> {model}"
@@ -132,6 +120,24 @@ def introduction(service: Emulator, host: str) -> str:
         lines.append("Other machines can reach it: whoever has the key there can read all prompts.")
     lines.append("Ctrl+C ends it.")
     return "\n".join(lines)
+
+
+def _azure_lines(service: Emulator, word: str) -> list[str]:
+    """How Entra ID and the resource manager are reached here."""
+    lines = [
+        "As a managed identity, for Entra ID:",
+        f"  {word} IDENTITY_ENDPOINT={service.url}{APP_SERVICE_PATH}",
+        f"  {word} IDENTITY_HEADER={service.options.identity_header}",
+        "As Azure's resource manager, for that identity:",
+        f"  mai-image init --azure managed_identity --resource-manager {service.url}",
+    ]
+    if service.authority:
+        lines += [
+            "As Entra ID for a client's secret:",
+            f"  {word} AZURE_AUTHORITY_HOST={service.authority}",
+            f"  {word} AZURE_CLIENT_SECRET={service.options.client_secret}",
+        ]
+    return lines
 
 
 def _parser() -> argparse.ArgumentParser:

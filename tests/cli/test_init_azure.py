@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from azure.core.credentials import AccessToken
 from azure_login import ARM_TOKEN, IMAGE_TOKEN, log_in
 from mai_image import emulator
 from mai_image.cli import init, main, resource_manager
@@ -192,6 +194,45 @@ def test_a_subscription_is_named_by_id_or_name(run, service, tmp_path, capsys, h
     assert "The Studio (0000-7)" in capsys.readouterr().err
 
 
+# Other ways to sign in
+
+
+def test_a_managed_identity_is_enough_too(run, service, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.delenv("AZURE_TOKEN_CREDENTIALS")
+    monkeypatch.setenv("IDENTITY_ENDPOINT", f"{service.url}/msi/token")
+    monkeypatch.setenv("IDENTITY_HEADER", "emulator")
+    assert run("--azure", "managed_identity") == 0
+    text = (tmp_path / "data" / "profiles.toml").read_text("utf-8")
+    assert 'credential = { kind = "entra", method = "managed_identity" }' in text
+    assert main(["doctor", "--folder", str(tmp_path / "data")]) == 0
+
+
+def test_a_device_code_is_shown_and_noted_to_be_for_the_command_line(
+    run, tmp_path, monkeypatch, capsys
+) -> None:
+    class Code:
+        def __init__(self, prompt_callback: Callable[..., None], **_: object) -> None:
+            self.prompt = prompt_callback
+
+        def get_token(self, scope: str) -> AccessToken:
+            assert scope == "https://management.azure.com/.default"
+            self.prompt("https://login.example/device", "ABC-123", None)
+            return AccessToken(ARM_TOKEN, int(time.time()) + 3600)
+
+    monkeypatch.setattr("azure.identity.DeviceCodeCredential", Code)
+    assert run("--azure", "device_code") == 0
+    said = capsys.readouterr().out
+    assert "open https://login.example/device and enter the code ABC-123" in said
+    assert "a device code is for the command line" in said
+
+
+def test_a_tenant_is_named_to_the_azure_cli(run, tmp_path) -> None:
+    assert run("--azure", "--tenant-id", "t-1") == 0
+    text = (tmp_path / "data" / "profiles.toml").read_text("utf-8")
+    assert 'method = "azure_cli", tenant_id = "t-1"' in text
+    assert "--tenant t-1" in (tmp_path / "programs" / "calls.txt").read_text()
+
+
 # What is missing
 
 
@@ -229,6 +270,12 @@ NOTHING = {
         lambda service: resource(service).deployments.clear(),
         ["az cognitiveservices account deployment create --name emulator --resource-group "
          "emulator-rg", "--model-version 2026-11-17", "--create MAI-Image-2.7"],
+    ),
+    "no deployment, and no role to see the models": (
+        lambda service: (
+            resource(service).deployments.clear(), subscription(service).refused.add("models"),
+        ),
+        ["has no deployment", "az cognitiveservices account deployment create"],
     ),
     "a disabled subscription": (
         lambda service: setattr(subscription(service), "state", "Disabled"),
@@ -275,7 +322,7 @@ def test_a_person_is_asked_before_a_deployment_is_made(run, service, tmp_path, t
     resource(service).deployments.clear()
     asked = types("n")
     assert run("--azure") == 1
-    assert "Make the deployment MAI-Image-2.7" in asked[0]
+    assert "Deploy MAI-Image-2.7 on emulator now?" in asked[0]
     assert resource(service).deployments == {}
     types("y", "1", "", "")
     assert run("--azure") == 0
