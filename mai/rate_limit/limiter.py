@@ -43,7 +43,7 @@ from ..errors import StoreError
 from .bell import Bell
 from .pacing import LEAD_MAX, LIMIT_MAX, LIMIT_MIN, Pacing
 from .queue import SCHEMA
-from .visit import Change, Deployment, Expectation, Rhythm, SlotWaiter, Visit, SignsOfLife
+from .visit import Change, Deployment, Expectation, Rhythm, SignsOfLife, SlotWaiter, Visit
 
 logger = logging.getLogger(__name__)
 
