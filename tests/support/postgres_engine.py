@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -137,9 +138,9 @@ class PostgresEngine:
         if done.returncode:
             raise RuntimeError(f"{command[0]}: {done.stderr[-1000:]}")
 
-    def _as_nobody(self) -> dict[str, object]:
+    def _as_nobody(self) -> dict[str, Any]:
         is_root = sys.platform != "win32" and os.geteuid() == 0
-        user: dict[str, object] = {"user": NOBODY, "group": NOBODY} if is_root else {}
+        user: dict[str, Any] = {"user": NOBODY, "group": NOBODY} if is_root else {}
         return {**user, "cwd": str(self.folder), "env": {"PATH": os.defpath, "LC_ALL": "C"}}
 
     def _own(self, path: Path) -> None:
