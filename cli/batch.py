@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import math
 import sys
 from collections.abc import Generator, Iterator, Sequence
@@ -34,11 +35,11 @@ from ..mai.types import OPAQUE, TRANSPARENT, Result
 from ..mai.validation import model_named
 from .batch_folder import ERRORS, RESULTS, BatchFolder, SavingError, held
 from .batch_plan import BatchImage, ImageBuilder, Plan, Planner, plan_lines
-from .batch_progress import display_for, harmless
 from .batch_run import BatchEnd, BatchRun, interruptible
 from .command import EXIT_CANCELLED, EXIT_FAILED, EXIT_INPUT, open_client
 from .contact_sheet import THUMBNAILS, draw_thumbnail, has_pillow, write_sheet
 from .masks import set_back
+from .progress import display_for, harmless
 
 EXIT_MONEY = 3
 
@@ -88,6 +89,7 @@ def add_batch_options(parser: argparse.ArgumentParser) -> None:
     add("--retry-blocked", action="store_true",
         help="send once more what the filter has stopped in an earlier run")  # fmt: skip
     add("--quiet", action="store_true", help="print only what failed")
+    add("--json", action="store_true", help="print the plan, or the sums at the end, as JSON")
 
 
 def run_batch(arguments: argparse.Namespace) -> int:
@@ -108,7 +110,9 @@ def run_batch(arguments: argparse.Namespace) -> int:
         if planner.mistakes:
             _print_mistakes(planner.mistakes, plan)
             return EXIT_INPUT
-        if not arguments.quiet:
+        if arguments.json and arguments.dry_run:
+            print(json.dumps(plan.facts(), indent=1))
+        elif not (arguments.quiet or arguments.json):
             print("\n".join(plan_lines(plan, arguments.max_usd)), flush=True)
         if arguments.dry_run:
             return 0
@@ -342,7 +346,15 @@ def _print_end(
         lines.append(f"{tally.failed:,} failed: see {folder.root / ERRORS}")
     for line in lines:
         print(f"mai-image: {line}", file=sys.stderr)
-    if not arguments.quiet:
+    if arguments.json:
+        facts = {
+            "stopped": end.stopped or None,
+            **tally.facts(),
+            "results": str(folder.root / RESULTS),
+            "contact_sheet": None if sheet is None else str(sheet),
+        }
+        print(json.dumps(facts, indent=1))
+    elif not arguments.quiet:
         print(f"{tally.text()}\nresults {folder.root / RESULTS}")
         if sheet is not None:
             print(f"contact sheet {sheet}")

@@ -21,6 +21,7 @@ from ..mai.validation import snap_request
 from .batch_folder import BatchFolder
 from .image_files import read_reference
 from .masks import check_mask
+from .progress import in_words
 
 KEPT_REFERENCES = 8
 """Reference files that stay in memory, as neighbouring rows often share them."""
@@ -149,6 +150,19 @@ class Plan:
     def free(self) -> int:
         """Images that cost nothing."""
         return self.there + self.stored + self.repeated
+
+    def facts(self) -> dict[str, object]:
+        """The plan for programs; `seconds` None: not known before the first answers."""
+        return {
+            "rows": self.rows,
+            "images": self.images,
+            "from_store": self.stored,
+            "in_folder": self.there,
+            "to_buy": self.bought,
+            "usd": round(self.usd, 6),
+            "price_is_bound": not self.why_unbounded,
+            "seconds": self.seconds,
+        }
 
     @property
     def seconds(self) -> float | None:
@@ -312,16 +326,3 @@ def _end(plan: Plan) -> str:
         return "at once"
     end = time.localtime(time.time() + seconds)
     return f"about {time.strftime('%a %Y-%m-%d %H:%M', end)} (in {in_words(seconds)})"
-
-
-def in_words(seconds: float) -> str:
-    """A length of time for a person: "2 h 05 min"."""
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s" if minutes < 10 else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes:02} min"
-    return f"{hours // 24} days {hours % 24} h"

@@ -34,7 +34,7 @@ from ..mai.in_flight import REFUSES_ALL, SENT
 from ..mai.types import Progress, Result
 from .batch_folder import BatchFolder, SavingError
 from .batch_plan import BatchImage, Plan, is_stored
-from .batch_progress import BatchDisplay, Tally, harmless
+from .progress import Display, Tally, harmless, what_waits
 
 WINDOW = 64
 """Calls that are submitted and not saved yet, as of the largest batch of a node. At 30 s a call
@@ -93,7 +93,7 @@ class BatchRun:
         folder: BatchFolder,
         plan: Plan,
         save: Save,
-        display: BatchDisplay,
+        display: Display,
         limit_usd: float | None,
     ) -> None:
         self._client = client
@@ -224,7 +224,8 @@ class BatchRun:
                 self._take(call, outcome)
                 call, outcome = self._settled.get_nowait()
         self._look_for_interrupt()
-        self._tally.waiting = self._what_waits()
+        calls = list(self._calls.values())
+        self._tally.waiting = what_waits(call.progress for call in calls if call.progress)
         self._tally.seconds = self._seconds_left()
         self._display.show(self._tally)
 
@@ -319,15 +320,6 @@ class BatchRun:
                 self._submit(image, 0.0)
         while self._calls:
             self._take_all(block=True)
-
-    def _what_waits(self) -> str:
-        """Why nothing goes on, where all that isn't sent waits for the quota."""
-        known = [call.progress for call in list(self._calls.values()) if call.progress]
-        ends = [each.until for each in known if each.phase == "waiting" and each.until]
-        if not ends:
-            reasons = [each.reason for each in known if each.phase == "retrying" and each.reason]
-            return f"{harmless(reasons[0])}, trying again" if reasons else ""
-        return f"next slot in {max(0.0, min(ends) - time.monotonic()):.0f} s"
 
     def _seconds_left(self) -> float | None:
         """By the pace so far, but no less than what is left of the plan's time: the first calls

@@ -12,15 +12,21 @@ from pathlib import Path
 
 from ..mai.errors import InputError, MaiError
 from ..mai.jobs import POLL
+from ..mai.models import CATALOGUE
 from .batch import EXIT_CODES_OF_BATCH, add_batch_options, run_batch
 from .command import EXIT_CANCELLED, EXIT_FAILED, EXIT_INPUT, read_catalogue
 from .doctor import EXIT_CODES, add_doctor_options, run_doctor
 from .generate_and_edit import add_edit_options, add_generate_options, run_edit, run_generate
 from .init import add_init_options, run_init
 from .model_list import add_model_list_options, run_model_list
+from .open_page import add_open_options, run_open
 from .size import add_size_options, run_size
 from .spend import add_spend_options, run_spend
 from .store import add_store_options, run_store
+from .wording import in_options
+
+VERSION = "0.1.0"
+"""As in pyproject.toml, which a clone in custom_nodes has and an installed pack hasn't."""
 
 
 def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> int:
@@ -33,7 +39,7 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
         # A file on Windows takes the characters of an old code page only, without "≈".
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if words[:1] == ["emulator"]:
         from ..emulator import main as run_emulator
 
@@ -43,6 +49,9 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
         arguments.poll_seconds = poll_seconds
         logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING)
         read_catalogue(arguments)
+        model = CATALOGUE.find(getattr(arguments, "model", ""))
+        if model is not None:
+            arguments.model = model.name
         return int(arguments.run(arguments))
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else EXIT_FAILED
@@ -50,7 +59,7 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except (MaiError, OSError) as error:
-        print(f"mai-image: {error}", file=sys.stderr)
+        print(f"mai-image: {in_options(str(error))}", file=sys.stderr)
         return EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILED
     except (KeyboardInterrupt, EOFError):
         print(
@@ -66,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="mai-image",
         description="Microsoft's hosted MAI image models from a shell, with your own account.",
     )
+    parser.add_argument("--version", action="version", version=f"mai-image {VERSION}")
     parser.add_argument("--verbose", action="store_true", help="log what happens, without secrets")
     _add_folder_option(parser, None)
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -91,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     add_init_options(add("init", about, run_init))
     about = "find the first thing that is wrong with a profile, without buying an image"
     add_doctor_options(add("doctor", about, run_doctor, EXIT_CODES))
+    about = "open the page of a ComfyUI that runs here"
+    add_open_options(add("open", about, run_open))
     commands.add_parser("emulator", help="run a MAI service on this machine, free, for building")
     return parser
 

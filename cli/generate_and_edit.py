@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import time
-from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..mai.errors import InputError, MaiError
-from ..mai.in_flight import Siblings
+from ..mai.errors import ImageError, InputError
+from ..mai.formats import inspect
 from ..mai.models import DEFAULT_MODEL
-from ..mai.types import OPAQUE, TRANSPARENT, Edit, Generate, Progress, Request, Result
-from .command import EXIT_FAILED, EXIT_INPUT, open_client
-from .image_files import describe_image, read_reference, save_image
+from ..mai.types import OPAQUE, TRANSPARENT, Edit, Generate, Request, Result
+from .image_files import read_reference, save_image, write_image
+from .masks import check_mask, set_back
+from .purchase import add_consent_options, buy
 from .size import parse_size
+
+STREAM = Path("-")
+"""Standard input as a prompt, standard output as a file."""
 
 
 def add_generate_options(parser: argparse.ArgumentParser) -> None:
     """The prompt, the size, and what every purchase takes."""
-    parser.add_argument("prompt")
+    parser.add_argument("prompt", help="what the image shows; - reads it from standard input")
     parser.add_argument("--size", default="1024x1024", metavar="WxH", help="pixels (1024x1024)")
     _add_buying_options(parser)
 
@@ -31,15 +32,17 @@ def add_generate_options(parser: argparse.ArgumentParser) -> None:
 def run_generate(arguments: argparse.Namespace) -> int:
     """Buy images from text."""
     size = parse_size(arguments.size)
-    request = Generate(arguments.model, arguments.prompt, size.width, size.height)
-    return _buy(request, arguments)
+    prompt = _read_prompt(arguments.prompt)
+    return _buy(Generate(arguments.model, prompt, size.width, size.height), arguments)
 
 
 def add_edit_options(parser: argparse.ArgumentParser) -> None:
     """The prompt, the files, the size, and what every purchase takes."""
-    parser.add_argument("prompt")
+    parser.add_argument("prompt", help="what is to change; - reads it from standard input")
     parser.add_argument("images", nargs="+", type=Path, help="PNG or JPEG; the first is edited")
     parser.add_argument("--size", metavar="WxH", help="ask for this size (not every model can)")
+    parser.add_argument("--mask", type=Path, metavar="FILE",
+        help="an image as large as the first: what is white is edited, the rest stays")  # fmt: skip
     parser.add_argument(
         "--keep-metadata",
         action="store_true",
@@ -53,7 +56,11 @@ def run_edit(arguments: argparse.Namespace) -> int:
     size = parse_size(arguments.size) if arguments.size else None
     keep = arguments.keep_metadata
     images = tuple(read_reference(path, arguments.model, keep) for path in arguments.images)
-    return _buy(Edit(arguments.model, arguments.prompt, images, size=size), arguments)
+    request = Edit(arguments.model, _read_prompt(arguments.prompt), images, size=size)
+    if arguments.mask is None:
+        return _buy(request, arguments)
+    check_mask(arguments.mask, arguments.images[0])
+    return _buy(request, arguments, lambda image: _mask_result(image, arguments))
 
 
 def _add_buying_options(parser: argparse.ArgumentParser) -> None:
@@ -71,15 +78,28 @@ def _add_buying_options(parser: argparse.ArgumentParser) -> None:
         help="transparent: with alpha",
     )
     add("--out", type=Path, default=Path(), metavar="PATH",
-        help="a folder, or a file that ends in .png, .jpg, .jpeg or .webp")  # fmt: skip
+        help="a folder, a file that ends in .png, .jpg, .jpeg or .webp, or - for standard output"
+        )  # fmt: skip
+    add_consent_options(parser)
     add("--json", action="store_true", help="print what came as JSON")
 
 
-def _buy(request: Request, arguments: argparse.Namespace) -> int:
-    """Buy all images side by side; those that came are saved even if others failed.
+def _read_prompt(text: str) -> str:
+    """The prompt, from standard input for "-"; InputError where that holds no text."""
+    if text != str(STREAM):
+        return text
+    try:
+        return sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        raise InputError("Standard input isn't text.", "Pipe the prompt in as UTF-8.") from None
 
-    A refusal that all would get withdraws those that wait for a slot.
-    """
+
+def _buy(
+    request: Request,
+    arguments: argparse.Namespace,
+    change: Callable[[Result], Result] = lambda result: result,
+) -> int:
+    """Buy as many as are asked for, and save what `change` makes of each."""
     if arguments.count < 1:
         raise InputError("--count must be at least 1.", "Ask for one image or more.")
     request = replace(
@@ -89,55 +109,41 @@ def _buy(request: Request, arguments: argparse.Namespace) -> int:
         background=arguments.background,
     )
     requests = [replace(request, seed=arguments.seed + i) for i in range(arguments.count)]
-    listener = _show_progress if sys.stderr.isatty() else None
-    siblings = Siblings()
-    with open_client(arguments) as client:
-        client.check_affordable(requests, arguments.profile)
-        futures = [siblings.submit(client, each, arguments.profile, listener) for each in requests]
-        saved, failures = _save_all(requests, futures, siblings, arguments)
-    if arguments.json:
-        print(json.dumps(saved, indent=1))
-    if failures and saved:
-        print("What came is kept: run it again to fetch only the rest.", file=sys.stderr)
-    if not failures:
-        return 0
-    bad_input = all(isinstance(error, InputError) for error in failures)
-    return EXIT_INPUT if bad_input else EXIT_FAILED
+    to_stream = arguments.out == STREAM
+    if to_stream:
+        _check_stream(arguments)
+
+    def save(result: Result, each: Request, number: int, keeps_prompt: bool) -> dict[str, Any]:
+        changed = change(result)
+        if to_stream:
+            return write_image(changed)
+        return save_image(changed, each, arguments.out, number, len(requests), keeps_prompt)
+
+    return buy(requests, save, arguments, shows_lines=not (to_stream or arguments.json))
 
 
-def _save_all(
-    requests: Sequence[Request],
-    futures: Sequence[Future[Result]],
-    siblings: Siblings,
-    arguments: argparse.Namespace,
-) -> tuple[list[dict[str, Any]], list[MaiError]]:
-    """Save what comes and print what doesn't; the facts of what was saved, and other reasons."""
-    saved: list[dict[str, Any]] = []
-    failures: list[MaiError] = []
-    untold = 0
-    for number, (request, future) in enumerate(zip(requests, futures, strict=True), start=1):
-        try:
-            facts = save_image(future.result(), request, arguments.out, number, len(requests))
-        except CancelledError:  # withdrawn, because the refusal of another one is its own too
-            untold += 1
-        except MaiError as error:
-            refused = siblings.refusal is not None and error.what == siblings.refusal.what
-            if refused and any(told.what == error.what for told in failures):
-                untold += 1
-                continue
-            failures.append(error)
-            print(f"mai-image: image {number}: {error}", file=sys.stderr)
-        else:
-            saved.append(facts)
-            if not arguments.json:
-                print(describe_image(facts))
-    if untold:
-        text = f"mai-image: {untold} more did not come for the same reason."
-        print(text, file=sys.stderr)
-    return saved, failures
+def _check_stream(arguments: argparse.Namespace) -> None:
+    """InputError where the image can't go to standard output."""
+    if arguments.count > 1 or arguments.json:
+        raise InputError(
+            "--out - writes one image to standard output.",
+            "Leave --count and --json away, or name a folder.",
+        )
+    if sys.stdout.isatty():
+        raise InputError(
+            "Standard output is a terminal, which can't show an image.",
+            "Redirect it: --out - > image.png",
+        )
 
 
-def _show_progress(progress: Progress) -> None:
-    wait = f" {max(0.0, progress.until - time.monotonic()):.0f} s" if progress.until else ""
-    reason = f", {progress.reason}" if progress.reason else ""
-    print(f"{progress.phase}{wait}{reason}", file=sys.stderr)
+def _mask_result(result: Result, arguments: argparse.Namespace) -> Result:
+    """The first file with the edit where the mask is white; ImageError."""
+    image = arguments.images[0]
+    try:
+        data = set_back(result.image, image, arguments.mask)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageError(f"The mask can't be used: {error}", "Save it as PNG.") from None
+    size = inspect(data)
+    return replace(
+        result, image=data, media_type=size.media_type, width=size.width, height=size.height
+    )

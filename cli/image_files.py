@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,10 @@ FILE_TYPES = {
     ".webp": "image/webp",
 }
 """The endings by which `--out` names a file, and the image type that each stands for."""
+
+
+SLUG_LENGTH = 48
+"""Characters of a prompt in a file's name, of up to 4 bytes: systems take 255 bytes."""
 
 
 def read_reference(path: Path, model: str, keep_metadata: bool = False) -> Reference:
@@ -52,7 +58,7 @@ def read_reference(path: Path, model: str, keep_metadata: bool = False) -> Refer
 
 
 def save_image(
-    result: Result, request: Request, out: Path, number: int, count: int
+    result: Result, request: Request, out: Path, number: int, count: int, keeps_prompt: bool = True
 ) -> dict[str, Any]:
     """Save image `number` (from 1) of `count` as the file or into the folder `out`.
 
@@ -60,13 +66,15 @@ def save_image(
 
     `out` names a file if it has an ending of FILE_TYPES and isn't a folder; several images get
     their numbers before the ending. That file is replaced if it is there. An image of another type
-    gets its own ending instead, and a note that says so. A name that the user didn't give, such as
-    that one or MODEL_SEED in a folder, never replaces a file.
+    gets its own ending instead, and a note that says so. In a folder a file is called by the prompt
+    and the seed, or where `keeps_prompt` is False by the model. A name that the user didn't give
+    never replaces a file.
 
     StoreError: the file can't be written. The image is kept in the store all the same.
     """
     try:
-        path, notes = _choose_path(result, request, out, number, count)
+        name = f"{(keeps_prompt and _slug(request.prompt)) or request.model}_{request.seed}"
+        path, notes = _choose_path(result, name, out, number, count)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(result.image)
     except OSError as error:
@@ -74,7 +82,18 @@ def save_image(
             f"The image can't be written to {out}: {error.strerror or error}.",
             "It is kept: run the same command with another --out, which costs nothing.",
         ) from None
-    facts = {"path": str(path), **asdict(result), "notes": [*result.notes, *notes]}
+    return _facts(str(path), result, notes)
+
+
+def write_image(result: Result) -> dict[str, Any]:
+    """Write the file to standard output; gives its facts as `save_image` does."""
+    sys.stdout.buffer.write(result.image)
+    sys.stdout.buffer.flush()
+    return _facts("-", result)
+
+
+def _facts(path: str, result: Result, notes: Sequence[str] = ()) -> dict[str, Any]:
+    facts = {"path": path, **asdict(result), "notes": [*result.notes, *notes]}
     del facts["image"]
     return facts
 
@@ -87,19 +106,32 @@ def describe_image(facts: Mapping[str, Any]) -> str:
 
 
 def _choose_path(
-    result: Result, request: Request, out: Path, number: int, count: int
+    result: Result, name: str, out: Path, number: int, count: int
 ) -> tuple[Path, list[str]]:
     """The file to write, and what is to be said about its name."""
     ending = ".jpg" if result.media_type == "image/jpeg" else ".png"
     named_type = FILE_TYPES.get(out.suffix.lower())
     if named_type is None or out.is_dir():
-        return _unused(out / f"{request.model}_{request.seed}{ending}"), []
+        return _unused(out / f"{name}{ending}"), []
     named = out if count == 1 else out.with_stem(f"{out.stem}_{number}")
     if named_type == result.media_type:
         return named, []
     path = _unused(named.with_suffix(ending))
     sent = result.media_type.removeprefix("image/").upper()
     return path, [f"the service sent a {sent}: saved as {path.name}, not as {named.name}"]
+
+
+def _slug(prompt: str) -> str:
+    """The prompt's first words as a part of a file's name: "a-lighthouse-at-dawn"."""
+    text = unicodedata.normalize("NFKC", prompt).lower()
+    kept = (c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text)
+    words = "".join(kept).split()
+    slug = words[0][:SLUG_LENGTH] if words else ""
+    for word in words[1:]:
+        if len(slug) + 1 + len(word) > SLUG_LENGTH:
+            break
+        slug += f"-{word}"
+    return slug
 
 
 def _unused(path: Path) -> Path:

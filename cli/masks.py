@@ -61,9 +61,7 @@ def _opened(path: Path) -> Image:
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        raise ImageError(
-            "The column mask needs Pillow.", "Install it: `pip install pillow`."
-        ) from None
+        raise ImageError("A mask needs Pillow.", "Install it: `pip install pillow`.") from None
     try:
         with Image.open(path, formats=_DECODED) as image:
             return ImageOps.exif_transpose(image)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import secrets
 import sys
 import time
@@ -43,7 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 1
     with service:
-        sys.stdout.write(introduction(service, arguments.host) + "\n")
+        if arguments.json:
+            facts = {"url": service.url, "key": service.options.key}
+            sys.stdout.write(
+                json.dumps({**facts, "deployments": service.options.deployments}) + "\n"
+            )
+        else:
+            sys.stdout.write(introduction(service, arguments.host) + "\n")
         sys.stdout.flush()
         # In short waits, which Windows needs to notice Ctrl+C.
         with contextlib.suppress(KeyboardInterrupt):
@@ -139,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rpm", action="append", default=[], metavar="[NAME=]N",
         help="requests a minute of every deployment, or of one (default: no limit)")  # fmt: skip
     add("--profiles", type=Path, metavar="FILE", help="profiles.toml whose [models] exist too")
+    add("--json", action="store_true", help="print address, key and deployments as a line of JSON")
     for option in COMMAND_OPTIONS:
         flag = "edit" if option.name == "edits" else option.name.replace("_", "-")
         add(f"--{flag}", dest=option.name, default=option.default, **option.metadata)

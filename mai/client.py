@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +40,19 @@ T = TypeVar("T")
 
 WITHDRAWAL = 10.0
 """Seconds, at most, that the end waits for withdrawn calls to close their rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What `images` requests would cost now: `bought` of them `usd` at most, the others nothing.
+
+    `why_unbounded` is why it may be more, "" where it can't.
+    """
+
+    images: int
+    bought: int
+    usd: float
+    why_unbounded: str
 
 
 class Client:
@@ -147,21 +160,35 @@ class Client:
         """
         try:
             account = self.profiles.get(profile)
-            calls = {}
-            for request in requests:
-                validate_request(request)
-                sent, _ = snap_request(request)
-                key = request_key(sent, account.store_identity)
-                calls[key] = InFlightCall(key, sent, account)
+            calls = self._calls_for(requests, account)
             prices = {key: estimate_usd(call) for key, call in calls.items()}
             self.ledger.check_batch(
-                account.name,
-                account.budget,
-                prices,
-                lambda key: key in self._calls or self._pipeline.is_kept(calls[key]),
+                account.name, account.budget, prices, lambda key: self._is_free(calls[key])
             )
         except (InputError, ProfileError, StoreError):
             return
+
+    def quote(self, requests: Sequence[Request], profile: str = "default") -> Quote:
+        """What these requests would buy and cost now. Blocks. InputError, ProfileError: none of
+        them could be sent; StoreError: the store can't be read."""
+        account = self.profiles.get(profile)
+        calls = self._calls_for(requests, account)
+        bought = [call for call in calls.values() if not self._is_free(call)]
+        why = next((account.why_unbounded(call.request) for call in bought), "")
+        return Quote(len(requests), len(bought), sum(map(estimate_usd, bought)), why)
+
+    def _calls_for(self, requests: Sequence[Request], account: Profile) -> dict[str, InFlightCall]:
+        """A call for each different request, by its key. InputError."""
+        calls = {}
+        for request in requests:
+            validate_request(request)
+            sent, _ = snap_request(request)
+            key = request_key(sent, account.store_identity)
+            calls[key] = InFlightCall(key, sent, account)
+        return calls
+
+    def _is_free(self, call: InFlightCall) -> bool:
+        return call.key in self._calls or self._pipeline.is_kept(call)
 
     def in_flight(self) -> list[CallStatus]:
         """The calls of this process that are under way now, the oldest first."""

@@ -10,6 +10,19 @@ page shows as in its log, and so does Python: of built-in types alone the name g
 module. With `shown_as` for its name an error begins in words: "Over budget: The budget of …"."""
 
 
+_command = "mai-image"
+
+
+def name_command(command: str) -> None:
+    """Let errors say `command` for `mai-image` from now on: inside ComfyUI that isn't installed."""
+    global _command
+    _command = command
+
+
+def _with_command(text: str) -> str:
+    return text.replace("`mai-image ", f"`{_command} ")
+
+
 class Billed(Enum):
     """Whether the service may charge for the call that failed."""
 
@@ -49,9 +62,8 @@ class MaiError(Exception):
         billed: Billed | None = None,
         cost_usd: float | None = None,
     ) -> None:
-        self.what = what
-        if hint is not None:
-            self.hint = hint
+        self.what = _with_command(what)
+        self.hint = _with_command(self.hint if hint is None else hint)
         self.status = status
         self.code = code
         self.request_id = request_id

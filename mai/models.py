@@ -288,6 +288,14 @@ class Catalogue(dict[str, Model]):
         self.clear()
         self.update(sorted(known.items(), key=lambda item: item[1].is_retired))
 
+    def find(self, text: str) -> Model | None:
+        """The model that a person means: its name in any case, or without "MAI-Image-"."""
+        wanted = text.strip().casefold()
+        for name, model in self.items():
+            if wanted in (name.casefold(), name.casefold().removeprefix("mai-image-")):
+                return self.get(text, model)
+        return None
+
     @property
     def edit_names(self) -> tuple[str, ...]:
         """The names of the models that edit."""

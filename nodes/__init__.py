@@ -13,13 +13,14 @@ from comfy_api.latest import ComfyExtension, io
 from server import PromptServer
 from typing_extensions import override
 
+from ..mai.errors import name_command
 from ..mai.own_models import read_own_models
 from ..page import routes
 from ..page.access import Server
 from .crop import MAICrop
 from .edit import MAIEdit
 from .generate import MAIGenerate
-from .run import data_path, finish_calls_on_terminate, shared_client
+from .run import command_line_here, data_path, finish_calls_on_terminate, shared_client
 from .size_helper import MAISizeHelper
 from .stitch import MAIStitch
 
@@ -34,6 +35,7 @@ class MAIExtension(ComfyExtension):
     @override
     async def on_load(self) -> None:
         finish_calls_on_terminate()
+        name_command(command_line_here())
         for mistake in read_own_models(data_path() / "profiles.toml"):
             logger.warning("profiles.toml has a mistake: %s", mistake)
         server = Server(args.listen, args.multi_user)

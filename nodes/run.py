@@ -9,7 +9,9 @@ import math
 import operator
 import os
 import secrets
+import shlex
 import signal
+import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -43,6 +45,20 @@ POLL = 0.1
 MANY, SLOWEST = 50, 0.5
 """Of more waiting nodes than MANY each looks less often, but every SLOWEST seconds: a thousand that
 looked ten times a second would take most of a core."""
+
+
+def command_line_here() -> str:
+    """The shell's words that start `mai-image` of this pack, wherever they are typed."""
+    pack = Path(__file__).parent.parent.absolute()
+    change = ["cd", "/d"] if os.name == "nt" else ["cd"]
+    start = ["&&", _quoted(sys.executable), "-m", f"{pack.name}.cli"]
+    return " ".join([*change, _quoted(str(pack.parent)), *start])
+
+
+def _quoted(path: str) -> str:
+    if os.name == "nt":
+        return f'"{path}"' if " " in path else path
+    return shlex.quote(path)
 
 
 class SharedClient:

@@ -31,7 +31,7 @@ def status(client: Client) -> dict[str, object]:
         "now": time.time(),
         "today": _sum(spend.today),
         "month": _sum(spend.month),
-        "here": here and {"today": _sum(here.today), "month": _sum(here.month)},
+        "here": here and {"today": _sum(here[0]), "month": _sum(here[1])},
         "models": [
             {"model": model, "today": _sum(sums.today), "month": _sum(sums.month)}
             for model, sums in spend.by_model.items()

@@ -47,6 +47,10 @@ MAY_USE = {
         "nodes/imaging/png_process.py",
         "subprocess",
     ): "ComfyUI's own Python with a file of the pack",
+    (
+        "cli/open_page.py",
+        "webbrowser",
+    ): "the address at which a ComfyUI answers",
     ("mai/profiles/toml_file.py", "importlib"): "tomllib, or tomli on Python 3.10",
 }
 

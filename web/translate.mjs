@@ -11,6 +11,8 @@ const LANGUAGES = {
   es: { load: () => import('./spanish.mjs'), glue: ' ' },
 };
 
+const COMMAND = /`(cd [^`]* -m [^`\s]+\.cli) /;
+
 /** @type {Map<string, Promise<void>>} */
 const loading = new Map();
 
@@ -24,8 +26,15 @@ const catalogues = new Map();
  */
 export function translate(text) {
   const catalogue = catalogues.get(language());
-  if (!catalogue) void ready();
-  return catalogue ? catalogue.translate(text) : text;
+  if (!catalogue) {
+    void ready();
+    return text;
+  }
+  // Inside ComfyUI the server names another command than the catalogues do.
+  const command = COMMAND.exec(text)?.[1];
+  if (!command) return catalogue.translate(text);
+  const said = catalogue.translate(text.replaceAll(`\`${command} `, '`mai-image '));
+  return said.replaceAll('`mai-image ', `\`${command} `);
 }
 
 /** Wait for the catalogue of the page's language; without it the page stays English. */

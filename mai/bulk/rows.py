@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import MaiError, SizeError
-from ..models import DEFAULT_MODEL, Model
+from ..models import CATALOGUE, DEFAULT_MODEL, Model
 from ..sizes import Size, validate_size
 from ..types import OPAQUE
 from ..validation import model_named, validate_options, validate_prompt, validate_references
@@ -180,7 +180,7 @@ class _RowReader:
     def read(self) -> Row:
         """The row, which is of use only if nothing was found."""
         settings = self._settings
-        model = self._try(lambda: model_named(self._text("model") or settings.model))
+        model = self._try(lambda: self._model(settings))
         row = Row(
             line=self._record.line,
             id=self._text("id") or str(self._record.line),
@@ -327,6 +327,10 @@ class _RowReader:
 
     def _text(self, column: str) -> str:
         return self._cells.get(column, "").strip()
+
+    def _model(self, settings: Settings) -> Model:
+        name = self._text("model") or settings.model
+        return CATALOGUE.find(name) or model_named(name)
 
     def _try(self, action: Callable[[], T]) -> T | None:
         """What the action gives; None where it raised an error, which is then found."""

@@ -25,6 +25,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from ..database import (
     DatabaseGone,
     DatabaseServer,
+    RolledBackError,
     Schema,
     ServerFacts,
     database_at,
@@ -33,16 +34,16 @@ from ..database import (
 from ..errors import InputError, RunningElsewhere, StoreError
 from ..types import Budget, Usage
 from .budgets import calls_in_flight, check_batch, check_budget, count, keys_in_flight, nano
-from .owners import DEAD_AFTER, SignsOfLife, StudioClock, Watch, this_owner
+from .owners import DEAD_AFTER, OwnerSigns, StudioClock, Watch, this_owner
 from .spend import (
     PerhapsBilled,
-    Periods,
     Share,
     Spend,
+    Sum,
     call_rows,
     day_of,
     doubtful_calls,
-    machine_periods,
+    machine_sums,
     shares,
     summarize,
     write_csv,
@@ -131,7 +132,7 @@ class Ledger:
         self._server = where if isinstance(where, DatabaseServer) else None
         self._schema = schema
         self._now = now
-        self._life: SignsOfLife = (StudioClock if self.shared else Watch)(dead_after)
+        self._life: OwnerSigns = (StudioClock if self.shared else Watch)(dead_after)
         self._spool = Spool(spool) if spool is not None else None
         self._buyer = {"machine": machine or None, "user": user or None}
         self._open_rows: dict[str, dict[str, object]] = {}
@@ -288,22 +289,19 @@ class Ledger:
         opened: dict[str, object] | None,
     ) -> None:
         """The transaction of `close`; `opened` is what to write if the row isn't there."""
-        may_close = (
-            CALLS.c.outcome.is_(None)
-            | (CALLS.c.recovered == 1)
-            | (CALLS.c.outcome == Outcome.NOT_KEPT.value)
-        )
         cost_usd = values.get("cost_usd")
         cost = nano(cost_usd) if isinstance(cost_usd, (int, float)) else None
         with self._database.transaction() as sql:
-            if opened is not None and _row(sql, CALLS.c.token == row) is None:
+            found = _row(sql, CALLS.c.token == row, lock=True)
+            if found is None and opened is not None:
                 sql.execute(insert(CALLS).values(**opened))
-            found = _row(sql, (CALLS.c.token == row) & may_close, lock=True)
-            if found is not None:
+                found = _row(sql, CALLS.c.token == row, lock=True)
+            if found is not None and _may_close(found):
                 self._end(sql, found, outcome, cost, values)
 
     def set_job(self, row: str, job_id: str) -> None:
         """The service's id of a call in flight, by which it can be resumed."""
+        job_id = _storable(job_id) or ""
         try:
             self._set_job(row, job_id)
         except StoreError as error:
@@ -412,14 +410,23 @@ class Ledger:
 
         Raises StoreError while it still is.
         """
-        entries = self._spool.entries() if self._spool is not None else ()
-        for entry in entries:
-            self._book(entry)
-            assert self._spool is not None
+        if self._spool is None:
+            return 0
+        booked = 0
+        for entry in self._spool.entries():
+            try:
+                self._book(entry)
+            except (DatabaseGone, RolledBackError):
+                raise
+            except StoreError as error:
+                # Its call stays in flight, which counts. It must not keep all others from sending.
+                logger.error("The end of a call can't be booked: %s", error)
+                continue
             self._spool.remove(entry)
-        if entries:
-            logger.info("%d ends of calls were booked that the database missed", len(entries))
-        return len(entries)
+            booked += 1
+        if booked:
+            logger.info("%d ends of calls were booked that the database missed", booked)
+        return booked
 
     def _book(self, entry: Entry) -> None:
         data: Any = entry.data
@@ -495,11 +502,11 @@ class Ledger:
         with self._database.transaction(read_only=True) as sql:
             return summarize(sql, day_of(self._time(sql)), profile, but_profile)
 
-    def spend_here(self, but_profile: str | None = None) -> Periods:
-        """What this machine spent, by the name under which it writes."""
+    def spend_here(self, but_profile: str | None = None) -> tuple[Sum, Sum]:
+        """What this machine spent today and this month, by the name under which it writes."""
         with self._database.transaction(read_only=True) as sql:
             today = day_of(self._time(sql))
-            return machine_periods(sql, today, self._buyer["machine"], but_profile)
+            return machine_sums(sql, today, self._buyer["machine"], but_profile)
 
     def spend_by(
         self, column: str, since: str | None = None, profile: str | None = None
@@ -567,8 +574,8 @@ class Ledger:
             count = len(self._open_rows)
         if newest is not None and _row(sql, CALLS.c.token == newest) is None:
             raise StoreError(
-                f"The ledger {self._database.place} was replaced or deleted while {count} calls are "
-                "in flight, so budgets can't be checked. Nothing more is sent.",
+                f"The ledger {self._database.place} was replaced or deleted while {count} calls "
+                "are in flight, so budgets can't be checked. Nothing more is sent.",
                 "Put the file back, or wait until those calls have ended: they are written into "
                 "the new file.",
             )
@@ -638,6 +645,12 @@ class Ledger:
 def _row(sql: Connection, where: Any, lock: bool = False) -> Any:
     query = select(CALLS).where(where)
     return sql.execute(query.with_for_update() if lock else query).first()
+
+
+def _may_close(row: Any) -> bool:
+    """Whether it isn't known yet how the call ended: it is in flight, was closed by others, or its
+    image waits for room on the disk."""
+    return row.outcome in (None, Outcome.NOT_KEPT.value) or row.recovered == 1
 
 
 def _nobodys(dead: Iterable[str]) -> Any:

@@ -194,19 +194,22 @@ def shares(sql: Connection, column: str, since: str | None, profile: str | None)
     return sorted(found, key=lambda share: (-share.usd, share.name))
 
 
-def machine_periods(
+def machine_sums(
     sql: Connection, today: str, machine: str | None, but_profile: str | None
-) -> Periods:
-    """What one machine spent today, this month and ever."""
-    query = select(
-        CALLS.c.day, func.sum(CALLS.c.counted_nano), func.sum(CALLS.c.counted_calls)
-    ).where(CALLS.c.machine == machine)
+) -> tuple[Sum, Sum]:
+    """What one machine spent today, and this month; what it spent ever would be read too long."""
+    first, last = month_of(today)
+    query = (
+        select(CALLS.c.day, func.sum(CALLS.c.counted_nano), func.sum(CALLS.c.counted_calls))
+        .where((CALLS.c.machine == machine) & CALLS.c.day.between(first, last))
+        .group_by(CALLS.c.day)
+    )
     if but_profile is not None:
         query = query.where(CALLS.c.profile != but_profile)
-    rows = sql.execute(query.group_by(CALLS.c.day))
-    return _periods(
-        today, [{"day": day, "nano": int(nano), "calls": int(n)} for day, nano, n in rows]
-    )
+    days = {day: (int(nano), int(calls)) for day, nano, calls in sql.execute(query)}
+    nano, calls = days.get(today, (0, 0))
+    month = Sum(sum(each[0] for each in days.values()) / NANO, sum(n for _, n in days.values()))
+    return Sum(nano / NANO, calls), month
 
 
 def doubtful_calls(sql: Connection, profile: str | None) -> Iterator[PerhapsBilled]:

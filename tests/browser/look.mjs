@@ -56,7 +56,8 @@ async function look(kind) {
   const { graph, canvas } = app;
   const title = LiteGraph.NODE_TITLE_HEIGHT;
   const nodes = graph._nodes;
-  const links = [...graph._links.values()];
+  const inputs = nodes.flatMap((node) => node.inputs);
+  const links = inputs.map((input) => graph.getLink(input.link)).filter(Boolean);
   const ends = links.map((link) => ({
     from: graph.getNodeById(link.origin_id)?.outputs[link.origin_slot],
     to: graph.getNodeById(link.target_id)?.inputs[link.target_slot],

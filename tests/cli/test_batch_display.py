@@ -6,7 +6,7 @@ import io
 import sys
 
 import pytest
-from mai_image.cli.batch_progress import PlainDisplay, RichDisplay, Tally, display_for, harmless
+from mai_image.cli.progress import PlainDisplay, RichDisplay, Tally, display_for, harmless
 
 TALLY = Tally(100, bought=20, there=5, stored=3, failed=2, usd=1.5, limit_usd=4.0, seconds=130.0)
 

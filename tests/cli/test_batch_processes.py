@@ -133,8 +133,10 @@ def test_two_jobs_on_one_folder_exclude_each_other_and_a_kill_leaves_no_lock(
     service.fault("latency=0.2")
     first = start()
     until(lambda: bool(service.log.entries), first)
+    first.send_signal(signal.SIGSTOP)  # so that it doesn't end meanwhile
     second = start()
     said, _ = second.communicate(timeout=60)
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 1
     assert "Another batch works in batch" in said
     elsewhere = start("--out", "other")  # the same requests, in another folder: one bill

@@ -65,7 +65,7 @@ def run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_generate_writes_images_and_says_what_they_cost(run, tmp_path, capsys) -> None:
     assert run("generate", "a red fox", "--count", "2", "--seed", "5", "--out", "images") == 0
     names = sorted(path.name for path in (tmp_path / "images").iterdir())
-    assert names == ["MAI-Image-2.7_5.png", "MAI-Image-2.7_6.png"]
+    assert names == ["a-red-fox_5.png", "a-red-fox_6.png"]
     assert capsys.readouterr().out.count("1024 x 1024  $0.0") == 2
 
 
@@ -93,13 +93,13 @@ def test_several_images_in_one_named_file_get_numbers(run, tmp_path) -> None:
 def test_a_name_with_a_dot_is_a_folder_unless_it_ends_like_an_image(run, tmp_path) -> None:
     assert run("generate", "a red fox", "--count", "2", "--out", "run.2026") == 0
     names = sorted(path.name for path in (tmp_path / "run.2026").iterdir())
-    assert names == ["MAI-Image-2.7_0.png", "MAI-Image-2.7_1.png"]
+    assert names == ["a-red-fox_0.png", "a-red-fox_1.png"]
 
 
 def test_a_folder_is_a_folder_whatever_its_name(run, tmp_path) -> None:
     (tmp_path / "fox.png").mkdir()
     assert run("generate", "a red fox", "--out", "fox.png") == 0
-    assert (tmp_path / "fox.png" / "MAI-Image-2.7_0.png").is_file()
+    assert (tmp_path / "fox.png" / "a-red-fox_0.png").is_file()
 
 
 def test_a_file_that_the_user_names_is_replaced(run, tmp_path) -> None:
@@ -144,7 +144,7 @@ def test_several_images_of_another_type_keep_their_numbers(run, tmp_path, capsys
         (["generate", " "], "prompt is empty"),
         (["generate", "a fox", "--model", "MAI-Image-9"], "no model"),
         (["generate", "a fox", "--count", "0"], "--count must be at least 1"),
-        (["generate", "a fox", "--model", "MAI-Image-2", "--web-grounding"], "web_grounding"),
+        (["generate", "a fox", "--model", "MAI-Image-2", "--web-grounding"], "--web-grounding"),
         (
             ["generate", "a fox", "--model", "MAI-Image-2.6", "--background", "transparent"],
             "no transparent background",
@@ -164,7 +164,7 @@ def test_bad_input_is_a_sentence_and_code_2_and_sends_nothing(
     assert client.log.entries == ()
 
 
-@pytest.mark.parametrize("words", [[], ["paint"], ["generate"], ["generate", "a", "--seed", "x"]])
+@pytest.mark.parametrize("words", [["paint"], ["generate"], ["generate", "a", "--seed", "x"]])
 def test_bad_usage_is_code_2_too(words, capsys) -> None:
     assert main(words) == 2
     assert "usage:" in capsys.readouterr().err
@@ -224,7 +224,7 @@ def test_pixazo_images_come_through_the_same_command(run, client, capsys) -> Non
 def test_size_tells_pixels_price_and_enlargement(run, capsys) -> None:
     assert run("size", "16:9", "--target", "3840x2160", "--model", "MAI-Image-2.6") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("2048 x 1152  2.36 MP  $0.08")
+    assert lines[0].startswith("2048 x 1152  2.36 MP  exact  $0.08")
     assert lines[1] == "enlarge by 1.8750, then crop to 3840 x 2160"
 
 

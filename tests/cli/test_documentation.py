@@ -23,12 +23,13 @@ def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_every_command_has_a_section(capsys) -> None:
     commands = re.findall(r"(?m)^    (\w+)", help_of(capsys))
-    assert len(commands) == 10
+    assert len(commands) == 11
     assert set(SECTIONS) == set(commands)
 
 
 @pytest.mark.parametrize(
-    "command", ["generate", "edit", "batch", "size", "models", "spend", "store", "init", "doctor"]
+    "command",
+    ["generate", "edit", "batch", "size", "models", "spend", "store", "init", "doctor", "open"],
 )
 def test_every_option_is_explained_and_there_is_no_other(command, capsys) -> None:
     options = set(re.findall(r"--[a-z-]+", help_of(capsys, command))) - FOR_ALL

@@ -120,7 +120,7 @@ def test_images_that_were_paid_for_before_are_still_saved(
     assert generate("a red fox", "no_key", 8, "--out", "again") == 1
     assert bought.log.billed == 2
     saved = sorted(path.name for path in (tmp_path / "again").iterdir())
-    assert saved == ["MAI-Image-2.7_1.png", "MAI-Image-2.7_5.png"]
+    assert saved == ["a-red-fox_1.png", "a-red-fox_5.png"]
 
 
 def test_a_batch_that_the_budget_cannot_pay_sends_nothing_and_says_what_it_could(

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import subprocess
 import urllib.request
 from typing import Any
 
@@ -129,3 +130,15 @@ def test_a_wrong_size_is_refused_with_the_nearest_and_never_sent(
     assert finished.status == "error"
     assert nearest in finished.error
     assert service.log.entries == ()
+
+
+def test_an_error_names_a_command_that_works_on_this_machine(
+    server: Server, prompt: str, generate: Any, save: Any
+) -> None:
+    refused = generate(f"{prompt} [[fault status=400]]")
+    error = run(server, {"1": refused, "2": save("1")}).error
+    command = error.partition("Run `")[2].partition(" doctor`")[0]
+    shell = subprocess.run(
+        f"{command} --version", shell=True, cwd="/", capture_output=True, text=True, check=True
+    )
+    assert shell.stdout.startswith("mai-image ")

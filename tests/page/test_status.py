@@ -9,7 +9,9 @@ import pytest
 from mai_image.mai.client import Client
 from mai_image.mai.in_flight import InFlightCall
 from mai_image.mai.ledger import NewCall, Outcome
+from mai_image.mai.profiles import Profiles
 from mai_image.mai.types import Budget, Generate, Progress
+from mai_image.page.status import status as status_of
 from page_helpers import Ask
 
 
@@ -119,3 +121,28 @@ def test_a_ledger_that_cannot_be_read_is_a_503_that_names_no_folder(
     assert answer.status == 503
     assert str(folder) not in answer.body.decode()
     assert str(folder) in caplog.text
+
+
+def test_of_machines_that_share_a_ledger_this_ones_sums_stand_beside_the_studios(
+    tmp_path: Path, postgres: str
+) -> None:
+    clients = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        text = f'[shared]\ndatabase = "{postgres}"\nmachine = "{name}"\n'
+        (tmp_path / name / "profiles.toml").write_text(text)
+        clients.append(Client(tmp_path / name, Profiles(tmp_path / name, {})))
+    spend(clients[0], 1, Outcome.DELIVERED, 0.03)
+    spend(clients[1], 2, Outcome.DELIVERED, 0.5)
+    said = status_of(clients[0])
+    assert said["month"] == {"usd": 0.53, "calls": 2}
+    assert said["here"] == {
+        "today": {"usd": 0.03, "calls": 1},
+        "month": {"usd": 0.03, "calls": 1},
+    }
+    for each in clients:
+        each.close()
+
+
+def test_a_machine_alone_has_no_sums_beside_its_own(ask: Ask) -> None:
+    assert ask("status").json["here"] is None

@@ -120,6 +120,11 @@ class PostgresEngine:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.resume()
 
+    def cpu_seconds(self) -> float:
+        """Seconds of computing that its processes have used."""
+        used = [process.cpu_times() for process in self._processes()]
+        return sum(each.user + each.system for each in used)
+
     def close(self) -> None:
         """End it and remove its data, which nobody needs any more."""
         self.kill()

@@ -59,6 +59,25 @@ blocked, perhaps billed
 settled: billed
 settled: free
 the file
+password authentication failed
+no password supplied
+no pg_hba.conf entry
+too many
+root certificate
+certificate verify failed
+server certificate
+does not support SSL
+server does not support
+SSL error
+failed to resolve host
+could not translate host name
+not exist
+no answer from the server in time
+budget {1}
+request {1}
+mai-image {1}
+PostgreSQL {1}
+server only
 A settlement is short.
 A settlement is the number of a call, and billed or free.
 A settlement names a call and a verdict.
@@ -154,8 +173,8 @@ MOST_FORMS = 12
 """Ways in which a text may read; one with more keeps a placeholder."""
 
 _SQL = re.compile(
-    r"[\s(]*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|ALTER|DROP|BEGIN|WITH|FROM|ORDER|AND|id,"
-    r"|instr)[ (]"
+    r"[\s(;]*(SELECT|SHOW|extract|-c|INSERT|UPDATE|DELETE|CREATE|PRAGMA|ALTER|DROP|BEGIN|WITH|FROM"
+    r"|ORDER|AND|id,|instr)[ (]"
 )
 _WORDS = re.compile(r"[A-Za-z]{2,}[a-z']* [\0A-Za-z(\"]|[\0A-Za-z)\",:] [A-Za-z]{2,}")
 _BOUNDARY = re.compile(r"(?<=[.!?]) (?=[A-Z\0`])|(?<=[.!?])(?=\0$)|(?<=^\0) (?=[A-Z])")

@@ -1,4 +1,4 @@
-"""How a batch tells that it goes on: one line that changes in a terminal, else a line now and then.
+"""How a purchase tells that it goes on: a line that changes in a terminal, else one now and then.
 
 A log, a mail of cron or a journal gets a line every half minute at most. With rich installed the
 terminal's line has a bar. Nothing of what rows say reaches the terminal as a control sequence.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .batch_plan import in_words
+from ..mai.types import Progress
 
 PLAIN_SECONDS = 30.0
 """Seconds between two lines without a terminal."""
@@ -22,7 +23,7 @@ TERMINAL_SECONDS = 0.25
 
 @dataclass
 class Tally:
-    """What became of a batch's images so far, and what it may still cost."""
+    """What became of the images so far, and what they may still cost."""
 
     total: int
     bought: int = 0
@@ -41,6 +42,17 @@ class Tally:
         """Images that were settled, one way or the other."""
         return self.bought + self.there + self.stored + self.failed
 
+    def facts(self) -> dict[str, int | float]:
+        """What became of the images, for programs."""
+        return {
+            "images": self.total,
+            "bought": self.bought,
+            "from_store": self.stored,
+            "in_folder": self.there,
+            "failed": self.failed,
+            "usd": round(self.usd, 6),
+        }
+
     def text(self) -> str:
         """One line for a person."""
         parts = [f"{self.done:,} of {self.total:,}"]
@@ -58,7 +70,7 @@ class Tally:
         return " · ".join(parts)
 
 
-class BatchDisplay(Protocol):
+class Display(Protocol):
     """Shows a tally while it changes, and lines that stay."""
 
     def show(self, tally: Tally) -> None:
@@ -66,6 +78,9 @@ class BatchDisplay(Protocol):
 
     def say(self, text: str) -> None:
         """A line that stays."""
+
+    def pause(self) -> AbstractContextManager[None]:
+        """Leave the terminal to others, who print to standard output."""
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -98,20 +113,34 @@ class PlainDisplay:
         _write(f"\r{'':{self._width}}\r{text}\n" if self._width else f"{text}\n")
         self._width = 0
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Take the line that changes away for a moment."""
+        self.close()
+        yield
+
     def close(self) -> None:
         """Take the line that changes away."""
         if self._width:
             _write(f"\r{'':{self._width}}\r")
+            self._width = 0
 
 
 class RichDisplay:
     """A bar by rich. ImportError where it isn't installed."""
 
     def __init__(self, total: int) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bar
 
         columns: tuple[Any, ...] = (BarColumn(), TextColumn("{task.description}", markup=False))
-        self._progress = Progress(*columns, console=_console(), transient=True)
+        self._progress = Bar(
+            *columns,
+            console=_console(),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         self._task = self._progress.add_task("", total=total)
         self._progress.start()
 
@@ -125,13 +154,21 @@ class RichDisplay:
         with suppress(OSError):
             self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Take the bar away for a moment."""
+        self.close()
+        yield
+        with suppress(OSError):
+            self._progress.start()
+
     def close(self) -> None:
         """Take the bar away."""
         with suppress(OSError):
             self._progress.stop()
 
 
-def display_for(total: int, quiet: bool) -> BatchDisplay:
+def display_for(total: int, quiet: bool) -> Display:
     """rich in a terminal where it is installed, else plain lines."""
     if sys.stderr.isatty() and not quiet:
         try:
@@ -139,6 +176,29 @@ def display_for(total: int, quiet: bool) -> BatchDisplay:
         except ImportError:
             pass
     return PlainDisplay(quiet=quiet)
+
+
+def what_waits(calls: Iterable[Progress]) -> str:
+    """Why nothing goes on, where all that isn't sent waits for a slot; "" where nothing waits."""
+    known = list(calls)
+    ends = [each.until for each in known if each.phase == "waiting" and each.until]
+    if ends:
+        return f"next slot in {max(0.0, min(ends) - time.monotonic()):.0f} s"
+    reasons = [each.reason for each in known if each.phase == "retrying" and each.reason]
+    return f"{harmless(reasons[0])}, trying again" if reasons else ""
+
+
+def in_words(seconds: float) -> str:
+    """A length of time for a person: "2 h 05 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s" if minutes < 10 else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02} min"
+    return f"{hours // 24} days {hours % 24} h"
 
 
 def harmless(text: str) -> str:
