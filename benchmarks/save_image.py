@@ -29,7 +29,7 @@ from . import pack
 pack.ready()
 
 from ..emulator import scenes
-from ..mai.image_formats import GENERATED, Mark
+from ..mai.formats import GENERATED, Mark
 from ..nodes.imaging.file_writer import FileForm, Said, encode_file, saved_levels
 
 ROOT = Path(__file__).parent.parent

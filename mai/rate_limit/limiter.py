@@ -52,7 +52,13 @@ TICK = 1.0
 TIMER_ERROR = 0.01
 """Seconds by which a timer may come too early."""
 ON_SERVER = Rhythm(
-    look=2.0, look_again=1.0, passed_over_after=5.0, dead_after=10.0, say_after=1.5, fail_after=4.5
+    look=2.0,
+    look_again=1.0,
+    work_out=5.0,
+    passed_over_after=5.0,
+    dead_after=10.0,
+    say_after=1.5,
+    fail_after=4.5,
 )
 """With a studio's database, which fifty machines ask."""
 RETRY_BUSY, RETRY_LOCKED, RETRY_UNWATCHED = 0.02, 0.25, 2.0
@@ -69,6 +75,7 @@ def in_file(tick: float) -> Rhythm:
     return Rhythm(
         look=tick,
         look_again=0.25,
+        work_out=tick,
         passed_over_after=3 * tick,
         dead_after=3 * tick,
         say_after=2.0,
@@ -133,7 +140,8 @@ class RateLimiter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._visit_at = self._slot_visit_at = self._reported_at = self._tried_at = -math.inf
+        self._visit_at = self._slot_visit_at = self._tried_at = -math.inf
+        self._reported_at = self._worked_out_at = -math.inf
         self._server_limits: dict[str, tuple[float, float]] = {}
         """By deployment: the requests a minute that were written down last, and when."""
         self._bell: Bell | None = None
@@ -239,6 +247,7 @@ class RateLimiter:
 
         def look() -> None:
             self._must_lock = self._must_lock or is_next
+            self._worked_out_at = -math.inf
             self._look()
 
         with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -294,7 +303,7 @@ class RateLimiter:
         is_new = any(each.ticket is None for each in waiters)
         is_due = is_new or now >= self._slot_visit_at - TIMER_ERROR
         locked = self._must_lock or is_due or bool(self._changes) or self._unclean or in_file
-        is_time = now - self._reported_at >= self._tick - TIMER_ERROR
+        is_time = now - self._worked_out_at >= max(self._tick, self._rhythm.work_out) - TIMER_ERROR
         self._is_urgent, self._unclean = False, self._unclean and not locked
         return Visit(
             owner=self._owner,
@@ -304,7 +313,7 @@ class RateLimiter:
             waiters=waiters,
             changes=tuple(self._changes),
             locked=locked,
-            report=not in_file or is_time or any(each.expected is None for each in waiters),
+            report=is_time or any(each.expected is None for each in waiters),
             lead=self._lead,
         )
 
@@ -342,8 +351,9 @@ class RateLimiter:
         self._must_lock = visit.must_lock or (self._must_lock and not visit.locked)
         self._is_urgent = self._is_urgent or visit.must_lock
         self._slot_visit_at = now + max(visit.slot_in, 0.001)
-        self._visit_at = min(now + visit.delay, self._slot_visit_at)
-        self._reported_at = now if visit.report else self._reported_at
+        self._visit_at = min(now + max(visit.delay, 0.001), self._slot_visit_at)
+        if visit.report:
+            self._reported_at = self._worked_out_at = now
         if visit.locked:
             del self._changes[: len(visit.changes)]
         for waiter in self._waiters:
@@ -353,7 +363,8 @@ class RateLimiter:
             waiter.expected, waiter.slot_at, waiter.rpm = slot.deployment, slot.slot_at, slot.rpm
             waiter.due = now + slot.slot_at - visit.now
             waiter.cooldown_until = now + slot.cooldown_until - visit.now
-            waiter.changed.set()
+            if visit.report:
+                waiter.changed.set()
         for slot in visit.granted:
             self._hold(slot, slot.slot_at - visit.now)
         if self._bell is not None and self._waiters:
@@ -404,7 +415,7 @@ class RateLimiter:
 
     def _write_soon(self) -> None:
         """Have changes written: into a file at once, unless that would only keep the event loop."""
-        self._reported_at = -math.inf
+        self._reported_at = self._worked_out_at = -math.inf
         if self._thread is None and not self._is_out:
             visit = self._new_visit()
             try:

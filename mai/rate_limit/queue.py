@@ -284,13 +284,19 @@ class _Turns:
 def _ticket(row: Sequence[Any]) -> Ticket:
     """DatabaseError for a ticket that only damage can have put there."""
     number, priority, owner, text = row
-    try:
-        names = tuple(_NAMES.validate_json(text))
-    except ValidationError:
-        names = ()
+    names = _read_names(text)
     if not names:
         raise sqlite3.DatabaseError("malformed ticket")
     return Ticket(number, priority, owner, names)
+
+
+@functools.lru_cache(maxsize=256)
+def _read_names(text: str | bytes) -> tuple[str, ...]:
+    """The deployments of a ticket, of which all of a batch have the same; () for no list."""
+    try:
+        return tuple(_NAMES.validate_json(text))
+    except ValidationError:
+        return ()
 
 
 def _row(ticket: Ticket) -> dict[str, object]:

@@ -39,6 +39,8 @@ class Rhythm:
     look_again: float
     """The same while another process's ticket comes before its own: without a bell always, with
     one while that ticket's slot is due."""
+    work_out: float
+    """Between two times that everybody's slot is worked out; else only the next one's."""
     passed_over_after: float
     """Others are served before a process that gave no sign of life for so long."""
     dead_after: float
@@ -223,18 +225,19 @@ class Visit:
                 self.granted.append(Expectation(waiter, own[name], slot_at))
                 late = late or possible_at < self.now - OVERDUE
             else:
-                is_blocked = is_overdue and waiter.expected is not None
-                if has_bell and is_blocked and waiter.slot_at <= self.now:
-                    self.delay = min(self.delay, self.rhythm.look_again)  # or when the bell rings
-                else:
+                alone = behind.isdisjoint(ticket.names)
+                is_blocked = is_overdue and waiter.slot_at <= self.now and waiter.expected
+                if alone or not has_bell:
                     self.slot_in = min(self.slot_in, slot_at - lead - self.now)
-                if behind and not has_bell:
+                elif not is_blocked:
+                    self.delay = min(self.delay, slot_at - self.now)
+                if behind and (is_blocked or not has_bell):
                     self.delay = min(self.delay, self.rhythm.look_again)
                 self._expect(waiter, own[name], slot_at, pacings)
                 # Slots of other deployments may be due before the first that isn't.
                 rest = min(pacings[each].next_at() for each in own) - self.now
                 if not self.report and rest > 0:
-                    self.slot_in = min(self.slot_in, rest)
+                    self.delay = min(self.delay, rest)
                     break
         return late
 
@@ -247,10 +250,9 @@ class Visit:
     ) -> None:
         """A waiter's slot isn't due yet."""
         self.report = self.report or abs(slot_at - waiter.slot_at) > REPORT_CHANGE
-        if self.report:
-            ends = min(pacings[each.name].cooldown_until for each in waiter.deployments)
-            rpm = pacings[deployment.name].rpm
-            self.expected.append(Expectation(waiter, deployment, slot_at, rpm, ends))
+        ends = min(pacings[each.name].cooldown_until for each in waiter.deployments)
+        rpm = pacings[deployment.name].rpm
+        self.expected.append(Expectation(waiter, deployment, slot_at, rpm, ends))
 
     def _write_slots(self, queue: Queue, late: bool) -> None:
         for slot in self.granted:

@@ -20,7 +20,13 @@ FAST = Deployment("deployment", 6000.0)
 SLOW = Deployment("deployment", 1.0)
 
 RHYTHM = Rhythm(
-    look=0.2, look_again=0.1, passed_over_after=1.0, dead_after=1.5, say_after=30, fail_after=60
+    look=0.2,
+    look_again=0.1,
+    work_out=0.2,
+    passed_over_after=1.0,
+    dead_after=1.5,
+    say_after=30,
+    fail_after=60,
 )
 """As usual, but in a hurry to take others for dead, and in none to give up."""
 DEAF = replace(limiter.ON_SERVER, look=60.0, look_again=60.0, dead_after=999, passed_over_after=999)
