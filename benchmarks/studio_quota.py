@@ -247,31 +247,10 @@ async def run(options: argparse.Namespace, engine: PostgresEngine) -> str:
             commits = engine.run_sql(count, database)[0][0]
     cpu = seconds_of(engine) - cpu
     commits = engine.run_sql(count, database)[0][0] - commits  # type: ignore[operator]
-<<<<<<< HEAD
-    calls = options.machines * options.calls
-    best = bound(KINDS[options.kind](options.quota, 0.3), [0.0] * calls, 0.0)
-    makespan = service.ended_at - service.began_at
-    means = [statistics.mean(each) for each in service.waits.values()]
-    lasts = [max(each) for each in service.waits.values()]
-    per_call = makespan / calls
-    return "\n".join(
-        (
-            f"{options.machines} machines x {options.calls} calls at {options.quota} in "
-            f"{options.minute:g} s, {options.kind}, database {options.link:g} ms away",
-            f"  makespan               {makespan:8.1f} s, {makespan / best:.3f} of the bound",
-            f"  refusals               {100 * service.refusals / calls:8.1f} per 100",
-            f"  a machine's mean wait  {min(means):8.1f} to {max(means):.1f} s: "
-            f"{max(means) / statistics.mean(means):.2f} of the mean at most",
-            f"  its last call after    {min(lasts):8.1f} to {max(lasts):.1f} s",
-            f"  database               {commits / makespan:8.1f} transactions a second, "
-            f"{100 * cpu / makespan:.1f} % of a core; a call every {1000 * per_call:.0f} ms",
-        )
-=======
     seconds = service.ended_at - service.began_at
     return (
         f"{table(options, service)}\n  database               {commits / seconds:8.1f} "
         f"transactions a second, {100 * cpu / seconds:.1f} % of a core, {options.link:g} ms away"
->>>>>>> studio-limits
     )
 
 
