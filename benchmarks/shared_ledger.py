@@ -1,7 +1,8 @@
-"""A studio's PostgreSQL over loopback: what the books of one call cost, with much in them.
+"""A studio's PostgreSQL over loopback: what the books and the slot of one call cost.
 
 `python -m mai_image.benchmarks.shared_ledger [--rows 1000000] [--machines 50] [--delay 0.1]`. A
-call is opened, marked sent and closed, each in a transaction of its own that waits for the disk.
+call is opened, gets its slot, is marked sent and closed, each in a transaction of its own; the
+ledger's wait for the disk.
 The ledger is empty at first, then holds --rows calls of --machines machines; all of these stand in
 the ledger as owners that live. --delay puts a link of so many seconds each way before the server.
 """
@@ -9,6 +10,7 @@ the ledger as owners that live. --delay puts a link of so many seconds each way 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import itertools
 import statistics
 import sys
@@ -23,6 +25,7 @@ pack.ready()
 
 from ..mai.database import DatabaseServer
 from ..mai.ledger import Ledger, NewCall, Outcome
+from ..mai.rate_limit import Deployment, RateLimiter
 from ..mai.types import Budget
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
@@ -34,14 +37,32 @@ CALLS = 60
 AIM = 15.0
 BUDGET = Budget(1e6, 1e6)
 
-STEPS = ("open", "mark sent", "close")
+STEPS = ("open", "slot", "mark sent", "close")
+
+DEPLOYMENT = Deployment("a deployment", 60_000.0)
 
 
-def one_call(ledger: Ledger, number: int) -> list[float]:
+class Slots:
+    """The rate limiter in an event loop of its own, as the client has it."""
+
+    def __init__(self, server: DatabaseServer) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._limiter = RateLimiter(server, machine="bench")
+
+    def acquire(self) -> None:
+        """Wait for a slot; the quota is larger than what is asked for."""
+        waiting = self._limiter.acquire([DEPLOYMENT])
+        asyncio.run_coroutine_threadsafe(waiting, self._loop).result()
+
+
+def one_call(ledger: Ledger, number: int, slots: Slots) -> list[float]:
     """Milliseconds of each of STEPS."""
     call = NewCall(f"{number:064x}", "bench", "foundry", "m", "generate", 0.04)
     marks = [time.perf_counter()]
     row = ledger.open(call, BUDGET)
+    marks.append(time.perf_counter())
+    slots.acquire()
     marks.append(time.perf_counter())
     assert ledger.mark_sent(row, "a deployment")
     marks.append(time.perf_counter())
@@ -50,10 +71,21 @@ def one_call(ledger: Ledger, number: int) -> list[float]:
     return [1000 * (after - before) for before, after in itertools.pairwise(marks)]
 
 
-def measure(title: str, ledger: Ledger, first: int, count: int = CALLS) -> None:
+def book(ledger: Ledger, number: int) -> None:
+    """The ledger's part of a call."""
+    call = NewCall(f"{number:064x}", "bench", "foundry", "m", "generate", 0.04)
+    row = ledger.open(call, BUDGET)
+    ledger.mark_sent(row, "a deployment")
+    ledger.close(row, Outcome.DELIVERED, cost_usd=0.04)
+
+
+def measure(title: str, ledger: Ledger, slots: Slots, first: int, count: int = CALLS) -> None:
     """Print the medians of one machine's calls, one after another."""
-    one_call(ledger, first)
-    taken = [one_call(ledger, first + 1 + i) for i in range(count)]
+    one_call(ledger, first, slots)
+    taken = []
+    for i in range(count):
+        time.sleep(0.06)  # a slot that needs no wait: after the pause of the last
+        taken.append(one_call(ledger, first + 1 + i, slots))
     steps = [statistics.median(each) for each in zip(*taken, strict=True)]
     whole = statistics.median(map(sum, taken))
     missed = "  MISSED" if whole > AIM else ""
@@ -63,12 +95,15 @@ def measure(title: str, ledger: Ledger, first: int, count: int = CALLS) -> None:
 
 def together(url: str, first: int, machines: int, count: int) -> None:
     """Print how many calls a second so many machines book at once, one thread and server each."""
-    ledgers = [Ledger(DatabaseServer(url), machine=f"m{i}") for i in range(machines)]
+    servers = [DatabaseServer(url) for _ in range(machines)]
+    ledgers = [Ledger(server, machine=f"m{i}") for i, server in enumerate(servers)]
     taken: list[float] = []
 
     def work(index: int) -> None:
         for i in range(count):
-            taken.append(sum(one_call(ledgers[index], first + index * count + i)))
+            begun = time.perf_counter()
+            book(ledgers[index], first + index * count + i)
+            taken.append(1000 * (time.perf_counter() - begun))
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(machines)]
     began = time.perf_counter()
@@ -122,12 +157,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         engine.start()
         url = engine.new_database()
         name = url.rpartition("/")[2]
-        ledger = Ledger(DatabaseServer(url), machine="m0", user="u0")
+        server = DatabaseServer(url)
+        ledger, slots = Ledger(server, machine="m0", user="u0"), Slots(server)
         heads = "".join(f"{step:>11}" for step in (*STEPS, "sum"))
         print(f"One call's ms on PostgreSQL over loopback\n  {'':36}{heads}{'aim':>7}")
-        measure("empty", ledger, 10**9)
+        measure("empty", ledger, slots, 10**9)
         fill(engine, name, arguments.rows, arguments.machines)
-        measure(f"{arguments.rows} rows, {arguments.machines} machines", ledger, 2 * 10**9)
+        measure(f"{arguments.rows} rows, {arguments.machines} machines", ledger, slots, 2 * 10**9)
         for title, work in (
             ("sums of the page", lambda: (ledger.spend(), ledger.spend_here())),
             ("spend --by machine", lambda: ledger.spend_by("machine")),
@@ -137,8 +173,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"  {title}: {1000 * (time.perf_counter() - began):.0f} ms")
         together(url, 3 * 10**9, 16, 10)
         proxy = CuttingProxy(engine.port, arguments.delay)
-        slow = Ledger(DatabaseServer(proxy.url(url)), machine="far")
-        measure(f"a link of {2000 * arguments.delay:.0f} ms", slow, 4 * 10**9, 3)
+        far = DatabaseServer(proxy.url(url))
+        slow = Ledger(far, machine="far")
+        measure(f"a link of {2000 * arguments.delay:.0f} ms", slow, Slots(far), 4 * 10**9, 3)
         slow.close_file()
         ledger.close_file()
         proxy.close()

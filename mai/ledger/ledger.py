@@ -33,7 +33,7 @@ from ..database import (
 from ..errors import InputError, RunningElsewhere, StoreError
 from ..types import Budget, Usage
 from .budgets import calls_in_flight, check_batch, check_budget, count, keys_in_flight, nano
-from .owners import DEAD_AFTER, SignsOfLife, StudioClock, Watch, this_owner
+from .owners import DEAD_AFTER, OwnerSigns, StudioClock, Watch, this_owner
 from .push import PushedCalls, push_calls
 from .spend import (
     PerhapsBilled,
@@ -134,7 +134,7 @@ class Ledger:
         self._server = where if isinstance(where, DatabaseServer) else None
         self._schema = schema
         self._now = now
-        self._life: SignsOfLife = (StudioClock if self.shared else Watch)(dead_after)
+        self._life: OwnerSigns = (StudioClock if self.shared else Watch)(dead_after)
         self._spool = Spool(spool) if spool is not None else None
         self._buyer = {"machine": machine or None, "user": user or None}
         self._shares_images = shares_images

@@ -97,7 +97,7 @@ def is_proved_dead(owner: Owner) -> bool:
     return started is None or (started != "" and started != owner.started)
 
 
-class SignsOfLife(Protocol):
+class OwnerSigns(Protocol):
     """How owners show that they live, and how others see it."""
 
     def show(self, sql: Connection) -> None:
@@ -143,7 +143,7 @@ class StudioClock:
         )
 
     def others(self, sql: Connection) -> tuple[set[str], dict[str, int]]:
-        """As SignsOfLife says."""
+        """As OwnerSigns says."""
         found = _other_owners(sql, _STUDIO_TIME)
         dead = {
             row.token: row.beat
@@ -190,7 +190,7 @@ class Watch:
         """Nothing: time passes in this process."""
 
     def others(self, sql: Connection) -> tuple[set[str], dict[str, int]]:
-        """As SignsOfLife says; each call is a look at all of them."""
+        """As OwnerSigns says; each call is a look at all of them."""
         found = _other_owners(sql, literal(0))
         dead = self.dead((_owner(row), row.beat) for row in found)
         beats = {row.token: row.beat for row in found}
