@@ -79,18 +79,28 @@ def book(ledger: Ledger, number: int) -> None:
     ledger.close(row, Outcome.DELIVERED, cost_usd=0.04)
 
 
-def measure(title: str, ledger: Ledger, slots: Slots, first: int, count: int = CALLS) -> None:
-    """Print the medians of one machine's calls, one after another."""
+def measure(
+    title: str,
+    ledger: Ledger,
+    slots: Slots,
+    first: int,
+    count: int = CALLS,
+    engine: PostgresEngine | None = None,
+) -> None:
+    """Print the medians of one machine's calls, one after another, and the CPU that both used."""
     one_call(ledger, first, slots)
     taken = []
+    cpu = time.process_time() + (engine.cpu_seconds() if engine else 0.0)
     for i in range(count):
         time.sleep(0.06)  # a slot that needs no wait: after the pause of the last
         taken.append(one_call(ledger, first + 1 + i, slots))
+    cpu = time.process_time() + (engine.cpu_seconds() if engine else 0.0) - cpu
     steps = [statistics.median(each) for each in zip(*taken, strict=True)]
     whole = statistics.median(map(sum, taken))
     missed = "  MISSED" if whole > AIM else ""
     cells = "".join(f"{ms:11.2f}" for ms in [*steps, whole])
-    print(f"  {title:36}{cells}{AIM:7.0f}{missed}", flush=True)
+    used = f"  CPU {1000 * cpu / count:.1f}" if engine else ""
+    print(f"  {title:36}{cells}{AIM:7.0f}{missed}{used}", flush=True)
 
 
 def together(url: str, first: int, machines: int, count: int) -> None:
@@ -161,9 +171,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         ledger, slots = Ledger(server, machine="m0", user="u0"), Slots(server)
         heads = "".join(f"{step:>11}" for step in (*STEPS, "sum"))
         print(f"One call's ms on PostgreSQL over loopback\n  {'':36}{heads}{'aim':>7}")
-        measure("empty", ledger, slots, 10**9)
+        measure("empty", ledger, slots, 10**9, engine=engine)
         fill(engine, name, arguments.rows, arguments.machines)
-        measure(f"{arguments.rows} rows, {arguments.machines} machines", ledger, slots, 2 * 10**9)
+        many = f"{arguments.rows} rows, {arguments.machines} machines"
+        measure(many, ledger, slots, 2 * 10**9, engine=engine)
         for title, work in (
             ("sums of the page", lambda: (ledger.spend(), ledger.spend_here())),
             ("spend --by machine", lambda: ledger.spend_by("machine")),

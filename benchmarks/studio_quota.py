@@ -197,7 +197,7 @@ async def run(options: argparse.Namespace, engine: PostgresEngine) -> str:
             f"  a machine's mean wait  {min(means):8.1f} to {max(means):.1f} s: "
             f"{max(means) / statistics.mean(means):.2f} of the mean at most",
             f"  its last call after    {min(lasts):8.1f} to {max(lasts):.1f} s",
-            f"  database               {commits / makespan:8.1f} transactions a second, "  # type: ignore[operator]
+            f"  database               {commits / makespan:8.1f} transactions a second, "
             f"{100 * cpu / makespan:.1f} % of a core; a call every {1000 * per_call:.0f} ms",
         )
     )

@@ -25,6 +25,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from ..database import (
     DatabaseGone,
     DatabaseServer,
+    RolledBackError,
     Schema,
     ServerFacts,
     database_at,
@@ -303,6 +304,7 @@ class Ledger:
 
     def set_job(self, row: str, job_id: str) -> None:
         """The service's id of a call in flight, by which it can be resumed."""
+        job_id = _storable(job_id) or ""
         try:
             self._set_job(row, job_id)
         except StoreError as error:
@@ -411,14 +413,23 @@ class Ledger:
 
         Raises StoreError while it still is.
         """
-        entries = self._spool.entries() if self._spool is not None else ()
-        for entry in entries:
-            self._book(entry)
-            assert self._spool is not None
+        if self._spool is None:
+            return 0
+        booked = 0
+        for entry in self._spool.entries():
+            try:
+                self._book(entry)
+            except (DatabaseGone, RolledBackError):
+                raise
+            except StoreError as error:
+                # Its call stays in flight, which counts. It must not keep all others from sending.
+                logger.error("The end of a call can't be booked: %s", error)
+                continue
             self._spool.remove(entry)
-        if entries:
-            logger.info("%d ends of calls were booked that the database missed", len(entries))
-        return len(entries)
+            booked += 1
+        if booked:
+            logger.info("%d ends of calls were booked that the database missed", booked)
+        return booked
 
     def _book(self, entry: Entry) -> None:
         data: Any = entry.data

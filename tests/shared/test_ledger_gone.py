@@ -11,6 +11,7 @@ from cutting_proxy import CuttingProxy
 from ledger_helpers import DELIVERED, FREE, KEY, PERHAPS, WITHDRAWN, call, only, sent
 from mai_image.mai.database import DatabaseGone, DatabaseServer
 from mai_image.mai.ledger import Ledger, Sum
+from mai_image.mai.ledger.spool import Spool
 from mai_image.mai.types import Usage
 from postgres_engine import PostgresEngine
 
@@ -236,3 +237,16 @@ def _as_another_machine(engine: PostgresEngine, token: str, url: str = "/postgre
     database = url.rpartition("/")[2]
     engine.run_sql(f"UPDATE mai_image.owners SET token = '{token}', boot = 'another'", database)
     engine.run_sql(f"UPDATE mai_image.calls SET owner = '{token}'", database)
+
+
+def test_an_end_that_can_never_be_booked_keeps_nobody_from_sending(
+    postgres: str, tmp_path: Path
+) -> None:
+    """Its call stays in flight, and so counts."""
+    ledger = shared(postgres, tmp_path)
+    row = sent(ledger)
+    data: dict[str, object] = {"job_id": "\0"}
+    Spool(tmp_path / "unbooked.sqlite").add("job", row, data)
+    assert ledger.open(call(key=OTHER), FREE)
+    assert ledger.spend().in_flight.calls == 2
+    ledger.close_file()

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -119,6 +120,11 @@ class PostgresEngine:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.resume()
 
+    def cpu_seconds(self) -> float:
+        """Seconds of computing that its processes have used."""
+        used = [process.cpu_times() for process in self._processes()]
+        return float(sum(each.user + each.system for each in used))
+
     def close(self) -> None:
         """End it and remove its data, which nobody needs any more."""
         self.kill()
@@ -137,9 +143,9 @@ class PostgresEngine:
         if done.returncode:
             raise RuntimeError(f"{command[0]}: {done.stderr[-1000:]}")
 
-    def _as_nobody(self) -> dict[str, object]:
+    def _as_nobody(self) -> dict[str, Any]:
         is_root = sys.platform != "win32" and os.geteuid() == 0
-        user: dict[str, object] = {"user": NOBODY, "group": NOBODY} if is_root else {}
+        user: dict[str, Any] = {"user": NOBODY, "group": NOBODY} if is_root else {}
         return {**user, "cwd": str(self.folder), "env": {"PATH": os.defpath, "LC_ALL": "C"}}
 
     def _own(self, path: Path) -> None:
