@@ -29,7 +29,7 @@ from ..errors import StoreError
 from ..formats import parse_json
 from .objects import ObjectStore, do_each
 from .sidecar import DamagedImage, parse_sidecar, parse_unreadable_sidecar
-from .unreadable import describe_unreadable
+from .unreadable import describe_unreadable, in_place
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ class SharedImages:
             reason, request_id = parse_unreadable_sidecar(unreadable, key)
         except DamagedImage:
             reason, request_id = "its sidecar, which says why, is damaged", None
-        where = f"are in {self.objects.address}/{UNREADABLE}/{key}-…"
+        where = in_place(f"{self.objects.address}/{UNREADABLE}/{key}-…")
         raise describe_unreadable(key, where, reason, request_id)
 
     async def _get_meant(self, key: str, sidecar: bytes) -> StoredImage:

@@ -61,8 +61,8 @@ class Unreadable:
             reason, request_id = "its sidecar, which says why, is damaged", None
         path = paths[0]
         gone = path.suffix == _SIDECAR
-        bytes_are = f"are gone, its sidecar is {path}" if gone else f"are in {path}"
-        return describe_unreadable(key, bytes_are, reason, request_id)
+        where = f"Its bytes are gone, its sidecar is {path}." if gone else in_place(path)
+        return describe_unreadable(key, where, reason, request_id)
 
     def read(self, key: str) -> tuple[bytes, bytes] | None:
         """The bytes and the sidecar; None where one of them isn't there."""
@@ -107,14 +107,19 @@ def _guess_ending(data: bytes) -> str:
     return ".bin"
 
 
+def in_place(place: object) -> str:
+    """Where the bytes are, as a sentence of the error."""
+    return f"Its bytes are in {place}."
+
+
 def describe_unreadable(
-    key: str, bytes_are: str, reason: str, request_id: str | None
+    key: str, where: str, reason: str, request_id: str | None
 ) -> UnreadableError:
-    """The error for whoever asks for the key; `bytes_are` says where: "are in …"."""
+    """The error for whoever asks for the key; `where` is a sentence on its bytes."""
     reason = reason.strip().rstrip(".")[:_LONGEST_REASON]
     return UnreadableError(
         f"The image of this request arrived and was paid for, but it can't be read: {reason}. "
-        f"Its bytes {bytes_are}.",
+        f"{where}",
         "Nothing is sent again for this request until you run "
         f"`mai-image store forget {key}`, or take another seed.",
         request_id=request_id,

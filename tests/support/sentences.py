@@ -21,7 +21,7 @@ ROOMS = ("mai", "nodes", "page")
 """Whose sentences the page shows. Those of cli/ are read in a terminal, those of emulator/ come as
 the service's own words: both stay English."""
 
-READ_IN_A_TERMINAL = ("mai/examination.py",)
+READ_IN_A_TERMINAL = ("mai/examination.py", "mai/store/upkeep.py")
 """Of those rooms: the page shows a tick in place of what doctor prints."""
 
 _WORDS_OF_CODE = """
@@ -36,6 +36,7 @@ at least
 at most
 from image
 from target
+status code:
 around mask
 whole image
 from the store
@@ -147,7 +148,10 @@ its XMP can't be unpacked
 """What only the command line shows."""
 
 _IN_THE_LOG = """
-limit_gb of [store] is {1}: batches that don't fit are bought again on each run.
+{1} is {2}: batches that don't fit are bought again on each run.
+its bytes are missing
+its bytes are not those that arrived
+its sidecar has no hash
 Set it to {1} (64 images) or more.
 its sidecar has no reason
 its sidecar lacks {1}
