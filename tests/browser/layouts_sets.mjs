@@ -26,21 +26,21 @@ export const SETS = {
   'Images from a list (Azure MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3409',
     note: note({
-      box: [0, 0, 1680, 125],
+      box: [0, 0, 1600, 125],
       title: 'Images from a list',
       does: 'Each row of the list becomes an image, saved under its name; a row that fails costs no other.',
       cost: '$0.16',
       own: 'type another list (CSV, JSONL, a prompt a line), or upload a file; columns go into the template in braces.',
     }),
     nodes: {
-      1: [0, 306, 400, 580],
+      1: [0, 306, 400, 640],
       2: [470, 306, 290, 580],
-      3: [830, 306, 480, 440],
-      4: [1380, 306, 300, 440],
+      3: [830, 306, 400, 640],
+      4: [1300, 306, 300, 440],
     },
     wires: {
       '3.filename_prefix': [[435, 186], [795, 186]],
-      '4.source': [[795, 172], [1345, 172]],
+      '4.source': [[795, 172], [1265, 172]],
     },
     groups: [
       { title: 'The list', nodes: [1], color: GREEN },
