@@ -123,7 +123,8 @@ def test_fals_images_lie_on_its_media_hosts_alone() -> None:
     for url in ("https://fal.media.evil.example/a.png", "http://v3.fal.media/a.png",
                 "https://evilfal.media/a.png", "https://media.pixazo.ai/a.png",
                 "https://queue.fal.run/a.png", "http://127.0.0.1:9/a.png",
-                "https://v3.fal.media:8443/a.png", "https://v3.fal.media@evil.example/a"):  # fmt: skip
+                "https://v3.fal.media:8443/a.png", "https://v3.fal.media@evil.example/a",
+                ):  # fmt: skip
         assert not allowed(url), url
 
 

@@ -1,4 +1,4 @@
-"""What holds for every provider, whatever its service does: the ledger is never below the bill.
+"""What holds for every provider, whatever its service does: one bill, the ledger never below.
 
 Each case is a client of its own against the emulator, which plays every service and counts what it
 would bill. A further provider gets all of this by standing in PROVIDERS.

@@ -1,4 +1,4 @@
-"""OpenRouter's wire format: what is sent, what is left out after a refusal, and what answers mean."""
+"""OpenRouter's wire format: what is sent, what is left out when refused, what answers mean."""
 
 from __future__ import annotations
 

@@ -70,8 +70,9 @@ SETTINGS = sorted(set(re.findall(r"^#? ?([a-z_]+) =", EXAMPLE, re.MULTILINE)) | 
 
 WORDS = [
     "entra", "key", "key_env", "key_file", "default", "environment", "managed_identity",
-    "azure_cli", "device_code", "foundry", "pixazo", "fal", "openrouter", "api-key", "Authorization",
-    "m", "mai-image-2.6", "*", "emulator", "auto_aspect_ratio", "MAI-Imag-2.6", "a\tb", " d ",
+    "azure_cli", "device_code", "foundry", "pixazo", "fal", "openrouter", "api-key",
+    "Authorization", "m",
+    "mai-image-2.6", "*", "emulator", "auto_aspect_ratio", "MAI-Imag-2.6", "a\tb", " d ",
 ]  # fmt: skip
 
 ADDRESSES = [
