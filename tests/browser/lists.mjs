@@ -148,7 +148,11 @@ async function failing(page) {
   const { list } = await graph(page, `a ${renderer} pot [[latency 30]]\na pan\na lid`);
   await set(page, list, { rows: 1 });
   await saying(page, list, 'rows 1 to 1 of 3');
+  const begun = page.evaluate(() => new Promise((go) => {
+    window.comfyAPI.api.api.addEventListener('execution_start', () => go(true), { once: true });
+  }));
   await page.evaluate(() => window.app.queuePrompt(0));
+  await begun;
   await until(async () => (await value(page, list, 'start')) === 2);
   const during = await value(page, list, 'start');
   await page.evaluate(() => window.comfyAPI.api.api.interrupt());
