@@ -143,15 +143,19 @@ async function runs(page) {
   return { starts, stored: await saying(page, list, '5 in the store') };
 }
 
-/** A run that fails is taken again. */
+/** A run that ends early is taken again. */
 async function failing(page) {
-  const { list } = await graph(page, `a ${renderer} pot [[fault status=404 latency=3]]\na pan\na lid`);
+  const { list } = await graph(page, `a ${renderer} pot [[latency 30]]\na pan\na lid`);
   await set(page, list, { rows: 1 });
   await saying(page, list, 'rows 1 to 1 of 3');
-  const end = ended(page);
+  const begun = page.evaluate(() => new Promise((go) => {
+    window.comfyAPI.api.api.addEventListener('execution_start', () => go(true), { once: true });
+  }));
   await page.evaluate(() => window.app.queuePrompt(0));
+  await begun;
+  await until(async () => (await value(page, list, 'start')) === 2);
   const during = await value(page, list, 'start');
-  await end;
+  await page.evaluate(() => window.comfyAPI.api.api.interrupt());
   await until(async () => (await value(page, list, 'start')) === 1);
   return { during, after: await value(page, list, 'start') };
 }

@@ -63,5 +63,5 @@ def test_each_run_takes_the_next_rows_and_the_last_one_stays(seen: dict[str, Any
     assert seen["runs"]["stored"].endswith("5 in the store")
 
 
-def test_a_run_that_fails_is_taken_again(seen: dict[str, Any]) -> None:
+def test_a_run_that_ends_early_is_taken_again(seen: dict[str, Any]) -> None:
     assert seen["failing"] == {"during": 2, "after": 1}
