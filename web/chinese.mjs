@@ -640,4 +640,6 @@ export default {
   "Write width x height: 1024x1024.": "请写宽 x 高：1024x1024。",
   "There is no column {1} for {{2}}.": "没有列 {1} 可用于 {{2}}。",
   "{1}Write {{ and }} for braces that stand for themselves.": "{1}要写花括号本身，请用 {{ 和 }}。",
+  "The studio's database doesn't answer.": "工作室的数据库没有响应。",
+  "Check that PostgreSQL runs and can be reached from this machine.": "请检查 PostgreSQL 是否运行且此机器可以访问。",
 };

@@ -640,4 +640,6 @@ export default {
   "Write width x height: 1024x1024.": "Breite x Höhe schreiben: 1024x1024.",
   "There is no column {1} for {{2}}.": "Für {{2}} gibt es keine Spalte {1}.",
   "{1}Write {{ and }} for braces that stand for themselves.": "{1}Für Klammern, die für sich selbst stehen, {{ und }} schreiben.",
+  "The studio's database doesn't answer.": "Die Datenbank des Studios antwortet nicht.",
+  "Check that PostgreSQL runs and can be reached from this machine.": "Prüfen, ob PostgreSQL läuft und von hier erreichbar ist.",
 };

@@ -640,4 +640,6 @@ export default {
   "Write width x height: 1024x1024.": "幅 x 高さの形で書いてください：1024x1024。",
   "There is no column {1} for {{2}}.": "{{2}} に入れる列 {1} がありません。",
   "{1}Write {{ and }} for braces that stand for themselves.": "{1}波括弧そのものを書くには {{ と }} を使います。",
+  "The studio's database doesn't answer.": "スタジオのデータベースが応答しません。",
+  "Check that PostgreSQL runs and can be reached from this machine.": "PostgreSQL が動作し、このマシンから接続できるか確認してください。",
 };

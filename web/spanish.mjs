@@ -640,4 +640,6 @@ export default {
   "Write width x height: 1024x1024.": "Escriba ancho x alto: 1024x1024.",
   "There is no column {1} for {{2}}.": "No hay columna {1} para {{2}}.",
   "{1}Write {{ and }} for braces that stand for themselves.": "{1}Escriba {{ y }} para las llaves que son solo llaves.",
+  "The studio's database doesn't answer.": "La base de datos del estudio no responde.",
+  "Check that PostgreSQL runs and can be reached from this machine.": "Compruebe que PostgreSQL funciona y es accesible desde este equipo.",
 };
