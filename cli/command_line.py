@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from ..mai.errors import InputError, MaiError
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
         model = CATALOGUE.find(getattr(arguments, "model", ""))
         if model is not None:
             arguments.model = model.name
-        return int(arguments.run(arguments))
+        return _run(arguments)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else EXIT_FAILED
     except BrokenPipeError:  # whoever read the output has seen enough
@@ -70,6 +72,17 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
             file=sys.stderr,
         )
         return EXIT_CANCELLED
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Run the command; with --json print the facts that it gathered, and its words as errors are."""
+    if not ("facts" in arguments and arguments.json):
+        return int(arguments.run(arguments))
+    arguments.facts = {}
+    with redirect_stdout(sys.stderr):
+        code = int(arguments.run(arguments))
+    print(json.dumps({**arguments.facts, "code": code}, indent=1))
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,6 +103,15 @@ def _parser() -> argparse.ArgumentParser:
         _add_folder_option(command, argparse.SUPPRESS)
         return command
 
+    def add_telling(
+        name: str, about: str, run: Callable[[argparse.Namespace], int], epilog: str = ""
+    ) -> argparse.ArgumentParser:
+        """A command that speaks to a person; for programs it puts facts into `arguments.facts`."""
+        command = add(name, about, run, epilog)
+        command.add_argument("--json", action="store_true", help="print what came of it as JSON")
+        command.set_defaults(facts=None)
+        return command
+
     add_generate_options(add("generate", "make images from text", run_generate))
     add_edit_options(add("edit", "change an image, with references", run_edit))
     about = "make the images of a whole file of rows, unattended, and go on where it ended"
@@ -98,15 +120,15 @@ def _parser() -> argparse.ArgumentParser:
     about = "what each model can do and costs, and which of them the profile has"
     add_model_list_options(add("models", about, run_model_list))
     add_spend_options(add("spend", "what was spent, and what is perhaps billed", run_spend))
-    add_store_options(add("store", "forget an image; prune and push those of a studio", run_store))
+    add_store_options(add_telling("store", "forget an image; prune and push those of a studio", run_store))
     about = "say in images' files that they are AI-generated, without touching a pixel"
-    add_mark_options(add("mark", about, run_mark))
+    add_mark_options(add_telling("mark", about, run_mark))
     about = "what a file says of its origin, and what the store knows of it"
     add_inspect_options(add("inspect", about, run_inspect))
     about = "write a first profiles.toml; asks where no option says it"
-    add_init_options(add("init", about, run_init))
+    add_init_options(add_telling("init", about, run_init))
     about = "find the first thing that is wrong with a profile, without buying an image"
-    add_doctor_options(add("doctor", about, run_doctor, EXIT_CODES))
+    add_doctor_options(add_telling("doctor", about, run_doctor, EXIT_CODES))
     about = "open the page of a ComfyUI that runs here"
     add_open_options(add("open", about, run_open))
     commands.add_parser("emulator", help="run a MAI service on this machine, free, for building")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from ..mai.auth import METHODS
 from ..mai.client import Client
@@ -34,54 +35,91 @@ def add_doctor_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resource-manager", metavar="URL", help="of another cloud")
 
 
+class _Told:
+    """What doctor says: lines for a person, and `facts` for programs."""
+
+    def __init__(self, facts: dict[str, Any] | None) -> None:
+        self.facts: dict[str, Any] = {} if facts is None else facts
+        self.facts.update(warnings=[], findings=[])
+        self._subject = ""
+
+    def begin(self, subject: str) -> None:
+        """The profile, or "shared", that the next findings are of."""
+        self._subject = subject
+        print(subject)
+
+    def warn(self, text: str) -> None:
+        """What is no finding of one profile."""
+        self.facts["warnings"].append(text)
+        print(f"  ! {text}")
+
+    def find(self, finding: Finding) -> None:
+        """What one check found."""
+        verdict = "ok" if finding.error is None else "wrong"
+        self.tell(verdict, finding.step.name.lower(), finding.text)
+
+    def tell(self, verdict: str, step: str, text: str) -> None:
+        """`verdict` is "ok", "wrong" or "note"."""
+        finding = {"profile": self._subject, "step": step, "verdict": verdict, "text": text}
+        self.facts["findings"].append(finding)
+        indented = text.replace("\n", "\n      ")
+        print(f"  {verdict:5} {step}: {indented}")
+
+
 def run_doctor(arguments: argparse.Namespace) -> int:
     """Print what each step finds; gives the value of the first step that failed, or 0."""
     folder, reason = locate_folder(arguments)
     print(f"folder: {folder} ({reason})")
+    told = _Told(arguments.facts)
+    told.facts["folder"] = str(folder)
     with open_client(arguments) as client:
         for warning in [*client.profiles.warnings(), *client.store.warnings()]:
-            print(f"  ! {warning}")
+            told.warn(warning)
         names = [name for name in client.profiles.names() if name != EMULATOR] or ["default"]
         if arguments.profile:
             names = [arguments.profile]
-        codes = [_examine_shared(client)]
-        codes += [_examine(client, name, arguments) for name in names]
+        codes = [_examine_shared(client, told)]
+        codes += [_examine(client, name, arguments, told) for name in names]
     return next((code for code in codes if code), 0)
 
 
-def _examine_shared(client: Client) -> int:
+def _examine_shared(client: Client, told: _Told) -> int:
     """Print what is found of [shared]; gives the value of the first step that failed, or 0."""
     findings = [*examine_database(client.ledger), *examine_store(client)]
     if findings:
-        print("shared")
+        told.begin("shared")
     for finding in findings:
-        _print_finding(finding)
+        told.find(finding)
     return next((int(each.step) for each in findings if each.error is not None), 0)
 
 
-def _examine(client: Client, name: str, arguments: argparse.Namespace) -> int:
+def _examine(
+    client: Client, name: str, arguments: argparse.Namespace, told: _Told
+) -> int:
     """Print what each step finds, up to the first that fails; gives its value, or 0."""
-    print(name)
+    told.begin(name)
     examination = Examination(client, name)
     failed: Step | None = None
     for finding in examination.findings():
-        _print_finding(finding)
+        told.find(finding)
         failed = finding.step if finding.error is not None else None
         if finding.step is Step.PROFILE and failed is None:
             for note in _notes(examination.profile):
-                print(f"  note  profile: {note}")
+                told.tell("note", "profile", note)
     if failed not in (Step.PROFILE, Step.CREDENTIAL):
         # Also where the service can't be reached: the account may say why.
-        gone = _compare(client, examination.profile, arguments)
+        gone = _compare(client, examination.profile, arguments, told)
         failed = gone if failed is None else failed
     if failed is not None or not arguments.spend:
         return int(failed or 0)
     finding = _buy_image(client, examination.profile)
-    _print_finding(finding)
+    told.find(finding)
     return 0 if finding.error is None else int(finding.step)
 
 
-def _compare(client: Client, profile: Profile, arguments: argparse.Namespace) -> Step | None:
+def _compare(
+    client: Client, profile: Profile, arguments: argparse.Namespace, told: _Told
+) -> Step | None:
     """Print what differs from the Azure account; the step that this makes fail, if any."""
     manager = arguments.resource_manager
     if not can_compare(profile, arguments.azure is not None, manager):
@@ -89,23 +127,16 @@ def _compare(client: Client, profile: Profile, arguments: argparse.Namespace) ->
     try:
         account = read_account(client.profiles, profile, arguments.azure or "", manager)
     except MaiError as error:
-        text = str(error).replace("\n", "\n      ")
-        print(f"  note  account: not compared. {text}")
+        told.tell("note", "account", f"not compared. {error}")
         return None
     changes = account_changes(profile, account)
     for change in changes:
-        print(f"  {'wrong' if change.gone else 'note '} account: {change.text}")
+        told.tell("wrong" if change.gone else "note", "account", change.text)
     if not changes:
-        print("  ok    account: as Azure has it")
+        told.tell("ok", "account", "as Azure has it")
         return None
     print("      `mai-image init --refresh` takes these over into profiles.toml.")
     return Step.DEPLOYMENT if any(change.gone for change in changes) else None
-
-
-def _print_finding(finding: Finding) -> None:
-    mark = "ok   " if finding.error is None else "wrong"
-    text = finding.text.replace("\n", "\n      ")
-    print(f"  {mark} {finding.step.name.lower()}: {text}")
 
 
 def _buy_image(client: Client, profile: Profile) -> Finding:

@@ -119,8 +119,11 @@ def run_init(arguments: argparse.Namespace) -> int:
     _refuse_to_replace(path, arguments.force)  # the questions may have taken a while
     write_profile(path, name, settings)
     print(f"{path} is written; only you can read it.")
-    for note in _notes_on(folder, name, settings):
+    notes = list(_notes_on(folder, name, settings))
+    for note in notes:
         print(f"Note: {note}")
+    if arguments.facts is not None:
+        arguments.facts.update(file=str(path), profile=name, notes=notes)
     print("Next: `mai-image doctor` checks it step by step, without buying an image.")
     return 0
 

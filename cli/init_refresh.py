@@ -70,6 +70,8 @@ def _refresh(
     changes = account_changes(profile, account)
     text = _read(path)
     changed = refreshed_text(text, profile, account, changes, tomlkit)
+    if arguments.facts is not None:
+        arguments.facts[profile.name] = [change.text for change in changes]
     for change in changes:
         print(f"  {change.text}")
     if changed == text:

@@ -31,13 +31,18 @@ def run_mark(arguments: argparse.Namespace) -> int:
     version = arguments.model.removeprefix(FAMILY) if arguments.model.startswith(FAMILY) else ""
     mark = Mark(source_type, arguments.model, version, arguments.prompt)
     failed = 0
+    files: list[dict[str, object]] = []
+    if arguments.facts is not None:
+        arguments.facts["files"] = files
     for path in arguments.files:
         try:
             changed = mark_in_place(path, mark)
         except InputError as error:
             failed += 1
+            files.append({"path": str(path), "marked": False, "error": str(error)})
             print(f"mai-image: {path}: {error}", file=sys.stderr)
             continue
+        files.append({"path": str(path), "marked": True, "changed": changed})
         print(f"{path}  {'marked' if changed else 'was marked before'}: {source_type}")
     return EXIT_FAILED if failed else 0
 

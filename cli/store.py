@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import asdict
 from datetime import timedelta
 
 from ..mai.client import Client
@@ -47,7 +48,9 @@ def run_store(arguments: argparse.Namespace) -> int:
     _check_options(arguments)
     with open_client(arguments) as client:
         actions = {"forget": _forget, "prune": _prune, "push": _push}
-        actions[arguments.action](client, arguments)
+        facts = actions[arguments.action](client, arguments)
+    if arguments.facts is not None:
+        arguments.facts.update(action=arguments.action, **facts)
     return 0
 
 
@@ -66,7 +69,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
         raise InputError("`mai-image store forget` takes no --dry-run.")
 
 
-def _forget(client: Client, arguments: argparse.Namespace) -> None:
+def _forget(client: Client, arguments: argparse.Namespace) -> dict[str, object]:
     """Delete one image, readable or not: here, and where it is shared."""
     store, key = client.store, arguments.key
     found = store.find(key)
@@ -82,9 +85,10 @@ def _forget(client: Client, arguments: argparse.Namespace) -> None:
         client.ledger.set_image(found[0], ImagePlace.ALONE)
     store.forget(found[0])
     print(f"{found[0]} is forgotten: the next run of its request buys the image anew")
+    return {"key": found[0]}
 
 
-def _prune(client: Client, arguments: argparse.Namespace) -> None:
+def _prune(client: Client, arguments: argparse.Namespace) -> dict[str, object]:
     """Delete old images of the shared store, or say which it would be."""
     pruned = client.run(
         prune(
@@ -97,15 +101,18 @@ def _prune(client: Client, arguments: argparse.Namespace) -> None:
     done = "would be deleted" if arguments.dry_run else "deleted"
     print(f"{pruned.images} images ({_show_size(pruned.bytes)}) {done}")
     print(f"{pruned.images_left} images ({_show_size(pruned.bytes_left)}) left")
+    return asdict(pruned)
 
 
-def _push(client: Client, arguments: argparse.Namespace) -> None:
+def _push(client: Client, arguments: argparse.Namespace) -> dict[str, object]:
     """Bring this machine's images and calls to the shared ones, or say what it would be."""
     if not client.ledger.shared:
         _shared(client)
     done = "would be brought" if arguments.dry_run else "brought"
+    facts: dict[str, object] = {}
     if isinstance(client.store, SharedStore):
         images = client.run(push(client.store, dry_run=arguments.dry_run)).result()
+        facts["images"] = asdict(images)
         print(f"{images.brought} images {done}, {images.there} were there")
         if images.damaged:
             print(f"{images.damaged} images of this machine are damaged and stay where they are")
@@ -114,9 +121,11 @@ def _push(client: Client, arguments: argparse.Namespace) -> None:
         own = Ledger(file)
         calls = own.push_to(client.ledger, dry_run=arguments.dry_run)
         own.close_file()
+        facts["calls"] = asdict(calls)
         print(f"{calls.brought} calls of the ledger {done}, {calls.there} were there")
         if calls.in_flight:
             print(f"{calls.in_flight} calls are in flight in {file.name} and stay there")
+    return facts
 
 
 def _shared(client: Client) -> SharedStore:
