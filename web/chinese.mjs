@@ -673,4 +673,6 @@ export default {
   "{1} isn't the one that was there before: its {2} is missing.": "{1} 不是原来的那个：它没有 {2}。",
   "{1} isn't there ({2}).": "{1} 不存在（{2}）。",
   "{1} refuses access ({2}).": "{1} 拒绝访问（{2}）。",
+  "The studio's database doesn't answer.": "工作室的数据库没有响应。",
+  "Check that PostgreSQL runs and can be reached from this machine.": "请检查 PostgreSQL 是否运行且此机器可以访问。",
 };

@@ -673,4 +673,6 @@ export default {
   "{1} isn't the one that was there before: its {2} is missing.": "{1} ist nicht der von vorher: {2} fehlt.",
   "{1} isn't there ({2}).": "{1} ist nicht da ({2}).",
   "{1} refuses access ({2}).": "{1} verweigert den Zugriff ({2}).",
+  "The studio's database doesn't answer.": "Die Datenbank des Studios antwortet nicht.",
+  "Check that PostgreSQL runs and can be reached from this machine.": "Prüfen, ob PostgreSQL läuft und von hier erreichbar ist.",
 };

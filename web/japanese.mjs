@@ -673,4 +673,6 @@ export default {
   "{1} isn't the one that was there before: its {2} is missing.": "{1} は以前のものではありません：{2} がありません。",
   "{1} isn't there ({2}).": "{1} がありません（{2}）。",
   "{1} refuses access ({2}).": "{1} がアクセスを拒否しました（{2}）。",
+  "The studio's database doesn't answer.": "スタジオのデータベースが応答しません。",
+  "Check that PostgreSQL runs and can be reached from this machine.": "PostgreSQL が動作し、このマシンから接続できるか確認してください。",
 };

@@ -673,4 +673,6 @@ export default {
   "{1} isn't the one that was there before: its {2} is missing.": "{1} no es el que había antes: falta su {2}.",
   "{1} isn't there ({2}).": "{1} no existe ({2}).",
   "{1} refuses access ({2}).": "{1} deniega el acceso ({2}).",
+  "The studio's database doesn't answer.": "La base de datos del estudio no responde.",
+  "Check that PostgreSQL runs and can be reached from this machine.": "Compruebe que PostgreSQL funciona y es accesible desde este equipo.",
 };

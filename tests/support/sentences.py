@@ -76,6 +76,9 @@ not exist
 no answer from the server in time
 budget {1}
 request {1}
+LISTEN {1}
+mai-image rate limits
+COMMIT AND CHAIN
 mai-image {1}
 PostgreSQL {1}
 server only
