@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Row, func, select
 from ..database import SqlDatabase, repeat_if_rolled_back, upsert
 from .tables import CALLS, ImagePlace, add_to_sum
 
-AT_ONCE = 500
-"""Rows in one transaction."""
+AT_ONCE = 100
+"""Rows in one transaction, which a server undoes where it stands still for seconds."""
 
 
 @dataclass(frozen=True, slots=True)
