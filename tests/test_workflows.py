@@ -42,6 +42,8 @@ def schemas() -> dict[str, dict[str, Any]]:
             for name in info["input_order"].get(kind, ())
         }
         types = {name: "COMBO" if isinstance(t[0], list) else t[0] for name, t in inputs.items()}
+        # A text that comes through a link alone has no widget.
+        types |= {name: "*" for name, t in inputs.items() if t[1].get("forceInput")}
         known[node.GET_SCHEMA().node_id] = {"inputs": types, "outputs": list(info["output"])}
     return dict(known)
 

@@ -25,8 +25,8 @@ STRIP_BYTES = 1 << 20
 0.5 % of the file."""
 
 SAMPLE_BYTES = 1 << 16
-"""Of each strip, on which the ways to pack it are compared. Half of that, ten rows of a large image,
-misjudges drawings."""
+"""Of each strip, on which the ways to pack it are compared. Half of that, ten rows of a large
+image, misjudges drawings."""
 
 WAYS = (
     (6, zlib.Z_RLE),  # film grain and noise: nothing is ever found again

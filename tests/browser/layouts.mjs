@@ -27,8 +27,9 @@ export const LAYOUTS = {
       1: [0, 255, 270, 590],
       2: [340, 450, 270, 567],
       3: [660, 255, 225, 176],
-      4: [935, 255, 560, 440],
+      4: [935, 255, 560, 540],
     },
+    wires: { '4.info': [[632, 600], [910, 600]] },
     groups: [
       { title: 'Plan: free', nodes: [1], color: GREEN },
       { title: 'Buy one image', nodes: [2], color: BROWN },
@@ -50,7 +51,7 @@ export const LAYOUTS = {
       1: [0, 255, 270, 580],
       2: [320, 405, 270, 580],
       3: [640, 255, 290, 640],
-      4: [980, 255, 560, 440],
+      4: [980, 255, 560, 540],
     },
     groups: [
       { title: 'First image', nodes: [1], color: GREEN },
@@ -74,7 +75,7 @@ export const LAYOUTS = {
       2: [335, 405, 290, 580],
       3: [670, 595, 225, 48],
       4: [940, 255, 225, 188],
-      5: [1210, 255, 500, 420],
+      5: [1210, 255, 500, 520],
     },
     groups: [
       { title: 'The photograph', nodes: [1], color: GREEN },

@@ -46,7 +46,7 @@ async function tryIt(page) {
 function hasPreviews() {
   const { app } = window;
   return app.graph._nodes
-    .filter((node) => node.type === 'SaveImage')
+    .filter((node) => node.type.endsWith('SaveImage'))
     .every((node) => app.nodeOutputs[node.id]?.images?.length);
 }
 

@@ -156,7 +156,7 @@ def keep_image(output: Path, name: str) -> None:
 def prefix_of(name: str) -> str:
     """How all the files begin that a workflow saves: "text_to_4k"."""
     twin = json.loads((EXAMPLES / "api" / f"{name}.json").read_text("utf-8"))
-    saves = [node["inputs"] for node in twin.values() if node["class_type"] == "SaveImage"]
+    saves = [node["inputs"] for node in twin.values() if node["class_type"].endswith("SaveImage")]
     prefixes = sorted(inputs["filename_prefix"] for inputs in saves)
     if not isinstance(prefixes[0], str):
         return LISTED
@@ -182,7 +182,7 @@ async def make_before_and_after(server: Server) -> None:
     save = {"images": [PHOTOGRAPH, 0], "filename_prefix": "before"}
     graph = workflows.load(EXAMPLES / "api" / f"{INPAINT}.json")
     for node in graph.values():
-        if node["class_type"] == "SaveImage":
+        if node["class_type"].endswith("SaveImage"):
             node["inputs"]["filename_prefix"] = "after"
     async with Client(server.url) as client:
         finished = await client.run(graph | {"before": {"class_type": "SaveImage", "inputs": save}})
