@@ -495,7 +495,8 @@ def test_doctor_says_which_prices_and_quotas_are_not_known(run, folder, capsys) 
     _, said = doctor_lines(run, capsys, "--profile", "pix")
     assert notes_of(said) == [
         "pixazo has prices of its own, which aren't known: counted at Microsoft's",
-        "requests a minute aren't known: learned from the answers",
+        "MAI-Image-2.5: requests a minute aren't known: learned from the answers",
+        "MAI-Image-2.5 was retired on 2026-10-01; its successor is MAI-Image-2.6.",
     ]
 
 

@@ -141,6 +141,6 @@ def test_an_answer_that_cant_be_used_is_asked_again_with_the_reason() -> None:
     assert settings["credential"] == {"kind": "key_env", "name": "KEY"}
     shown = "\n".join(person.seen)
     assert "plain http is for this machine only" in shown
-    assert "Type a number from 1 to 2." in shown
+    assert "Type a number from 1 to 4." in shown
     assert "NAME of an environment variable" in shown
     assert key not in shown
