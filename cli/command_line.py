@@ -120,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     about = "what each model can do and costs, and which of them the profile has"
     add_model_list_options(add("models", about, run_model_list))
     add_spend_options(add("spend", "what was spent, and what is perhaps billed", run_spend))
-    add_store_options(add_telling("store", "forget an image; prune and push those of a studio", run_store))
+    add_store_options(
+        add_telling("store", "forget an image; prune and push those of a studio", run_store)
+    )
     about = "say in images' files that they are AI-generated, without touching a pixel"
     add_mark_options(add_telling("mark", about, run_mark))
     about = "what a file says of its origin, and what the store knows of it"

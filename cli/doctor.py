@@ -93,9 +93,7 @@ def _examine_shared(client: Client, told: _Told) -> int:
     return next((int(each.step) for each in findings if each.error is not None), 0)
 
 
-def _examine(
-    client: Client, name: str, arguments: argparse.Namespace, told: _Told
-) -> int:
+def _examine(client: Client, name: str, arguments: argparse.Namespace, told: _Told) -> int:
     """Print what each step finds, up to the first that fails; gives its value, or 0."""
     told.begin(name)
     examination = Examination(client, name)
