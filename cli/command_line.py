@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    """Run the command; with --json print the facts that it gathered, and its words as errors are."""
+    """Run the command; with --json print its facts, and what it says to standard error."""
     if not ("facts" in arguments and arguments.json):
         return int(arguments.run(arguments))
     arguments.facts = {}
