@@ -44,10 +44,10 @@ def fill_up(
     """Let the store's writes of some files fail."""
     write = files.write_temporary
 
-    def refuse(folder: Path, data: bytes) -> Path:
+    def refuse(folder: Path, data: bytes, mode: int) -> Path:
         if fails(data):
             raise OSError(number, os.strerror(number))
-        return write(folder, data)
+        return write(folder, data, mode)
 
     monkeypatch.setattr(files, "write_temporary", refuse)
 

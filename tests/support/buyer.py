@@ -77,8 +77,8 @@ def watch(killer: Killer) -> None:
     around(store.Store, "put", killer, "arrived", "kept")
     write, replace = files.write_temporary, store.replace
 
-    def watched_write(folder: Path, data: bytes) -> Path:
-        path = write(folder, data)
+    def watched_write(folder: Path, data: bytes, mode: int) -> Path:
+        path = write(folder, data, mode)
         killer.pass_by("image on disk" if data.startswith(b"\x89PNG") else "sidecar on disk")
         return path
 
