@@ -314,7 +314,7 @@ def test_encoding_rounds_every_value_to_the_nearest_level(
     assert sent.shape == (height, width, 3)
     exact = np.clip(image[..., :3].double().numpy(), 0, 1) * 255
     assert (np.abs(sent - exact) <= 0.5 + 1e-4).all()
-    assert (sent != nearest).mean() < 0.01
+    assert (sent != nearest).sum() <= max(3, 0.01 * sent.size)
 
 
 def test_what_was_decoded_is_encoded_exactly() -> None:

@@ -38,14 +38,18 @@ def application(tmp_path: Path, server: Scripted) -> web.Application:
     return application
 
 
-def test_every_route_below_the_packs_own_name_is_a_get_but_two(
+def test_every_route_below_the_packs_own_name_is_a_get_but_three(
     application: web.Application,
 ) -> None:
     found = {(route.method, route.resource.canonical) for route in application.router.routes()
              if route.resource is not None}  # fmt: skip
     assert len(found) >= 6
     changing = {(method, path) for method, path in found if method not in ("GET", "HEAD")}
-    assert changing == {("POST", "/mai-image/settle"), ("POST", "/mai-image/forget")}
+    assert changing == {
+        ("POST", "/mai-image/settle"),
+        ("POST", "/mai-image/forget"),
+        ("POST", "/mai-image/list"),
+    }
     assert all(path.startswith("/mai-image/") for _, path in found)
 
 

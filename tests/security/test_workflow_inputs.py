@@ -23,12 +23,14 @@ KNOWN = {
     "web_grounding", "if_blocked", "background", "images", "mask", "output_size", "region",
     "mask_grow", "mask_feather", "context", "match_color", "aspect_ratio", "target_width",
     "target_height", "image", "stitch", "info", "filename_prefix", "format", "quality", "lossless",
-    "embed_workflow", "disclosure",
+    "embed_workflow", "disclosure", "delivery", "file", "text", "template", "start", "rows",
+    "after_run",
 }  # fmt: skip
 """Every input of every node. One that is added here must not name a place, a file or a secret;
-filename_prefix can't lead out of the output folder (tests/nodes/test_save_image.py)."""
+filename_prefix can't lead out of the output folder (tests/nodes/test_save_image.py), and file, a
+list, not out of the input folder (tests/nodes/test_prompt_list.py)."""
 
-FREE_TEXT = {"prompt", "profile", "info", "filename_prefix"}
+FREE_TEXT = {"prompt", "profile", "info", "filename_prefix", "text", "template"}
 
 PLACES = ("endpoint", "url", "host", "header", "path", "file", "key", "token", "secret", "proxy")
 
@@ -92,7 +94,7 @@ def test_every_input_of_every_node_is_a_known_one(nodes: dict[str, Any]) -> None
     assert found == KNOWN
     assert not [
         name
-        for name in KNOWN - {"profile", "filename_prefix"}
+        for name in KNOWN - {"profile", "filename_prefix", "file"}
         if any(place in name for place in PLACES)
     ]
 
@@ -106,11 +108,16 @@ def test_free_text_is_a_prompt_or_a_profiles_name(nodes: dict[str, Any]) -> None
 def test_no_node_takes_the_workflow_or_anybodys_login(nodes: dict[str, Any]) -> None:
     """ComfyUI would hand over AUTH_TOKEN_COMFY_ORG, API_KEY_COMFY_ORG, PROMPT, EXTRA_PNGINFO.
 
-    The node that saves takes the last two, to write them into its files.
+    The node that saves takes the last two, to write them into its files; the list looks in the
+    first which of its outputs are used.
     """
     hidden = {(id, name) for id, node in nodes.items() for kind, name, _ in inputs_of(node)
               if kind == "hidden" and name != "unique_id"}  # fmt: skip
-    assert hidden == {("MAISaveImage", "prompt"), ("MAISaveImage", "extra_pnginfo")}
+    assert hidden == {
+        ("MAISaveImage", "prompt"),
+        ("MAISaveImage", "extra_pnginfo"),
+        ("MAIPromptList", "prompt"),
+    }
 
 
 def ask(nodes: dict[str, Any], profile: object) -> None:

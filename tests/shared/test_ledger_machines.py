@@ -68,7 +68,10 @@ def test_of_many_that_ask_for_the_same_at_once_one_may_buy_it(postgres: str) -> 
 def test_machines_and_a_database_that_are_killed_leave_books_that_add_up(
     own_postgres: PostgresEngine,
 ) -> None:
-    """What a machine was told to be booked is booked; nothing is counted twice."""
+    """What a machine was told to be booked is booked; nothing is counted twice.
+
+    Each machine may have a row more than it told of when the database dies, and one when it dies.
+    """
     body = """
         from mai_image.mai.errors import StoreError
         ledger = Ledger(DatabaseServer(place, answer_seconds=2), spool=Path(sys.argv[2]))
@@ -109,6 +112,6 @@ def test_machines_and_a_database_that_are_killed_leave_books_that_add_up(
     spend = ledger.spend()
     assert spend.in_flight.calls == 0
     assert spend.spent.total.calls >= count["closed"]
-    assert count["sent"] <= spend.total.calls <= count["sent"] + len(machines)
+    assert count["sent"] <= spend.total.calls <= count["sent"] + 2 * len(machines)
     assert spend.total == Sum(round(spend.total.calls * 0.01, 9), spend.total.calls)
     ledger.close_file()

@@ -240,8 +240,9 @@ def test_a_process_killed_while_it_keeps_images_leaves_whole_ones_only(tmp_path:
 def test_temporary_files_of_dead_processes_go_after_an_hour_and_others_stay(store: Store) -> None:
     incoming = store.folder / "incoming"
     incoming.mkdir(parents=True)
-    for name, age in (("old.tmp", 3700), ("young.tmp", 60), ("old.txt", 3700)):
+    old, young = f"17-{'0' * 32}.tmp", f"18-{'0' * 32}.tmp"
+    for name, age in ((old, 3700), (young, 60), ("old.tmp", 3700), ("old.txt", 3700)):
         (incoming / name).write_bytes(b"part")
         os.utime(incoming / name, (time.time() - age,) * 2)
     put(store, 1)
-    assert {path.name for path in incoming.iterdir()} == {"young.tmp", "old.txt"}
+    assert {path.name for path in incoming.iterdir()} == {young, "old.tmp", "old.txt"}

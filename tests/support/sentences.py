@@ -105,7 +105,6 @@ COMMIT AND CHAIN
 mai-image {1}
 PostgreSQL {1}
 server only
-A settlement is short.
 A settlement is the number of a call, and billed or free.
 A settlement names a call and a verdict.
 """
