@@ -113,10 +113,12 @@ class MAISaveImage(io.ComfyNode):
 
     @classmethod
     @override
-    def validate_inputs(cls, filename_prefix: str = "MAI") -> bool | str:
-        """Before anything is bought: a name that can't be written."""
+    def validate_inputs(cls, filename_prefix: str | None = "MAI") -> bool | str:
+        """Before anything is bought: a name that can't be written; None comes through a link."""
         from .output_files import clean_prefix
 
+        if filename_prefix is None:
+            return True
         try:
             clean_prefix(filename_prefix)
         except InputError as error:

@@ -5,7 +5,7 @@ export const EDITS = {
   'Inpaint one object (Azure MAI)': {
     id: '5e7c3d0a-2a53-4d0e-9d43-4d41492d3404',
     note: note({
-      box: [0, 0, 1675, 125],
+      box: [0, 0, 1180, 125],
       title: 'Inpaint one object in a large photograph',
       does: 'One object of a photograph of 12 megapixels is painted anew; outside the mask every pixel stays as it was.',
       cost: '$0.08',
@@ -18,8 +18,8 @@ export const EDITS = {
       4: [335, 755, 225, 144],
       5: [605, 555, 225, 168],
       6: [890, 255, 290, 640],
-      7: [1235, 255, 440, 340],
-      8: [1235, 710, 440, 305],
+      7: [1235, 110, 440, 460],
+      8: [1235, 705, 440, 305],
     },
     groups: [
       { title: 'The photograph', nodes: [1], color: GREEN },

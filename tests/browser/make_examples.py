@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -36,9 +37,6 @@ CORE_NODES = ROOT / "tests" / "core_nodes.json"
 INPAINT = "Inpaint one object (Azure MAI)"
 PHOTOGRAPH = "2"
 """The node of INPAINT that gives the photograph as it was before."""
-
-LISTED = "list"
-"""The same of the workflow whose names come from a list."""
 
 THUMBNAIL = (512, 512)
 HALF = (600, 450)
@@ -157,9 +155,10 @@ def prefix_of(name: str) -> str:
     """How all the files begin that a workflow saves: "text_to_4k"."""
     twin = json.loads((EXAMPLES / "api" / f"{name}.json").read_text("utf-8"))
     saves = [node["inputs"] for node in twin.values() if node["class_type"].endswith("SaveImage")]
+    if not isinstance(saves[0]["filename_prefix"], str):
+        rows = twin[saves[0]["filename_prefix"][0]]["inputs"]["text"]
+        return re.findall(r"mai/(\w+)_\{", rows)[0]
     prefixes = sorted(inputs["filename_prefix"] for inputs in saves)
-    if not isinstance(prefixes[0], str):
-        return LISTED
     pairs = zip(prefixes[0], prefixes[-1], strict=False)
     common = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return common.removeprefix("mai/").rstrip("_")

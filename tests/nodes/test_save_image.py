@@ -313,6 +313,10 @@ def test_a_name_out_of_the_folder_or_that_no_system_takes_is_refused(
     assert [path.name for path in output.parent.iterdir()] == ["output"]
 
 
+def test_a_name_that_comes_through_a_link_is_not_judged_before_the_run() -> None:
+    assert MAISaveImage.validate_inputs(filename_prefix=None) is True
+
+
 def test_subfolders_and_core_s_variables_are_those_of_save_image(output: Path) -> None:
     result = save(gradient(2), filename_prefix="day/%width%x%height%_%batch_num%")
     names = ["64x64_0_00001_.png", "64x64_1_00002_.png"]
