@@ -40,6 +40,7 @@ from .command import EXIT_CANCELLED, EXIT_FAILED, EXIT_INPUT, open_client
 from .contact_sheet import THUMBNAILS, draw_thumbnail, has_pillow, write_sheet
 from .masks import set_back
 from .progress import display_for, harmless
+from .wording import in_options
 
 EXIT_MONEY = 3
 
@@ -221,7 +222,7 @@ def _print_mistakes(mistakes: Sequence[RowMistake], plan: Plan) -> None:
             lines.append((mistake.line, mistake.line, mistake.what))
     for first, end, what in lines[:MOST_MISTAKES]:
         where = f"line {first}" if first == end else f"lines {first}-{end}"
-        print(f"{where}: {harmless(what)}", file=sys.stderr)
+        print(f"{where}: {harmless(in_options(what))}", file=sys.stderr)
     if len(lines) > MOST_MISTAKES:
         print(f"… and {len(lines) - MOST_MISTAKES:,} more", file=sys.stderr)
     print(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..mai.bulk import FACTS, Row, same_file
 from ..mai.disk import hold_folder, replace, write_durable
 from ..mai.errors import Billed, BlockedError, InputError, MaiError, StoreError
+from .wording import in_options
 
 if TYPE_CHECKING:
     from .batch_plan import BatchImage
@@ -159,7 +160,7 @@ class BatchFolder:
             known = {
                 "line": row.line,
                 "code": code,
-                "message": str(error),
+                "message": in_options(str(error)),
                 "perhaps_billed": perhaps_billed,
                 "n": [n],
                 "key": [],
@@ -168,7 +169,11 @@ class BatchFolder:
             }
         if isinstance(error, BlockedError):
             known["key"].append(mark)
-            blocked = {"code": code, "message": str(error), "perhaps_billed": perhaps_billed}
+            blocked = {
+                "code": code,
+                "message": in_options(str(error)),
+                "perhaps_billed": perhaps_billed,
+            }
             self._blocked.setdefault(mark, blocked)
         if row.id not in self._errors:
             self._errors[row.id] = known

@@ -35,6 +35,7 @@ from ..mai.types import Progress, Result
 from .batch_folder import BatchFolder, SavingError
 from .batch_plan import BatchImage, Plan, is_stored
 from .progress import Display, Tally, harmless, what_waits
+from .wording import in_options
 
 WINDOW = 64
 """Calls that are submitted and not saved yet, as of the largest batch of a node. At 30 s a call
@@ -291,7 +292,7 @@ class BatchRun:
         """Send nothing more. What waits for a slot is withdrawn, what is sent is waited for."""
         if self._end.stopped:
             return
-        self._end.stopped, self._end.reason = how, reason
+        self._end.stopped, self._end.reason = how, in_options(reason)
         self._tally.ending = "ending: nothing more is sent"
         for call in list(self._calls.values()):
             future = call.future
