@@ -134,8 +134,7 @@ class Pipeline:
                 call.joined_row = other.row
                 call.report(Progress("joined", reason=other.owner))
                 await asyncio.sleep(LOOK_ELSEWHERE)
-        # Another machine may have delivered it between the first look and the row.
-        if kept is None and (kept := await self._look_up_shared(call)) is not None:
+        if kept is None and (kept := await self._look_up_shared_again(call)) is not None:
             await self._executors.in_order(lambda: self._give_up_row(call))
         return kept
 
@@ -150,18 +149,25 @@ class Pipeline:
         if (kept := await self._executors.in_order(lambda: self._kept(call))) is not None:
             return kept
         found = await store.fetch(call.key, call.key_of_version_0_1)
-        if found is None:
-            found = await self._await_shared(call, store)
-        return None if found is None else replace(found, from_store=True, cost_usd=0.0)
+        return _free(found or await self._await_shared(call, store))
+
+    async def _look_up_shared_again(self, call: InFlightCall) -> Result | None:
+        """The image that another machine delivered between the first look and the call's row.
+
+        Here the ledger is asked before the object store: in the other order an image that comes
+        between the two would be seen by neither.
+        """
+        store = self._store
+        if not isinstance(store, SharedStore):
+            return None
+        return _free(await self._await_shared(call, store) or await store.fetch(call.key))
 
     async def _await_shared(self, call: InFlightCall, store: SharedStore) -> Result | None:
-        """The image that a machine has bought and is still bringing; None where there is none."""
+        """The image that a machine has bought and is bringing; None as soon as none is."""
         end = time.monotonic() + AWAIT_SHARED
-        while True:
-            look = partial(self._ledger.awaited_from, call.key)
-            machine = await self._executors.in_order(look)
-            found = None if machine is None else await store.fetch(call.key)
-            if machine is None or found is not None:
+        look = partial(self._ledger.awaited_from, call.key)
+        while (machine := await self._executors.in_order(look)) is not None:
+            if (found := await store.fetch(call.key)) is not None:
                 return found
             if time.monotonic() > end:
                 raise StoreError(
@@ -172,6 +178,7 @@ class Pipeline:
                 )
             call.report(Progress("joined", reason=machine))
             await asyncio.sleep(LOOK_ELSEWHERE)
+        return None
 
     def note_uploaded(self, key: str, facts: Mapping[str, Any]) -> bool:
         """The image of a key is where all machines find it. False: the ledger can't be told yet.
@@ -226,7 +233,7 @@ class Pipeline:
             kept = self._store.get(call.key)
             if kept is None and call.key_of_version_0_1 != call.key:
                 kept = self._store.get(call.key_of_version_0_1)
-        return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
+        return _free(kept)
 
     def paid_before(self, calls: Iterable[InFlightCall]) -> set[str]:
         """The keys of calls that needn't be bought. Blocks."""
@@ -516,6 +523,11 @@ def _new_call(call: InFlightCall) -> NewCall:
         estimate_usd=estimate_usd(call),
         why_unbounded=call.profile.why_unbounded(call.request),
     )
+
+
+def _free(kept: Result | None) -> Result | None:
+    """An image that was paid for before."""
+    return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
 
 
 def _order(call: InFlightCall) -> Order:

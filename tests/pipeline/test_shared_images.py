@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from client_harness import Harness, ask, batch, draw_after, failure, generate, image, outcome, until
+from client_harness import (
+    Harness,
+    OneProfile,
+    ask,
+    batch,
+    draw_after,
+    failure,
+    generate,
+    image,
+    outcome,
+    until,
+)
 from mai_image.mai.client import Client
 from mai_image.mai.errors import BudgetError, StoreError
 from mai_image.mai.ledger import Ledger
 from mai_image.mai.store import ObjectStore, SharedStore
-from mai_image.mai.types import Budget
+from mai_image.mai.types import Budget, Result
 from object_stores import Folder
 
 Start = Callable[[str], Client]
@@ -138,3 +151,45 @@ def test_what_another_machine_delivers_between_look_and_row_is_not_bought_again(
     assert len(harness.server.billed) == 1
     (row,) = other.ledger.rows()
     assert row["outcome"] == "withdrawn"
+
+
+def test_what_is_brought_while_the_second_look_goes_on_is_not_bought_again(
+    harness: Harness,
+    tmp_path: Path,
+    images: Folder,
+    postgres: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def on_one_ledger(name: str) -> Client:
+        folder = tmp_path / name
+        folder.mkdir()
+        places = f'database = "{postgres}"\nimages = "{images.address}"\nmachine = "{name}"\n'
+        (folder / "profiles.toml").write_text(f"[shared]\n{places}")
+        harness.clients.append(Client(folder, OneProfile(folder, harness.profile)))
+        return harness.clients[-1]
+
+    one, other = on_one_ledger("one"), on_one_ledger("other")
+    gate = threading.Event()
+    opened, put, fetch = Ledger.open, shared(one).images.put, shared(other).fetch
+
+    def late(self: Ledger, *arguments: object, **named: object) -> str:
+        if self is other.ledger:
+            image(*ask(one, [generate(0)]))
+        return opened(self, *arguments, **named)  # type: ignore[arg-type]
+
+    async def put_late(stored: Any) -> None:
+        await asyncio.to_thread(gate.wait, 10)
+        await put(stored)
+
+    async def bring_after(*keys: str) -> Result | None:
+        found = await fetch(*keys)
+        if any(row["outcome"] == "in flight" for row in other.ledger.rows()):
+            gate.set()
+            await asyncio.to_thread(until, lambda: shared(one).waiting() == 0)
+        return found
+
+    monkeypatch.setattr(Ledger, "open", late)
+    monkeypatch.setattr(shared(one).images, "put", put_late)
+    monkeypatch.setattr(shared(other), "fetch", bring_after)
+    assert image(*ask(other, [generate(0)])).from_store
+    assert len(harness.server.billed) == 1
