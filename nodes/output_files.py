@@ -11,8 +11,8 @@ from ..mai.bulk import path_below
 from ..mai.disk import remove_stale, write_new
 from ..mai.errors import InputError, StoreError
 
-_MOST_TRIES = 10_000
-"""Names that others took meanwhile, one after the other."""
+_MOST_TRIES = 100_000
+"""Names that are taken, one after the other: core counts none behind %batch_num%."""
 
 
 def clean_prefix(prefix: str) -> str:
@@ -58,13 +58,15 @@ class OutputFiles:
         for _ in range(_MOST_TRIES):
             stem = f"{name}_{self.counter:05}_"
             self.counter += 1
+            files = {f"{stem}{end}": data for end, data in contents.items()}
             try:
-                write_new(self.folder, {f"{stem}{end}": data for end, data in contents.items()})
+                if not any((self.folder / file).exists() for file in files):
+                    write_new(self.folder, files)
+                    return stem
             except FileExistsError:
                 continue
             except OSError as error:
                 raise _not_written(self.folder, error) from error
-            return stem
         raise InputError(f"No name like {name} is free.", "Choose another filename_prefix.")
 
 

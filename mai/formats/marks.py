@@ -146,7 +146,8 @@ def _write_webp(data: bytes, mark: Mark) -> bytes:
     head = _extended_header(chunks)
     body = [data[each.start : each.end] for each in chunks if each.kind not in (b"VP8X", b"XMP ")]
     content = b"".join((b"WEBP", head, *body, webp_chunk(b"XMP ", packet)))
-    return b"RIFF" + struct.pack("<I", len(content)) + content
+    behind = data[8 + int(struct.unpack_from("<I", data, 4)[0]) :]
+    return b"".join((b"RIFF", struct.pack("<I", len(content)), content, behind))
 
 
 def _extended_header(chunks: list[Part]) -> bytes:
