@@ -429,6 +429,21 @@ def test_counters_go_on_after_every_file_of_that_name(output: Path) -> None:
     ]  # fmt: skip
 
 
+def test_nodes_that_save_at_once_take_numbers_of_their_own(output: Path, graph: Any) -> None:
+    graph({"1": MAKE})
+
+    async def at_once() -> None:
+        given = {"filename_prefix": "MAI", "info": INFO}
+        await asyncio.gather(*(MAISaveImage.execute(images=gradient(2), format=name, **given)
+                               for name in ("png", "webp", "jpeg")))  # fmt: skip
+
+    asyncio.run(at_once())
+    stems = [path.stem for path in output.iterdir() if path.suffix != ".json"]
+    assert sorted(stems) == [f"MAI_0000{number}_" for number in range(1, 7)]
+    jpegs = {path.stem for path in output.glob("*.jpg")}
+    assert {path.stem for path in output.glob("*.json")} == jpegs
+
+
 def test_names_that_core_doesn_t_count_are_not_written_to_be_found_taken(
     output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
