@@ -67,7 +67,7 @@ def inspect_file(path: Path, store: Path) -> dict[str, Any]:
         "file": str(path),
         "type": media_type,
         "mark": _find_mark(lambda: mark_of_packet(packet) if packet else read_mark(data)),
-        "manifest": check_manifest(data, media_type),
+        "manifest": check_manifest(data, media_type, packet),
         "workflow": _find_workflow(texts, path),
         "store": _find_stored(data, store),
     }
@@ -87,11 +87,11 @@ def _find_mark(read: Callable[[], Mark | None]) -> dict[str, str] | None:
     }  # fmt: skip
 
 
-def check_manifest(data: bytes, media_type: str) -> dict[str, Any]:
+def check_manifest(data: bytes, media_type: str, packet: bytes) -> dict[str, Any]:
     """The "state" of a file's content credentials: "none", "valid", "invalid", "not checked" where
     c2pa-python isn't installed, or "elsewhere"; with who signed it, what is wrong, or where it is.
     """
-    manifest = find_manifest(data)
+    manifest = find_manifest(data, packet)
     if manifest is None:
         return {"state": "none"}
     if not manifest.embedded:

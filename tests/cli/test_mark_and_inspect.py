@@ -194,13 +194,24 @@ def test_a_manifest_is_valid_until_one_pixel_changes(kind: str, tmp_path: Path, 
     assert any("ismatch" in reason for reason in broken["reasons"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "avif"])
 def test_nothing_that_a_file_names_is_fetched(kind: str, tmp_path: Path, capsys) -> None:
+    if kind == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
     with credentials.listening() as (address, asked):
         path = tmp_path / f"a.{kind}"
         path.write_bytes(credentials.signed(image_file(path).read_bytes(), kind, address))
         assert inspected(path, capsys)["manifest"] == {"state": "elsewhere", "address": address}
         assert asked == []
+
+
+def test_an_address_in_an_avif_s_own_xmp_is_seen(tmp_path: Path, capsys) -> None:
+    if not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    about = '<rdf:Description xmlns:t="http://purl.org/dc/terms/" t:provenance="http://a/b"/>'
+    packet = f'<rdf:RDF xmlns:rdf="{RDF}">{about}</rdf:RDF>'.encode()
+    path = image_file(tmp_path / "a.avif", xmp=packet)
+    assert inspected(path, capsys)["manifest"] == {"state": "elsewhere", "address": "http://a/b"}
 
 
 def test_a_placeholder_and_garbage_are_no_valid_manifest(tmp_path: Path, capsys) -> None:
