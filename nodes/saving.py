@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..mai.errors import ImageError, MaiError
+from ..mai.errors import ImageError, MaiError, OptionError
 from ..mai.formats import GENERATED, Mark, find_manifest, read_mark
 from .disclosure import DISCLOSURES, FROM_INFO, Info, Way, choose_mark, way_of
 from .imaging.codec import split_batch
 from .imaging.file_writer import (
     ENDINGS,
+    FORMATS,
     HOLDS_WORKFLOW,
     Bytes,
     FileForm,
@@ -56,6 +57,15 @@ class Graph:
         return json.dumps(workflow).encode() if self.is_kept and workflow else b""
 
 
+def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """OptionError for what no list offers: ComfyUI lets anything come over a link."""
+    if value not in choices:
+        raise OptionError(
+            f"MAI Save Image has no {name} {str(value)[:60]!r}.",
+            f"Choose one of {', '.join(choices)}.",
+        )
+
+
 @dataclass(frozen=True)
 class _Encoded:
     """A file's bytes, and whether they are signed by the service, or hold the graph."""
@@ -78,11 +88,13 @@ class Saving:
         disclosure: str,
         graph: Graph,
     ) -> None:
+        _check_choice("format", form.name, tuple(FORMATS))
+        _check_choice("disclosure", disclosure, DISCLOSURES)
         form.check()
         self._pairs = pair_masks(split_batch(images, "images"), mask)
         self._form, self._prefix, self._graph = form, prefix, graph
         self._info = Info.parse(info)
-        self._disclosure = disclosure if disclosure in DISCLOSURES else FROM_INFO
+        self._disclosure = disclosure
         self._way = way_of(graph.prompt, graph.node_id)
         self._mark = choose_mark(self._disclosure, self._info, self._way, graph.is_kept)
         self.files: list[dict[str, Any]] = []

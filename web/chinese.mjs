@@ -753,4 +753,5 @@ export default {
   "Check that PostgreSQL runs and can be reached from this machine.": "请检查 PostgreSQL 是否运行且此机器可以访问。",
   "A {1} of {2} x {3} can't be written ({4}).": "无法写入 {2} x {3} 的 {1}（{4}）。",
   "webp holds 16,383 pixels a side, jpeg 65,500, avif less than 65,536: choose png.": "webp 每边最多 16,383 像素，jpeg 65,500，avif 少于 65,536：请选择 png。",
+  "MAI Save Image has no {1} {2}.": "MAI Save Image 没有 {1} {2}。",
 };

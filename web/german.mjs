@@ -753,4 +753,5 @@ export default {
   "Check that PostgreSQL runs and can be reached from this machine.": "Prüfen, ob PostgreSQL läuft und von hier erreichbar ist.",
   "A {1} of {2} x {3} can't be written ({4}).": "Ein {1} von {2} x {3} kann nicht geschrieben werden ({4}).",
   "webp holds 16,383 pixels a side, jpeg 65,500, avif less than 65,536: choose png.": "webp fasst 16.383 Pixel je Seite, jpeg 65.500, avif weniger als 65.536: png wählen.",
+  "MAI Save Image has no {1} {2}.": "MAI Save Image kennt {1} {2} nicht.",
 };

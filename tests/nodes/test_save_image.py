@@ -381,6 +381,15 @@ def test_an_image_that_is_too_large_for_a_format_is_a_clear_error(output: Path, 
     assert list(output.iterdir()) == []
 
 
+@pytest.mark.parametrize("linked", [{"format": "gif"}, {"disclosure": "AI"}])
+def test_what_no_list_offers_is_named_with_what_it_offers(
+    output: Path, linked: dict[str, str]
+) -> None:
+    with pytest.raises(InputError, match=r"Choose one of (png, webp|from info, AI-generated)"):
+        save(gradient(), info=INFO, **linked)
+    assert list(output.iterdir()) == []
+
+
 def test_what_a_format_cannot_hold_is_refused(output: Path) -> None:
     with pytest.raises(ImageError, match="JPEG can't be transparent"):
         save(gradient(), format="jpeg", mask=torch.ones(1, 64, 64))
