@@ -25,6 +25,7 @@ from ..mai.bulk import (
     Settings,
     format_of,
     is_image_name,
+    names_in,
     read_records,
     size_named,
 )
@@ -103,6 +104,7 @@ def run_batch(arguments: argparse.Namespace) -> int:
             stack.enter_context(held(root))
         again = arguments.retry_blocked or _is_same(arguments.file, root / ERRORS)
         folder = BatchFolder(root, again=again)
+        folder.refuse_foreign()
         planner = Planner(client, settings, folder)
         plan = planner.read(stream, kind)
         if again and not plan.rows and not arguments.retry_blocked:
@@ -152,7 +154,7 @@ def _read_settings(arguments: argparse.Namespace) -> tuple[Path, Settings]:
         web_grounding=arguments.web_grounding,
         out=template,
         images=Path() if arguments.file == "-" else source.parent,
-        reserved=THUMBNAILS,
+        reserved=(THUMBNAILS, "index*.html", RESULTS, ERRORS),
     )
 
 
@@ -186,7 +188,8 @@ def _opened(arguments: argparse.Namespace) -> Iterator[tuple[BinaryIO, str]]:
         copy.seek(0)
         head = copy.read(4096)
         copy.seek(0)
-        yield copy, arguments.format or format_of(arguments.file, head)
+        names = {"prompt", *names_in(arguments.prompt)} - {"line", "n"}
+        yield copy, arguments.format or format_of(arguments.file, head, names)
 
 
 def _copy(source: Any, target: Any) -> None:
@@ -244,19 +247,19 @@ def _require_consent(plan: Plan, arguments: argparse.Namespace) -> None:
         )
     if plan.usd <= ASK_ABOVE_USD:
         return
-    print(f"Buy {plan.bought:,} images for about ${plan.usd:,.2f}? [y/N] ", end="", flush=True)
+    question = f"Buy {plan.bought:,} images for about ${plan.usd:,.2f}? [y/N] "
+    print(question, end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise KeyboardInterrupt
 
 
 def _rows(stream: BinaryIO, kind: str, settings: Settings) -> Generator[Row, None, None]:
-    """The rows once more; their files may have changed since they were checked."""
+    """The rows once more. What is wrong with one now, as its image is gone, is told when it is
+    built."""
     check = RowCheck(settings)
     for record in read_records(stream, kind):
         if not isinstance(record, RowMistake):
-            row, _ = check.build(record)
-            if row is not None:
-                yield row
+            yield check.build(record)[0]
 
 
 def _buy(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RESULTS, ERRORS = "results.jsonl", "errors.jsonl"
+RESULTS, ERRORS, SHEET = "results.jsonl", "errors.jsonl", "index.html"
 
 _TYPES = {"image/png": (".png",), "image/jpeg": (".jpg", ".jpeg"), "image/webp": (".webp",)}
 _TEMPORARY_LENGTH = 32
@@ -57,6 +57,7 @@ class BatchFolder:
         self.root = root
         self._again = again
         self._saved: dict[str, _Saved] = {}
+        self._usable: set[str] = set()
         self._old_errors: dict[str, str] = {}
         self._errors: dict[str, dict[str, Any]] = {}
         self._blocked: dict[str, dict[str, Any]] = {}
@@ -99,6 +100,15 @@ class BatchFolder:
         """Whether the filter has stopped this very request before, in this run or an earlier."""
         return image.mark in self._blocked
 
+    def refuse_foreign(self) -> None:
+        """InputError where a list or a sheet is in the way that no run of a batch has written."""
+        path = self.root / RESULTS
+        if self._saved or (path.is_file() and not path.stat().st_size):
+            return
+        for name in (RESULTS, ERRORS, SHEET):
+            if os.path.lexists(self.root / name):
+                raise _in_the_way(self.root / name)
+
     def refuse_strange(self, image: BatchImage) -> None:
         """InputError where a file is in the way that no run of a batch has saved."""
         path = self.root / image.file
@@ -107,10 +117,27 @@ class BatchFolder:
                 if os.path.lexists(each):
                     raise _in_the_way(each)
 
+    def refuse_unusable(self, image: BatchImage) -> None:
+        """InputError where the image's folder can't be made: a file has its name, or a link on the
+        way leads out of the batch's folder."""
+        name = image.file.rpartition("/")[0]
+        if name in self._usable:
+            return
+        folder = self.root / name
+        if not folder.resolve().is_relative_to(self.root.resolve()):
+            raise InputError(
+                f"The output {image.file!r} is out of the folder, as a symbolic link leads there.",
+                "Choose another name, or remove the link.",
+            )
+        there = next(filter(os.path.lexists, (folder, *folder.parents)), None)
+        if there is not None and not there.is_dir():
+            raise _in_the_way(there)
+        self._usable.add(name)
+
     def begin(self, folders: Iterable[str]) -> None:
         """Clear what a killed run left half written in these folders, and open both lists."""
         self.root.mkdir(parents=True, exist_ok=True)
-        for name in folders:
+        for name in {"", *folders}:
             for path in (self.root / name).glob("*.tmp"):
                 process, _, digits = path.stem.partition("-")
                 if process.isdigit() and len(digits) == _TEMPORARY_LENGTH:

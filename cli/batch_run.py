@@ -151,7 +151,7 @@ class BatchRun:
             return
         while image.key in self._calls:  # the same request: it comes out of the store, or fails too
             self._take_all(block=True)
-        stored = is_stored(self._client, image)
+        stored = is_stored(self._client, image) and self._is_whole(image)
         if not stored and (error := self._known_error(image)) is not None:
             self._fail(image, error)
             return
@@ -165,6 +165,13 @@ class BatchRun:
             self._take_all(block=True)
         if not self._end.stopped:
             self._submit(image, price)
+
+    def _is_whole(self, image: BatchImage) -> bool:
+        """Whether what the store has can be had for nothing; a damaged image is bought again. Read
+        where a limit hangs on it."""
+        if self._tally.limit_usd is None:
+            return True
+        return bool(self._client.store.arrived({image.key, image.old_key}))
 
     def _known_error(self, image: BatchImage) -> MaiError | None:
         """Why an image isn't asked for again: nobody pays for the same request twice by himself."""
