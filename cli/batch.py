@@ -98,6 +98,7 @@ def run_batch(arguments: argparse.Namespace) -> int:
     """Check, count, ask, buy, and say what became of it."""
     root, settings = _read_settings(arguments)
     with ExitStack() as stack:
+        stack.enter_context(interruptible(_cancel))
         stream, kind = stack.enter_context(_opened(arguments))
         client = stack.enter_context(open_client(arguments))
         if not arguments.dry_run:
@@ -253,6 +254,10 @@ def _require_consent(plan: Plan, arguments: argparse.Namespace) -> None:
         raise KeyboardInterrupt
 
 
+def _cancel() -> None:
+    raise KeyboardInterrupt
+
+
 def _rows(stream: BinaryIO, kind: str, settings: Settings) -> Generator[Row, None, None]:
     """The rows once more. What is wrong with one now, as its image is gone, is told when it is
     built."""
@@ -286,7 +291,7 @@ def _buy(
 
     display = display_for(plan.images, arguments.quiet)
     run = BatchRun(client, folder, plan, save, display, arguments.max_usd)
-    with interruptible(run):
+    with interruptible(run.interrupt):
         with closing(rows), closing(display):
             end = run.run(images())
         results, errors = folder.finish(complete=not end.stopped)

@@ -138,9 +138,12 @@ class BatchRun:
                 self._take_all(block=True)
             self._wait_for_withdrawn()
         except _EndNowError:
+            self._stop(*_CANCELLED)  # both may have come between two looks
             self._end.perhaps_billed = [call.image for call in self._calls.values() if call.sent]
         finally:
             self._savers.shutdown(wait=self._interrupts < 2, cancel_futures=True)
+        self._tally.waiting = self._tally.ending = ""
+        self._tally.seconds = None
         return self._end
 
     def _begin(self, image: BatchImage) -> None:
@@ -310,7 +313,7 @@ class BatchRun:
         if self._interrupts > 1:
             raise _EndNowError
         if self._interrupts and not self._end.stopped:
-            self._stop("cancelled", "stopped by Ctrl-C or a signal")
+            self._stop(*_CANCELLED)
             if self._calls:
                 self._display.say(
                     "Nothing more is sent. Waiting for what the service has; once more ends at "
@@ -340,17 +343,20 @@ class BatchRun:
         return max(left * pace, (planned or 0.0) * left / max(1, tally.to_buy))
 
 
+_CANCELLED = ("cancelled", "stopped by Ctrl-C or a signal")
+
+
 class _EndNowError(Exception):
     """Ctrl-C came twice."""
 
 
 @contextmanager
-def interruptible(run: BatchRun) -> Iterator[None]:
-    """Ctrl-C, and a signal that ends programs, interrupt the run; what is ignored stays ignored."""
+def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C, and a signal that ends programs, call `interrupt`; what is ignored stays ignored."""
     before: dict[int, Any] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        run.interrupt()
+        interrupt()
 
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
