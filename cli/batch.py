@@ -294,8 +294,12 @@ def _buy(
     with interruptible(run.interrupt):
         with closing(rows), closing(display):
             end = run.run(images())
-        results, errors = folder.finish(complete=not end.stopped)
-        sheet = write_sheet(folder, results, errors) if pillow else None
+        try:
+            results, errors = folder.finish(complete=not end.stopped)
+            sheet = write_sheet(folder, results, errors) if pillow else None
+        except OSError as error:
+            end.fail(f"lists and contact sheet can't be written: {error.strerror or error}")
+            sheet = None
     return end, sheet
 
 
@@ -367,7 +371,7 @@ def _print_end(
         print(f"{tally.text()}\nresults {folder.root / RESULTS}")
         if sheet is not None:
             print(f"contact sheet {sheet}")
-        else:
+        elif not has_pillow():
             print("no contact sheet: it needs Pillow (`pip install pillow`)")
 
 

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from ..mai.bulk import FACTS, Row, same_file
 from ..mai.disk import hold_folder, replace, write_durable
@@ -143,10 +143,13 @@ class BatchFolder:
                 if process.isdigit() and len(digits) == _TEMPORARY_LENGTH:
                     with suppress(OSError):
                         path.unlink()
-        self._write_results()
-        self._write(ERRORS, self._old_errors.values())
-        self._results_file = self._files.enter_context((self.root / RESULTS).open("ab", 0))
-        self._errors_file = self._files.enter_context((self.root / ERRORS).open("ab", 0))
+        try:
+            self._write_results()
+            self._write(ERRORS, self._old_errors.values())
+            self._results_file = self._files.enter_context((self.root / RESULTS).open("ab", 0))
+            self._errors_file = self._files.enter_context((self.root / ERRORS).open("ab", 0))
+        except OSError as error:
+            raise _unusable(self.root, error) from None
 
     def save_image(self, image: BatchImage, data: bytes, media_type: str) -> tuple[str, list[str]]:
         """Write an image whole, unless it is there; gives its path below the folder, and notes.
@@ -173,7 +176,7 @@ class BatchFolder:
         facts = {**facts, "key": image.mark, "bytes": size}
         line = json.dumps(facts, ensure_ascii=False)
         self._saved[same_file(facts["file"])] = _Saved(image.mark, size, line)
-        self._results_file.write(_encoded(line))
+        self._append(self._results_file, line)
 
     def add_error(self, row: Row, n: int, mark: str, error: MaiError) -> None:
         """Note that image `n` of a row failed; a further one of it is added to what is known."""
@@ -205,7 +208,12 @@ class BatchFolder:
         if row.id not in self._errors:
             self._errors[row.id] = known
             if row.id not in self._old_errors:
-                self._errors_file.write(_encoded(_error_line(row.id, known)))
+                self._append(self._errors_file, _error_line(row.id, known))
+
+    def _append(self, file: BinaryIO, line: str) -> None:
+        """A line for a run that is killed: `finish` writes them all, or says why it can't."""
+        with suppress(OSError):
+            file.write(_encoded(line))
 
     def blocked_error(self, image: BatchImage) -> BlockedError:
         """The error of a request that was blocked before, which cost nothing now."""
@@ -280,16 +288,20 @@ def held(root: Path) -> ExitStack:
             "Wait for its end, or name another folder with --out.",
         ) from None
     except OSError as error:
-        raise InputError(
-            f"The folder {root} can't be used: {error.strerror or error}.",
-            "Name another one with --out.",
-        ) from None
+        raise _unusable(root, error) from None
     return stack
 
 
 def _remove_if_empty(root: Path) -> None:
     with suppress(OSError):
         root.rmdir()
+
+
+def _unusable(root: Path, error: OSError) -> InputError:
+    return InputError(
+        f"The folder {root} can't be used: {error.strerror or error}.",
+        "Name another one with --out.",
+    )
 
 
 _KEPT = "The image is kept in the store: run the file again with another --out, which is free."

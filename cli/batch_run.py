@@ -62,10 +62,12 @@ Save = Callable[[BatchImage, Result], dict[str, Any]]
 
 @dataclass(eq=False)
 class _Call:
-    """An image that is submitted. `reserved` is what it may cost; `phase` as of Progress."""
+    """An image that is submitted. `reserved` is what it may cost, `paid` what it did when it came,
+    also where it can't be saved; `phase` as of Progress."""
 
     image: BatchImage
     reserved: float
+    paid: float = 0.0
     future: Future[Result] | None = None
     progress: Progress | None = None
 
@@ -83,6 +85,11 @@ class BatchEnd:
     stopped: str = ""
     reason: str = ""
     perhaps_billed: list[BatchImage] = field(default_factory=list)
+
+    def fail(self, reason: str) -> None:
+        """Something else went wrong at the end."""
+        self.stopped = self.stopped or "refused"
+        self.reason = f"{self.reason}; {reason}" if self.reason else reason
 
 
 class BatchRun:
@@ -220,8 +227,9 @@ class BatchRun:
         """In a saver's thread."""
         try:
             result = future.result()
+            call.paid = _paid(result, call.image)
             facts = self._save(call.image, result)
-            self._settled.put((call, {**facts, "usd": _paid(result, call.image)}))
+            self._settled.put((call, {**facts, "usd": call.paid}))
         except CancelledError as error:
             self._settled.put((call, error))
         except Exception as error:  # noqa: BLE001  whatever it is, the row has failed
@@ -245,9 +253,9 @@ class BatchRun:
         if isinstance(outcome, CancelledError):
             self._withdrawn.append(call.image)
             return
+        self._tally.usd += call.paid
         if isinstance(outcome, dict):
             self._failures_in_row = 0
-            self._tally.usd += outcome["usd"]
             if outcome["from_store"]:
                 self._tally.stored += 1
             else:

@@ -169,13 +169,7 @@ def test_a_row_whose_image_goes_after_the_check_has_failed(
 ) -> None:
     for name in "ab":
         Image.new("RGB", (64, 64), "red").save(tmp_path / f"{name}.png")
-    begun = BatchRun.run
-
-    def run_without_a(self: BatchRun, items: Any) -> Any:
-        (tmp_path / "a.png").unlink()
-        return begun(self, items)
-
-    monkeypatch.setattr(BatchRun, "run", run_without_a)
+    while_it_begins(monkeypatch, (tmp_path / "a.png").unlink)
     assert run("id,prompt,image_1,count\na,fox,a.png,2\nb,owl,b.png,\n") == 1
     (error,) = lines(tmp_path / "batch" / "errors.jsonl")
     assert (error["id"], error["perhaps_billed"]) == ("a", False)
@@ -301,6 +295,42 @@ def test_what_is_there_is_delivered_whatever_the_limit(run, service) -> None:
     assert run(rows(3)) == 0
     assert run(rows(3), "--max-usd", "0", "--out", "other") == 0
     assert service.log.billed == 3
+
+
+def while_it_begins(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Changes something after the file was checked, before anything is sent."""
+    begun = BatchRun.run
+
+    def run_changed(self: BatchRun, items: Any) -> Any:
+        change()
+        return begun(self, items)
+
+    monkeypatch.setattr(BatchRun, "run", run_changed)
+
+
+def test_what_came_and_cannot_be_saved_counts_against_the_limit(
+    run, service, tmp_path, monkeypatch
+) -> None:
+    while_it_begins(monkeypatch, lambda: (tmp_path / "batch" / "0").write_text("in the way"))
+    limit = estimate("fox 0") * 3.5
+    assert run(rows(9), "--max-usd", f"{limit:.9f}", "--out", "batch/{n}/{id}.png") == 3
+    assert images(tmp_path / "batch") == []
+    assert 3 <= service.log.billed
+    assert service.log.billed_usd <= limit
+
+
+def test_lists_that_cannot_be_written_are_told_and_the_sums_with_them(
+    run, tmp_path, monkeypatch, capsys
+) -> None:
+    def block() -> None:
+        (tmp_path / "batch" / "index.html").mkdir()
+
+    while_it_begins(monkeypatch, block)
+    assert run(rows(2)) == 1
+    said = capsys.readouterr()
+    assert "lists and contact sheet can't be written: Is a directory" in said.err
+    assert "2 of 2" in said.out
+    assert "Pillow" not in said.out
 
 
 def test_an_image_that_is_damaged_in_the_store_is_not_bought_beyond_the_limit(
