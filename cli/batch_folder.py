@@ -70,8 +70,9 @@ class BatchFolder:
 
     def _read(self) -> None:
         for line, facts in _json_lines(self.root / RESULTS):
-            if isinstance(facts.get("file"), str):
-                saved = _Saved(str(facts.get("key")), facts.get("bytes", -1), line)
+            kinds = {"file": str, "key": str, "bytes": int, "line": int, "notes": list}
+            if all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
+                saved = _Saved(facts["key"], facts["bytes"], line)
                 self._saved[same_file(facts["file"])] = saved
         for line, facts in _json_lines(self.root / ERRORS):
             identity = facts.get("id")
@@ -103,8 +104,8 @@ class BatchFolder:
     def refuse_foreign(self) -> None:
         """InputError where a list or a sheet is in the way that no run of a batch has written."""
         path = self.root / RESULTS
-        if self._saved or (path.is_file() and not path.stat().st_size):
-            return
+        if self._saved or (path.is_file() and b"\n" not in path.read_bytes()):
+            return  # of a batch that has saved nothing yet, or was cut off in its first line
         for name in (RESULTS, ERRORS, SHEET):
             if os.path.lexists(self.root / name):
                 raise _in_the_way(self.root / name)

@@ -143,11 +143,19 @@ def test_a_list_or_page_that_no_batch_has_written_is_never_replaced(
     run, service, tmp_path, capsys, name
 ) -> None:
     (tmp_path / "batch").mkdir()
-    (tmp_path / "batch" / name).write_text('{"id": "mine"}\n')
+    (tmp_path / "batch" / name).write_text('{"id": "mine", "file": "mine.png"}\n')
     assert run(rows(1)) == 2
     assert f"{name} is there already" in capsys.readouterr().err
-    assert (tmp_path / "batch" / name).read_text() == '{"id": "mine"}\n'
+    assert (tmp_path / "batch" / name).read_text() == '{"id": "mine", "file": "mine.png"}\n'
     assert service.log.billed == 0
+
+
+@pytest.mark.parametrize("left", ["", '{"id": "a", "n": 0, "fi'])
+def test_lists_that_a_batch_left_at_its_beginning_are_gone_on_with(run, tmp_path, left) -> None:
+    (tmp_path / "batch").mkdir()
+    (tmp_path / "batch" / "results.jsonl").write_text(left)
+    (tmp_path / "batch" / "errors.jsonl").write_text("")
+    assert run(rows(1)) == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
