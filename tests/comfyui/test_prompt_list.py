@@ -164,7 +164,7 @@ def test_all_mistakes_are_listed_with_their_lines_before_anything_runs(
         "mistakes.csv",
         "id,prompt,size,image_1,widht",
         f"1,{prompt},100x100,,5",
-        f"1,{prompt},,../../secret.png,",
+        f"2,{prompt},,../../secret.png,",
         f"../../x,{prompt},,,",
         f"3,{prompt},,missing.png,",
         '4,"never closed,,,',
