@@ -160,7 +160,23 @@ class Pipeline:
         store = self._store
         if not isinstance(store, SharedStore):
             return None
-        return _free(await self._await_shared(call, store) or await store.fetch(call.key))
+        found = await self._await_shared(call, store) or await store.fetch(call.key)
+        if found is None:
+            await self._executors.in_order(lambda: self._note_loss(call))
+        return _free(found)
+
+    def _note_loss(self, call: InFlightCall) -> None:
+        """Say it where an image is bought again that all machines had before. Blocks."""
+        if (before := self._ledger.shared_before(call.key)) is not None:
+            call.note = (
+                f"bought again: {before.machine} bought this image on {before.day}, and the "
+                "images that machines share have it no more"
+            )
+            logger.warning(
+                "Image %s is %s. If a machine still has it: `mai-image store push` there.",
+                call.key,
+                call.note,
+            )
 
     async def _await_shared(self, call: InFlightCall, store: SharedStore) -> Result | None:
         """The image that a machine has bought and is bringing; None as soon as none is."""
@@ -361,7 +377,7 @@ class Pipeline:
         if call.key in self._unsaved:
             logger.error("An image is %s", kept.notes[-1])
             self._close(unsaved.row, Outcome.NOT_KEPT, result=image)
-        return kept
+        return replace(kept, notes=(*kept.notes, call.note)) if call.note else kept
 
     def _keep_unreadable(self, call: InFlightCall, error: UnreadableError) -> MaiError:
         """Put what was paid for and is no image into the store; gives the error that names it."""

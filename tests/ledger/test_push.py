@@ -105,6 +105,19 @@ def test_an_image_that_is_given_up_is_awaited_no_longer(postgres: str) -> None:
     assert one.awaited_from(key("a")) is None
 
 
+def test_who_shared_an_image_is_known_until_it_is_given_up(postgres: str) -> None:
+    one = Ledger(DatabaseServer(postgres), machine="one", shares_images=True)
+    other = Ledger(DatabaseServer(postgres), machine="other", shares_images=True)
+    buy(one, "a")
+    assert other.shared_before(key("a")) is None
+    one.set_image(key("a"), ImagePlace.SHARED)
+    found = other.shared_before(key("a"))
+    assert found is not None
+    assert found.machine == "one"
+    other.set_image(key("a"), ImagePlace.ALONE)
+    assert one.shared_before(key("a")) is None
+
+
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.WITHDRAWN, Outcome.BLOCKED])
 def test_a_call_that_brought_no_image_keeps_nobody_waiting(postgres: str, outcome: Outcome) -> None:
     one = Ledger(DatabaseServer(postgres), machine="one", shares_images=True)

@@ -282,6 +282,26 @@ def test_an_empty_store_is_not_begun_where_other_machines_have_shared_images(her
         run(here.fetch(FOX))
 
 
+def test_while_the_object_store_is_silent_only_the_first_look_up_waits_for_it(
+    engine: Engine, here: SharedStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ObjectStore, "small_seconds", 4.0)
+
+    async def ask(number: int) -> None:
+        with pytest.raises(StoreError):
+            await here.fetch(key(number))
+
+    async def one_after_another() -> None:
+        await here.fetch(FOX)
+        engine.stop()
+        for number in range(6):
+            await ask(number)
+        engine.resume()
+        assert await here.fetch(FOX) is None
+
+    run(asyncio.wait_for(one_after_another(), 15))
+
+
 # The commands
 
 
