@@ -67,11 +67,13 @@ _INSTALL = (
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object of a listing: its name, its size, and when it was written."""
+    """One object: its name, its size, and when it was written; `tag` is the service's word for
+    what it holds, "" where it has none."""
 
     name: str
     bytes: int
     changed: datetime
+    tag: str
 
 
 class ObjectStore:
@@ -321,7 +323,8 @@ async def do_each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> N
 
 def _stored_object(meta: Any) -> StoredObject:
     """What obstore says of an object."""
-    return StoredObject(meta["path"], meta["size"], meta["last_modified"])
+    tag = (meta["e_tag"] or "").strip('"')  # in Azure's listing without its quotes
+    return StoredObject(meta["path"], meta["size"], meta["last_modified"], tag)
 
 
 def _base_error() -> type[Exception]:

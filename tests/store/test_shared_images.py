@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+import time
+from collections.abc import AsyncIterator, Coroutine
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -367,6 +368,42 @@ def test_prune_deletes_the_oldest_until_the_rest_is_within_the_limit(
     pruned = run(prune(here.images, limit_bytes=350_000, now=later))
     assert (pruned.images, pruned.images_left) == (3, 3)
     assert pruned.bytes_left <= 350_000
+
+
+def test_prune_leaves_what_is_brought_anew_after_it_was_listed(
+    here: SharedStore, there: SharedStore, monkeypatch: pytest.MonkeyPatch
+):
+    sell(here)
+    sell(here, "a cat")
+    listed = ObjectStore.list
+
+    async def list_and_sell(objects: ObjectStore) -> AsyncIterator[Any]:
+        pages = [page async for page in listed(objects)]
+        await there.forget_shared(FOX)
+        await asyncio.to_thread(put, there, "fox", image(b"\x89PNG another fox"))
+        await there.bring()
+        for page in pages:
+            yield page
+
+    monkeypatch.setattr(ObjectStore, "list", list_and_sell)
+    later = datetime.now(timezone.utc) + timedelta(days=100)
+    pruned = run(prune(here.images, older_than=timedelta(days=90), now=later))
+    assert (pruned.images, pruned.images_left) == (1, 1)
+    here.forget(FOX)
+    found = run(here.fetch(FOX))
+    assert found is not None
+    assert found.image == b"\x89PNG another fox"
+
+
+def test_an_image_is_as_young_as_what_was_brought_of_it_last(engine: Engine, here: SharedStore):
+    """A prune that was stopped left its bytes, then it was bought anew, and these are the same."""
+    sell(here)
+    run(engine.objects().delete(f"{FOX[:2]}/{FOX}.json"))
+    before = datetime.now(timezone.utc) + timedelta(seconds=1)
+    time.sleep(2.1)  # a service's clock has seconds
+    run(push(here))
+    two_hours = timedelta(hours=2)
+    assert run(prune(here.images, older_than=two_hours, now=before + two_hours)).images == 0
 
 
 def test_prune_leaves_what_has_just_come_and_what_cannot_be_read(
