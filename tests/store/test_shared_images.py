@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from faulty_server import FAULTS, FaultyServer
 from mai_image.mai.errors import StoreError, UnreadableError
 from mai_image.mai.store import ObjectStore, Order, SharedStore, prune, push
 from mai_image.mai.types import Result
@@ -231,6 +232,38 @@ def test_what_is_bought_meanwhile_waits_and_is_brought_after_a_restart(
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("engine", ["azurite", "moto"], indirect=True)
+def test_in_every_way_of_being_gone_nothing_is_bought_and_what_is_here_is_brought_later(
+    engine: Engine, fault: str, tmp_path: Path, there: SharedStore, monkeypatch: pytest.MonkeyPatch
+):
+    port = engine.port
+    faulty = FaultyServer(port)
+    engine.address = engine.address.replace(str(port), str(faulty.port))
+    engine.variables = {
+        name: value.replace(str(port), str(faulty.port)) for name, value in engine.variables.items()
+    }
+    for name, value in engine.variables.items():
+        monkeypatch.setenv(name, value)
+    here = machine(engine, tmp_path / "behind a faulty server")
+    run(here.fetch(FOX))
+    faulty.fault = fault
+    with pytest.raises(StoreError, match=r"can't be known.*Nothing was sent"):
+        run(here.fetch(key("a cat")))
+    put(here, "fox", image(b"\x89PNG a fox"))
+    with pytest.raises(StoreError):
+        run(here.bring())
+    assert here.waiting() == 1
+    faulty.fault = ""
+    run(here.bring())
+    assert here.waiting() == 0
+    found = run(there.fetch(FOX))
+    faulty.close()
+    assert found is not None
+    assert found.image == b"\x89PNG a fox"
+
+
+@pytest.mark.usefixtures("impatient")
 def test_an_image_reaches_the_object_store_by_itself_once_that_is_back(
     engine: Engine, here: SharedStore, there: SharedStore
 ):
@@ -432,10 +465,9 @@ def test_a_link_of_200_ms_is_slow_and_no_more(
         pytest.skip("no azurite")
     for variable, value in azurite.variables.items():
         monkeypatch.setenv(variable, value)
-    port = int(azurite.address.split(":")[2].split("/")[0])
-    link = SlowLink(port, 0.2)
+    link = SlowLink(azurite.port, 0.2)
     far = azurite.at("far")
-    far.address = far.address.replace(str(port), str(link.port), 1)
+    far.address = far.address.replace(str(azurite.port), str(link.port), 1)
     bought = sell(machine(far, tmp_path / "here"))
     assert run(machine(far, tmp_path / "there").fetch(FOX)) == bought
     link.close()
