@@ -751,4 +751,5 @@ export default {
   "{1} refuses access ({2}).": "{1} 拒绝访问（{2}）。",
   "The studio's database doesn't answer.": "工作室的数据库没有响应。",
   "Check that PostgreSQL runs and can be reached from this machine.": "请检查 PostgreSQL 是否运行且此机器可以访问。",
+  "bought again: {1} bought this image on {2}, and the images that machines share have it no more": "已重新购买：{1} 曾于 {2} 购买此图片，而共享图片中已不再有它",
 };

@@ -751,4 +751,5 @@ export default {
   "{1} refuses access ({2}).": "{1} verweigert den Zugriff ({2}).",
   "The studio's database doesn't answer.": "Die Datenbank des Studios antwortet nicht.",
   "Check that PostgreSQL runs and can be reached from this machine.": "Prüfen, ob PostgreSQL läuft und von hier erreichbar ist.",
+  "bought again: {1} bought this image on {2}, and the images that machines share have it no more": "erneut gekauft: am {2} von {1} gekauft, und unter den gemeinsamen Bildern ist es nicht mehr",
 };

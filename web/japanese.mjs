@@ -751,4 +751,5 @@ export default {
   "{1} refuses access ({2}).": "{1} がアクセスを拒否しました（{2}）。",
   "The studio's database doesn't answer.": "スタジオのデータベースが応答しません。",
   "Check that PostgreSQL runs and can be reached from this machine.": "PostgreSQL が動作し、このマシンから接続できるか確認してください。",
+  "bought again: {1} bought this image on {2}, and the images that machines share have it no more": "買い直しました：{1} が {2} にこの画像を購入しましたが、共有の画像にはもうありません",
 };

@@ -751,4 +751,5 @@ export default {
   "{1} refuses access ({2}).": "{1} deniega el acceso ({2}).",
   "The studio's database doesn't answer.": "La base de datos del estudio no responde.",
   "Check that PostgreSQL runs and can be reached from this machine.": "Compruebe que PostgreSQL funciona y es accesible desde este equipo.",
+  "bought again: {1} bought this image on {2}, and the images that machines share have it no more": "comprada de nuevo: {1} compró esta imagen el {2}, y ya no está entre las imágenes compartidas",
 };
