@@ -469,7 +469,9 @@ class Ledger:
     def shared_before(self, key: str) -> SharedBefore | None:
         """Who brought an image last to where all machines find it; None where nobody did."""
         found = self._find_image(key, ImagePlace.SHARED)
-        return None if found is None else SharedBefore(found.machine or "another machine", found.day)
+        return (
+            None if found is None else SharedBefore(found.machine or "another machine", found.day)
+        )
 
     def _find_image(self, key: str, place: ImagePlace) -> Any:
         """The newest call that delivered the image of a key, if that is in this place."""
