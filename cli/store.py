@@ -147,6 +147,8 @@ def _push(client: Client, arguments: argparse.Namespace) -> dict[str, object]:
         print(f"{calls.brought} calls of the ledger {done}, {calls.there} were there")
         if calls.in_flight:
             print(f"{calls.in_flight} calls are in flight in {file.name} and stay there")
+    if isinstance(client.store, SharedStore) and not arguments.dry_run:
+        client.ledger.set_shared(client.store.keys())
     return facts
 
 

@@ -15,7 +15,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -56,6 +56,9 @@ logger = logging.getLogger(__name__)
 
 LONG_READ = 600.0
 """Seconds in which a server may read all calls, for a CSV or for sums by user."""
+
+_KEYS_AT_ONCE = 1000
+"""Keys in one statement."""
 
 JOB_SECONDS = 86_400.0
 """How long a job of a service with job ids can be resumed; then its call is perhaps billed."""
@@ -514,6 +517,19 @@ class Ledger:
                 cost = None if cost_usd is None else nano(cost_usd)
                 self._end(sql, found, Outcome.DELIVERED, cost, values)
             sql.execute(update(CALLS).where(placed).values(image=int(place)))
+
+    def set_shared(self, keys: Sequence[str]) -> None:
+        """Note that images which were bought for one machine alone are where others find them."""
+        for begin in range(0, len(keys), _KEYS_AT_ONCE):
+            self._set_shared(keys[begin : begin + _KEYS_AT_ONCE])
+
+    @repeat_if_rolled_back
+    def _set_shared(self, keys: Sequence[str]) -> None:
+        """A part of `set_shared`: no index finds these rows, so all are read."""
+        mine = CALLS.c.key.in_(keys) & (CALLS.c.outcome == Outcome.DELIVERED.value)
+        alone = mine & (CALLS.c.image == int(ImagePlace.ALONE))
+        with self._database.transaction() as sql:
+            sql.execute(update(CALLS).where(alone).values(image=int(ImagePlace.SHARED)))
 
     def push_to(self, shared: Ledger, *, dry_run: bool = False) -> PushedCalls:
         """Bring the calls of this ledger into one that machines share; again changes nothing.

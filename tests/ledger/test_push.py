@@ -134,6 +134,16 @@ def test_images_of_a_machine_that_shares_none_are_awaited_by_nobody(postgres: st
     assert one.awaited_from(key("a")) is None
 
 
+def test_what_is_brought_from_before_is_known_as_shared(own: Ledger, shared: Ledger) -> None:
+    own.push_to(shared)
+    shared.set_shared([key("a"), key("d")])
+    found = shared.shared_before(key("a"))
+    assert found is not None
+    assert found.machine == "render-07"
+    assert shared.shared_before(key("b")) is None
+    assert shared.shared_before(key("d")) is None  # it was blocked
+
+
 @pytest.mark.parametrize("server", [False, True])
 def test_tables_of_version_3_are_upgraded_and_know_who_shared_an_image(
     server: bool, tmp_path: Path, postgres: str, postgres_engine: PostgresEngine

@@ -139,19 +139,21 @@ def test_an_image_that_is_damaged_in_the_object_store_is_bought_again_and_repair
     assert len(harness.server.billed) == 2
 
 
-@pytest.mark.parametrize("deleted", ["??/*.json", "??/*.png", "??/*"])
-def test_an_image_that_was_deleted_there_is_bought_again_and_everybody_is_told(
+@pytest.mark.parametrize("lost", ["??/*.json", "??/*.png", "??/*"])
+@pytest.mark.parametrize("left", [None, b"\x89PNG noise"], ids=["deleted", "damaged"])
+def test_an_image_that_was_lost_there_is_bought_again_and_everybody_is_told(
     start_on_postgres: Start,
     harness: Harness,
     images: Folder,
-    deleted: str,
+    lost: str,
+    left: bytes | None,
     caplog: pytest.LogCaptureFixture,
 ):
     request = generate(0)
     image(*ask(start_on_postgres("one"), [request]))
     harness.stop()
-    for path in images.path.glob(deleted):
-        path.unlink()
+    for path in images.path.glob(lost):
+        path.unlink() if left is None else path.write_bytes(left)
     with caplog.at_level(logging.WARNING):
         again = image(*ask(start_on_postgres("other"), [request]))
     assert not again.from_store
