@@ -243,7 +243,14 @@ class SharedStore(Store):
                 self._looked_for[key] = time.monotonic() + LOOK_AGAIN_SECONDS
             self._given.pop(key, None)
 
-        await do_each(list(self._given), look)
+        given = list(self._given)
+        try:
+            if given:
+                await self.images.identify()  # a folder that isn't mounted has lost nothing
+        except MaiError:
+            self._given.clear()
+            return
+        await do_each(given, look)
 
     async def _bring_one(self, key: str) -> bool:
         image = await in_thread(partial(self.stored, key))

@@ -282,6 +282,15 @@ def test_an_image_reaches_the_object_store_by_itself_once_that_is_back(
     assert run(asyncio.wait_for(outage(), 60)) is not None
 
 
+@pytest.mark.usefixtures("impatient")
+def test_an_object_store_that_is_gone_has_lost_nothing(engine: Engine, here: SharedStore):
+    sell(here)
+    engine.stop()
+    assert here.get(FOX) is not None
+    run(here.bring())
+    assert here.waiting() == 0
+
+
 def test_an_image_that_waits_for_the_object_store_is_not_evicted(engine: Engine, tmp_path: Path):
     store = SharedStore(tmp_path / "here", 5_000, engine.objects())
     waiting = [put(store, name, image(bytes(1000))) for name in range(8)]
