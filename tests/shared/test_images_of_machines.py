@@ -144,9 +144,12 @@ def test_an_image_that_comes_while_the_object_store_is_stopped_is_bought_once(st
 def test_an_image_that_is_damaged_in_the_object_store_is_given_to_nobody(studio: Studio):
     assert end(studio.start("render-1", [0]), 60) == [pytest.approx(COST)]
     damage(studio.engine)
-    assert end(studio.start("render-1", [0]), 60) == [0.0]  # its own copy is whole
     assert end(studio.start("render-2", [0]), 60) == [pytest.approx(COST)]
     assert end(studio.start("render-3", [0]), 60) == [0.0]
+    assert len(studio.harness.server.billed) == 2
+    damage(studio.engine)
+    assert end(studio.start("render-1", [0]), 60) == [0.0]  # its own copy is whole
+    assert end(studio.start("render-4", [0]), 60) == [0.0]  # and repairs the shared one
     assert len(studio.harness.server.billed) == 2
 
 
