@@ -71,6 +71,13 @@ class Tally:
         return " · ".join(parts)
 
 
+class Told(Protocol):
+    """What can be shown in one line."""
+
+    def text(self) -> str:
+        """The line for a person."""
+
+
 class Display(Protocol):
     """Shows a tally while it changes, and lines that stay."""
 
@@ -96,7 +103,7 @@ class PlainDisplay:
         self._next = 0.0
         self._width = 0
 
-    def show(self, tally: Tally) -> None:
+    def show(self, tally: Told) -> None:
         """A new line, or in a terminal the same one."""
         now = time.monotonic()
         if self._quiet or now < self._next:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import asdict
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 from ..mai.client import Client
 from ..mai.errors import InputError
 from ..mai.ledger import ImagePlace, Ledger
 from ..mai.store import SharedStore, prune, push
 from .command import locate_folder, open_client
+from .progress import PlainDisplay
+
+T = TypeVar("T")
 
 LEDGER_FILE = "ledger.sqlite"
 """A machine's own ledger in its folder (see `Client`)."""
@@ -21,6 +26,17 @@ _AGE_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(we
 
 _SIZE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(MB|GB|TB)", re.IGNORECASE)
 _SIZE_UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """How far a command has come with its images."""
+
+    done: int
+    total: int
+
+    def text(self) -> str:
+        return f"{self.done:,} of {self.total:,} images"
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
@@ -90,14 +106,19 @@ def _forget(client: Client, arguments: argparse.Namespace) -> dict[str, object]:
 
 def _prune(client: Client, arguments: argparse.Namespace) -> dict[str, object]:
     """Delete old images of the shared store, or say which it would be."""
-    pruned = client.run(
-        prune(
-            _shared(client).images,
-            older_than=None if arguments.older_than is None else _parse_age(arguments.older_than),
-            limit_bytes=None if arguments.limit is None else _parse_bytes(arguments.limit),
+    images = _shared(client).images
+    older_than = None if arguments.older_than is None else _parse_age(arguments.older_than)
+    limit_bytes = None if arguments.limit is None else _parse_bytes(arguments.limit)
+    pruned = _do(
+        client,
+        lambda report: prune(
+            images,
+            older_than=older_than,
+            limit_bytes=limit_bytes,
             dry_run=arguments.dry_run,
-        )
-    ).result()
+            report=report,
+        ),
+    )
     done = "would be deleted" if arguments.dry_run else "deleted"
     print(f"{pruned.images} images ({_show_size(pruned.bytes)}) {done}")
     print(f"{pruned.images_left} images ({_show_size(pruned.bytes_left)}) left")
@@ -111,7 +132,8 @@ def _push(client: Client, arguments: argparse.Namespace) -> dict[str, object]:
     done = "would be brought" if arguments.dry_run else "brought"
     facts: dict[str, object] = {}
     if isinstance(client.store, SharedStore):
-        images = client.run(push(client.store, dry_run=arguments.dry_run)).result()
+        store = client.store
+        images = _do(client, lambda report: push(store, dry_run=arguments.dry_run, report=report))
         facts["images"] = asdict(images)
         print(f"{images.brought} images {done}, {images.there} were there")
         if images.damaged:
@@ -125,7 +147,20 @@ def _push(client: Client, arguments: argparse.Namespace) -> dict[str, object]:
         print(f"{calls.brought} calls of the ledger {done}, {calls.there} were there")
         if calls.in_flight:
             print(f"{calls.in_flight} calls are in flight in {file.name} and stay there")
+    if isinstance(client.store, SharedStore) and not arguments.dry_run:
+        client.ledger.set_shared(client.store.keys())
     return facts
+
+
+def _do(client: Client, work: Callable[[Callable[[int, int], None]], Coroutine[Any, Any, T]]) -> T:
+    """What the work gives, which is shown going on; Ctrl-C ends it."""
+    display = PlainDisplay()
+    future = client.run(work(lambda done, total: display.show(_Progress(done, total))))
+    try:
+        return future.result()
+    finally:
+        future.cancel()
+        display.close()
 
 
 def _shared(client: Client) -> SharedStore:

@@ -128,6 +128,7 @@ class Client:
         if isinstance(self.store, SharedStore):
             if self.ledger.shared:
                 self.store.images.may_begin = lambda: not self.ledger.has_shared_images()
+            self.store.was_shared = lambda key: self.ledger.shared_before(key) is not None
             self._loop.call_soon_threadsafe(self.store.start, self._pipeline.note_uploaded)
         self._recover()
         self._loop.call_soon_threadsafe(self._look_after_calls)

@@ -142,8 +142,8 @@ class Pipeline:
             # ledger is asked first: in the other order neither would see an image that comes then.
             kept = await self._await_shared(call, self._shared)
             kept = kept or await self._shared.fetch(call.key)
-            if kept is not None:
-                await self._executors.in_order(lambda: self._give_up_row(call))
+            step = self._note_loss if kept is None else self._give_up_row
+            await self._executors.in_order(partial(step, call))
         return kept
 
     async def _look_up_shared(self, call: InFlightCall, store: SharedStore) -> Result | None:
@@ -152,6 +152,19 @@ class Pipeline:
             return kept
         found = await store.fetch(call.key, call.key_of_version_0_1)
         return found or await self._await_shared(call, store)
+
+    def _note_loss(self, call: InFlightCall) -> None:
+        """Say it where an image is bought again that all machines had before. Blocks."""
+        if (before := self._ledger.shared_before(call.key)) is not None:
+            call.note = (
+                f"bought again: {before.machine} bought this image on {before.day}, and the "
+                "images that machines share have it no more"
+            )
+            logger.warning(
+                "Image %s is %s. If a machine still has it: `mai-image store push` there.",
+                call.key,
+                call.note,
+            )
 
     async def _await_shared(self, call: InFlightCall, store: SharedStore) -> Result | None:
         """The image that a machine has bought and is bringing; None as soon as none is."""
@@ -366,7 +379,7 @@ class Pipeline:
         if call.key in self._unsaved:
             logger.error("An image is %s", kept.notes[-1])
             self._close(unsaved.row, Outcome.NOT_KEPT, result=image)
-        return kept
+        return replace(kept, notes=(*kept.notes, call.note)) if call.note else kept
 
     def _keep_unreadable(self, call: InFlightCall, error: UnreadableError) -> MaiError:
         """Put what was paid for and is no image into the store; gives the error that names it."""

@@ -59,7 +59,7 @@ _IMAGE_HEADERS = {
 }
 
 UNREADABLE = "The store or the ledger can't be read; ComfyUI's log says why."
-"""The reason itself names folders of the server."""
+"""The reason itself names folders of the server; that of a studio's database names none."""
 
 GONE = "This image is no longer in the store."
 
@@ -256,7 +256,10 @@ class Private:
                 return _error(error.what, 400, error.hint)
             except MaiError as error:
                 logger.warning("The page could not be answered: %s", error)
-                return _error(UNREADABLE, 503)
+                from ..mai.database import DatabaseGone  # whose error it can be has it loaded
+
+                gone = isinstance(error, DatabaseGone)
+                return _error(error.what if gone else UNREADABLE, 503)
 
         return handler
 

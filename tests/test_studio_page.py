@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from mai_image.cli import main
 from mai_image.demo.browser import Missing
 from mai_image.mai.database import DatabaseServer
 from mai_image.mai.errors import StoreError
@@ -18,7 +20,7 @@ from mai_image.mai.ledger import Ledger
 from mai_image.mai.profiles import Profiles
 from mai_image.mai.store import ObjectStore
 from object_stores import Azurite
-from postgres_engine import PostgresEngine
+from postgres_engine import PostgresEngine, debian_binaries
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ROOT / "docs" / "studio"
@@ -135,6 +137,57 @@ async def _write_and_read(azurite: Azurite, ca_file: Path) -> None:
     assert await trusting.read("a") == b"b"
     with pytest.raises(StoreError):
         await azurite.objects().read("a")
+
+
+@needs_openssl
+def test_what_compose_starts_works_together_and_doctor_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The certificates, the database with its role and password, and the images; without Docker."""
+    certificates = make_certificates(tmp_path)
+    try:
+        azurite = Azurite(tmp_path, certificates)
+    except Missing as reason:
+        pytest.skip(f"no azurite: {reason}")
+    try:
+        database = start_database(certificates)
+        try:
+            text = (FILES / "profiles.toml").read_text("utf-8")
+            here = f"localhost:{database.port}/mai?sslmode=verify-full"
+            text = text.replace("@database/mai", f"@{here}")
+            text = text.replace("azurite:10000", f"localhost:{azurite.port}")
+            text = text.replace("/certificates", str(certificates))
+            (tmp_path / "profiles.toml").write_text(text, "utf-8")
+            for name, value in {**SERVICES["machine-1"]["environment"], **ENV}.items():
+                monkeypatch.setenv(name, value)
+            main(["--folder", str(tmp_path), "doctor", "--profile", "emulator"])
+        finally:
+            database.close()
+    finally:
+        azurite.close()
+    said = capsys.readouterr().out
+    assert "ok    database: " in said
+    assert "ok    store: https://localhost:" in said
+    assert "wrong" not in said
+
+
+def start_database(certificates: Path) -> PostgresEngine:
+    """A PostgreSQL set up as compose.yaml does it, which speaks TLS alone; skips without one."""
+    psql = shutil.which("psql") or pytest.skip("no psql: apt-get install postgresql-client")
+    access = "local all postgres trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+    files = {"ssl_cert_file": "database.pem", "ssl_key_file": "database.key"}
+    database = PostgresEngine(debian_binaries(), {"ssl": "on", **files}, access)
+    for name in files.values():
+        database.add_file(name, (certificates / name).read_bytes())
+    database.start()
+    database.run_sql("CREATE DATABASE mai")
+    place = {"PGHOST": str(database.folder), "PGPORT": str(database.port)}
+    user = {"POSTGRES_USER": "postgres", "POSTGRES_DB": "mai", **ENV}
+    role = [psql, "-U", "postgres", "-d", "mai", "-v", "ON_ERROR_STOP=1", "-f"]
+    for command in ([*role, str(FILES / "role.sql")], ["sh", str(FILES / "password.sh")]):
+        variables = {"PATH": os.environ["PATH"], **place, **user}
+        subprocess.run(command, check=True, env=variables, capture_output=True)
+    return database
 
 
 def make_certificates(folder: Path) -> Path:

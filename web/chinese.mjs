@@ -752,6 +752,7 @@ export default {
   "{1} refuses access ({2}).": "{1} 拒绝访问（{2}）。",
   "The studio's database doesn't answer.": "工作室的数据库没有响应。",
   "Check that PostgreSQL runs and can be reached from this machine.": "请检查 PostgreSQL 是否运行且此机器可以访问。",
+  "bought again: {1} bought this image on {2}, and the images that machines share have it no more": "已重新购买：{1} 曾于 {2} 购买此图片，而共享图片中已不再有它",
   "A {1} of {2} x {3} can't be written ({4}).": "无法写入 {2} x {3} 的 {1}（{4}）。",
   "webp holds 16,383 pixels a side, jpeg 65,500, avif less than 65,536: choose png.": "webp 每边最多 16,383 像素，jpeg 65,500，avif 少于 65,536：请选择 png。",
   "MAI Save Image has no {1} {2}.": "MAI Save Image 没有 {1} {2}。",

@@ -752,6 +752,7 @@ export default {
   "{1} refuses access ({2}).": "{1} verweigert den Zugriff ({2}).",
   "The studio's database doesn't answer.": "Die Datenbank des Studios antwortet nicht.",
   "Check that PostgreSQL runs and can be reached from this machine.": "Prüfen, ob PostgreSQL läuft und von hier erreichbar ist.",
+  "bought again: {1} bought this image on {2}, and the images that machines share have it no more": "erneut gekauft: am {2} von {1} gekauft, und unter den gemeinsamen Bildern ist es nicht mehr",
   "A {1} of {2} x {3} can't be written ({4}).": "Ein {1} von {2} x {3} kann nicht geschrieben werden ({4}).",
   "webp holds 16,383 pixels a side, jpeg 65,500, avif less than 65,536: choose png.": "webp fasst 16.383 Pixel je Seite, jpeg 65.500, avif weniger als 65.536: png wählen.",
   "MAI Save Image has no {1} {2}.": "MAI Save Image kennt {1} {2} nicht.",

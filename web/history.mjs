@@ -38,9 +38,14 @@ export class History {
     this.asked += 1;
   }
 
-  /** Look for new images if the sums say that a call has ended since the last look. */
-  async refresh({ today, month, emulated, in_flight: booked, calls }) {
-    const seen = JSON.stringify([today.calls, month.calls, emulated, booked.calls, calls.length]);
+  /**
+   * Look for new images if the sums say that a call has ended since the last look.
+   * @param status null: the ledger doesn't say
+   */
+  async refresh(status) {
+    const { today, month, emulated, in_flight: booked, calls } = status ?? {};
+    const seen = status
+      && JSON.stringify([today.calls, month.calls, emulated, booked.calls, calls.length]);
     if (seen === this.seen) return;
     await this.search();
     this.seen = seen;

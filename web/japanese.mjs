@@ -752,6 +752,7 @@ export default {
   "{1} refuses access ({2}).": "{1} がアクセスを拒否しました（{2}）。",
   "The studio's database doesn't answer.": "スタジオのデータベースが応答しません。",
   "Check that PostgreSQL runs and can be reached from this machine.": "PostgreSQL が動作し、このマシンから接続できるか確認してください。",
+  "bought again: {1} bought this image on {2}, and the images that machines share have it no more": "買い直しました：{1} が {2} にこの画像を購入しましたが、共有の画像にはもうありません",
   "A {1} of {2} x {3} can't be written ({4}).": "{2} x {3} の {1} は書き込めません（{4}）。",
   "webp holds 16,383 pixels a side, jpeg 65,500, avif less than 65,536: choose png.": "一辺は webp が 16,383 ピクセル、jpeg が 65,500、avif が 65,536 未満までです。png を選んでください。",
   "MAI Save Image has no {1} {2}.": "MAI Save Image に {1} {2} はありません。",

@@ -61,18 +61,29 @@ class Tab {
         await this.history.refresh(status);
         this.fail('');
       } catch (error) {
-        this.fail(error.message);
+        this.fail(error.message, await this.hasImages());
       }
     }
     clearTimeout(this.timer);
     if (!this.closed) this.timer = setTimeout(() => this.look(), PAUSE);
   }
 
-  /** @param {string} reason why there is nothing to show; "" takes it back */
-  fail(reason) {
+  /** Whether the images can be shown, as they need no ledger. */
+  async hasImages() {
+    try {
+      await this.history.refresh(null);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** @param {string} reason why there are no numbers to show; "" takes it back */
+  fail(reason, hasImages = true) {
     if (this.wrong.textContent !== reason) this.wrong.textContent = reason;
     this.wrong.hidden = !reason;
-    this.numbers.root.hidden = this.history.root.hidden = Boolean(reason);
+    this.numbers.root.hidden = Boolean(reason);
+    this.history.root.hidden = !hasImages;
   }
 }
 

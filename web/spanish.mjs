@@ -752,6 +752,7 @@ export default {
   "{1} refuses access ({2}).": "{1} deniega el acceso ({2}).",
   "The studio's database doesn't answer.": "La base de datos del estudio no responde.",
   "Check that PostgreSQL runs and can be reached from this machine.": "Compruebe que PostgreSQL funciona y es accesible desde este equipo.",
+  "bought again: {1} bought this image on {2}, and the images that machines share have it no more": "comprada de nuevo: {1} compró esta imagen el {2}, y ya no está entre las imágenes compartidas",
   "A {1} of {2} x {3} can't be written ({4}).": "No se puede escribir un {1} de {2} x {3} ({4}).",
   "webp holds 16,383 pixels a side, jpeg 65,500, avif less than 65,536: choose png.": "webp admite 16.383 píxeles por lado, jpeg 65.500 y avif menos de 65.536: elige png.",
   "MAI Save Image has no {1} {2}.": "MAI Save Image no tiene {1} {2}.",

@@ -81,7 +81,8 @@ class InFlightCall:
     working on it: from before the first byte is sent until an answer says that nothing was begun.
     A call that isn't sent can be withdrawn. One with a `job_id` can be left at any time: the job
     stands in the ledger, and the next run takes it up. `job_profile` is the name of the profile
-    that bought a job of an earlier run. `abandoned` is set when the last one who waits leaves.
+    that bought a job of an earlier run. `note` is a sentence for whoever gets the image.
+    `abandoned` is set when the last one who waits leaves.
     """
 
     key: str
@@ -94,6 +95,7 @@ class InFlightCall:
     sent: bool = False
     job_id: str = ""
     job_profile: str = ""
+    note: str = ""
     progress: Progress | None = None
     abandoned: asyncio.Event = field(default_factory=asyncio.Event)
 

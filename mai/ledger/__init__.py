@@ -14,7 +14,7 @@ them.
 from __future__ import annotations
 
 from .budgets import nano, usd
-from .ledger import EndedCall, Ledger, LostElsewhere, NewCall, OpenJob
+from .ledger import EndedCall, Ledger, LostElsewhere, NewCall, OpenJob, SharedBefore
 from .owners import BEAT_SECONDS
 from .push import PushedCalls
 from .spend import SHARES, PerhapsBilled, Periods, Share, Spend, Sum, write_shares_csv
@@ -35,6 +35,7 @@ __all__ = [
     "Periods",
     "PushedCalls",
     "Share",
+    "SharedBefore",
     "Spend",
     "Sum",
     "nano",

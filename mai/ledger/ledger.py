@@ -15,7 +15,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -50,12 +50,15 @@ from .spend import (
     write_csv,
 )
 from .spool import Entry, Kind, Spool
-from .tables import CALLS, DOUBTFUL, FREE, OWNERS, SCHEMA, ImagePlace, Outcome, add_to_sum
+from .tables import CALLS, DOUBTFUL, FREE, OWNERS, PLACED, SCHEMA, ImagePlace, Outcome, add_to_sum
 
 logger = logging.getLogger(__name__)
 
 LONG_READ = 600.0
 """Seconds in which a server may read all calls, for a CSV or for sums by user."""
+
+_KEYS_AT_ONCE = 1000
+"""Keys in one statement."""
 
 JOB_SECONDS = 86_400.0
 """How long a job of a service with job ids can be resumed; then its call is perhaps billed."""
@@ -97,6 +100,14 @@ class EndedCall:
     status: int | None
     code: str | None
     request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedBefore:
+    """An image that was brought to where all machines find it: who bought it, on which day."""
+
+    machine: str
+    day: str
 
 
 class LostElsewhere(Exception):
@@ -455,11 +466,23 @@ class Ledger:
 
     def awaited_from(self, key: str) -> str | None:
         """The machine that has an image which others can't have yet; None where there is none."""
-        mine = (CALLS.c.key == key) & (CALLS.c.image == int(ImagePlace.AWAITED))
-        delivered = mine & (CALLS.c.outcome == Outcome.DELIVERED.value)
-        with self._database.transaction(read_only=True) as sql:
-            found = sql.execute(select(CALLS.c.machine).where(delivered)).first()
+        found = self._find_image(key, ImagePlace.AWAITED)
         return None if found is None else found.machine or "another machine"
+
+    def shared_before(self, key: str) -> SharedBefore | None:
+        """Who brought an image last to where all machines find it; None where nobody did."""
+        found = self._find_image(key, ImagePlace.SHARED)
+        return (
+            None if found is None else SharedBefore(found.machine or "another machine", found.day)
+        )
+
+    def _find_image(self, key: str, place: ImagePlace) -> Any:
+        """The newest call that delivered the image of a key, if that is in this place."""
+        mine = (CALLS.c.key == key) & PLACED & (CALLS.c.image == int(place))
+        delivered = mine & (CALLS.c.outcome == Outcome.DELIVERED.value)
+        query = select(CALLS.c.machine, CALLS.c.day).where(delivered).order_by(CALLS.c.id.desc())
+        with self._database.transaction(read_only=True) as sql:
+            return sql.execute(query.limit(1)).first()
 
     def has_shared_images(self) -> bool:
         """Whether any image was ever brought to where other machines find it."""
@@ -476,13 +499,15 @@ class Ledger:
         usage: Usage | None = None,
         request_id: str | None = None,
     ) -> None:
-        """Note that an awaited image is where others find it now (SHARED), or given up (ALONE).
+        """Note that an awaited image is where others find it now (SHARED), or that what others
+        await or have of a key is given up (ALONE).
 
         A call of this machine that another one took for lost has arrived after all: it cost
         `cost_usd`.
         """
-        awaited = (CALLS.c.key == key) & (CALLS.c.image == int(ImagePlace.AWAITED))
-        lost = awaited & (CALLS.c.recovered == 1) & (CALLS.c.machine == self._buyer["machine"])
+        placed = (CALLS.c.key == key) & PLACED
+        lost = placed & (CALLS.c.image == int(ImagePlace.AWAITED)) & (CALLS.c.recovered == 1)
+        lost &= CALLS.c.machine == self._buyer["machine"]
         lost &= CALLS.c.outcome == Outcome.PERHAPS_BILLED.value
         values = {"cost_usd": cost_usd, "request_id": _storable(request_id), **_counts(usage)}
         with self._database.transaction() as sql:
@@ -491,7 +516,20 @@ class Ledger:
             if found is not None and place is ImagePlace.SHARED:
                 cost = None if cost_usd is None else nano(cost_usd)
                 self._end(sql, found, Outcome.DELIVERED, cost, values)
-            sql.execute(update(CALLS).where(awaited).values(image=int(place)))
+            sql.execute(update(CALLS).where(placed).values(image=int(place)))
+
+    def set_shared(self, keys: Sequence[str]) -> None:
+        """Note that images which were bought for one machine alone are where others find them."""
+        for begin in range(0, len(keys), _KEYS_AT_ONCE):
+            self._set_shared(keys[begin : begin + _KEYS_AT_ONCE])
+
+    @repeat_if_rolled_back
+    def _set_shared(self, keys: Sequence[str]) -> None:
+        """A part of `set_shared`: no index finds these rows, so all are read."""
+        mine = CALLS.c.key.in_(keys) & (CALLS.c.outcome == Outcome.DELIVERED.value)
+        alone = mine & (CALLS.c.image == int(ImagePlace.ALONE))
+        with self._database.transaction() as sql:
+            sql.execute(update(CALLS).where(alone).values(image=int(ImagePlace.SHARED)))
 
     def push_to(self, shared: Ledger, *, dry_run: bool = False) -> PushedCalls:
         """Bring the calls of this ledger into one that machines share; again changes nothing.

@@ -58,7 +58,8 @@ METADATA = MetaData()
 _NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite counts up by itself in an INTEGER alone, whose numbers have 64 bits there."""
 
-_AWAITED = sqlalchemy.text("image = 1")
+PLACED = sqlalchemy.text("image > 0")
+"""Rows whose image other machines await or have: written so, a file uses by_image for it."""
 
 CALLS = Table(
     "calls",
@@ -94,7 +95,7 @@ CALLS = Table(
     Column("user", String),
     Column("image", Integer, nullable=False, server_default="0"),
     Index("by_outcome", "outcome"),
-    Index("by_image", "key", sqlite_where=_AWAITED, postgresql_where=_AWAITED),
+    Index("by_image", "key", sqlite_where=PLACED, postgresql_where=PLACED),
     Index("by_machine", "machine", "day"),
     sqlite_autoincrement=True,
 )
@@ -103,9 +104,9 @@ the program start that finishes it, NULL when a job waits for whoever takes it u
 while the call is in flight. `sent` is 1 while it may be at the service. `counted_nano` is what the
 row adds to SUMS, in nano-dollars: 0 while in flight, its cost or estimate after. `recovered` marks
 a row that another process closed, as its owner was dead. `machine` and `user` say who bought, NULL
-in rows of before version 3. `image` is an `ImagePlace`; by_image finds those that are awaited. The
-index by_outcome finds the few calls that are in flight, and those
-that were perhaps billed; by_machine what one machine of a studio bought."""
+in rows of before version 3. `image` is an `ImagePlace`; by_image finds those that other machines
+await or have. The index by_outcome finds the few calls that are in flight, and those that were
+perhaps billed; by_machine what one machine of a studio bought."""
 
 SUMS = Table(
     "sums",
@@ -197,12 +198,19 @@ _FROM_VERSION_2 = (
 )
 """Version 2 didn't say who bought, and knew no shared images."""
 
+_FROM_VERSION_3 = (
+    "DROP INDEX by_image",
+    'CREATE INDEX by_image ON calls ("key") WHERE image > 0',
+)
+"""Version 3 found no shared image by its key, only those that were awaited."""
+
 SCHEMA = Schema(
     name="The ledger",
-    version=3,
+    version=4,
     tables=METADATA,
     part="ledger",
-    upgrades={1: _FROM_VERSION_1, 2: _FROM_VERSION_2},
+    upgrades={1: _FROM_VERSION_1, 2: _FROM_VERSION_2, 3: _FROM_VERSION_3},
+    server_upgrades={3: _FROM_VERSION_3},
     synchronous="FULL",
     if_damaged="Nothing was sent, as budgets can't be checked without it. Stop every ComfyUI that "
     "uses this folder, then restore the file from a backup, or repair it (sqlite3 FILE .recover), "

@@ -7,6 +7,7 @@ wait is bounded, and no error text shows what came from the other side but a sta
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -32,6 +33,13 @@ _LARGEST = 64 * 1024 * 1024
 
 _AT_ONCE = 16
 """Objects that `do_each` works on at a time."""
+
+_BRIEF_SECONDS = 0.5
+"""For a look-up while the store is silent: two round trips of 200 ms."""
+
+_SILENT_SECONDS = 3.0
+"""After the first look-up that wasn't answered others are brief for so long; then one waits again
+for as long as it takes."""
 
 _REPEATS = 3
 _REPEAT_SECONDS = 6.0
@@ -59,11 +67,13 @@ _INSTALL = (
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object of a listing: its name, its size, and when it was written."""
+    """One object: its name, its size, and when it was written; `tag` is the service's word for
+    what it holds, "" where it has none."""
 
     name: str
     bytes: int
     changed: datetime
+    tag: str
 
 
 class ObjectStore:
@@ -93,6 +103,8 @@ class ObjectStore:
         self._token = token
         self._ca_file = ca_file
         self._backend: Backend | None = None
+        self._silent = False
+        self._patient_at = 0.0
 
     @property
     def address(self) -> Address:
@@ -113,7 +125,18 @@ class ObjectStore:
                 return None
             return b"" if found.meta["size"] > _LARGEST else bytes(await found.bytes_async())
 
-        return await self._ask(get, self.large_seconds if large else self.small_seconds)
+        return await (self._ask(get, self.large_seconds) if large else self._look_up(get))
+
+    async def find(self, name: str) -> StoredObject | None:
+        """What a listing says of the object, now; None where there is none."""
+
+        async def head(backend: Backend) -> StoredObject | None:
+            try:
+                return _stored_object(await backend.head_async(name))
+            except FileNotFoundError:
+                return None
+
+        return await self._look_up(head)
 
     async def create(self, name: str, data: bytes) -> bool:
         """Write an object if there is none of this name; False where the store says there is."""
@@ -163,7 +186,24 @@ class ObjectStore:
                 return ()
 
         while page := await self._ask(next_page, self.large_seconds):
-            yield [StoredObject(row["path"], row["size"], row["last_modified"]) for row in page]
+            yield [_stored_object(row) for row in page]
+
+    async def _look_up(self, action: Callable[[Backend], Awaitable[T]]) -> T:
+        """As `_ask`, for what is small. As long as the store is silent one waits for it, and the
+        others hardly: a batch is told at once, and the first answer ends the silence."""
+        now, seconds = time.monotonic(), self.small_seconds
+        if self._silent and now < self._patient_at:
+            seconds = min(seconds, _BRIEF_SECONDS)
+        elif self._silent:
+            self._patient_at = now + seconds + _SILENT_SECONDS
+        try:
+            found = await self._ask(action, seconds)
+        except StoreError:
+            if not self._silent:
+                self._silent, self._patient_at = True, time.monotonic() + _SILENT_SECONDS
+            raise
+        self._silent = False
+        return found
 
     async def _ask(self, action: Callable[[Backend], Awaitable[T]], seconds: float) -> T:
         """Do it within so many seconds; every error becomes a StoreError."""
@@ -279,6 +319,12 @@ async def do_each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> N
         for each in workers:
             each.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+
+
+def _stored_object(meta: Any) -> StoredObject:
+    """What obstore says of an object."""
+    tag = (meta["e_tag"] or "").strip('"')  # in Azure's listing without its quotes
+    return StoredObject(meta["path"], meta["size"], meta["last_modified"], tag)
 
 
 def _base_error() -> type[Exception]:

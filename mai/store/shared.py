@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from ..disk import in_thread
-from ..errors import ConfigurationError, StoreError, UnreadableError
+from ..errors import ConfigurationError, MaiError, StoreError, UnreadableError
 from ..types import Result
-from .objects import ObjectStore
+from .objects import ObjectStore, do_each
 from .shared_images import SharedImages, StoredImage
 from .sidecar import DamagedImage, Order, parse_sidecar, restore, unreadable_facts
 from .store import ENDINGS, Store
@@ -40,6 +40,9 @@ LOOK_SECONDS = 30.0
 OnUploaded = Callable[[str, Mapping[str, Any]], bool]
 """Hears, in a thread, of a key that the object store has now, with its sidecar's facts. False: it
 is to be told again."""
+
+LOOK_AGAIN_SECONDS = 3600.0
+"""Between looks whether the object store still has an image that is given here again and again."""
 
 LONGEST_PAUSE = 10.0
 """Seconds between tries to reach an object store that doesn't answer."""
@@ -64,13 +67,25 @@ class SharedStore(Store):
         super().__init__(folder, limit_bytes)
         self.images = SharedImages(objects, ENDINGS, folder / "shared.json")
         self._buy_without_store = buy_without_store
+        self.was_shared: Callable[[str], bool] = lambda key: True
+        """Whether the image of a key was brought for all, and not given up since. Blocks."""
         self._on_uploaded: OnUploaded = lambda key, facts: True
+        self._given: dict[str, None] = {}
+        self._looked_for: dict[str, float] = {}
         self._uploads = Uploads(folder / "uploads")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._noted = asyncio.Event()
 
     # Looking up
+
+    def get(self, key: str) -> Result | None:
+        """As in every store. If the object store has lost what is given, it is brought back."""
+        found = super().get(key)
+        if found is not None and self._looked_for.get(key, 0.0) < time.monotonic():
+            self._given[key] = None
+            self._wake()
+        return found
 
     async def fetch(self, *keys: str) -> Result | None:
         """The image of one of the keys from the object store; from then on the local store has it.
@@ -201,11 +216,41 @@ class SharedStore(Store):
 
     async def bring(self) -> int:
         """Bring all that waits; gives how many still do. StoreError: the object store fails."""
+        await self._find_lost()
         keys = await in_thread(self._uploads.keys)
         brought = 0
         for begin in range(0, len(keys), AT_ONCE):
             brought += sum(await asyncio.gather(*map(self._bring_one, keys[begin:][:AT_ONCE])))
         return len(keys) - brought
+
+    async def _find_lost(self) -> None:
+        """Note of the images that were given here those that the object store has no more.
+
+        Where that can't be known, the next time that one is given is soon enough.
+        """
+
+        async def look(key: str) -> None:
+            with contextlib.suppress(MaiError):
+                if not await self.images.is_whole(key) and await in_thread(
+                    partial(self.was_shared, key)
+                ):
+                    logger.warning(
+                        "Image %s was deleted or damaged in %s. This machine brings it back.",
+                        key[:12],
+                        self.images.objects,
+                    )
+                    await in_thread(partial(self._note, key))
+                self._looked_for[key] = time.monotonic() + LOOK_AGAIN_SECONDS
+            self._given.pop(key, None)
+
+        given = list(self._given)
+        try:
+            if given:
+                await self.images.identify()  # a folder that isn't mounted has lost nothing
+        except MaiError:
+            self._given.clear()
+            return
+        await do_each(given, look)
 
     async def _bring_one(self, key: str) -> bool:
         image = await in_thread(partial(self.stored, key))

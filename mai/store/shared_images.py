@@ -94,7 +94,7 @@ class SharedImages:
         except DamagedImage as damage:
             logger.warning(
                 "Image %s of %s is damaged (%s). It isn't used: it is bought again when it is "
-                "asked for, or repaired by `mai-image store push` on a machine that has it.",
+                "asked for, or repaired by a machine that has it, by `mai-image store push` there.",
                 key[:12],
                 self.objects,
                 damage,
@@ -119,6 +119,16 @@ class SharedImages:
 
         await do_each(keys, look)
         return found
+
+    async def is_whole(self, key: str) -> bool:
+        """Whether an image is there, as far as that is seen without reading it."""
+        sidecar = await self.objects.read(_sidecar_name(key))
+        try:
+            facts = parse_sidecar(sidecar or b"", key)
+            found = await self.objects.find(self._data_name_of(key, facts, readable=True))
+        except DamagedImage:
+            return False
+        return found is not None and found.bytes == facts["bytes"]
 
     async def put(self, image: StoredImage) -> None:
         """Bring an image, unless a whole one is there; a damaged one is replaced."""

@@ -14,7 +14,7 @@ from functools import partial
 
 from ..disk import in_thread
 from ..errors import StoreError
-from .objects import StoredObject, do_each
+from .objects import ObjectStore, StoredObject, do_each
 from .shared import SharedStore
 from .shared_images import UNREADABLE, SharedImages
 
@@ -22,7 +22,10 @@ UNTOUCHED = timedelta(hours=1)
 """Nothing younger is pruned: somebody may wait for it, or be writing its sidecar."""
 
 
-_NEVER = datetime.max.replace(tzinfo=timezone.utc)
+_LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
+
+Report = Callable[[int, int], None]
+"""Hears how many images are done, of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +49,28 @@ class Pushed:
 
 @dataclass(slots=True)
 class _Entry:
-    """The objects of one image in a listing, the sidecar first."""
+    """The objects of one image in a listing, the sidecar first; `changed` is that of the newest."""
 
-    names: list[str] = field(default_factory=list)
+    objects: list[StoredObject] = field(default_factory=list)
     bytes: int = 0
-    changed: datetime = _NEVER
+    changed: datetime = _LONG_AGO
 
     def add(self, one: StoredObject) -> None:
         if one.name.endswith(".json"):
-            self.names.insert(0, one.name)
+            self.objects.insert(0, one)
         else:
-            self.names.append(one.name)
+            self.objects.append(one)
         self.bytes += one.bytes
-        self.changed = min(self.changed, one.changed)
+        self.changed = max(self.changed, one.changed)
+
+    async def is_as_listed(self, store: ObjectStore) -> bool:
+        """Whether nobody has brought the image anew since. One object's time may be in seconds
+        where the listing's is finer."""
+        listed = self.objects[0]
+        found = await store.find(listed.name)
+        if found is None:
+            return True
+        return found.tag == listed.tag and found.changed < listed.changed + timedelta(seconds=1)
 
 
 async def prune(
@@ -68,16 +80,17 @@ async def prune(
     limit_bytes: int | None = None,
     dry_run: bool = False,
     now: datetime | None = None,
+    report: Report = lambda done, total: None,
 ) -> Pruned:
     """Delete images that were brought longer ago, then the oldest until the rest is within a limit.
 
-    What can't be read as an image stays, as it keeps its request from being bought again. Raises
-    StoreError.
+    What can't be read as an image stays, as it keeps its request from being bought again; so does
+    what somebody brings anew while this runs. Raises StoreError.
     """
     await images.identify()
     now = now or datetime.now(timezone.utc)
     entries = await _entries(images)
-    left = sum(entry.bytes for entry in entries)
+    left = everything = sum(entry.bytes for entry in entries)
     count = len(entries)
     doomed: list[_Entry] = []
     for entry in entries:
@@ -86,27 +99,32 @@ async def prune(
         if (too_old or too_much) and entry.changed < now - UNTOUCHED:
             doomed.append(entry)
             left -= entry.bytes
-    freed = sum(entry.bytes for entry in doomed)
+    deleted: list[_Entry] = doomed if dry_run else []
 
     async def delete(entry: _Entry) -> None:
-        for name in entry.names:
-            await images.objects.delete(name)
+        if await entry.is_as_listed(images.objects):
+            for one in entry.objects:
+                await images.objects.delete(one.name)
+            deleted.append(entry)
+        report(len(deleted), len(doomed))
 
     if not dry_run:
         await do_each(doomed, delete)
-    return Pruned(len(doomed), freed, count - len(doomed), left)
+    freed = sum(entry.bytes for entry in deleted)
+    return Pruned(len(deleted), freed, count - len(deleted), everything - freed)
 
 
 async def push(
-    store: SharedStore, *, dry_run: bool = False, report: Callable[[str], None] = lambda key: None
+    store: SharedStore, *, dry_run: bool = False, report: Report = lambda done, total: None
 ) -> Pushed:
     """Bring all images of this machine's store that the object store lacks; repairs damaged ones.
 
-    `report` hears of each key that is brought. Raises StoreError.
+    Raises StoreError.
     """
     await store.images.identify(begin=not dry_run)
     there = await _sizes(store.images)
     counts = {"brought": 0, "there": 0, "damaged": 0}
+    keys = await in_thread(store.keys)
 
     async def bring(key: str) -> None:
         image = await in_thread(partial(store.stored, key))
@@ -118,9 +136,9 @@ async def push(
             if not dry_run:
                 await store.images.put(image)
             counts["brought"] += 1
-            report(key)
+        report(sum(counts.values()), len(keys))
 
-    await do_each(await in_thread(store.keys), bring)
+    await do_each(keys, bring)
     return Pushed(**counts)
 
 

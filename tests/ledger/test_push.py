@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
 from mai_image.mai.database import DatabaseServer
 from mai_image.mai.ledger import ImagePlace, Ledger, NewCall, Outcome
 from mai_image.mai.types import Budget, Usage
+from postgres_engine import PostgresEngine
 from store_helpers import key
 
 NO_LIMIT = Budget()
@@ -105,6 +108,19 @@ def test_an_image_that_is_given_up_is_awaited_no_longer(postgres: str) -> None:
     assert one.awaited_from(key("a")) is None
 
 
+def test_who_shared_an_image_is_known_until_it_is_given_up(postgres: str) -> None:
+    one = Ledger(DatabaseServer(postgres), machine="one", shares_images=True)
+    other = Ledger(DatabaseServer(postgres), machine="other", shares_images=True)
+    buy(one, "a")
+    assert other.shared_before(key("a")) is None
+    one.set_image(key("a"), ImagePlace.SHARED)
+    found = other.shared_before(key("a"))
+    assert found is not None
+    assert found.machine == "one"
+    other.set_image(key("a"), ImagePlace.ALONE)
+    assert one.shared_before(key("a")) is None
+
+
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.WITHDRAWN, Outcome.BLOCKED])
 def test_a_call_that_brought_no_image_keeps_nobody_waiting(postgres: str, outcome: Outcome) -> None:
     one = Ledger(DatabaseServer(postgres), machine="one", shares_images=True)
@@ -116,3 +132,45 @@ def test_images_of_a_machine_that_shares_none_are_awaited_by_nobody(postgres: st
     one = Ledger(DatabaseServer(postgres), machine="one")
     buy(one, "a")
     assert one.awaited_from(key("a")) is None
+
+
+def test_what_is_brought_from_before_is_known_as_shared(own: Ledger, shared: Ledger) -> None:
+    own.push_to(shared)
+    shared.set_shared([key("a"), key("d")])
+    found = shared.shared_before(key("a"))
+    assert found is not None
+    assert found.machine == "render-07"
+    assert shared.shared_before(key("b")) is None
+    assert shared.shared_before(key("d")) is None  # it was blocked
+
+
+@pytest.mark.parametrize("server", [False, True])
+def test_tables_of_version_3_are_upgraded_and_know_who_shared_an_image(
+    server: bool, tmp_path: Path, postgres: str, postgres_engine: PostgresEngine
+) -> None:
+    file = tmp_path / "ledger.sqlite"
+    older = Ledger(DatabaseServer(postgres) if server else file, machine="one", shares_images=True)
+    buy(older, "a")
+    older.set_image(key("a"), ImagePlace.SHARED)
+    older.close_file()
+    index = 'CREATE INDEX by_image ON calls ("key") WHERE image = 1'
+    if server:
+        name = postgres.rpartition("/")[2]
+        change = f"SET search_path = mai_image; DROP INDEX by_image; {index};"
+        change += " UPDATE versions SET version = 3 WHERE part = 'ledger'"
+        postgres_engine.run_sql(change, name)
+    else:
+        with contextlib.closing(sqlite3.connect(file)) as sql, sql:
+            sql.executescript(f"DROP INDEX by_image; {index}; PRAGMA user_version = 3")
+    newer = Ledger(DatabaseServer(postgres) if server else file)
+    found = newer.shared_before(key("a"))
+    assert found is not None
+    assert found.machine == "one"
+    newer.close_file()
+    if server:
+        asked = "SELECT indexdef FROM pg_indexes WHERE indexname = 'by_image'"
+        (made,) = postgres_engine.run_sql(asked, name)
+    else:
+        with contextlib.closing(sqlite3.connect(file)) as sql:
+            made = sql.execute("SELECT sql FROM sqlite_master WHERE name = 'by_image'").fetchone()
+    assert "image > 0" in str(made)

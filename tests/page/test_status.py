@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mai_image.mai.client import Client
+from mai_image.mai.database import DatabaseGone
 from mai_image.mai.in_flight import InFlightCall
 from mai_image.mai.ledger import NewCall, Outcome
 from mai_image.mai.profiles import Profiles
@@ -146,3 +147,15 @@ def test_of_machines_that_share_a_ledger_this_ones_sums_stand_beside_the_studios
 
 def test_a_machine_alone_has_no_sums_beside_its_own(ask: Ask) -> None:
     assert ask("status").json["here"] is None
+
+
+def test_a_studios_database_that_is_gone_is_named_without_its_host(
+    ask: Ask, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise DatabaseGone("The studio's database doesn't answer.", "Look at db.lan.", "db.lan")
+
+    monkeypatch.setattr(client.ledger, "spend", gone)
+    answer = ask("status")
+    assert answer.status == 503
+    assert answer.json == {"error": "The studio's database doesn't answer.", "hint": ""}

@@ -24,7 +24,7 @@ from client_harness import (
 )
 from mai_image.mai.client import Client
 from mai_image.mai.errors import BudgetError, StoreError
-from mai_image.mai.ledger import Ledger
+from mai_image.mai.ledger import ImagePlace, Ledger
 from mai_image.mai.store import ObjectStore, SharedStore
 from mai_image.mai.types import Budget, Result
 from object_stores import Folder
@@ -45,6 +45,21 @@ def start(harness: Harness, images: Folder, tmp_path: Path) -> Start:
         folder = tmp_path / name
         store = SharedStore(folder / "store", 10**9, ObjectStore(images.address))
         return harness.start_in(folder, store=store, **changes)
+
+    return begin
+
+
+@pytest.fixture
+def start_on_postgres(harness: Harness, images: Folder, tmp_path: Path, postgres: str) -> Start:
+    """As `start`, on one PostgreSQL."""
+
+    def begin(name: str) -> Client:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        places = f'database = "{postgres}"\nimages = "{images.address}"\nmachine = "{name}"\n'
+        (folder / "profiles.toml").write_text(f"[shared]\n{places}")
+        harness.clients.append(Client(folder, OneProfile(folder, harness.profile)))
+        return harness.clients[-1]
 
     return begin
 
@@ -124,6 +139,73 @@ def test_an_image_that_is_damaged_in_the_object_store_is_bought_again_and_repair
     assert len(harness.server.billed) == 2
 
 
+@pytest.mark.parametrize("lost", ["??/*.json", "??/*.png", "??/*"])
+@pytest.mark.parametrize("left", [None, b"\x89PNG noise"], ids=["deleted", "damaged"])
+def test_an_image_that_was_lost_there_is_bought_again_and_everybody_is_told(
+    start_on_postgres: Start,
+    harness: Harness,
+    images: Folder,
+    lost: str,
+    left: bytes | None,
+    caplog: pytest.LogCaptureFixture,
+):
+    request = generate(0)
+    image(*ask(start_on_postgres("one"), [request]))
+    harness.stop()
+    for path in images.path.glob(lost):
+        path.unlink() if left is None else path.write_bytes(left)
+    with caplog.at_level(logging.WARNING):
+        again = image(*ask(start_on_postgres("other"), [request]))
+    assert not again.from_store
+    (note,) = again.notes
+    assert "bought again: one bought this image on 20" in note
+    assert f"Image {harness.key(request)} is {note}" in caplog.text
+    harness.stop()
+    given = image(*ask(start_on_postgres("third"), [request]))
+    assert (given.image, given.notes) == (again.image, ())
+    assert len(harness.server.billed) == 2
+
+
+def test_an_image_that_is_bought_for_the_first_time_is_no_loss(start: Start):
+    assert image(*ask(start("one"), [generate(0)])).notes == ()
+
+
+@pytest.mark.parametrize("deleted", ["??/*.json", "??/*.png", "??/*"])
+def test_what_was_deleted_there_is_brought_back_by_a_machine_that_gives_it(
+    start_on_postgres: Start,
+    harness: Harness,
+    images: Folder,
+    deleted: str,
+    caplog: pytest.LogCaptureFixture,
+):
+    bought = image(*ask(start_on_postgres("one"), [generate(0)]))
+    harness.stop()
+    there = sorted(images.path.glob("??/*"))
+    for path in images.path.glob(deleted):
+        path.unlink()
+    with caplog.at_level(logging.WARNING):
+        assert image(*ask(start_on_postgres("one"), [generate(0)])).from_store
+        harness.stop()
+    assert "brings it back" in caplog.text
+    assert sorted(images.path.glob("??/*")) == there
+    assert image(*ask(start_on_postgres("other"), [generate(0)])).image == bought.image
+    assert len(harness.server.billed) == 1
+
+
+def test_what_was_forgotten_stays_forgotten_where_a_machine_still_gives_it(
+    start_on_postgres: Start, harness: Harness, images: Folder
+):
+    one = start_on_postgres("one")
+    image(*ask(one, [generate(0)]))
+    until(lambda: shared(one).waiting() == 0)
+    key = harness.key(generate(0))
+    one.run(shared(one).forget_shared(key)).result(10)
+    one.ledger.set_image(key, ImagePlace.ALONE)
+    assert image(*ask(one, [generate(0)])).from_store
+    harness.stop()
+    assert list(images.path.glob("??/*")) == []
+
+
 def test_an_image_that_the_studio_has_costs_no_budget(harness: Harness, start: Start):
     ask(start("one"), batch(3))
     harness.stop()
@@ -154,21 +236,9 @@ def test_what_another_machine_delivers_between_look_and_row_is_not_bought_again(
 
 
 def test_what_is_brought_while_the_second_look_goes_on_is_not_bought_again(
-    harness: Harness,
-    tmp_path: Path,
-    images: Folder,
-    postgres: str,
-    monkeypatch: pytest.MonkeyPatch,
+    harness: Harness, start_on_postgres: Start, monkeypatch: pytest.MonkeyPatch
 ):
-    def on_one_ledger(name: str) -> Client:
-        folder = tmp_path / name
-        folder.mkdir()
-        places = f'database = "{postgres}"\nimages = "{images.address}"\nmachine = "{name}"\n'
-        (folder / "profiles.toml").write_text(f"[shared]\n{places}")
-        harness.clients.append(Client(folder, OneProfile(folder, harness.profile)))
-        return harness.clients[-1]
-
-    one, other = on_one_ledger("one"), on_one_ledger("other")
+    one, other = start_on_postgres("one"), start_on_postgres("other")
     gate = threading.Event()
     opened, put, fetch = Ledger.open, shared(one).images.put, shared(other).fetch
 

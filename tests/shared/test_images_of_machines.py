@@ -85,20 +85,22 @@ def test_what_eight_machines_ask_for_at_once_is_bought_once_and_given_to_all(stu
 
 
 @pytest.mark.parametrize(
-    ("engine", "step"),
+    ("engine", "step", "number"),
     [
-        ("folder", "image on disk"),
-        ("folder", "sidecar named"),
-        ("folder", "closed"),
-        ("azurite", "kept"),
-        ("moto", "kept"),
+        ("folder", "image on disk", 1),
+        ("folder", "sidecar named", 1),
+        ("folder", "closed", 1),
+        ("azurite", "kept", 1),
+        ("moto", "kept", 1),
+        ("azurite", "before an object", 3),  # the store is marked, the bytes are there
+        ("moto", "before an object", 3),
     ],
     indirect=["engine"],
 )
 def test_the_image_of_a_machine_that_is_killed_is_had_by_all_once_that_is_back(
-    studio: Studio, step: str
+    studio: Studio, step: str, number: int
 ):
-    killed = studio.start("render-1", [0], die=[step, 1])
+    killed = studio.start("render-1", [0], die=[step, number])
     assert end(killed, 60) is None
     assert len(studio.harness.server.billed) == 1
     taker = studio.ledger(dead_after=0.0)
@@ -142,9 +144,12 @@ def test_an_image_that_comes_while_the_object_store_is_stopped_is_bought_once(st
 def test_an_image_that_is_damaged_in_the_object_store_is_given_to_nobody(studio: Studio):
     assert end(studio.start("render-1", [0]), 60) == [pytest.approx(COST)]
     damage(studio.engine)
-    assert end(studio.start("render-1", [0]), 60) == [0.0]  # its own copy is whole
     assert end(studio.start("render-2", [0]), 60) == [pytest.approx(COST)]
     assert end(studio.start("render-3", [0]), 60) == [0.0]
+    assert len(studio.harness.server.billed) == 2
+    damage(studio.engine)
+    assert end(studio.start("render-1", [0]), 60) == [0.0]  # its own copy is whole
+    assert end(studio.start("render-4", [0]), 60) == [0.0]  # and repairs the shared one
     assert len(studio.harness.server.billed) == 2
 
 

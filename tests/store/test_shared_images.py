@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+import time
+from collections.abc import AsyncIterator, Coroutine
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from faulty_server import FAULTS, FaultyServer
 from mai_image.mai.errors import StoreError, UnreadableError
 from mai_image.mai.store import ObjectStore, Order, SharedStore, prune, push
 from mai_image.mai.types import Result
@@ -230,6 +232,38 @@ def test_what_is_bought_meanwhile_waits_and_is_brought_after_a_restart(
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("engine", ["azurite", "moto"], indirect=True)
+def test_in_every_way_of_being_gone_nothing_is_bought_and_what_is_here_is_brought_later(
+    engine: Engine, fault: str, tmp_path: Path, there: SharedStore, monkeypatch: pytest.MonkeyPatch
+):
+    port = engine.port
+    faulty = FaultyServer(port)
+    engine.address = engine.address.replace(str(port), str(faulty.port))
+    engine.variables = {
+        name: value.replace(str(port), str(faulty.port)) for name, value in engine.variables.items()
+    }
+    for name, value in engine.variables.items():
+        monkeypatch.setenv(name, value)
+    here = machine(engine, tmp_path / "behind a faulty server")
+    run(here.fetch(FOX))
+    faulty.fault = fault
+    with pytest.raises(StoreError, match=r"can't be known.*Nothing was sent"):
+        run(here.fetch(key("a cat")))
+    put(here, "fox", image(b"\x89PNG a fox"))
+    with pytest.raises(StoreError):
+        run(here.bring())
+    assert here.waiting() == 1
+    faulty.fault = ""
+    run(here.bring())
+    assert here.waiting() == 0
+    found = run(there.fetch(FOX))
+    faulty.close()
+    assert found is not None
+    assert found.image == b"\x89PNG a fox"
+
+
+@pytest.mark.usefixtures("impatient")
 def test_an_image_reaches_the_object_store_by_itself_once_that_is_back(
     engine: Engine, here: SharedStore, there: SharedStore
 ):
@@ -246,6 +280,15 @@ def test_an_image_reaches_the_object_store_by_itself_once_that_is_back(
         return await there.fetch(FOX)
 
     assert run(asyncio.wait_for(outage(), 60)) is not None
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_object_store_that_is_gone_has_lost_nothing(engine: Engine, here: SharedStore):
+    sell(here)
+    engine.stop()
+    assert here.get(FOX) is not None
+    run(here.bring())
+    assert here.waiting() == 0
 
 
 def test_an_image_that_waits_for_the_object_store_is_not_evicted(engine: Engine, tmp_path: Path):
@@ -280,6 +323,26 @@ def test_an_empty_store_is_not_begun_where_other_machines_have_shared_images(her
     here.images.may_begin = lambda: False
     with pytest.raises(StoreError, match="is missing"):
         run(here.fetch(FOX))
+
+
+def test_while_the_object_store_is_silent_only_the_first_look_up_waits_for_it(
+    engine: Engine, here: SharedStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ObjectStore, "small_seconds", 4.0)
+
+    async def ask(number: int) -> None:
+        with pytest.raises(StoreError):
+            await here.fetch(key(number))
+
+    async def one_after_another() -> None:
+        await here.fetch(FOX)
+        engine.stop()
+        for number in range(6):
+            await ask(number)
+        engine.resume()
+        assert await here.fetch(FOX) is None
+
+    run(asyncio.wait_for(one_after_another(), 15))
 
 
 # The commands
@@ -349,6 +412,42 @@ def test_prune_deletes_the_oldest_until_the_rest_is_within_the_limit(
     assert pruned.bytes_left <= 350_000
 
 
+def test_prune_leaves_what_is_brought_anew_after_it_was_listed(
+    here: SharedStore, there: SharedStore, monkeypatch: pytest.MonkeyPatch
+):
+    sell(here)
+    sell(here, "a cat")
+    listed = ObjectStore.list
+
+    async def list_and_sell(objects: ObjectStore) -> AsyncIterator[Any]:
+        pages = [page async for page in listed(objects)]
+        await there.forget_shared(FOX)
+        await asyncio.to_thread(put, there, "fox", image(b"\x89PNG another fox"))
+        await there.bring()
+        for page in pages:
+            yield page
+
+    monkeypatch.setattr(ObjectStore, "list", list_and_sell)
+    later = datetime.now(timezone.utc) + timedelta(days=100)
+    pruned = run(prune(here.images, older_than=timedelta(days=90), now=later))
+    assert (pruned.images, pruned.images_left) == (1, 1)
+    here.forget(FOX)
+    found = run(here.fetch(FOX))
+    assert found is not None
+    assert found.image == b"\x89PNG another fox"
+
+
+def test_an_image_is_as_young_as_what_was_brought_of_it_last(engine: Engine, here: SharedStore):
+    """A prune that was stopped left its bytes, then it was bought anew, and these are the same."""
+    sell(here)
+    run(engine.objects().delete(f"{FOX[:2]}/{FOX}.json"))
+    before = datetime.now(timezone.utc) + timedelta(seconds=1)
+    time.sleep(2.1)  # a service's clock has seconds
+    run(push(here))
+    two_hours = timedelta(hours=2)
+    assert run(prune(here.images, older_than=two_hours, now=before + two_hours)).images == 0
+
+
 def test_prune_leaves_what_has_just_come_and_what_cannot_be_read(
     engine: Engine, here: SharedStore, there: SharedStore
 ):
@@ -375,10 +474,9 @@ def test_a_link_of_200_ms_is_slow_and_no_more(
         pytest.skip("no azurite")
     for variable, value in azurite.variables.items():
         monkeypatch.setenv(variable, value)
-    port = int(azurite.address.split(":")[2].split("/")[0])
-    link = SlowLink(port, 0.2)
+    link = SlowLink(azurite.port, 0.2)
     far = azurite.at("far")
-    far.address = far.address.replace(str(port), str(link.port), 1)
+    far.address = far.address.replace(str(azurite.port), str(link.port), 1)
     bought = sell(machine(far, tmp_path / "here"))
     assert run(machine(far, tmp_path / "there").fetch(FOX)) == bought
     link.close()

@@ -25,7 +25,7 @@ from mai_image.mai.disk import files
 from mai_image.mai.errors import MaiError
 from mai_image.mai.http import Transport
 from mai_image.mai.ledger import ledger
-from mai_image.mai.store import store
+from mai_image.mai.store import objects, store
 from mai_image.mai.types import Budget, Progress
 
 STEPS = (
@@ -75,6 +75,7 @@ def watch(killer: Killer) -> None:
     around(ledger.Ledger, "mark_sent", killer, "before marked sent", "marked sent")
     around(ledger.Ledger, "close", killer, "", "closed")
     around(store.Store, "put", killer, "arrived", "kept")
+    around(objects.ObjectStore, "create", killer, "before an object", "")
     write, replace = files.write_temporary, store.replace
 
     def watched_write(folder: Path, data: bytes, mode: int) -> Path:

@@ -42,6 +42,7 @@ class Engine:
 
     address: str
     variables: Mapping[str, str]
+    port = 0
 
     def at(self, name: str) -> Engine:
         """An empty place in it."""
@@ -141,6 +142,7 @@ class Azurite(Server):
             url = f"https://localhost:{port}"
             trust = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
         super().__init__([node, str(script), *options])
+        self.port = port
         self._until_it_answers(port)
         self.address = f"{url}/{AZURITE_ACCOUNT}/studio/mai"
         self.variables = {"AZURE_STORAGE_ACCOUNT_KEY": AZURITE_KEY}
@@ -157,6 +159,7 @@ class Moto(Server):
             raise Missing("no moto: pip install 'moto[server,s3]'") from None
         port = free_port()
         super().__init__([sys.executable, "-m", "moto.server", "-p", str(port)])
+        self.port = port
         self._until_it_answers(port)
         self.address = "s3://studio/mai"
         self.variables = {
