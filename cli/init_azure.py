@@ -249,6 +249,11 @@ def _deploy(
     if there and not name:
         print(f"{wanted} is deployed already: {printable(there[0].name)}")
         return deployments
+    for one in deployments:
+        is_meant = arguments.create is None or (one.model == wanted and name in ("", one.name))
+        if is_meant and one.is_known and one.is_coming:
+            print(f"{printable(one.name)} is being deployed: waiting for it")
+            return [*deployments, azure.wait_for(resource, one.name)]
     try:
         model = _deployable(azure, resource, wanted)
     except ManagerError as error:
@@ -263,7 +268,8 @@ def _deploy(
     if azure.has_deployment(resource, name):
         raise InputError(
             f"{printable(resource.name)} has a deployment {printable(name)!r} already.",
-            f"Give the new one another name: --create {wanted}=NAME.",
+            f"Give the new one another name: --create {wanted}=NAME; or delete that one first: "
+            f"`{resource.az('deployment delete', f'--deployment-name {quoted(name)}')}`.",
         )
     if not _agrees(resource, wanted, name, asks, yes=arguments.yes):
         raise _no_deployment(azure, resource, model)
