@@ -22,9 +22,10 @@ OPERATION = f"/subscriptions/{ID}/operations/1?api-version=2024-10-01"
 Answer = tuple[int, object]
 
 
-def deployment(state: str) -> dict[str, object]:
+def deployment(state: str, model: str = "MAI-Image-2.7") -> dict[str, object]:
     """The deployment as Azure shows it."""
-    return {"name": "MAI-Image-2.7", "properties": {"model": MODEL, "provisioningState": state}}
+    about = {**MODEL, "name": model}
+    return {"name": model, "properties": {"model": about, "provisioningState": state}}
 
 
 def error(code: str, message: str = "said so") -> dict[str, object]:
@@ -151,3 +152,19 @@ def test_one_that_is_being_made_is_waited_for_and_not_made_again(run, manager, w
     manager.orders = 1  # by an earlier run
     assert run(*words) == 0
     assert manager.orders == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "said"), [("MAI-Image-2.5", "retired"), ("MAI-Image-9", "not in this version's")]
+)
+def test_a_deployment_that_answers_no_more_or_isnt_known_makes_no_profile(
+    run, manager, tmp_path, capsys, model, said
+) -> None:
+    manager.answers["deployments"] = {"value": [deployment("Succeeded", model)]}
+    assert run() == 1
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "--create MAI-Image-2.7" in shown
+    assert run("--create", "2.7") == 0
+    profile = Profiles(tmp_path / "data", {}).get("default")
+    assert profile.deployments["MAI-Image-2.7"] == ("MAI-Image-2.7",)
