@@ -151,11 +151,8 @@ def _notes(profile: Profile) -> Iterator[str]:
     """What isn't known of the models that a profile can call, and which of them are retired."""
     service = SERVICES[profile.service]
     models = _callable_models(profile)
-    priced = service.priced_models
-    if unpriced := [
-        model.name for model in models if priced is not None and model.name not in priced
-    ]:
-        names = f"{', '.join(unpriced)}: " if priced else ""
+    if unpriced := [model.name for model in models if not service.has_price(model.name)]:
+        names = f"{', '.join(unpriced)}: " if service.priced_models else ""
         what = f"{service.name} has prices of its own, which aren't known: counted at Microsoft's"
         yield names + what
     else:
