@@ -22,6 +22,7 @@ from ..mai.types import Generate
 from .account_changes import account_changes, can_compare, read_account
 from .command import locate_folder, open_client
 from .model_list import unpublished_price
+from .wording import in_options
 
 EXIT_CODES = "exit codes: 0 all well, " + ", ".join(f"{s.value} {s.name.lower()}" for s in Step)
 
@@ -60,6 +61,7 @@ class _Told:
 
     def tell(self, verdict: str, step: str, text: str) -> None:
         """`verdict` is "ok", "wrong" or "note"."""
+        text = in_options(text)
         finding = {"profile": self._subject, "step": step, "verdict": verdict, "text": text}
         self.facts["findings"].append(finding)
         indented = text.replace("\n", "\n      ")

@@ -66,6 +66,21 @@ KEY_QUESTIONS = {
     "key": "The key (it isn't shown): ",
 }
 
+OPTION_NAMES = {
+    "tier": "--tier",
+    "requests_a_minute": "--rpm",
+    "day": "--budget-day",
+    "month": "--budget-month",
+    "media_hosts": "--media-host",
+    "deployments": "--deployment",
+    "proxy": "--proxy",
+    "ca_file": "--ca-file",
+    "client_certificate": "--client-certificate",
+}
+"""The options of settings that aren't named alike."""
+
+_SETTING = re.compile(r"^\w+")
+
 NETWORK_SETTINGS = ("proxy", "ca_file", "client_certificate")
 
 MOST = 100_000
@@ -152,8 +167,14 @@ def _find_settings(arguments: argparse.Namespace, folder: Path, asks: Questions 
         raise InputError("--azure finds Foundry's resources alone.", "Leave --service out.")
     budget = {"day": arguments.budget_day, "month": arguments.budget_month}
     _check_budget(budget)
+    if arguments.deployment or arguments.media_host:
+        raise InputError(
+            "--azure finds the deployments, and their images come with the answers.",
+            "Leave --deployment and --media-host out.",
+        )
     if arguments.endpoint:
         arguments.endpoint = _parse_endpoint(arguments.endpoint, "foundry")
+    limits = {"tier": arguments.tier, "requests_a_minute": arguments.rpm}
     paths = _network_settings(arguments)
     proxy = Secret(arguments.proxy) if arguments.proxy else None
     network = Network(proxy, *(Path(one) if one else None for one in list(paths.values())[1:]))
@@ -161,6 +182,9 @@ def _find_settings(arguments: argparse.Namespace, folder: Path, asks: Questions 
     credential = None if kind in (None, "entra") else _read_key(kind, arguments)
     if (mistake := network.mistake(arguments.name or "main")) is not None:
         raise mistake
+    trial = {"service": "foundry", "endpoint": "https://name.services.ai.azure.com", **limits}
+    trial |= {"credential": credential or {"kind": "entra"}, "budget": budget, **paths}
+    _check_settings(render_profile(arguments.name or "main", trial))
     profiles = Profiles(folder, interactive=True, prompt=print)
     found = find_account(arguments, profiles, network, asks)
     method = arguments.entra or sign_in_method(arguments)
@@ -171,7 +195,6 @@ def _find_settings(arguments: argparse.Namespace, folder: Path, asks: Questions 
         if asks.choice("Who calls for images?", kinds) == "key_env":
             credential = _ask_key(asks, SERVICES["foundry"], "key_env")
         budget = _ask_budget(asks) if not any(budget.values()) else budget
-    limits = {"tier": arguments.tier, "requests_a_minute": arguments.rpm}
     given = {name: value for name, value in limits.items() if value is not None}
     if given:
         del found["requests_a_minute"]
@@ -385,10 +408,7 @@ def write_profile(path: Path, name: str, settings: Settings) -> None:
     ProfileError: the settings hold a mistake, or the file can't be written.
     """
     text = render_profile(name, settings)
-    mistakes = mistakes_in(text)
-    if mistakes:
-        listed = "\n".join(mistakes)
-        raise ProfileError(f"This can't be a profile:\n{listed}", "Give it in another form.")
+    _check_settings(text)
     try:
         write_private(path, text)
     except OSError as error:
@@ -396,6 +416,17 @@ def write_profile(path: Path, name: str, settings: Settings) -> None:
             f"{path} can't be written: {error.strerror or error}.",
             "Check that you own the folder and may write there, or give another one by --folder.",
         ) from None
+
+
+def _check_settings(text: str) -> None:
+    """ProfileError for a profile with a mistake, by the options that make its settings."""
+    mistakes = [
+        _SETTING.sub(lambda found: OPTION_NAMES.get(found[0], found[0]), mistake)
+        for mistake in mistakes_in(text)
+    ]
+    if mistakes:
+        listed = "\n".join(mistakes)
+        raise ProfileError(f"This can't be a profile:\n{listed}", "Give it in another form.")
 
 
 def render_profile(name: str, settings: Settings) -> str:
