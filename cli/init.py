@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..mai.auth import METHODS, Network, Secret, quote_unless_key, strip_key
-from ..mai.errors import InputError, ProfileError
+from ..mai.errors import ConfigurationError, InputError, ProfileError
 from ..mai.profiles import (
     FILE_NAME,
     KEY_KINDS,
@@ -78,8 +78,6 @@ OPTION_NAMES = {
     "client_certificate": "--client-certificate",
 }
 """The options of settings that aren't named alike."""
-
-_SETTING = re.compile(r"^\w+")
 
 NETWORK_SETTINGS = ("proxy", "ca_file", "client_certificate")
 
@@ -176,12 +174,9 @@ def _find_settings(arguments: argparse.Namespace, folder: Path, asks: Questions 
         arguments.endpoint = _parse_endpoint(arguments.endpoint, "foundry")
     limits = {"tier": arguments.tier, "requests_a_minute": arguments.rpm}
     paths = _network_settings(arguments)
-    proxy = Secret(arguments.proxy) if arguments.proxy else None
-    network = Network(proxy, *(Path(one) if one else None for one in list(paths.values())[1:]))
     kind = next((kind for kind in CREDENTIAL_KINDS if getattr(arguments, kind)), None)
     credential = None if kind in (None, "entra") else _read_key(kind, arguments)
-    if (mistake := network.mistake(arguments.name or "main")) is not None:
-        raise mistake
+    network = _usable_network(arguments, paths)
     trial = {"service": "foundry", "endpoint": "https://name.services.ai.azure.com", **limits}
     trial |= {"credential": credential or {"kind": "entra"}, "budget": budget, **paths}
     _check_settings(render_profile(arguments.name or "main", trial))
@@ -209,10 +204,9 @@ def _notes_on(folder: Path, name: str, settings: Settings) -> Iterator[str]:
     if credential["kind"] == "key_env" and not (
         Profiles(folder, interactive=True).get(name).credential.is_there()
     ):
-        yield (
-            f"{credential['name']} isn't set here; set it where ComfyUI is started. `az "
-            "cognitiveservices account keys list` shows the resource's keys."
-        )
+        shown = " `az cognitiveservices account keys list` shows the resource's keys."
+        where = shown if settings["service"] == "foundry" else ""
+        yield f"{credential['name']} isn't set here; set it where ComfyUI is started.{where}"
 
 
 def _refuse_to_replace(path: Path, force: bool) -> None:
@@ -239,8 +233,12 @@ def _read_options(arguments: argparse.Namespace) -> Settings:
             "Give --endpoint https://NAME.services.ai.azure.com, as the resource's page shows it; "
             "or --azure, which finds it.",
         )
+    if arguments.deployment and not SERVICES[service].has_deployments:
+        raise InputError(f"{service} has no deployments.", "Leave --deployment out.")
     budget = {"day": arguments.budget_day, "month": arguments.budget_month}
     _check_budget(budget)
+    paths = _network_settings(arguments)
+    _usable_network(arguments, paths)
     ids = {"client_id": arguments.client_id, "tenant_id": arguments.tenant_id}
     entra = {"kind": kind, "method": arguments.entra, **ids}
     return {
@@ -252,7 +250,7 @@ def _read_options(arguments: argparse.Namespace) -> Settings:
         "media_hosts": arguments.media_host,
         "deployments": _parse_deployments(arguments.deployment),
         "budget": budget,
-        **_network_settings(arguments),
+        **paths,
     }
 
 
@@ -269,6 +267,15 @@ def _network_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         for name, path in paths.items()
     }
     return {"proxy": Secret(arguments.proxy) if arguments.proxy else None, **given}
+
+
+def _usable_network(arguments: argparse.Namespace, paths: Mapping[str, Any]) -> Network:
+    """The profile's own way to the service; ConfigurationError for a file that can't be used."""
+    files = (Path(paths[name]) if paths[name] else None for name in NETWORK_SETTINGS[1:])
+    network = Network(paths["proxy"], *files)
+    if (mistake := network.mistake(arguments.name or "main")) is not None:
+        raise ConfigurationError(mistake.what, "Give another value; no file was written.")
+    return network
 
 
 def _check_budget(budget: Mapping[str, float | None]) -> None:
@@ -377,6 +384,8 @@ def _parse_key(kind: str, text: str) -> Settings:
         if "://" in text:
             raise InputError("This is an address, not a key.", "Give one of the resource's keys.")
         source = strip_key(Secret(text))
+        if not source.reveal():
+            raise InputError("There is no key.", "Type it, or pipe it in: --key-stdin < FILE.")
     elif kind == "key_file":
         # The profile must find the file wherever this command was run.
         source = str(Path(text).expanduser().absolute())
@@ -420,10 +429,8 @@ def write_profile(path: Path, name: str, settings: Settings) -> None:
 
 def _check_settings(text: str) -> None:
     """ProfileError for a profile with a mistake, by the options that make its settings."""
-    mistakes = [
-        _SETTING.sub(lambda found: OPTION_NAMES.get(found[0], found[0]), mistake)
-        for mistake in mistakes_in(text)
-    ]
+    parts = [mistake.partition(" ") for mistake in mistakes_in(text)]
+    mistakes = [OPTION_NAMES.get(name, name) + space + rest for name, space, rest in parts]
     if mistakes:
         listed = "\n".join(mistakes)
         raise ProfileError(f"This can't be a profile:\n{listed}", "Give it in another form.")

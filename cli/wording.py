@@ -45,7 +45,7 @@ _WORDS = {
 """What mai/ says to those who build graphs, and what it means to those who type commands."""
 
 
-_SIDES = re.compile(r"set width to (\d+) and height to (\d+)")
+_SIDES = re.compile(r"set width to (\d{1,9}) and height to (\d{1,9})")
 
 
 def in_options(text: str) -> str:

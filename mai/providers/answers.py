@@ -46,7 +46,7 @@ _BLOCK_WORDS = (
     "dalleblocklist",
     "safety polic",
     "blocked by label",
-    "input was flagged",
+    "was flagged",
 )
 """Every spelling of a content block that clients have met, in lower case."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -410,6 +411,34 @@ def test_an_option_that_cant_be_written_is_told_before_azure_is_asked(
     assert said in capsys.readouterr().err
     assert service.log.entries == ()
     assert not (tmp_path / "programs" / "calls.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--service", "fal", "--key-env", "K", "--deployment", "mine"], "Leave --deployment out"),
+        (["--service", "fal", "--key-env", "K", "--ca-file", "/nowhere.pem"], "its ca_file names"),
+        (["--service", "fal", "--key-env", "K", "--client-certificate", "/nowhere.pem"],
+         "its client_certificate names"),
+        (["--service", "fal", "--key-stdin"], "There is no key"),
+    ],
+)  # fmt: skip
+def test_what_a_gateway_or_this_machine_lacks_is_told_and_nothing_written(
+    tmp_path, capsys, monkeypatch, words, said
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert main(["init", "--folder", str(tmp_path / "data"), *words]) in (1, 2)
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "data" / "profiles.toml").exists()
+
+
+def test_no_note_of_a_gateways_key_speaks_of_azure(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("FAL_KEY", raising=False)
+    words = ["--service", "fal", "--key-env", "FAL_KEY"]
+    assert main(["init", "--folder", str(tmp_path / "data"), *words]) == 0
+    said = capsys.readouterr().out
+    assert "FAL_KEY isn't set here" in said
+    assert "az " not in said
 
 
 def test_who_isnt_signed_in_reads_one_message_and_no_librarys_log(tmp_path) -> None:

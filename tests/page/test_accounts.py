@@ -43,7 +43,8 @@ def test_a_key_that_is_there_is_ready_whatever_its_kind(tmp_path: Path) -> None:
     answer = found(tmp_path, text, MY_KEY="a-key-in-a-variable")
     assert answer["default"] == "file"
     assert answer["profiles"] == [
-        {"name": name, "ready": True, "unpriced": []} for name in ("file", "variable", "text", "entra")
+        {"name": name, "ready": True, "unpriced": []}
+        for name in ("file", "variable", "text", "entra")
     ]
 
 
@@ -90,9 +91,7 @@ def test_a_key_without_an_endpoint_is_not_ready(tmp_path: Path) -> None:
 def test_the_route_tells_names_and_neither_endpoint_key_nor_path(ask: Ask, folder: Path) -> None:
     answer = ask("accounts")
     assert answer.json == {
-        "profiles": [
-            {"name": name, "ready": True, "unpriced": []} for name in ("work", "quiet")
-        ],
+        "profiles": [{"name": name, "ready": True, "unpriced": []} for name in ("work", "quiet")],
         "default": "work",
     }
     for secret in ("secret-endpoint", "canary-key", str(folder), "profiles.toml"):
