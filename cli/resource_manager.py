@@ -197,7 +197,7 @@ class ResourceManager:
         """Whether a name is taken, by a deployment of any model."""
         url = self.host.endpoint + _deployment_path(resource, name)
         try:
-            self._run(self._exchange("GET", url, resource.subscription))
+            self._run(self._get(url, resource.subscription))
         except ManagerError as error:
             if error.status == 404:
                 return False
@@ -280,7 +280,7 @@ class ResourceManager:
             if url in seen or len(seen) >= MOST_PAGES or too_long:
                 raise _unusable("has no end: its pages lead in a circle, or on for ever")
             seen.add(url)
-            body = await self._exchange("GET", url, subscription)
+            body = await self._get(url, subscription)
             items = body.get("value")
             if not isinstance(items, list):
                 raise _unusable("isn't a list")
@@ -353,17 +353,15 @@ class ResourceManager:
     async def _look(self, url: str, subscription: Subscription) -> dict[str, Any]:
         """The object that is answered; {} where it isn't there yet, and for trouble that passes."""
         try:
-            return await self._exchange("GET", url, subscription)
+            return await self._get(url, subscription)
         except ManagerError as error:
             if error.status is None or error.status in (404, 429) or error.status >= 500:
                 return {}
             raise
 
-    async def _exchange(
-        self, method: str, url: str, subscription: Subscription | None
-    ) -> dict[str, Any]:
-        """The object that is answered."""
-        return (await self._answer(method, url, subscription))[1]
+    async def _get(self, url: str, subscription: Subscription | None) -> dict[str, Any]:
+        """The object at an address."""
+        return (await self._answer("GET", url, subscription))[1]
 
     async def _answer(
         self,
