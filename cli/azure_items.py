@@ -27,6 +27,9 @@ FOUNDRY_KIND = "aiservices"
 SHOWN = 80
 """Characters of a name that are shown."""
 
+ENDED = ("failed", "canceled", "disabled", "deleting")
+"""Azure's words for a deployment or an operation that comes to nothing."""
+
 SOVEREIGN_DOMAINS = (".azure.us", ".azure.cn")
 
 _SUBSCRIPTION_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -81,6 +84,11 @@ class ImageDeployment:
     def is_ready(self) -> bool:
         """Whether it can be called."""
         return self.state.lower() in ("succeeded", "")
+
+    @property
+    def is_coming(self) -> bool:
+        """Whether it is still being made."""
+        return not self.is_ready and self.state.lower() not in ENDED
 
     @property
     def is_known(self) -> bool:

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
     try:
         arguments = _parser().parse_args(words)
         arguments.poll_seconds = poll_seconds
-        logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING)
+        _log(verbose=arguments.verbose)
         read_catalogue(arguments)
         model = CATALOGUE.find(getattr(arguments, "model", ""))
         if model is not None:
@@ -62,9 +62,16 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
-    except (MaiError, OSError) as error:
+    except MaiError as error:
         print(f"mai-image: {in_options(str(error))}", file=sys.stderr)
         return EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILED
+    except OSError as error:
+        what = f"{error.filename or 'A file'} can't be used: {error.strerror or error}."
+        print(
+            f"mai-image: {what}\nCheck the path, and that you may read or write there.",
+            file=sys.stderr,
+        )
+        return EXIT_FAILED
     except (KeyboardInterrupt, EOFError):
         print(
             "mai-image: cancelled; images of requests that were already sent are kept in the "
@@ -72,6 +79,16 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
             file=sys.stderr,
         )
         return EXIT_CANCELLED
+
+
+def _log(*, verbose: bool) -> None:
+    """What happens, with --verbose; else warnings, for a person."""
+    if verbose:
+        logging.basicConfig(level=logging.DEBUG)
+        return
+    logging.basicConfig(level=logging.WARNING, format="mai-image: %(message)s")
+    # It tells each way to sign in that failed, which the error itself does in short.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ from ..mai.types import Generate
 from .account_changes import account_changes, can_compare, read_account
 from .command import locate_folder, open_client
 from .model_list import unpublished_price
+from .wording import in_options
 
 EXIT_CODES = "exit codes: 0 all well, " + ", ".join(f"{s.value} {s.name.lower()}" for s in Step)
 
@@ -60,6 +61,7 @@ class _Told:
 
     def tell(self, verdict: str, step: str, text: str) -> None:
         """`verdict` is "ok", "wrong" or "note"."""
+        text = in_options(text)
         finding = {"profile": self._subject, "step": step, "verdict": verdict, "text": text}
         self.facts["findings"].append(finding)
         indented = text.replace("\n", "\n      ")
@@ -151,11 +153,8 @@ def _notes(profile: Profile) -> Iterator[str]:
     """What isn't known of the models that a profile can call, and which of them are retired."""
     service = SERVICES[profile.service]
     models = _callable_models(profile)
-    priced = service.priced_models
-    if unpriced := [
-        model.name for model in models if priced is not None and model.name not in priced
-    ]:
-        names = f"{', '.join(unpriced)}: " if priced else ""
+    if unpriced := [model.name for model in models if not service.has_price(model.name)]:
+        names = f"{', '.join(unpriced)}: " if service.priced_models else ""
         what = f"{service.name} has prices of its own, which aren't known: counted at Microsoft's"
         yield names + what
     else:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..mai.bulk import MAX_COUNT
 from ..mai.errors import ImageError, InputError
 from ..mai.formats import inspect
 from ..mai.models import DEFAULT_MODEL
@@ -100,8 +101,11 @@ def _buy(
     change: Callable[[Result], Result] = lambda result: result,
 ) -> int:
     """Buy as many as are asked for, and save what `change` makes of each."""
-    if arguments.count < 1:
-        raise InputError("--count must be at least 1.", "Ask for one image or more.")
+    if not 1 <= arguments.count <= MAX_COUNT:
+        raise InputError(
+            f"--count must be at least 1, and at most {MAX_COUNT}.",
+            "For more images write a file of rows: `mai-image batch`.",
+        )
     request = replace(
         request,
         auto_aspect_ratio=arguments.auto_aspect_ratio,

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..mai.auth import METHODS, Network, Secret, quote_unless_key, strip_key
-from ..mai.errors import InputError, ProfileError
+from ..mai.errors import ConfigurationError, InputError, ProfileError
 from ..mai.profiles import (
     FILE_NAME,
     KEY_KINDS,
@@ -65,6 +65,19 @@ KEY_QUESTIONS = {
     "key_file": "The file's path: ",
     "key": "The key (it isn't shown): ",
 }
+
+OPTION_NAMES = {
+    "tier": "--tier",
+    "requests_a_minute": "--rpm",
+    "day": "--budget-day",
+    "month": "--budget-month",
+    "media_hosts": "--media-host",
+    "deployments": "--deployment",
+    "proxy": "--proxy",
+    "ca_file": "--ca-file",
+    "client_certificate": "--client-certificate",
+}
+"""The options of settings that aren't named alike."""
 
 NETWORK_SETTINGS = ("proxy", "ca_file", "client_certificate")
 
@@ -152,15 +165,21 @@ def _find_settings(arguments: argparse.Namespace, folder: Path, asks: Questions 
         raise InputError("--azure finds Foundry's resources alone.", "Leave --service out.")
     budget = {"day": arguments.budget_day, "month": arguments.budget_month}
     _check_budget(budget)
+    if arguments.deployment or arguments.media_host:
+        raise InputError(
+            "--azure finds the deployments, and their images come with the answers.",
+            "Leave --deployment and --media-host out.",
+        )
     if arguments.endpoint:
         arguments.endpoint = _parse_endpoint(arguments.endpoint, "foundry")
+    limits = {"tier": arguments.tier, "requests_a_minute": arguments.rpm}
     paths = _network_settings(arguments)
-    proxy = Secret(arguments.proxy) if arguments.proxy else None
-    network = Network(proxy, *(Path(one) if one else None for one in list(paths.values())[1:]))
     kind = next((kind for kind in CREDENTIAL_KINDS if getattr(arguments, kind)), None)
     credential = None if kind in (None, "entra") else _read_key(kind, arguments)
-    if (mistake := network.mistake(arguments.name or "main")) is not None:
-        raise mistake
+    network = _usable_network(arguments, paths)
+    trial = {"service": "foundry", "endpoint": "https://name.services.ai.azure.com", **limits}
+    trial |= {"credential": credential or {"kind": "entra"}, "budget": budget, **paths}
+    _check_settings(render_profile(arguments.name or "main", trial))
     profiles = Profiles(folder, interactive=True, prompt=print)
     found = find_account(arguments, profiles, network, asks)
     method = arguments.entra or sign_in_method(arguments)
@@ -171,7 +190,6 @@ def _find_settings(arguments: argparse.Namespace, folder: Path, asks: Questions 
         if asks.choice("Who calls for images?", kinds) == "key_env":
             credential = _ask_key(asks, SERVICES["foundry"], "key_env")
         budget = _ask_budget(asks) if not any(budget.values()) else budget
-    limits = {"tier": arguments.tier, "requests_a_minute": arguments.rpm}
     given = {name: value for name, value in limits.items() if value is not None}
     if given:
         del found["requests_a_minute"]
@@ -186,10 +204,9 @@ def _notes_on(folder: Path, name: str, settings: Settings) -> Iterator[str]:
     if credential["kind"] == "key_env" and not (
         Profiles(folder, interactive=True).get(name).credential.is_there()
     ):
-        yield (
-            f"{credential['name']} isn't set here; set it where ComfyUI is started. `az "
-            "cognitiveservices account keys list` shows the resource's keys."
-        )
+        shown = " `az cognitiveservices account keys list` shows the resource's keys."
+        where = shown if settings["service"] == "foundry" else ""
+        yield f"{credential['name']} isn't set here; set it where ComfyUI is started.{where}"
 
 
 def _refuse_to_replace(path: Path, force: bool) -> None:
@@ -216,8 +233,12 @@ def _read_options(arguments: argparse.Namespace) -> Settings:
             "Give --endpoint https://NAME.services.ai.azure.com, as the resource's page shows it; "
             "or --azure, which finds it.",
         )
+    if arguments.deployment and not SERVICES[service].has_deployments:
+        raise InputError(f"{service} has no deployments.", "Leave --deployment out.")
     budget = {"day": arguments.budget_day, "month": arguments.budget_month}
     _check_budget(budget)
+    paths = _network_settings(arguments)
+    _usable_network(arguments, paths)
     ids = {"client_id": arguments.client_id, "tenant_id": arguments.tenant_id}
     entra = {"kind": kind, "method": arguments.entra, **ids}
     return {
@@ -229,7 +250,7 @@ def _read_options(arguments: argparse.Namespace) -> Settings:
         "media_hosts": arguments.media_host,
         "deployments": _parse_deployments(arguments.deployment),
         "budget": budget,
-        **_network_settings(arguments),
+        **paths,
     }
 
 
@@ -246,6 +267,15 @@ def _network_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         for name, path in paths.items()
     }
     return {"proxy": Secret(arguments.proxy) if arguments.proxy else None, **given}
+
+
+def _usable_network(arguments: argparse.Namespace, paths: Mapping[str, Any]) -> Network:
+    """The profile's own way to the service; ConfigurationError for a file that can't be used."""
+    files = (Path(paths[name]) if paths[name] else None for name in NETWORK_SETTINGS[1:])
+    network = Network(paths["proxy"], *files)
+    if (mistake := network.mistake(arguments.name or "main")) is not None:
+        raise ConfigurationError(mistake.what, "Give another value; no file was written.")
+    return network
 
 
 def _check_budget(budget: Mapping[str, float | None]) -> None:
@@ -354,6 +384,8 @@ def _parse_key(kind: str, text: str) -> Settings:
         if "://" in text:
             raise InputError("This is an address, not a key.", "Give one of the resource's keys.")
         source = strip_key(Secret(text))
+        if not source.reveal():
+            raise InputError("There is no key.", "Type it, or pipe it in: --key-stdin < FILE.")
     elif kind == "key_file":
         # The profile must find the file wherever this command was run.
         source = str(Path(text).expanduser().absolute())
@@ -385,10 +417,7 @@ def write_profile(path: Path, name: str, settings: Settings) -> None:
     ProfileError: the settings hold a mistake, or the file can't be written.
     """
     text = render_profile(name, settings)
-    mistakes = mistakes_in(text)
-    if mistakes:
-        listed = "\n".join(mistakes)
-        raise ProfileError(f"This can't be a profile:\n{listed}", "Give it in another form.")
+    _check_settings(text)
     try:
         write_private(path, text)
     except OSError as error:
@@ -396,6 +425,15 @@ def write_profile(path: Path, name: str, settings: Settings) -> None:
             f"{path} can't be written: {error.strerror or error}.",
             "Check that you own the folder and may write there, or give another one by --folder.",
         ) from None
+
+
+def _check_settings(text: str) -> None:
+    """ProfileError for a profile with a mistake, by the options that make its settings."""
+    parts = [mistake.partition(" ") for mistake in mistakes_in(text)]
+    mistakes = [OPTION_NAMES.get(name, name) + space + rest for name, space, rest in parts]
+    if mistakes:
+        listed = "\n".join(mistakes)
+        raise ProfileError(f"This can't be a profile:\n{listed}", "Give it in another form.")
 
 
 def render_profile(name: str, settings: Settings) -> str:

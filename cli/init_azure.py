@@ -76,7 +76,7 @@ def find_account(
     with ResourceManager(host, profiles.sign_in(entra)) as azure:
         azure.sign_in()
         found = _pick(azure, arguments, asks)
-        if arguments.create or not _usable(found[1]):
+        if arguments.create or not _callable(found[1]):
             found = (found[0], _deploy(azure, found, arguments, asks))
     return account_settings(*found, endpoint=arguments.endpoint)
 
@@ -120,6 +120,11 @@ def _usable(deployments: Sequence[ImageDeployment]) -> list[ImageDeployment]:
     return [one for one in deployments if one.is_ready and one.is_known]
 
 
+def _callable(deployments: Sequence[ImageDeployment]) -> list[ImageDeployment]:
+    """Those that still make images: a retired model's deployment is listed, but answers no more."""
+    return [one for one in _usable(deployments) if not CATALOGUE[one.model].is_retired]
+
+
 # What is there
 
 
@@ -133,7 +138,7 @@ def _pick(azure: ResourceManager, arguments: argparse.Namespace, asks: Questions
     found = _named(survey, arguments.resource)
     if not found:
         raise _nothing_found(azure, survey)
-    ready = [one for one in found if _usable(one[1])]
+    ready = [one for one in found if _callable(one[1])]
     found = found if arguments.create else ready or found
     if len(found) == 1:
         return found[0]
@@ -249,6 +254,11 @@ def _deploy(
     if there and not name:
         print(f"{wanted} is deployed already: {printable(there[0].name)}")
         return deployments
+    for one in deployments:
+        is_meant = arguments.create is None or (one.model == wanted and name in ("", one.name))
+        if is_meant and one.is_known and one.is_coming:
+            print(f"{printable(one.name)} is being deployed: waiting for it")
+            return [*deployments, azure.wait_for(resource, one.name)]
     try:
         model = _deployable(azure, resource, wanted)
     except ManagerError as error:
@@ -256,17 +266,18 @@ def _deploy(
             raise
         # Which models there are can't be read, but that none is deployed is known.
         guess = DeployableModel(wanted, CATALOGUE[wanted].version, (), None)
-        raise _no_deployment(azure, resource, guess) from None
+        raise _no_deployment(azure, found, guess) from None
     if arguments.create is None and (asks is None or arguments.yes):
-        raise _no_deployment(azure, resource, model)
+        raise _no_deployment(azure, found, model)
     name = name or wanted
     if azure.has_deployment(resource, name):
         raise InputError(
             f"{printable(resource.name)} has a deployment {printable(name)!r} already.",
-            f"Give the new one another name: --create {wanted}=NAME.",
+            f"Give the new one another name: --create {wanted}=NAME; or delete that one first: "
+            f"`{resource.az('deployment delete', f'--deployment-name {quoted(name)}')}`.",
         )
     if not _agrees(resource, wanted, name, asks, yes=arguments.yes):
-        raise _no_deployment(azure, resource, model)
+        raise _no_deployment(azure, found, model)
     made = azure.create(resource, name, model)
     print(f"{printable(made.name)} is deployed.")
     return [*deployments, made]
@@ -305,17 +316,18 @@ def _deployable(azure: ResourceManager, resource: FoundryResource, wanted: str) 
     return max(able, key=lambda one: (one.is_default, one.version))
 
 
-def _no_deployment(
-    azure: ResourceManager, resource: FoundryResource, model: DeployableModel
-) -> ManagerError:
+def _no_deployment(azure: ResourceManager, found: Found, model: DeployableModel) -> ManagerError:
+    resource, deployments = found
+    what = "has no deployment of a MAI image model"
+    if deployments:
+        what = f"has no deployment that can be called: {'; '.join(map(str, deployments))}"
     command = resource.az(
         "deployment create",
         f"--deployment-name {model.name} --model-name {model.name} --model-format Microsoft",
         f"--model-version {quoted(model.version)} --sku-name {SKU} --sku-capacity 1",
     )
     return ManagerError(
-        f"The resource {printable(resource.name)} has no deployment of a MAI image model."
-        + _tenants(azure),
+        f"The resource {printable(resource.name)} {what}." + _tenants(azure),
         f"Make one: `mai-image init --azure --create {model.name}`, or `{command}`, {AGAIN} Both "
         "need the role Cognitive Services Contributor.",
     )

@@ -7,14 +7,16 @@ optional package.
 from __future__ import annotations
 
 import argparse
+import stat
 from collections.abc import Iterable
+from errno import EROFS
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ..mai.errors import MaiError, ProfileError
 from ..mai.models import CATALOGUE
-from ..mai.profiles import ANY_MODEL, EMULATOR, FILE_NAME, Profile, Profiles, mistakes_in
+from ..mai.profiles import EMULATOR, FILE_NAME, Profile, Profiles, mistakes_in
 from ..mai.profiles import write_private as write_private_file
 from .account_changes import (
     AccountChange,
@@ -35,6 +37,7 @@ def run_refresh(arguments: argparse.Namespace, folder: Path) -> int:
     for name in names:
         if name == EMULATOR:
             continue
+        text = _read(path)  # before the account is asked, which takes a while
         profile = profiles.get(name)
         asked = arguments.azure is not None or arguments.name is not None
         if not can_compare(profile, asked, arguments.resource_manager):
@@ -42,7 +45,7 @@ def run_refresh(arguments: argparse.Namespace, folder: Path) -> int:
         compared += 1
         print(name)
         try:
-            failed |= not _refresh(path, profiles, profile, arguments, tomlkit)
+            failed |= not _refresh(path, text, profiles, profile, arguments, tomlkit)
         except MaiError as error:
             if arguments.name:
                 raise
@@ -59,16 +62,22 @@ def run_refresh(arguments: argparse.Namespace, folder: Path) -> int:
 
 def _refresh(
     path: Path,
+    text: str | None,
     profiles: Profiles,
     profile: Profile,
     arguments: argparse.Namespace,
     tomlkit: ModuleType,
 ) -> bool:
-    """Whether the file now has what the account has; prints what was changed."""
+    """Whether the file now has what the account has; prints what was changed. `text` is the file's,
+    None where there is none."""
+    if text is None:
+        raise ProfileError(
+            f"The profile {profile.name!r} isn't in {path}, but in the environment.",
+            "Refresh changes a profile of the file: write one by `mai-image init --azure`.",
+        )
     method = arguments.azure or arguments.entra or ""
     account = read_account(profiles, profile, method, arguments.resource_manager)
     changes = account_changes(profile, account)
-    text = _read(path)
     changed = refreshed_text(text, profile, account, changes, tomlkit)
     if arguments.facts is not None:
         arguments.facts[profile.name] = [change.text for change in changes]
@@ -84,18 +93,32 @@ def _refresh(
         )
     if _read(path) != text:
         raise ProfileError(f"{path} was changed meanwhile.", "Run the command again.")
-    write_private_file(path, changed)
+    _write(path, changed)
     print(f"  {path} has them now; comments and order are as they were.")
     return True
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> str | None:
+    """The file's text with its ends of lines, None where there is no file."""
     try:
         return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return None
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(
-            f"{path} can't be read ({type(error).__name__}).",
-            "Refresh changes a profile of the file; one of the environment has none.",
+            f"{path} can't be read ({type(error).__name__}).", "Look at the file and its folder."
+        ) from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        if not path.stat().st_mode & stat.S_IWUSR:  # to replace it would need no right to write
+            raise PermissionError(EROFS, "it is read-only")
+        write_private_file(path, text)
+    except OSError as error:
+        raise ProfileError(
+            f"{path} can't be written: {error.strerror or error}.",
+            "Make the file and its folder writable, or edit it where it comes from.",
         ) from None
 
 
@@ -114,12 +137,15 @@ def refreshed_text(
     if any(change.deployment for change in changes):
         _set_deployments(table, profile, account, changes, tomlkit)
     if any(change.rpm is not None for change in changes):
-        _set_rates(table, profile, account, tomlkit)
+        _set_rates(table, profile, account, changes, tomlkit)
     for change in changes:
         known = CATALOGUE[change.model].retired if change.model in CATALOGUE else None
         if change.retires is not None and change.retires != known:
             _set_retirement(document, change, tomlkit)
-    return mark + str(tomlkit.dumps(document))
+    changed = str(tomlkit.dumps(document))
+    if text.count("\n") == text.count("\r\n") > 0:  # new lines end as all others do
+        changed = changed.replace("\r\n", "\n").replace("\n", "\r\n")
+    return mark + changed
 
 
 def _set_deployments(
@@ -157,7 +183,7 @@ def _set_deployments(
                 before.remove(name)
             before.extend(name for name in names if name not in before)
         elif before != names[0] or len(names) > 1:
-            now[model] = names[0] if len(names) == 1 else names
+            _set(now, model, names[0] if len(names) == 1 else names)
 
 
 def _new_table(table: Any, name: str, tomlkit: ModuleType) -> Any:
@@ -169,23 +195,42 @@ def _new_table(table: Any, name: str, tomlkit: ModuleType) -> Any:
     return table[name]
 
 
-def _set_rates(table: Any, profile: Profile, account: AccountState, tomlkit: ModuleType) -> None:
-    """The account's requests a minute, besides those of models that it doesn't have."""
+def _set_rates(
+    table: Any,
+    profile: Profile,
+    account: AccountState,
+    changes: Iterable[AccountChange],
+    tomlkit: ModuleType,
+) -> None:
+    """What has changed in a table of rates; else the account's, in place of one number for all."""
+    now = table.get("requests_a_minute")
+    if hasattr(now, "items"):
+        for change in changes:
+            if change.rpm is not None:
+                _set(now, change.model, _short(change.rpm))
+        return
     ready = [one for one in account.deployments if one.is_ready and one.is_known]
-    rates = account_rates(ready)
-    own = {
-        model: rpm
-        for model, rpm in profile.requests_by_model.items()
-        if model not in (*rates, ANY_MODEL) and model in profile.deployments
-    }
-    setting = rates_setting({**own, **rates})
+    setting = rates_setting(account_rates(ready))
     if isinstance(setting, dict):
         inline = tomlkit.inline_table()
         for model, rpm in setting.items():
             inline[model] = _short(rpm)
-        table["requests_a_minute"] = inline
+        _set(table, "requests_a_minute", inline)
     elif setting is not None:
-        table["requests_a_minute"] = _short(setting)
+        _set(table, "requests_a_minute", _short(setting))
+
+
+def _set(table: Any, name: str, value: Any) -> None:
+    """Set one value. A new one comes before the table's last blank line: comments behind that speak
+    of the next table."""
+    body = [] if name in table else getattr(getattr(table, "value", None), "body", [])
+    after: list[Any] = []
+    while body and body[-1][0] is None:
+        after.insert(0, body.pop())
+    while after and after[0][1].as_string().strip():
+        body.append(after.pop(0))
+    table[name] = value
+    body.extend(after)
 
 
 def _short(rpm: float) -> float | int:

@@ -70,6 +70,8 @@ def _opened(path: Path) -> Image:
 
 
 def _unreadable(path: Path, error: Exception) -> ImageError:
+    if isinstance(error, OSError) and error.strerror:
+        return ImageError(f"{path} can't be read: {error.strerror}.", "Check the path.")
     return ImageError(
         f"{path.name} can't be decoded ({type(error).__name__}).", "Save it as PNG or JPEG."
     )

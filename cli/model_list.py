@@ -13,6 +13,7 @@ from ..mai.models import CATALOGUE, Model
 from ..mai.profiles import ANY_MODEL, SERVICES, Profile, Profiles
 from ..mai.types import Usage
 from .command import locate_folder
+from .wording import in_options
 
 SQUARE = Usage(image_out=1024)
 """The tokens of an image of 1024 x 1024; a prompt adds a hundredth of a cent or two."""
@@ -35,7 +36,7 @@ def run_model_list(arguments: argparse.Namespace) -> int:
         if arguments.profile:
             raise
         # Not its hint: a list of models is of use without an account.
-        print(f"mai-image: no deployments are shown. {error.what}", file=sys.stderr)
+        print(f"mai-image: no deployments are shown. {in_options(error.what)}", file=sys.stderr)
     listed = [_facts(model, profile) for model in CATALOGUE.values()]
     if arguments.json:
         print(json.dumps(listed, indent=1))

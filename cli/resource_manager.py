@@ -21,6 +21,7 @@ from ..mai.formats import parse_json
 from ..mai.http import HttpAnswer, HttpRequest, NotSentError, Transport, retry_after
 from ..mai.profiles import is_loopback_host, normalize_endpoint
 from .azure_items import (
+    ENDED,
     DeployableModel,
     FoundryResource,
     ImageDeployment,
@@ -188,11 +189,15 @@ class ResourceManager:
         path = f"{_path(resource)}/models?api-version={ACCOUNTS_VERSION}"
         return self._run(self._list(path, read_model, resource.subscription))
 
+    def wait_for(self, resource: FoundryResource, name: str) -> ImageDeployment:
+        """A deployment that is being made, once it can be called."""
+        return self._run(self._until_ready(resource, name))
+
     def has_deployment(self, resource: FoundryResource, name: str) -> bool:
         """Whether a name is taken, by a deployment of any model."""
         url = self.host.endpoint + _deployment_path(resource, name)
         try:
-            self._run(self._exchange("GET", url, resource.subscription))
+            self._run(self._get(url, resource.subscription))
         except ManagerError as error:
             if error.status == 404:
                 return False
@@ -275,7 +280,7 @@ class ResourceManager:
             if url in seen or len(seen) >= MOST_PAGES or too_long:
                 raise _unusable("has no end: its pages lead in a circle, or on for ever")
             seen.add(url)
-            body = await self._exchange("GET", url, subscription)
+            body = await self._get(url, subscription)
             items = body.get("value")
             if not isinstance(items, list):
                 raise _unusable("isn't a list")
@@ -287,6 +292,12 @@ class ResourceManager:
         """The address of the next page; ManagerError where it isn't on the same host."""
         if link is None or link == "":
             return None
+        if (address := self._own_address(link)) is not None:
+            return address
+        raise _unusable("leads to another host for its next page, which gets no token")
+
+    def _own_address(self, link: object) -> str | None:
+        """An address out of an answer, None where it isn't below the one that gets the token."""
         if isinstance(link, str) and _is_plain(link):
             origin = "://".join(urlsplit(self.host.endpoint)[:2])
             if _origin(link) == _origin(origin):
@@ -294,7 +305,7 @@ class ResourceManager:
                 again = f"{origin}{parts.path}" + (f"?{parts.query}" if parts.query else "")
                 if again.startswith(f"{self.host.endpoint}/"):
                     return again
-        raise _unusable("leads to another host for its next page, which gets no token")
+        return None
 
     async def _create(
         self, resource: FoundryResource, name: str, model: DeployableModel
@@ -302,33 +313,64 @@ class ResourceManager:
         url = self.host.endpoint + _deployment_path(resource, name)
         wanted = {"format": "Microsoft", "name": model.name, "version": model.version}
         body = {"sku": {"name": SKU, "capacity": 1}, "properties": {"model": wanted}}
-        item = await self._exchange("PUT", url, resource.subscription, body)
-        ends, shown = time.monotonic() + CREATION_SECONDS, f"--deployment-name {quoted(name)}"
+        answer, item = await self._answer("PUT", url, resource.subscription, body)
+        if item and read_deployment(item) is None:
+            raise _unusable("isn't the deployment that was asked for")
+        named = answer.headers.get("azure-asyncoperation") or answer.headers.get("location")
+        return await self._until_ready(resource, name, self._own_address(named))
+
+    async def _until_ready(
+        self, resource: FoundryResource, name: str, operation: str | None = None
+    ) -> ImageDeployment:
+        """A deployment once it can be called; `operation` is where Azure says how its making goes.
+
+        It may not be listed at once; only Azure's word, or the end of the time, ends the wait.
+        """
+        url, subscription = (
+            self.host.endpoint + _deployment_path(resource, name),
+            resource.subscription,
+        )
+        ends, state = time.monotonic() + CREATION_SECONDS, "Accepted"
         while True:
-            made = read_deployment(item)
-            if made is None and item:
-                raise _unusable("isn't the deployment that was asked for")
+            if operation is not None:
+                await self._look(operation, subscription)
+            made = read_deployment(await self._look(url, subscription))
             if made is not None and made.is_ready:
                 return made
-            state = made.state if made is not None else "Accepted"
-            if state.lower() in ("failed", "canceled") or time.monotonic() > ends:
+            state = made.state if made is not None else state
+            if state.lower() in ENDED or time.monotonic() > ends:
+                shown = f"--deployment-name {quoted(name)}"
+                again = "run this command again to go on waiting."
+                if state.lower() in ENDED:
+                    again = f"delete it by `{resource.az('deployment delete', shown)}`."
                 raise ManagerError(
                     f"The deployment {printable(name)!r} isn't ready: Azure says "
                     f"{printable(state)!r}.",
-                    f"Look at it by `{resource.az('deployment show', shown)}`"
-                    ", then run this command again.",
+                    f"Look at it by `{resource.az('deployment show', shown)}`, or {again}",
                 )
             await self._pause(POLL_SECONDS)
-            item = await self._exchange("GET", url, resource.subscription)
 
-    async def _exchange(
+    async def _look(self, url: str, subscription: Subscription) -> dict[str, Any]:
+        """The object that is answered; {} where it isn't there yet, and for trouble that passes."""
+        try:
+            return await self._get(url, subscription)
+        except ManagerError as error:
+            if error.status is None or error.status in (404, 429) or error.status >= 500:
+                return {}
+            raise
+
+    async def _get(self, url: str, subscription: Subscription | None) -> dict[str, Any]:
+        """The object at an address."""
+        return (await self._answer("GET", url, subscription))[1]
+
+    async def _answer(
         self,
         method: str,
         url: str,
         subscription: Subscription | None,
         body: dict[str, object] | None = None,
-    ) -> dict[str, Any]:
-        """The object that is answered; a refusal with a short Retry-After is tried again."""
+    ) -> tuple[HttpAnswer, dict[str, Any]]:
+        """The answer and its object; a refusal with a short Retry-After is tried again."""
         for attempt in range(TRIES):
             answer = await self._send(HttpRequest(method, url, json=body))
             wait = retry_after(answer.headers)
@@ -337,13 +379,12 @@ class ResourceManager:
                 break
             await self._pause(wait)
         value = _parsed(answer)
-        if answer.status not in (200, 201, 202):
+        table = value if isinstance(value, dict) else {}
+        if answer.status not in (200, 201, 202, 204) or _has_failed(table):
             raise _refused(answer, value, subscription, creates=method == "PUT")
-        if answer.status == 202 and not answer.body:
-            return {}  # accepted; what comes of it is to be asked for
-        if not isinstance(value, dict):
+        if answer.status in (200, 201) and value is not table:
             raise _unusable("isn't what its documentation says")
-        return value
+        return answer, table  # empty where it is only accepted: what comes of it is to be asked for
 
     async def _send(self, request: HttpRequest) -> HttpAnswer:
         headers = Headers(await self._credential.headers())
@@ -369,6 +410,12 @@ def _path(resource: FoundryResource) -> str:
 def _deployment_path(resource: FoundryResource, name: str) -> str:
     path = f"{_path(resource)}/deployments/{quote(name, safe='')}"
     return f"{path}?api-version={ACCOUNTS_VERSION}"
+
+
+def _has_failed(body: dict[str, Any]) -> bool:
+    """Whether it is an operation that came to nothing, which is told with HTTP 200."""
+    status = body.get("status")
+    return isinstance(status, str) and status.lower() in ENDED
 
 
 def _is_plain(url: str) -> bool:
@@ -414,7 +461,7 @@ def _refused(
     code, said = table.get("code"), table.get("message")
     code = printable(code) if isinstance(code, str) else ""
     text = answer.redactor.shown(said) if isinstance(said, str) else ""
-    where = f" about the subscription {_shown(subscription)}" if subscription else ""
+    where = f" (subscription {_shown(subscription)})" if subscription else ""
     what, hint = _explain(answer.status, code, subscription, creates)
     quoted_text = f" It says: {_sentence(text)}" if text else ""
     return ManagerError(
@@ -433,6 +480,11 @@ def _explain(
         return (
             "Azure's resource manager doesn't accept this login",
             f"Run `{login}`, then this command again; for another cloud give --resource-manager.",
+        )
+    if code == "RequestDisallowedByPolicy":
+        return (
+            "A policy of your organisation forbids it",
+            "Ask who keeps its Azure policies; another region or resource may be allowed.",
         )
     if status == 403:
         role = "Cognitive Services Contributor" if creates else "Cognitive Services User"
@@ -453,8 +505,15 @@ def _explain(
             "Look at it by `az cognitiveservices usage list --location REGION`, or delete another "
             "deployment.",
         )
+    if code == "ScopeLocked":
+        return "A lock forbids it", "See `az lock list`; who set it can take it away."
+    if status == 409:
+        return "Another change is under way there", "Wait a minute, then run this command again."
     if status == 429:
-        return "Azure's resource manager has too many requests", "Wait a minute."
+        what = "Azure's resource manager has too many requests"
+        return what, "Wait a minute, then run this command again."
+    if status >= 500:
+        return "Azure's resource manager failed", "Wait a minute, then run this command again."
     return (
         "Azure's resource manager refuses",
         "Run `az account show` to see who is signed in where, then this command again.",

@@ -72,7 +72,11 @@ def run_spend(arguments: argparse.Namespace) -> int:
     with open_client(arguments) as client:
         ledger = client.ledger
         if arguments.settle:
-            _settle(ledger, *arguments.settle)
+            call = _settle(ledger, *arguments.settle)
+            _say(arguments, asdict(call), _settled(call, arguments.settle[1]))
+        elif arguments.doubtful and arguments.json:
+            calls = ledger.doubtful(arguments.profile)
+            print(json.dumps([asdict(call) for call in calls], indent=2))
         elif arguments.doubtful:
             _print_doubtful(ledger.doubtful(arguments.profile))
         elif arguments.by:
@@ -82,7 +86,8 @@ def run_spend(arguments: argparse.Namespace) -> int:
             with _open(arguments.csv) as stream:
                 count = ledger.export_csv(stream, since, arguments.profile)
             if arguments.csv != TO_TERMINAL:
-                print(f"{count} calls written to {arguments.csv}")
+                facts = {"file": arguments.csv, "calls": count}
+                _say(arguments, facts, f"{count} calls written to {arguments.csv}")
         elif since is not None:
             raise InputError(
                 "`--since` needs what the sums are divided by.",
@@ -93,6 +98,11 @@ def run_spend(arguments: argparse.Namespace) -> int:
         else:
             _print_spend(ledger.spend(arguments.profile))
     return 0
+
+
+def _say(arguments: argparse.Namespace, facts: Mapping[str, object], text: str) -> None:
+    """One line for a person, or its facts for programs."""
+    print(json.dumps(facts, indent=2) if arguments.json else text)
 
 
 def first_day(since: str | None) -> str | None:
@@ -144,15 +154,18 @@ def _print_shares(by: str, found: Sequence[Share]) -> None:
         print(f"{name:{width}} {share.usd:10.4f} {share.calls:6d} {share.perhaps_usd:10.4f}")
 
 
-def _settle(ledger: Ledger, number: str, verdict: str) -> None:
+def _settle(ledger: Ledger, number: str, verdict: str) -> PerhapsBilled:
     if not number.isdecimal() or verdict not in ("billed", "free"):
         raise InputError(
             f"`--settle {number} {verdict}` isn't a number and a verdict.",
             "Write for example `mai-image spend --settle 12 billed` or `--settle 12 free`.",
         )
-    call = ledger.settle(int(number), billed=verdict == "billed")
+    return ledger.settle(int(number), billed=verdict == "billed")
+
+
+def _settled(call: PerhapsBilled, verdict: str) -> str:
     counted = f"${call.usd:.4f}" if verdict == "billed" else "nothing"
-    print(f"call {call.row} is settled as {verdict}: it counts {counted}")
+    return f"call {call.row} is settled as {verdict}: it counts {counted}"
 
 
 def _print_spend(spend: Spend) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..mai.types import TRANSPARENT
 
 _WORDS = {
@@ -28,12 +30,26 @@ _WORDS = {
     "Choose one of MAI-": "Give --model one of MAI-",
     "change the seed": "give another --seed",
     "take another seed": "give another --seed",
+    'No account is set up on this server: try it free, with profile set to "emulator", or': "No "
+    "account is set up here: try it free by --profile emulator, or",
+    ", and start ComfyUI again; or run": "; or run",
+    'or choose the profile "emulator", which': "or give --profile emulator, which",
+    "in this server's catalogue": "in the catalogue",
+    "docs/profiles.md shows, and a new start": "docs/profiles.md shows",
+    " if_blocked = skip goes on with the other images of a batch.": "",
+    "Use MAI Size Helper to pick a size": "`mai-image size RATIO` says a size",
+    "choose a profile of": "give a --profile of",
+    "Switch them off": "Leave these options away",
+    "ComfyUI's log says more": "--verbose, before the command's name, says more",
 }
 """What mai/ says to those who build graphs, and what it means to those who type commands."""
+
+
+_SIDES = re.compile(r"set width to (\d{1,9}) and height to (\d{1,9})")
 
 
 def in_options(text: str) -> str:
     """An error's text for a terminal."""
     for words, plain in _WORDS.items():
         text = text.replace(words, plain)
-    return text
+    return _SIDES.sub(r"give --size \1x\2", text)

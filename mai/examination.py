@@ -176,11 +176,12 @@ class Examination:
         try:
             return f"{host} is {self._client.run(resolve(host)).result()}"
         except OSError as error:
+            if self.profile.network.has_proxy and not self.profile.on_loopback:
+                return f"{host} isn't known to this machine: the proxy may know it"
             raise MaiError(
                 f"The name {host} can't be resolved ({error}).",
                 "Check the endpoint's spelling, the network, and for a private endpoint its DNS "
-                "zone. Behind a proxy that resolves names itself this step may fail although calls "
-                "work.",
+                "zone; or name the proxy through which calls have to go.",
             ) from None
 
     def _connect(self) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from .errors import ImageError, OptionError, PromptError
-from .models import CATALOGUE, DEFAULT_MODEL, Model
+from .models import AUTO_ASPECT_RATIO, BACKGROUND, CATALOGUE, DEFAULT_MODEL, WEB_GROUNDING, Model
 from .sizes import Size, snap, validate_size
 from .types import OPAQUE, TRANSPARENT, Edit, Generate, Request
 
@@ -63,7 +64,21 @@ def validate_prompt(prompt: str) -> None:
         ) from None
 
 
-_SHOWN = {"background": f"{TRANSPARENT} background"}
+OPTIONS_OFF: Mapping[str, object] = {
+    AUTO_ASPECT_RATIO: False,
+    WEB_GROUNDING: False,
+    BACKGROUND: OPAQUE,
+}
+"""Each option's value that asks for nothing, which every model takes."""
+
+_SHOWN = {BACKGROUND: f"{TRANSPARENT} background"}
+
+
+def options_on(auto_aspect_ratio: bool, web_grounding: bool, background: str) -> list[str]:
+    """The options that ask for something."""
+    values = (auto_aspect_ratio, web_grounding, background)
+    named = zip(OPTIONS_OFF.items(), values, strict=True)
+    return [name for (name, off), value in named if value != off]
 
 
 def validate_options(
@@ -75,17 +90,12 @@ def validate_options(
             f"There is no background {str(background)[:40]!r}.",
             f"Choose {OPAQUE} or {TRANSPARENT}.",
         )
-    asked = {
-        "auto_aspect_ratio": auto_aspect_ratio,
-        "web_grounding": web_grounding,
-        "background": background != OPAQUE,
-    }
-    wanted = {name for name, on in asked.items() if on}
-    wrong = [name for name in asked if name in wanted - model.options]
+    wanted = options_on(auto_aspect_ratio, web_grounding, background)
+    wrong = [name for name in wanted if name not in model.options]
     if not wrong:
         return
-    able = CATALOGUE.names_with(wanted)
-    off = f"Set background to {OPAQUE}" if wrong == ["background"] else "Switch it off"
+    able = CATALOGUE.names_with(set(wanted))
+    off = f"Set background to {OPAQUE}" if wrong == [BACKGROUND] else "Switch it off"
     raise OptionError(
         f"{model.name} has no {' and no '.join(_SHOWN.get(name, name) for name in wrong)}.",
         f"{off}, or choose {', '.join(able)}." if able else f"{off}.",

@@ -10,17 +10,16 @@ from dataclasses import replace
 
 from ..mai import sizes
 from ..mai.errors import InputError, OptionError
-from ..mai.models import (
-    AUTO_ASPECT_RATIO,
-    BACKGROUND,
-    CATALOGUE,
-    WEB_GROUNDING,
-    Model,
-    estimate_usage,
-)
+from ..mai.models import CATALOGUE, Model, estimate_usage
 from ..mai.sizes import Size, asked_ratio, plan_size
 from ..mai.types import OPAQUE, Edit, Generate, Request, Usage
-from ..mai.validation import model_named, snap_request, validate_options
+from ..mai.validation import (
+    OPTIONS_OFF,
+    model_named,
+    options_on,
+    snap_request,
+    validate_options,
+)
 
 
 def quote(
@@ -54,12 +53,12 @@ def quote(
     except OptionError as error:
         # Not its hint, which is about this server's files.
         return _answer(problems=[error.what])
-    problems, off = [], {}
+    problems = []
     try:
         validate_options(model, auto_aspect_ratio, web_grounding, background)
     except OptionError as error:
         problems.append(_sentences(error))
-        off = _switched_off(model, auto_aspect_ratio, web_grounding, background)
+    on = options_on(auto_aspect_ratio, web_grounding, background)
     request, bound = _request(kind, model, width, height, auto_aspect_ratio)
     request = replace(request, web_grounding=web_grounding)
     size, nearest = request.requested_size, None
@@ -75,7 +74,7 @@ def quote(
         bound=bound,
         problems=problems,
         nearest=nearest,
-        off=off,
+        off={name: OPTIONS_OFF[name] for name in on if name not in model.options},
         notes=[] if nearest else list(notes),
         retired=_retirement(kind, model, width, height),
     )
@@ -116,18 +115,6 @@ def _request(
     if width is None or height is None:
         return Generate(model.name, "", model.min_side, model.min_side), "at least"
     return Generate(model.name, "", width, height), "exact"
-
-
-def _switched_off(
-    model: Model, auto_aspect_ratio: bool, web_grounding: bool, background: str
-) -> dict[str, object]:
-    """The options that are on and that the model lacks, each with the value that is off."""
-    on: dict[str, object] = {
-        **({AUTO_ASPECT_RATIO: False} if auto_aspect_ratio else {}),
-        **({WEB_GROUNDING: False} if web_grounding else {}),
-        **({BACKGROUND: OPAQUE} if background != OPAQUE else {}),
-    }
-    return {name: off for name, off in on.items() if name not in model.options}
 
 
 def _answer(**facts: object) -> dict[str, object]:

@@ -1,11 +1,15 @@
 // Which profiles of this server are set up, and the way to the emulator and back for a whole graph.
 import { api } from '../../scripts/api.js';
-import { allNodes, announce, asOneChange, changeWidget, settersOf, widgetOf } from './graph.mjs';
+import {
+  allNodes, announce, asOneChange, changeWidget, isOurs, settersOf, widgetOf,
+} from './graph.mjs';
 import { get, Refused } from './server.mjs';
 
 /**
- * What the server says of its profiles; `default` is the one that this name means.
- * @typedef {{profiles: {name: string, ready: boolean}[], default: string | null}} Accounts
+ * What the server says of its profiles; `default` is the one that this name means, and `unpriced`
+ * are models for which a profile's service asks a price that isn't known.
+ * @typedef {{profiles: {name: string, ready: boolean, unpriced: string[]}[],
+ *   default: string | null}} Accounts
  *
  * What can be said of a profile before a run, and the one to `use` where it isn't set up. 'none':
  * no profile of this server is.
@@ -51,9 +55,17 @@ export async function accountOf(profile) {
   return { state: ready.length ? 'missing' : 'none', use };
 }
 
+/** @returns {Promise<boolean>} whether what a profile's service asks for a model isn't known */
+export async function isUnpriced(profile, model) {
+  const accounts = await accountState();
+  const name = profile === DEFAULT ? accounts?.default : profile;
+  const found = accounts?.profiles.find((one) => one.name === name);
+  return found?.unpriced.includes(model) ?? false;
+}
+
 /** Every widget of the graph that says which profile a node uses. */
 function profileWidgets() {
-  const nodes = allNodes().filter((node) => /^MAI/.test(node.type) && widgetOf(node, 'profile'));
+  const nodes = allNodes().filter((node) => isOurs(node.type) && widgetOf(node, 'profile'));
   const found = nodes.flatMap((node) => settersOf(node, 'profile'));
   return [...new Map(found.map((one) => [one.widget, one])).values()];
 }

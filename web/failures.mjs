@@ -4,13 +4,10 @@ import { api } from '../../scripts/api.js';
 import { app } from '../../scripts/app.js';
 import { COLOURS, redraw } from './badge.mjs';
 import { el, Room } from './dom.mjs';
-import { nodeOf, onChange } from './graph.mjs';
+import { isOurs, nodeOf, onChange, PROGRESS, rootGraph } from './graph.mjs';
 
 const GUESS = 90;
 const LONGEST = 48;
-
-/** The page's own widget for a node's progress text. */
-const PROGRESS = '$$node-text-preview';
 
 /**
  * A failed run of one node: `graph` is the workflow's id, `room` the notice while it is shown.
@@ -47,7 +44,7 @@ export function clearRefused() {
 
 function fail({ node_id: id, node_type: type, exception_type: title, exception_message: words }) {
   const node = nodeOf(id);
-  if (!node || node.comfyClass !== type || !isOurs(node)) return;
+  if (!node || node.comfyClass !== type || !isOurs(node.comfyClass)) return;
   forget(String(id));
   texts.delete(String(id));
   removeText(node);
@@ -86,7 +83,7 @@ function draw({ title, sentences }) {
 function begin(id) {
   forget(id);
   const node = nodeOf(id);
-  if (node && isOurs(node)) clearText(id);
+  if (node && isOurs(node.comfyClass)) clearText(id);
 }
 
 function forget(id) {
@@ -114,7 +111,7 @@ function removeText(node) {
 function hear(detail) {
   const id = String(detail.nodeId);
   const node = nodeOf(id);
-  if (!node || !isOurs(node) || failures.has(id)) return;
+  if (!node || !isOurs(node.comfyClass) || failures.has(id)) return;
   texts.set(id, { graph: rootGraph().id, text: detail.text });
   showOnHosts(id, detail.text, 'state');
 }
@@ -139,12 +136,4 @@ function showOnHosts(id, words, kind) {
     badge.draw = () => new window.LGraphBadge({ text: short, ...COLOURS[kind] });
     redraw();
   }
-}
-
-function rootGraph() {
-  return app.rootGraph ?? app.graph;
-}
-
-function isOurs(node) {
-  return String(node.comfyClass).startsWith('MAI');
 }

@@ -26,6 +26,19 @@ const PRIMITIVES = new Set([
   'PrimitiveStringMultiline',
 ]);
 
+/** The widget of the page's own in which a node's progress text stands. */
+export const PROGRESS = '$$node-text-preview';
+
+/** The graph of the workflow, also while a subgraph of it is open. */
+export function rootGraph() {
+  return app.rootGraph ?? app.graph;
+}
+
+/** @returns {boolean} whether a node of this type is one of this pack's */
+export function isOurs(type) {
+  return /^MAI[A-Z]/.test(type);
+}
+
 /** @returns the node's widget of that name */
 export function widgetOf(node, name) {
   return node.widgets?.find((widget) => widget.name === name);
@@ -48,7 +61,7 @@ export function canSet(node, name) {
 
 /** @returns {any[]} every node of the graph that is open, those in its subgraphs too */
 export function allNodes() {
-  return allGraphs().flatMap((graph) => graph.nodes);
+  return allGraphs().flatMap((graph) => graph?.nodes ?? []);
 }
 
 /**
@@ -208,7 +221,7 @@ function originsOf(node, input) {
 
 /** The node of that id in a run, "12:5" within a subgraph, in the graph that is open. */
 export function nodeOf(id) {
-  let [graph, node] = [app.rootGraph ?? app.graph, null];
+  let [graph, node] = [rootGraph(), null];
   for (const part of String(id ?? '').split(':')) {
     node = graph?.getNodeById(part) ?? graph?.getNodeById(Number(part)) ?? null;
     graph = node?.subgraph;
@@ -321,7 +334,7 @@ function hostsOf(subgraph) {
 }
 
 function allGraphs() {
-  return [app.rootGraph ?? app.graph, ...(app.rootGraph?.subgraphs?.values() ?? [])];
+  return [rootGraph(), ...(app.rootGraph?.subgraphs?.values() ?? [])];
 }
 
 /** The address of the image that a Load Image node gives to an input, null for any other. */

@@ -1,10 +1,8 @@
 // What the server says of a run of this pack's nodes, translated before anybody hears it: the text on
 // a node while it runs, and the error at its end.
 import { api } from '../../scripts/api.js';
-import { app } from '../../scripts/app.js';
+import { isOurs, nodeOf } from './graph.mjs';
 import { translate } from './translate.mjs';
-
-const OURS = /^MAI[A-Z]/;
 
 /** What becomes of an event's detail, by the event's name. */
 const TRANSLATORS = { progress_text: progressText, execution_error: executionError };
@@ -32,27 +30,16 @@ function translated(type, detail) {
 }
 
 function progressText(detail) {
-  return OURS.test(typeAt(detail.nodeId)) ? { ...detail, text: translate(detail.text) } : detail;
+  return isOurs(nodeOf(detail.nodeId)?.comfyClass ?? '') ? { ...detail, text: translate(detail.text) } : detail;
 }
 
 /** The English text stays in the report, where Python puts it: at the end of the traceback. */
 function executionError(detail) {
   const { node_type: type, exception_type: kind, exception_message: said, traceback } = detail;
-  if (!OURS.test(type) || !said) return detail;
+  if (!isOurs(type) || !said) return detail;
   const message = translate(said);
   if (message === said) return detail;
   const report = [...(traceback ?? []), `${kind}: ${said}`];
   const title = translate(kind);
   return { ...detail, exception_type: title, exception_message: message, traceback: report };
-}
-
-/** The type of the node with the id of a run: "12", or within a subgraph's node "7:12". */
-function typeAt(id) {
-  let graph = app.rootGraph ?? app.graph;
-  let node = null;
-  for (const part of String(id).split(':')) {
-    node = graph?.getNodeById(Number(part));
-    graph = node?.subgraph;
-  }
-  return node?.comfyClass ?? '';
 }

@@ -4,7 +4,8 @@ import { api } from '../../scripts/api.js';
 import { app } from '../../scripts/app.js';
 import { COLOURS, Notice, redraw } from './badge.mjs';
 import {
-  allNodes, announce, canSet, changeWidget, listBefore, listen, nodeOf, setWidget, widgetOf,
+  allNodes, announce, canSet, changeWidget, listBefore, listen, nodeOf, rootGraph, setWidget,
+  widgetOf,
 } from './graph.mjs';
 import {
   askList, forgetLists, NOTHING, PAID, priceOf, priceText, quoteFor, read, readList, sum,
@@ -140,7 +141,7 @@ export function watchLists() {
 
 /** The lists of a prompt that was queued go on to their next rows, where there are any. */
 async function moveOn(output, id) {
-  const graph = rootId();
+  const graph = rootGraph().id;
   const starts = [];
   for (const [nodeId, { class_type: type, inputs }] of Object.entries(output ?? {})) {
     const { start, rows } = inputs;
@@ -149,7 +150,7 @@ async function moveOn(output, id) {
     if (start + rows <= total) starts.push([nodeId, start, start + rows]);
   }
   // The run may have failed already.
-  if (!starts.length || failed.delete(id) || rootId() !== graph) return;
+  if (!starts.length || failed.delete(id) || rootGraph().id !== graph) return;
   for (const [nodeId, , next] of starts) setWidget(nodeOf(nodeId), 'start', next);
   moved.set(id, { graph, starts });
   if (moved.size > MOST_RUNS) moved.delete(moved.keys().next().value);
@@ -160,17 +161,13 @@ function moveBack(id) {
   const run = moved.get(id);
   if (!moved.delete(id)) failed.add(id);
   if (failed.size > MOST_RUNS) failed.delete(failed.values().next().value);
-  if (!run || run.graph !== rootId()) return;
+  if (!run || run.graph !== rootGraph().id) return;
   for (const [nodeId, start] of run.starts) {
     const node = nodeOf(nodeId);
     if (node?.comfyClass === LIST && widgetOf(node, 'start').value > start) {
       setWidget(node, 'start', start);
     }
   }
-}
-
-function rootId() {
-  return (app.rootGraph ?? app.graph).id;
 }
 
 /** Ask for a file of this computer, put it into ComfyUI's input folder, and choose it. */

@@ -1,9 +1,10 @@
 // The whole graph's money: what its next run costs, in the sidebar, on its icon and on subgraphs;
 // and the question before a run that costs much.
 import { app } from '../../scripts/app.js';
+import { accountVersion } from './account.mjs';
 import { COLOURS, packTab, redraw } from './badge.mjs';
 import { clearRefused } from './failures.mjs';
-import { onChange } from './graph.mjs';
+import { allNodes, onChange, rootGraph } from './graph.mjs';
 import {
   amount, boundText, isAmber, NOTHING, PAID, priceOf, priceText, quoteFor, read, setting,
   shortAmount, sum,
@@ -63,13 +64,7 @@ function* paidNodes(graph, path = '') {
 
 /** Every node that stands for a subgraph, in all graphs. */
 function hostNodes() {
-  const root = rootGraph();
-  const graphs = [root, ...(root?.subgraphs?.values() ?? [])];
-  return graphs.flatMap((graph) => graph?.nodes.filter((node) => node.subgraph) ?? []);
-}
-
-function rootGraph() {
-  return app.rootGraph ?? app.graph;
+  return allNodes().filter((node) => node.subgraph);
 }
 
 async function refresh() {
@@ -79,7 +74,7 @@ async function refresh() {
   const facts = [rows, ...inside.map((one) => one.rows)].map((some) =>
     some.map(({ id, node }) => [id, read(node)]),
   );
-  const key = JSON.stringify([limit, inside.map(({ host }) => host.id), facts]);
+  const key = JSON.stringify([limit, accountVersion(), inside.map(({ host }) => host.id), facts]);
   if (key === asked) return;
   asked = key;
   const prices = await pricesOf([...rows, ...inside.flatMap((one) => one.rows)]);

@@ -1,6 +1,7 @@
 // What one node's next run costs, what several cost together, and the words for both. All prices
 // come from the server; here they are only added up.
 import { app } from '../../scripts/app.js';
+import { EMULATOR, isUnpriced } from './account.mjs';
 import { listBefore, settle, source } from './graph.mjs';
 import { compute, post, Refused } from './server.mjs';
 import { dollars, text } from './texts.mjs';
@@ -98,10 +99,16 @@ export async function quoteFor(kind, sources) {
   if (list) {
     const taken = Object.keys(sources).filter((name) => sources[name]?.list);
     const buyer = { kind, ...settings, batch_size: count, profile, taken };
-    return { quote: await askList(list, buyer).then(ofList).catch(() => null), values };
+    const quote = await askList(list, buyer).then(ofList).catch(() => null);
+    return { quote: await at(profile, settings.model, quote), values };
   }
   const quote = await compute('price', { kind, ...settings }).catch(() => null);
-  return { quote, values };
+  return { quote: await at(profile, settings.model, quote), values };
+}
+
+/** A quote as far as it is known at a profile's service, which may ask a price of its own. */
+async function at(profile, model, quote) {
+  return quote && (await isUnpriced(profile, model)) ? { ...quote, bound: 'about' } : quote;
 }
 
 /** A quote of a list that can't be run, or with nothing to run, is one with a problem. */
@@ -116,7 +123,7 @@ export function priceOf(quote, { batch_size: count, profile }) {
   // Of the price as it is shown, so that a reader gets the same sum.
   const all = quote.sum ?? Number(quote.usd.toFixed(3)) * (count ?? 1);
   const bound = count == null ? atLeast(quote.bound) : quote.bound;
-  const emulated = profile === 'emulator';
+  const emulated = profile === EMULATOR;
   return { usd: emulated ? 0 : all, real: emulated ? all : 0, bound, problems: 0 };
 }
 

@@ -1,12 +1,11 @@
 // What was ordered, what was spent, what is under way, and the calls that were perhaps billed.
+import { EMULATOR } from './account.mjs';
 import { el, iconButton } from './dom.mjs';
 import { Orders } from './orders.mjs';
 import { attempt, copy } from './say.mjs';
 import { heading, line, Part } from './section.mjs';
 import { post } from './server.mjs';
 import { dollars, language, text } from './texts.mjs';
-
-const EMULATOR = 'emulator';
 
 /** The numbers of the tab. */
 export class Numbers {

@@ -1,9 +1,8 @@
 // What badges and progress texts mean, in a tooltip of the browser. The canvas draws its badges
 // itself, so there the mouse is followed; the Vue renderer makes elements of them.
 import { app } from '../../scripts/app.js';
+import { isOurs, PROGRESS } from './graph.mjs';
 import { text } from './texts.mjs';
-
-const PROGRESS = '$$node-text-preview';
 
 /** A cost and seconds, as a node keeps them after a run: "$0.035 · 11 s". */
 const COST = /^(\$|emulated; ).* · \d+ s/;
@@ -56,7 +55,7 @@ function tipOf(words) {
   const found = nodes.flatMap(badgesOf).find(({ badge }) => badge.text === words);
   if (found) return found.badge.tip;
   const isCost = COST.test(words) && nodes.some(({ comfyClass, widgets }) =>
-    String(comfyClass).startsWith('MAI')
+    isOurs(comfyClass)
     && widgets?.some(({ name, value }) => name === PROGRESS && value === words));
   return isCost ? text('costHelp') : '';
 }

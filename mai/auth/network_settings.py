@@ -71,6 +71,13 @@ class Network:
             return None
         return text if "://" in text else f"http://{text}"
 
+    @property
+    def has_proxy(self) -> bool:
+        """Whether a call may go through a proxy, its own or the environment's."""
+        if self.proxy is not None:
+            return self.proxy_address is not None
+        return any(name.upper() in PROXIES for name in _set_variables())
+
     def mistake(self, name: str, *, socks: bool = False) -> ConfigurationError | None:
         """The error for settings that can't be used now, of the profile of that name.
 

@@ -97,8 +97,7 @@ class Profile:
         """A clause on why a valid request may cost more than its estimate; "" where it can't."""
         if self.emulated:
             return ""
-        priced = SERVICES[self.service].priced_models
-        if priced is not None and request.model not in priced:
+        if not SERVICES[self.service].has_price(request.model):
             return f"{self.service} has prices of its own, which aren't known"
         return CATALOGUE[request.model].why_unbounded(request)
 

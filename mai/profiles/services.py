@@ -38,6 +38,10 @@ class Service:
     key_scheme: str = ""
     priced_models: frozenset[str] | None = None
 
+    def has_price(self, model: str) -> bool:
+        """Whether it bills a model by the catalogue's price."""
+        return self.priced_models is None or model in self.priced_models
+
 
 FOUNDRY = Service(
     "foundry",

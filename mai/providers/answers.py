@@ -46,6 +46,7 @@ _BLOCK_WORDS = (
     "dalleblocklist",
     "safety polic",
     "blocked by label",
+    "was flagged",
 )
 """Every spelling of a content block that clients have met, in lower case."""
 

@@ -66,6 +66,7 @@ _HINTS = {
     403: "Check at openrouter.ai/settings that the key may use this model and provider.",
     404: "Check the profile's endpoint: it is https://openrouter.ai/api/v1 unless you have a "
     "gateway of your own before it. The account's privacy settings may also leave no provider.",
+    408: "Wait a minute, then queue again.",
     429: "Wait a minute, or set `requests_a_minute` in the profile.",
 }
 

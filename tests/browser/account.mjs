@@ -10,7 +10,9 @@ const MINE = 'use my account';
 
 const seen = {};
 await withPage(url, settingsOf(renderer), async ({ page, problems }) => {
-  for (const [name, part] of Object.entries({ fresh, everywhere, keys, unknown, light })) {
+  for (const [name, part] of Object.entries({
+    fresh, everywhere, keys, unpriced, unknown, light,
+  })) {
     await clear(page);
     seen[name] = await part(page);
     await page.screenshot({ path: `${folder}/account-${name}-${renderer}.png` });
@@ -75,6 +77,21 @@ async function keys(page) {
   await page.keyboard.press('Space');
   await button.waitFor();
   return { ...told, back: await profiles(page) };
+}
+
+/** A profile whose service asks a price of its own for one of two models. */
+async function unpriced(page) {
+  const profiles = [{ name: 'router', ready: true, unpriced: ['MAI-Image-2.6'] }];
+  const accounts = (route) => route.fulfill({ json: { profiles, default: 'router' } });
+  await page.route('**/mai-image/accounts', accounts);
+  const node = await add(page, 'MAIGenerate', 500, 100);
+  await set(page, node, { model: 'MAI-Image-2.6', width: 768, height: 768 });
+  await page.evaluate(() => window.dispatchEvent(new Event('focus')));
+  const about = await badge(page, renderer, node, '≈ $0.022');
+  await set(page, node, { model: 'MAI-Image-2.7' });
+  const exact = await badge(page, renderer, node, '$0.020');
+  await page.unroute('**/mai-image/accounts', accounts);
+  return { about, exact };
 }
 
 /** A page that may not ask says nothing of accounts. */

@@ -75,6 +75,10 @@ def test_the_keyboard_does_the_same(new: Seen) -> None:
     }
 
 
+def test_a_price_that_the_profiles_service_does_not_publish_is_about(new: Seen) -> None:
+    assert new["unpriced"] == {"about": "≈ $0.022", "exact": "$0.020"}
+
+
 def test_a_page_that_may_not_know_says_nothing_of_accounts(new: Seen) -> None:
     assert new["unknown"] == "$0.035"
     # The browser itself notes the refusal, and nothing else went wrong.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from azure_login import log_in
 from mai_image import emulator
-from mai_image.cli import main
+from mai_image.cli import init_refresh, main
 from mai_image.emulator import Emulator
 from mai_image.emulator.azure_account import SUBSCRIPTION, AiResource, Deployed
 from mai_image.mai.profiles import Profiles
@@ -203,6 +203,94 @@ def test_a_profile_in_one_line_is_refreshed_too(run, service, path) -> None:
     profile = Profiles(path.parent, {}).get("studio")
     assert profile.deployments["MAI-Image-2.7"] == ("MAI-Image-2.7",)
     assert "# one" in path.read_text()
+
+
+def test_a_comment_before_the_next_table_stays_there(run, service, path) -> None:
+    change_all(service)
+    assert run("init", "--refresh") == 0
+    text = path.read_text("utf-8")
+    assert '"MAI-Image-2.7-Flash" = "flash"\n\n# A gateway besides.\n[profiles.pix]' in text
+
+
+def test_new_lines_end_as_the_others(run, service, path) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    change_all(service)
+    assert run("init", "--refresh") == 0
+    after = path.read_bytes()
+    assert after.startswith(b"\xef\xbb\xbf#")
+    assert after.count(b"\n") == after.count(b"\r\n")
+    assert b'"flash"' in after
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            "{MAI-Image-2.7 = 6, MAI-Image-2.6 = 6}",
+            "{MAI-Image-2.7 = 12, MAI-Image-2.6 = 6}",
+        ),
+        (
+            "\n[profiles.studio.requests_a_minute]  # each\nMAI-Image-2.7 = 6  # good\n# and\n"
+            "MAI-Image-2.6 = 6",
+            "\n[profiles.studio.requests_a_minute]  # each\nMAI-Image-2.7 = 12  # good\n# and\n"
+            "MAI-Image-2.6 = 6",
+        ),
+    ],
+)
+def test_of_rates_by_model_only_the_changed_one_is_changed(run, service, path, old, new) -> None:
+    def quoted(text: str) -> str:
+        return text.replace("MAI-Image-2.7", '"MAI-Image-2.7"').replace(
+            "MAI-Image-2.6", '"MAI-Image-2.6"'
+        )
+
+    line = "requests_a_minute = 6   # asked for more in May\n"
+    text = path.read_text("utf-8")
+    if old.startswith("{"):
+        text = text.replace(line, f"requests_a_minute = {quoted(old)}  # by model\n")
+    else:
+        text = text.replace(line, "").replace("\n# A gateway", f"{quoted(old)}\n\n# A gateway")
+    path.write_text(text, encoding="utf-8")
+    resource(service).deployments["MAI-Image-2.7"].rpm = 12
+    assert run("init", "--refresh") == 0
+    assert path.read_text("utf-8") == text.replace(quoted(old), quoted(new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('["east", "west"]', '["east", "north"]'), ("studio", "renamed")]
+)
+def test_what_is_written_while_azure_is_asked_is_never_lost(
+    run, service, path, capsys, monkeypatch, old, new
+) -> None:
+    change_all(service)
+    ask = init_refresh.read_account
+
+    def ask_while_somebody_edits(*arguments):
+        path.write_text(path.read_text("utf-8").replace(old, new), encoding="utf-8")
+        return ask(*arguments)
+
+    monkeypatch.setattr(init_refresh, "read_account", ask_while_somebody_edits)
+    before = path.read_text("utf-8").replace(old, new)
+    assert run("init", "--refresh") == 1
+    assert "changed meanwhile" in capsys.readouterr().out
+    assert path.read_text("utf-8") == before
+
+
+def test_a_file_that_is_read_only_stays_as_it_is(run, service, path, capsys) -> None:
+    change_all(service)
+    path.chmod(0o400)
+    before = path.read_bytes()
+    assert run("init", "--refresh") == 1
+    assert "can't be written: it is read-only" in capsys.readouterr().out
+    assert path.read_bytes() == before
+
+
+def test_a_linked_file_stays_a_link(run, service, path, tmp_path) -> None:
+    change_all(service)
+    elsewhere = path.rename(tmp_path / "linked.toml")
+    path.symlink_to(elsewhere)
+    assert run("init", "--refresh") == 0
+    assert path.is_symlink()
+    assert '"flash"' in elsewhere.read_text("utf-8")
 
 
 def test_where_no_deployment_would_be_left_none_leaves(run, service, path, capsys) -> None:

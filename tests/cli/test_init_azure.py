@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -389,6 +391,71 @@ def test_what_cant_be_is_refused_before_anything_is_asked(
     assert KEY not in captured.err + captured.out
     assert service.log.entries == ()
     assert not (tmp_path / "data" / "profiles.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tier", "9"], "--tier must be"),
+        (["--rpm", "nan"], "--rpm must be"),
+        (["--budget-day", "-1"], "--budget-day must be"),
+        (["--name", "emulator"], "taken by the built-in emulator"),
+        (["--deployment", "mine"], "Leave --deployment"),
+        (["--media-host", "a.example"], "Leave --deployment and --media-host out"),
+    ],
+)
+def test_an_option_that_cant_be_written_is_told_before_azure_is_asked(
+    run, service, tmp_path, capsys, words, said
+) -> None:
+    assert run("--azure", *words) in (1, 2)
+    assert said in capsys.readouterr().err
+    assert service.log.entries == ()
+    assert not (tmp_path / "programs" / "calls.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--service", "fal", "--key-env", "K", "--deployment", "mine"], "Leave --deployment out"),
+        (["--service", "fal", "--key-env", "K", "--ca-file", "/nowhere.pem"], "its ca_file names"),
+        (["--service", "fal", "--key-env", "K", "--client-certificate", "/nowhere.pem"],
+         "its client_certificate names"),
+        (["--service", "fal", "--key-stdin"], "There is no key"),
+    ],
+)  # fmt: skip
+def test_what_a_gateway_or_this_machine_lacks_is_told_and_nothing_written(
+    tmp_path, capsys, monkeypatch, words, said
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert main(["init", "--folder", str(tmp_path / "data"), *words]) in (1, 2)
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "data" / "profiles.toml").exists()
+
+
+def test_no_note_of_a_gateways_key_speaks_of_azure(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("FAL_KEY", raising=False)
+    words = ["--service", "fal", "--key-env", "FAL_KEY"]
+    assert main(["init", "--folder", str(tmp_path / "data"), *words]) == 0
+    said = capsys.readouterr().out
+    assert "FAL_KEY isn't set here" in said
+    assert "az " not in said
+
+
+def test_who_isnt_signed_in_reads_one_message_and_no_librarys_log(tmp_path) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("AZURE_")}
+    environ |= {"PATH": str(tmp_path), "HOME": str(tmp_path), "AZURE_TOKEN_CREDENTIALS": "dev"}
+    words = ["init", "--azure", "--folder", str(tmp_path / "data")]
+    told = subprocess.run(
+        [sys.executable, "-m", "mai_image.cli", *words],
+        env={**environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert told.returncode == 1
+    assert told.stderr.startswith("mai-image: No Entra ID token")
+    assert "WARNING" not in told.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from mai_image.mai.errors import InputError
 from mai_image.mai.models import CATALOGUE
 from mai_image.mai.validation import validate_options, validate_references
 from PIL import Image
+from scripted_server import png
 
 PROFILES = """
 [profiles.work]
@@ -222,6 +224,39 @@ def test_errors_speak_of_options_and_files() -> None:
             word in said for word in ("node", "Connect", "onnect", "auto_aspect", "image_2")
         )
     assert "--model" in in_options(str(options.value))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--size", "10x10"], "give --size 768x768"),
+        (["--model", "nope"], "Give --model one of"),
+        (["--mask", "nowhere.png"], "can't be read: No such file"),
+        (["--count", "99999999"], "batch"),
+    ],
+)
+def test_what_cant_be_is_said_in_options_and_files(
+    folder, tmp_path, run, capsys, words, said
+) -> None:
+    image = tmp_path / "image.png"
+    image.write_bytes(png(768, 768))
+    what = ["edit", "night", str(image)] if words[0] == "--mask" else ["generate", "a fox"]
+    assert run(*what, "--profile", "emulator", *words) == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    for word in ("server", "set width", "node"):
+        assert word not in shown
+
+
+def test_who_has_no_account_is_told_the_option(tmp_path, monkeypatch, capsys) -> None:
+    for name in [name for name in os.environ if name.startswith(("AZURE_", "MAI_", "FAL_"))]:
+        monkeypatch.delenv(name)
+    for words in (["doctor"], ["generate", "a fox"]):
+        assert main([*words, "--folder", str(tmp_path)]) != 0
+        captured = capsys.readouterr()
+        shown = captured.out + captured.err
+        assert "--profile emulator" in shown
+        assert "on this server" not in shown
 
 
 def test_the_size_says_how_far_off_it_is(run, capsys) -> None:

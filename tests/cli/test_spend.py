@@ -125,3 +125,21 @@ def test_a_day_that_is_none_is_refused(run: Run, since: str, capsys) -> None:
 def test_since_alone_says_what_it_needs(run: Run, capsys) -> None:
     assert run("spend", "--since", "30d") == 2
     assert "--by machine" in capsys.readouterr().err
+
+
+def test_each_answer_can_be_had_as_json(run: Run, ledger: Ledger, tmp_path: Path, capsys) -> None:
+    assert run("spend", "--doubtful", "--json") == 0
+    calls = json.loads(capsys.readouterr().out)
+    assert calls
+    number = str(calls[0]["row"])
+    assert run("spend", "--settle", number, "free", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["row"] == int(number)
+    file = str(tmp_path / "calls.csv")
+    assert run("spend", "--csv", file, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["file"] == file
+
+
+def test_a_file_that_cant_be_written_is_a_sentence(run: Run, tmp_path: Path, capsys) -> None:
+    assert run("spend", "--csv", str(tmp_path / "nowhere" / "calls.csv")) == 1
+    said = capsys.readouterr().err
+    assert "calls.csv can't be used: No such file or directory.\nCheck the path" in said

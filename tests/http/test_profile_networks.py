@@ -18,7 +18,7 @@ PASSWORD = "canary-password-0123456789"
 FAR = "https://studio.services.ai.azure.com"
 VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
-EXIT_CONNECTION, EXIT_AUTHENTICATION, EXIT_PROFILE = 6, 7, 3
+EXIT_NAME, EXIT_CONNECTION, EXIT_AUTHENTICATION, EXIT_PROFILE = 5, 6, 7, 3
 
 pytestmark = pytest.mark.usefixtures("_clean", "_no_dns")
 
@@ -154,6 +154,24 @@ def test_a_profiles_proxy_is_gone_through_with_its_login(doctor, service, author
         login = proxy.url.replace("//", f"//user:{PASSWORD}@")
         assert doctor(FAR, trusted, f'proxy = "{login}"')[0] == 0
         assert set(proxy.seen) == {"CONNECT studio.services.ai.azure.com:443"}
+
+
+def test_a_name_that_the_proxy_alone_knows_is_left_to_it(
+    doctor, service, authority, monkeypatch
+) -> None:
+    async def unknown(host: str) -> str:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("mai_image.mai.examination.resolve", unknown)
+    trusted = f'ca_file = "{authority.path}"'
+    assert doctor(FAR, trusted)[0] == EXIT_NAME
+    with proxied(service, authority) as (proxy, _):
+        login = proxy.url.replace("//", f"//user:{PASSWORD}@")
+        code, said = doctor(FAR, trusted, f'proxy = "{login}"')
+        assert (code, "the proxy may know it" in said) == (0, True)
+        monkeypatch.setenv("HTTPS_PROXY", login)
+        assert doctor(FAR, trusted)[0] == 0
+        assert doctor(FAR, trusted, 'proxy = "none"')[0] == EXIT_NAME
 
 
 def test_the_environments_proxy_is_gone_through_unless_the_profile_says_none(

@@ -43,7 +43,8 @@ def test_a_key_that_is_there_is_ready_whatever_its_kind(tmp_path: Path) -> None:
     answer = found(tmp_path, text, MY_KEY="a-key-in-a-variable")
     assert answer["default"] == "file"
     assert answer["profiles"] == [
-        {"name": name, "ready": True} for name in ("file", "variable", "text", "entra")
+        {"name": name, "ready": True, "unpriced": []}
+        for name in ("file", "variable", "text", "entra")
     ]
 
 
@@ -53,7 +54,7 @@ def test_a_key_that_is_there_is_ready_whatever_its_kind(tmp_path: Path) -> None:
 )
 def test_a_key_that_cannot_be_read_is_not_ready(tmp_path: Path, credential: str) -> None:
     answer = found(tmp_path, profile("work", credential))
-    assert answer["profiles"] == [{"name": "work", "ready": False}]
+    assert answer["profiles"] == [{"name": "work", "ready": False, "unpriced": []}]
 
 
 def test_a_profile_with_a_mistake_is_named_and_not_ready(tmp_path: Path) -> None:
@@ -66,18 +67,31 @@ def test_a_profile_with_a_mistake_is_named_and_not_ready(tmp_path: Path) -> None
 
 def test_variables_make_the_profile_that_default_means(tmp_path: Path) -> None:
     answer = found(tmp_path, AZURE_ENDPOINT=ENDPOINT, AZURE_API_KEY="a-key")
-    assert answer == {"profiles": [{"name": "default", "ready": True}], "default": "default"}
+    row = {"name": "default", "ready": True, "unpriced": []}
+    assert answer == {"profiles": [row], "default": "default"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "unpriced"), [("OPENROUTER_API_KEY", True), ("FAL_KEY", False)]
+)
+def test_a_model_of_which_the_service_publishes_no_price_is_named(
+    tmp_path: Path, variable: str, unpriced: bool
+) -> None:
+    (row,) = found(tmp_path, **{variable: "a-key"})["profiles"]
+    assert "MAI-Image-2.7" not in row["unpriced"]
+    assert ("MAI-Image-2.6" in row["unpriced"]) is unpriced
 
 
 def test_a_key_without_an_endpoint_is_not_ready(tmp_path: Path) -> None:
     answer = found(tmp_path, AZURE_API_KEY="a-key")
-    assert answer == {"profiles": [{"name": "default", "ready": False}], "default": None}
+    row = {"name": "default", "ready": False, "unpriced": []}
+    assert answer == {"profiles": [row], "default": None}
 
 
 def test_the_route_tells_names_and_neither_endpoint_key_nor_path(ask: Ask, folder: Path) -> None:
     answer = ask("accounts")
     assert answer.json == {
-        "profiles": [{"name": "work", "ready": True}, {"name": "quiet", "ready": True}],
+        "profiles": [{"name": name, "ready": True, "unpriced": []} for name in ("work", "quiet")],
         "default": "work",
     }
     for secret in ("secret-endpoint", "canary-key", str(folder), "profiles.toml"):

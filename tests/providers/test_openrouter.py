@@ -201,6 +201,16 @@ def test_a_providers_content_filter_behind_the_gateway_is_a_block() -> None:
     assert error.billed is Billed.PERHAPS
 
 
+def test_a_prompt_that_the_gateways_own_moderation_flags_is_a_block() -> None:
+    said = "Your chosen model requires moderation and your input was flagged"
+    error = error_of({"error": {"code": 403, "message": said}}, 403)
+    assert isinstance(error, BlockedError)
+
+
+def test_no_hint_speaks_of_an_option_that_the_gateway_lacks() -> None:
+    assert "web_grounding" not in str(error_of({"error": {"code": 408, "message": "late"}}, 408))
+
+
 def test_the_free_check_has_no_prompt() -> None:
     probe = ROUTER.probe(END)
     assert (probe.method, probe.url) == ("POST", f"{END}/images")

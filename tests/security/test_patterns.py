@@ -69,6 +69,7 @@ USES: dict[str, tuple[Use, tuple[str, ...]]] = {
     "mai.bulk.templates._PLACE": (every, ("{", "{a", "{{", "{a}", "}")),
     "cli.store._AGE": (fullmatch, ("9", "9d")),
     "cli.store._SIZE": (fullmatch, ("9", "9.9", "9GB")),
+    "cli.wording._SIDES": (every, ("set width to 9", "set width to ", "9")),
     "mai.http.messages._IDENTIFIER": (fullmatch, ("a",)),
     "mai.profiles.endpoints._API_VERSION": (fullmatch, ("api-version=", "a")),
     "mai.profiles.endpoints._GATEWAY_PATH": (fullmatch, ("/a", "/", "/aaaa")),

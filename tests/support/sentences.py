@@ -67,6 +67,7 @@ Lists can't be read here.
 private, max-age=3600
 safety polic
 blocked by label
+was flagged
 exactly one image
 image file
 file must be attached
