@@ -29,7 +29,9 @@ What each part is worth, and what was tried and left, is in benchmarks/README.md
 
 from __future__ import annotations
 
+import bisect
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -102,6 +104,8 @@ class Pacing:
     """When `update` was last called. A clock that shows less was set back by a reboot."""
     sent: list[Moment] = field(default_factory=list)
     """When the calls of the last window, or of the last minute, were sent; the latest last."""
+    given: dict[str, list[Moment]] = field(default_factory=dict)
+    """Those of `sent` that nobody knows to be sent yet, by the process that has the slot."""
     not_before: Moment = -math.inf
     """When the next call may be sent: after a cooldown, a probe's wait or the spacing."""
     bucket_full_at: Moment = -math.inf
@@ -189,16 +193,63 @@ class Pacing:
         self.sent.append(now)
         oldest = now - max(MINUTE, self.window_seconds) - 1
         self.sent = [at for at in self.sent[-REMEMBERED:] if at >= oldest]
+        self._forget_given(self.sent[0])
         self.bucket_full_at = max(self.bucket_full_at, now) + self._refill_seconds
         if self.window_calls:
             self._count_kept_call()
         self.not_before = now + self._silence_after(len(self._calls_since_cooldown(now)))
 
-    def withdraw(self, sent_at: float) -> None:
-        """Take back a call that was counted and never sent."""
-        if sent_at in self.sent:
-            self.sent.remove(sent_at)
-            self.bucket_full_at -= self._refill_seconds
+    def give(self, owner: str, slot_at: float) -> None:
+        """Count the call for which a process is given a slot; `mark_sent` says that it is sent."""
+        self.send(slot_at)
+        self.given.setdefault(owner, []).append(slot_at)
+
+    def mark_sent(self, owner: str, slot_at: float) -> None:
+        """The call of a slot is sent, so nothing takes the slot back any more."""
+        if self._is_no_longer_given(owner, slot_at) or slot_at in self.sent:
+            return
+        if self.updated_at - MINUTE < slot_at <= self.updated_at:
+            # The process was silent for so long that its slot was taken back.
+            bisect.insort(self.sent, slot_at)
+            self.bucket_full_at = max(self.bucket_full_at, slot_at) + self._refill_seconds
+
+    def take_back(self, owner: str, but: Collection[float] = ()) -> bool:
+        """Take back all slots that a process has, `but` those. True: there were any."""
+        lost = [at for at in self.given.get(owner, ()) if at not in but]
+        for slot_at in lost:
+            self.withdraw(owner, slot_at)
+        return bool(lost)
+
+    def withdraw(self, owner: str, slot_at: float) -> None:
+        """Take back a slot: its call was counted and is never sent."""
+        if not self._is_no_longer_given(owner, slot_at) or slot_at not in self.sent:
+            return
+        was_last = slot_at == self.sent[-1]
+        self.sent.remove(slot_at)
+        if slot_at in self.burst and len(self.burst) > 1:
+            self.burst.remove(slot_at)
+            self.window_calls = min(self.window_calls, len(self.burst))
+        if slot_at < self.cooldown_until:
+            return  # the cooldown began everything else anew
+        later = -math.inf  # of a bucket that was full before the first call after it
+        for at in self.sent:
+            later = max(later, at) + self._refill_seconds if at > slot_at else later
+        self.bucket_full_at = max(self.bucket_full_at - self._refill_seconds, later)
+        self.calls_kept = max(0, self.calls_kept - 1)
+        if was_last:
+            self.not_before = self.cooldown_until
+            if calls := self._calls_since_cooldown(slot_at):
+                self.not_before = max(self.not_before, calls[-1] + self._silence_after(len(calls)))
+
+    def _is_no_longer_given(self, owner: str, slot_at: float) -> bool:
+        """Strike a slot off those that are given; False: it isn't one of them."""
+        slots = self.given.get(owner, [])
+        if slot_at not in slots:
+            return False
+        slots.remove(slot_at)
+        if not slots:
+            del self.given[owner]
+        return True
 
     def cool_down(self, now: float, retry_after: float | None) -> None:
         """Count a refusal that came at `now`. `retry_after` in seconds; None: it names no time."""
@@ -370,10 +421,16 @@ class Pacing:
             self.sent = [min(at, now) for at in self.sent]
         return vars(self) != before
 
+    def _forget_given(self, oldest: float) -> None:
+        """Forget slots that no longer count, whatever became of them."""
+        recent = {o: [at for at in slots if at >= oldest] for o, slots in self.given.items()}
+        self.given = {owner: slots for owner, slots in recent.items() if slots}
+
     def _shift(self, seconds: float) -> None:
         """Move every time."""
         self.sent = [at + seconds for at in self.sent]
         self.burst = [at + seconds for at in self.burst]
+        self.given = {o: [at + seconds for at in slots] for o, slots in self.given.items()}
         self.not_before += seconds
         self.bucket_full_at += seconds
         self.cooldown_until += seconds

@@ -104,6 +104,15 @@ _PACING, _NAMES = TypeAdapter(Pacing), TypeAdapter(list[str])
 
 
 @dataclass(frozen=True)
+class Deployment:
+    """What has a rate limit of its own. `name` is unique for endpoint and deployment; `rpm` is
+    requests a minute, None where nobody knows."""
+
+    name: str
+    rpm: float | None = None
+
+
+@dataclass(frozen=True)
 class Ticket:
     """A place in the queue. `owner` is the process that waits: "machine/process"."""
 
@@ -158,8 +167,9 @@ class Queue:
         """All tickets, the next one first."""
         return sorted(self.tickets.values(), key=lambda ticket: ticket.order)
 
-    def pacing(self, name: str, rpm: float | None) -> Pacing:
-        """A copy of a deployment's pacing as of now, with a profile's requests a minute if known.
+    def pacing(self, name: str, own: Deployment | None) -> Pacing:
+        """A copy of a deployment's pacing as of now, with the requests a minute of this process's
+        profile; None: it stays with what others know.
 
         It is a new one where there is none, or one that can't be true.
         """
@@ -171,7 +181,8 @@ class Queue:
             pacing = Pacing()
         if pacing.update(self.now) and self._locked:
             self.save(name, pacing)
-        pacing.set_limit(rpm)
+        if own is not None:
+            pacing.set_limit(own.rpm)
         return pacing
 
     def save(self, name: str, pacing: Pacing) -> None:
@@ -203,8 +214,7 @@ class Queue:
                 self._removed.add(ticket)
 
     def forget(self, owners: set[str]) -> None:
-        """Processes that died wait no longer."""
-        self.remove([each.id for each in self.tickets.values() if each.owner in owners])
+        """Processes that died give no more signs of life."""
         if known := owners & set(self.marks):
             self._writes.append(delete(PROCESSES).where(PROCESSES.c.owner.in_(known)))
 
