@@ -260,11 +260,9 @@ class RateLimiter:
             self._wake, self._is_out = asyncio.Event(), False
             self._loop, self._server = loop, loop.create_task(self._serve())
             self._tried_at, self._visit_at = self._now(), math.inf
-        if within:
-            self._visit_at = min(self._visit_at, self._now() + within)
-            self._wake.set()
-        else:
-            self._look()
+        self._visit_at = min(self._visit_at, self._now() + within)
+        self._is_urgent = self._is_urgent or not within
+        self._wake.set()
 
     def _look(self) -> None:
         """Have the queue visited at once."""
@@ -334,26 +332,22 @@ class RateLimiter:
         locked = self._must_lock or is_due or bool(self._changes) or self._unclean or in_file
         is_time = now - self._worked_out_at >= max(self._tick, self._rhythm.work_out) - TIMER_ERROR
         self._is_urgent, self._unclean = False, self._unclean and not locked
+        unsent = {name: list(slots) for name, slots in self._unsent.items()}
+        for waiter in self._held:
+            if waiter.expected is not None:
+                unsent.setdefault(waiter.expected.name, []).append(waiter.slot_at)
         return Visit(
             owner=self._owner,
             clock=self._clock,
             rhythm=self._rhythm,
             signs=self._signs,
             waiters=waiters,
-            unsent=self._slots_here(),
+            unsent=unsent,
             changes=tuple(self._changes),
             locked=locked,
             report=is_time or any(each.expected is None for each in waiters),
             lead=self._lead,
         )
-
-    def _slots_here(self) -> dict[str, list[float]]:
-        """By deployment: the slots that this process has, due or in a moment, and hasn't used."""
-        found = {name: list(slots) for name, slots in self._unsent.items()}
-        for waiter in self._held:
-            assert waiter.expected is not None
-            found.setdefault(waiter.expected.name, []).append(waiter.slot_at)
-        return found
 
     def _make(self, visit: Visit) -> None:
         """Make a visit; once more, on a new file, where it is damaged."""

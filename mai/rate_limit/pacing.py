@@ -185,36 +185,38 @@ class Pacing:
         """The earliest time for the next call; it may lie in the past."""
         return max(self.not_before, self._room_at())
 
-    def send(self, now: float) -> None:
-        """Count one call that is sent at `now` (not before `next_at`)."""
+    def send(self, now: float, owner: str = "") -> None:
+        """Count one call that is sent at `now` (not before `next_at`).
+
+        With `owner` it is a slot given to that process, until `mark_sent` or `withdraw`.
+        """
         last = self.sent[-1] if self.sent else -math.inf
         if self.cooldown_until <= last <= now - self.timings.probe_wait:
             self.cooldowns_in_a_row = 0
         self.sent.append(now)
         oldest = now - max(MINUTE, self.window_seconds) - 1
         self.sent = [at for at in self.sent[-REMEMBERED:] if at >= oldest]
-        self._forget_given(self.sent[0])
+        recent = {o: [at for at in given if at >= oldest] for o, given in self.given.items()}
+        self.given = {each: slots for each, slots in recent.items() if slots}
+        if owner:
+            self.given.setdefault(owner, []).append(now)
         self.bucket_full_at = max(self.bucket_full_at, now) + self._refill_seconds
         if self.window_calls:
             self._count_kept_call()
         self.not_before = now + self._silence_after(len(self._calls_since_cooldown(now)))
 
-    def give(self, owner: str, slot_at: float) -> None:
-        """Count the call for which a process is given a slot; `mark_sent` says that it is sent."""
-        self.send(slot_at)
-        self.given.setdefault(owner, []).append(slot_at)
-
     def mark_sent(self, owner: str, slot_at: float) -> None:
-        """The call of a slot is sent, so nothing takes the slot back any more."""
-        if self._is_no_longer_given(owner, slot_at) or slot_at in self.sent:
-            return
-        if self.updated_at - MINUTE < slot_at <= self.updated_at:
+        """The call of a slot is sent: nobody takes the slot back any more."""
+        slots = self.given.get(owner, [])
+        if slot_at in slots:
+            slots.remove(slot_at)
+        elif slot_at not in self.sent and slot_at > self.updated_at - MINUTE:
             # The process was silent for so long that its slot was taken back.
             bisect.insort(self.sent, slot_at)
             self.bucket_full_at = max(self.bucket_full_at, slot_at) + self._refill_seconds
 
     def take_back(self, owner: str, but: Collection[float] = ()) -> bool:
-        """Take back all slots that a process has, `but` those. True: there were any."""
+        """Take back the slots that a process has, `but` these. True: there were any."""
         lost = [at for at in self.given.get(owner, ()) if at not in but]
         for slot_at in lost:
             self.withdraw(owner, slot_at)
@@ -222,7 +224,11 @@ class Pacing:
 
     def withdraw(self, owner: str, slot_at: float) -> None:
         """Take back a slot: its call was counted and is never sent."""
-        if not self._is_no_longer_given(owner, slot_at) or slot_at not in self.sent:
+        slots = self.given.get(owner, [])
+        if slot_at not in slots:
+            return
+        slots.remove(slot_at)
+        if slot_at not in self.sent:
             return
         was_last = slot_at == self.sent[-1]
         self.sent.remove(slot_at)
@@ -237,19 +243,9 @@ class Pacing:
         self.bucket_full_at = max(self.bucket_full_at - self._refill_seconds, later)
         self.calls_kept = max(0, self.calls_kept - 1)
         if was_last:
-            self.not_before = self.cooldown_until
-            if calls := self._calls_since_cooldown(slot_at):
-                self.not_before = max(self.not_before, calls[-1] + self._silence_after(len(calls)))
-
-    def _is_no_longer_given(self, owner: str, slot_at: float) -> bool:
-        """Strike a slot off those that are given; False: it isn't one of them."""
-        slots = self.given.get(owner, [])
-        if slot_at not in slots:
-            return False
-        slots.remove(slot_at)
-        if not slots:
-            del self.given[owner]
-        return True
+            calls = self._calls_since_cooldown(slot_at)
+            pause_ends = calls[-1] + self._silence_after(len(calls)) if calls else -math.inf
+            self.not_before = max(self.cooldown_until, pause_ends)
 
     def cool_down(self, now: float, retry_after: float | None) -> None:
         """Count a refusal that came at `now`. `retry_after` in seconds; None: it names no time."""
@@ -420,11 +416,6 @@ class Pacing:
         if any(at > now + LEAD_MAX for at in self.sent):
             self.sent = [min(at, now) for at in self.sent]
         return vars(self) != before
-
-    def _forget_given(self, oldest: float) -> None:
-        """Forget slots that no longer count, whatever became of them."""
-        recent = {o: [at for at in slots if at >= oldest] for o, slots in self.given.items()}
-        self.given = {owner: slots for owner, slots in recent.items() if slots}
 
     def _shift(self, seconds: float) -> None:
         """Move every time."""

@@ -126,11 +126,6 @@ class Ticket:
         """Whose turn it is; "" in a file, which has one machine."""
         return self.owner.rpartition("/")[0]
 
-    @property
-    def order(self) -> tuple[int, int]:
-        """The next ticket has the least."""
-        return -self.priority, self.id
-
 
 class Queue:
     """What one transaction sees of the queue, and has changed of it.
@@ -151,6 +146,8 @@ class Queue:
         self.now: float = rows[3][0][0] if clock is None else clock()
         self.tickets = {ticket.id: ticket for ticket in map(_ticket, rows[0])}
         self.marks: dict[str, float] = dict(map(tuple, rows[1]))
+        if not all(isinstance(mark, float) for mark in self.marks.values()):
+            raise sqlite3.DatabaseError("malformed sign of life")
         self._pacings: dict[str, str] = dict(map(tuple, rows[2]))
         self._locked = locked
         self._last = max(self.tickets, default=0)
@@ -165,7 +162,7 @@ class Queue:
 
     def in_order(self) -> list[Ticket]:
         """All tickets, the next one first."""
-        return sorted(self.tickets.values(), key=lambda ticket: ticket.order)
+        return sorted(self.tickets.values(), key=lambda each: (-each.priority, each.id))
 
     def pacing(self, name: str, own: Deployment | None) -> Pacing:
         """A copy of a deployment's pacing as of now, with the requests a minute of this process's

@@ -7,7 +7,6 @@ another thread, and the limiter reads from it afterwards what came of it.
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -87,8 +86,8 @@ class Expectation:
     slot_at: float
     free_at: float
     """Since when the deployment was free for it; before `slot_at` where nobody came for it."""
-    rpm: float | None
-    cooldown_until: float
+    rpm: float | None = None
+    cooldown_until: float = -math.inf
     """Until when none of the waiter's deployments takes calls."""
 
 
@@ -106,11 +105,17 @@ class SignsOfLife:
         self._looked_at = math.inf
         self._seen: dict[str, tuple[float, float]] = {}
 
-    def look(self, now: float, marks: dict[str, float], owners: Iterable[str]) -> dict[str, float]:
-        """Seconds of silence of each of `owners`, with the times of the signs that they gave last.
+    def look(self, queue: Queue, pacings: Iterable[Pacing]) -> dict[str, float]:
+        """Seconds of silence of each process that waits, or was given a slot by one of `pacings`.
 
-        One that lies ahead of the clock was given before a reboot.
+        A sign of life that lies ahead of the clock was given before a reboot.
         """
+        now, marks = queue.now, dict(queue.marks)
+        given = [each for pacing in pacings for each in pacing.given.items()]
+        for owner, slots in given:
+            if slots:
+                marks[owner] = max(marks.get(owner, -math.inf), *slots)
+        owners = {*marks, *(each.owner for each in queue.tickets.values())}
         step = min(max(0.0, now - self._looked_at), self._longest)
         self._looked_at = now
         seen, self._seen = self._seen, {}
@@ -157,16 +162,16 @@ class Visit:
         """Visit the queue, in one transaction. Raises what the database raises."""
         self.granted, self.expected, self.must_lock = [], [], False
         self.delay, self.slot_in = self.rhythm.look, math.inf
+        self._own = {each.name: each for waiter in self.waiters for each in waiter.deployments}
         with database.transaction() as sql:
             queue = Queue(sql, self.owner, self.clock, self.locked)
             self.now = queue.now
-            if self.locked:
-                self._write_changes(queue)
-            pacings = self._pacings(queue)
-            silence = self._listen(queue, pacings)
+            pacings = self._bring_up_to_date(queue)
+            silence = self.signs.look(queue, pacings.values())
+            silence.pop(self.owner, None)
             self._clear_away(queue, pacings, silence)
             self._line_up(queue)
-            self._work_out_slots(self._in_order(queue, silence), pacings, database.shared)
+            self._work_out_slots(queue, pacings, silence, database.shared)
             if self.locked:
                 self._write_slots(queue)
             elif self.granted:
@@ -175,67 +180,49 @@ class Visit:
                 queue.mark_alive()
             queue.write()
 
-    @functools.cached_property
-    def _own(self) -> dict[str, Deployment]:
-        """The deployments for which this process waits."""
-        return {each.name: each for waiter in self.waiters for each in waiter.deployments}
-
-    def _write_changes(self, queue: Queue) -> None:
-        """Write down what was reported."""
-        for change in self.changes:
+    def _bring_up_to_date(self, queue: Queue) -> dict[str, Pacing]:
+        """Write down what was reported. Gives the pacing of each deployment that is waited for."""
+        for change in self.changes if self.locked else ():
             name = change.deployment.name
             pacing = queue.pacing(name, change.deployment)
             change.apply(pacing, self.now)
             queue.save(name, pacing)
-        if queue.tickets and any(change.rings for change in self.changes):
-            queue.ring()
-
-    def _pacings(self, queue: Queue) -> dict[str, Pacing]:
-        """The pacing of each deployment for which anybody waits."""
+            if change.rings and queue.tickets:
+                queue.ring()
         names = {name for ticket in queue.tickets.values() for name in ticket.names}
         return {name: queue.pacing(name, self._own.get(name)) for name in {*names, *self._own}}
-
-    def _listen(self, queue: Queue, pacings: dict[str, Pacing]) -> dict[str, float]:
-        """Seconds of silence of each other process that waits, or has a slot."""
-        marks = dict(queue.marks)
-        for pacing in pacings.values():
-            for owner, slots in pacing.given.items():  # it lived when it was given one
-                marks[owner] = max(marks.get(owner, -math.inf), *slots)
-        owners = {*marks, *(each.owner for each in queue.tickets.values())}
-        silence = self.signs.look(self.now, marks, owners - {self.owner})
-        for seconds in silence.values():
-            if seconds < self.rhythm.dead_after:
-                self.delay = min(self.delay, self.rhythm.dead_after - seconds)
-        return silence
 
     def _clear_away(
         self, queue: Queue, pacings: dict[str, Pacing], silence: dict[str, float]
     ) -> None:
         """Take out tickets for which nobody waits any more, and take back slots that nobody uses:
-        those of the dead, and own ones of which this process knows nothing.
-
-        The latter were given by a visit whose end it didn't hear.
-        """
+        those of the dead, and own ones that came with an answer which this process didn't get."""
         dead = {owner for owner, seconds in silence.items() if seconds >= self.rhythm.dead_after}
+        # To be back when the next one is dead, should it stay silent.
+        left_to_live = [self.rhythm.dead_after - silence[each] for each in silence.keys() - dead]
+        self.delay = min([self.delay, *left_to_live])
         wanted = {each.ticket.id for each in self.waiters if each.ticket is not None}
-        left = [
+        tickets = [
             each.id
             for each in queue.tickets.values()
             if each.owner in dead or (each.owner == self.owner and each.id not in wanted)
         ]
-        free = []
+        free = set()
         for name, pacing in pacings.items():
-            lost = [pacing.take_back(owner) for owner in dead]
-            lost.append(pacing.take_back(self.owner, but=self.unsent.get(name, ())))
-            free += [name] if any(lost) else []
+            holders = [each for each, slots in pacing.given.items() if slots]
+            for holder in {*dead, self.owner}.intersection(holders):
+                known = self.unsent.get(name, ()) if holder == self.owner else ()
+                if pacing.take_back(holder, but=known):
+                    free.add(name)
         if not self.locked:
-            self.must_lock = bool(dead or left or free)
+            self.must_lock = bool(dead or tickets or free)
             return
-        queue.remove(left)
-        queue.forget(dead)
+        queue.remove(tickets)
+        if dead:
+            queue.forget(dead)
         for name in free:
             queue.save(name, pacings[name])
-        if queue.tickets and (left or free):
+        if queue.tickets and (tickets or free):
             queue.ring()
 
     def _line_up(self, queue: Queue) -> None:
@@ -250,42 +237,40 @@ class Visit:
             names = tuple(each.name for each in waiter.deployments)
             waiter.ticket = queue.add(names, waiter.first, waiter.ticket)
 
-    def _in_order(self, queue: Queue, silence: dict[str, float]) -> list[Ticket]:
-        """The tickets that are served, the next one first: those of silent processes are not."""
-        longest = self.rhythm.passed_over_after
-        return [each for each in queue.in_order() if silence.get(each.owner, 0.0) < longest]
-
     def _work_out_slots(
-        self, tickets: Sequence[Ticket], pacings: dict[str, Pacing], has_bell: bool
+        self, queue: Queue, pacings: dict[str, Pacing], silence: dict[str, float], has_bell: bool
     ) -> None:
         """Work out the slots in order: those of this process are given if due, else expected.
 
-        `pacings` go along, as if every slot were used.
+        `pacings` go along, as if every slot were used. Processes that are silent are passed over.
         """
         waiters = {each.ticket.id: each for each in self.waiters if each.ticket is not None}
-        ahead = _Ahead()
-        for ticket in tickets:
+        ahead = _Ahead(set(), False)
+        for ticket in queue.in_order():
+            if silence.get(ticket.owner, 0.0) >= self.rhythm.passed_over_after:
+                continue
             slot = _next_slot(ticket, pacings, self.now)
             # Ahead of time only where nobody else can be meant.
-            has_rivals = ahead.competes(ticket)
+            has_rivals = not ahead.names.isdisjoint(ticket.names)
             due_until = self.now + (0.0 if has_rivals else self.lead)
             if (waiter := waiters.get(ticket.id)) is None:
-                ahead.add(ticket, is_due=slot.at <= self.now)
+                ahead.names.update(ticket.names)
+                ahead.is_due = ahead.is_due or slot.at <= self.now
             elif slot.at <= due_until:
-                self.granted.append(self._expectation(waiter, slot, pacings))
+                deployment = self._own[slot.name]
+                self.granted.append(Expectation(waiter, deployment, slot.at, slot.free_at))
             else:
-                self.expected.append(self._expectation(waiter, slot, pacings))
-                self.report = self.report or abs(slot.at - waiter.slot_at) > REPORT_CHANGE
+                self._expect(waiter, slot, pacings)
                 self._plan_next_visit(waiter, slot, ahead, has_rivals, has_bell)
                 if self._is_enough(pacings):
                     break
 
-    def _expectation(
-        self, waiter: SlotWaiter, slot: _Slot, pacings: dict[str, Pacing]
-    ) -> Expectation:
+    def _expect(self, waiter: SlotWaiter, slot: _Slot, pacings: dict[str, Pacing]) -> None:
+        """A waiter's slot isn't due yet."""
+        self.report = self.report or abs(slot.at - waiter.slot_at) > REPORT_CHANGE
         ends = min(pacings[each.name].cooldown_until for each in waiter.deployments)
-        rpm = pacings[slot.name].rpm
-        return Expectation(waiter, self._own[slot.name], slot.at, slot.free_at, rpm, ends)
+        deployment, rpm = self._own[slot.name], pacings[slot.name].rpm
+        self.expected.append(Expectation(waiter, deployment, slot.at, slot.free_at, rpm, ends))
 
     def _plan_next_visit(
         self, waiter: SlotWaiter, slot: _Slot, ahead: _Ahead, has_rivals: bool, has_bell: bool
@@ -317,7 +302,7 @@ class Visit:
         for slot in self.granted:
             name = slot.deployment.name
             pacing = queue.pacing(name, slot.deployment)
-            pacing.give(self.owner, slot.slot_at)
+            pacing.send(slot.slot_at, self.owner)
             queue.save(name, pacing)
             assert slot.waiter.ticket is not None
             queue.remove([slot.waiter.ticket.id])
@@ -345,19 +330,10 @@ def _next_slot(ticket: Ticket, pacings: dict[str, Pacing], now: float) -> _Slot:
     return slot
 
 
+@dataclass
 class _Ahead:
     """Other processes' tickets that come before one: the deployments that they wait for, and
-    whether the slot of any is due."""
+    whether a slot of theirs is due."""
 
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-        self.is_due = False
-
-    def add(self, ticket: Ticket, is_due: bool) -> None:
-        """One more ticket."""
-        self.names.update(ticket.names)
-        self.is_due = self.is_due or is_due
-
-    def competes(self, ticket: Ticket) -> bool:
-        """Whether any of them may get the slot that a ticket waits for."""
-        return not self.names.isdisjoint(ticket.names)
+    names: set[str]
+    is_due: bool

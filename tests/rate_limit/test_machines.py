@@ -40,9 +40,7 @@ def machine(postgres: str) -> Iterator[Callable[..., Machine]]:
 
         def start(name: str, rhythm: Rhythm | None = None, **options: Any) -> Machine:
             found = Machine(options.pop("url", postgres), name, rhythm, **options)
-            stack.callback(found.process.stdout.close)
-            stack.callback(found.process.stdin.close)
-            stack.callback(found.kill)
+            stack.callback(found.close)
             return found
 
         yield start
