@@ -254,7 +254,8 @@ class Queue:
             for cursor, statement in zip(cursors, statements, strict=True):
                 compiled = statement.compile(self._sql.engine)
                 cursor.execute(str(compiled), compiled.params)
-            return [cursor.fetchall() for cursor in cursors]
+        # Not before the pipeline's end, which would be a round trip of its own.
+        return [cursor.fetchall() for cursor in cursors]
 
     def _pipeline(self) -> contextlib.AbstractContextManager[Any]:
         """Statements are sent without waiting for the answers to those before."""
