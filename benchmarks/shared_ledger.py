@@ -51,7 +51,8 @@ class Slots:
         self._limiter = RateLimiter(server, machine="bench")
 
     def acquire(self) -> None:
-        """Wait for a slot; the quota is larger than what is asked for."""
+        """Wait for a slot; the quota is larger than what is asked for. That the call is sent is
+        written with the next one's slot, or a moment later."""
         waiting = self._limiter.acquire([DEPLOYMENT])
         asyncio.run_coroutine_threadsafe(waiting, self._loop).result()
 

@@ -270,10 +270,10 @@ class Pipeline:
         attempts = Attempts()
         while True:
             headers = Headers(await profile.credential.headers(renew=attempts.renew))
-            deployment = await self._wait_for_slot(call, first=attempts.refusals > 0)
             self._transport.prepare(profile)
+            deployment = await self._wait_for_slot(call, first=attempts.refusals > 0)
             name = deployment.name.partition("|")[2]
-            await self._mark_sent(call, name)
+            await self._mark_sent(call, deployment, name)
             request = PROVIDERS[profile.service].build(
                 call.request, profile.endpoint, name, client_request_id(call.key)
             )
@@ -321,6 +321,7 @@ class Pipeline:
                 report,
                 on_locked=report_locked,
                 first=first,
+                unsent=True,
                 max_cooldown=LONGEST_PAUSE,
             )
         except CooldownTooLong as error:
@@ -340,12 +341,18 @@ class Pipeline:
             self._limiter.cool_down(deployment, retry_after(answer.headers))
         return answer
 
-    async def _mark_sent(self, call: InFlightCall, deployment: str) -> None:
-        """From now on the call is perhaps billed, whatever becomes of this process."""
+    async def _mark_sent(self, call: InFlightCall, deployment: Deployment, name: str) -> None:
+        """From now on the call is perhaps billed, whatever becomes of this process; where that
+        can't be written down, its slot goes to others."""
         assert call.row is not None
-        mark = partial(self._ledger.mark_sent, call.row, deployment)
-        if not await self._executors.in_order(mark):
-            raise RowLostError
+        mark = partial(self._ledger.mark_sent, call.row, name)
+        try:
+            if not await self._executors.in_order(mark):
+                raise RowLostError
+        except BaseException:
+            self._limiter.give_back(deployment)
+            raise
+        self._limiter.mark_sent(deployment)
         call.sent = True
 
     async def _mark_not_sent(self, call: InFlightCall) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from .limiter import CooldownTooLong, RateLimiter
 from .pacing import Pacing, Timings
-from .visit import Deployment, Rhythm
+from .queue import Deployment
+from .visit import Rhythm
 
 __all__ = ["CooldownTooLong", "Deployment", "Pacing", "RateLimiter", "Rhythm", "Timings"]

@@ -42,8 +42,8 @@ from ..database import (
 from ..errors import StoreError
 from .bell import Bell
 from .pacing import LEAD_MAX, LIMIT_MAX, LIMIT_MIN, Pacing
-from .queue import SCHEMA
-from .visit import Change, Deployment, Expectation, Rhythm, SignsOfLife, SlotWaiter, Visit
+from .queue import SCHEMA, Deployment
+from .visit import Change, Expectation, Rhythm, SignsOfLife, SlotWaiter, Visit
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,9 @@ ON_SERVER = Rhythm(
 RETRY_BUSY, RETRY_LOCKED, RETRY_UNWATCHED = 0.02, 0.25, 2.0
 """Seconds until the next try while the queue can't be visited: at first, when a transaction's
 milliseconds are all that is likely; later; and where nobody waits for it."""
+SAY_SENT_WITHIN = 0.25
+"""Seconds until others know that the call of a slot is sent, if nothing else is to be written
+before: a visit of its own for each call would be twice the work."""
 CONFIRM_AFTER = 3600.0
 """Seconds after which a server's limit that stayed the same is written down again, long before it
 expires."""
@@ -132,6 +135,8 @@ class RateLimiter:
         """Who waits, in the order of asking."""
         self._held: dict[SlotWaiter, asyncio.TimerHandle] = {}
         """Who has a slot that is due in a moment."""
+        self._unsent: dict[str, list[float]] = {}
+        """By deployment: the slots that were given here and whose calls aren't sent yet."""
         self._changes: list[Change] = []
         self._unclean = False
         """There may be tickets in the queue for which nobody waits any more."""
@@ -158,6 +163,7 @@ class RateLimiter:
         *,
         on_locked: Callable[[str], None] | None = None,
         first: bool = False,
+        unsent: bool = False,
         max_cooldown: float = math.inf,
     ) -> Deployment:
         """Wait for a slot on whichever of `deployments` has one first, and give that one.
@@ -166,7 +172,9 @@ class RateLimiter:
         `first` is for a call that had a slot and was refused: it goes before those that had none
         yet. `on_wait(seconds, rpm)` hears once a second how long it will be, and at how many
         requests a minute (None: unknown). `on_locked(holder)` hears instead that another process
-        keeps all others from the quota file ("process 1234"). Cancelling withdraws the ticket.
+        keeps all others from the quota file ("process 1234"). Cancelling withdraws the ticket. With
+        `unsent` the caller says `mark_sent` when the call is sent, or `give_back`; the slot of a
+        process that dies before is given to others when it has been silent for `dead_after`.
         CooldownTooLong as soon as no deployment takes calls for more than `max_cooldown` seconds;
         the length of the queue doesn't matter. StoreError where the queue can't be used, or is kept
         from this process for too long; DatabaseGone where the studio's database doesn't answer.
@@ -176,7 +184,7 @@ class RateLimiter:
         loop = asyncio.get_running_loop()
         waiter = SlotWaiter(tuple(deployments), first, loop.time())
         self._waiters[waiter] = None
-        self._start_server(loop)
+        self._start_server()
         try:
             while True:
                 await waiter.changed.wait()
@@ -184,6 +192,8 @@ class RateLimiter:
                 if waiter.error is not None:
                     raise waiter.error
                 if waiter.granted is not None:
+                    if not unsent:
+                        self.mark_sent(waiter.granted)
                     return waiter.granted
                 if waiter.held_by:
                     if on_locked is not None:
@@ -198,6 +208,19 @@ class RateLimiter:
             if waiter.error is None:
                 self._withdraw(waiter)
             raise
+
+    def mark_sent(self, deployment: Deployment) -> None:
+        """A call is sent for which this process has a slot, whichever: the oldest is used."""
+        slot_at = self._unsent[deployment.name].pop(0)
+        owner = self._owner
+        self._changes.append(
+            Change(deployment, lambda pacing, now: pacing.mark_sent(owner, slot_at), rings=False)
+        )
+        self._start_server(within=SAY_SENT_WITHIN)
+
+    def give_back(self, deployment: Deployment) -> None:
+        """A slot that this process has isn't used."""
+        self._withdraw_slot(deployment, self._unsent[deployment.name].pop())
 
     def cool_down(self, deployment: Deployment, retry_after: float | None) -> None:
         """Report a 429: every call for that deployment, in all processes, waits until it is over.
@@ -227,15 +250,19 @@ class RateLimiter:
     async def close(self) -> None:
         """Write what was reported and withdrawn last, if the queue can be visited."""
         if self._server is not None and not self._server.done():
+            self._look()
             await asyncio.wait([self._server], timeout=self._rhythm.look)
 
-    def _start_server(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have a task of this loop visit the queue, at once."""
+    def _start_server(self, within: float = 0.0) -> None:
+        """Have a task of this loop visit the queue, `within` so many seconds; 0.0: at once."""
+        loop = asyncio.get_running_loop()
         if self._server is None or self._server.done() or self._server.get_loop() is not loop:
             self._wake, self._is_out = asyncio.Event(), False
             self._loop, self._server = loop, loop.create_task(self._serve())
-            self._tried_at = self._now()
-        self._look()
+            self._tried_at, self._visit_at = self._now(), math.inf
+        self._visit_at = min(self._visit_at, self._now() + within)
+        self._is_urgent = self._is_urgent or not within
+        self._wake.set()
 
     def _look(self) -> None:
         """Have the queue visited at once."""
@@ -305,12 +332,17 @@ class RateLimiter:
         locked = self._must_lock or is_due or bool(self._changes) or self._unclean or in_file
         is_time = now - self._worked_out_at >= max(self._tick, self._rhythm.work_out) - TIMER_ERROR
         self._is_urgent, self._unclean = False, self._unclean and not locked
+        unsent = {name: list(slots) for name, slots in self._unsent.items()}
+        for waiter in self._held:
+            if waiter.expected is not None:
+                unsent.setdefault(waiter.expected.name, []).append(waiter.slot_at)
         return Visit(
             owner=self._owner,
             clock=self._clock,
             rhythm=self._rhythm,
             signs=self._signs,
             waiters=waiters,
+            unsent=unsent,
             changes=tuple(self._changes),
             locked=locked,
             report=is_time or any(each.expected is None for each in waiters),
@@ -375,7 +407,7 @@ class RateLimiter:
         waiter = slot.waiter
         waiter.expected, waiter.slot_at = slot.deployment, slot.slot_at
         if waiter not in self._waiters:  # withdrawn during the visit
-            self._withdraw_slot(waiter)
+            self._withdraw_slot(slot.deployment, slot.slot_at)
         elif seconds > 0 and self._loop is not None:
             self._held[waiter] = self._loop.call_later(seconds, self._give, waiter)
         else:
@@ -383,25 +415,27 @@ class RateLimiter:
         self._waiters.pop(waiter, None)
 
     def _give(self, waiter: SlotWaiter) -> None:
+        assert waiter.expected is not None
         self._held.pop(waiter, None)
+        self._unsent.setdefault(waiter.expected.name, []).append(waiter.slot_at)
         waiter.granted = waiter.expected
         waiter.changed.set()
 
     def _take_slot_back(self, waiter: SlotWaiter) -> None:
         """A slot that isn't due yet goes back."""
-        self._held.pop(waiter).cancel()
-        self._withdraw_slot(waiter)
-
-    def _withdraw_slot(self, waiter: SlotWaiter) -> None:
-        """A slot that was counted isn't used."""
-        slot_at = waiter.slot_at
         assert waiter.expected is not None
-        self._change(waiter.expected, lambda pacing, now: pacing.withdraw(slot_at))
+        self._held.pop(waiter).cancel()
+        self._withdraw_slot(waiter.expected, waiter.slot_at)
+
+    def _withdraw_slot(self, deployment: Deployment, slot_at: float) -> None:
+        """A slot that was counted isn't used."""
+        owner = self._owner
+        self._change(deployment, lambda pacing, now: pacing.withdraw(owner, slot_at))
 
     def _withdraw(self, waiter: SlotWaiter) -> None:
         """Take a waiter's ticket back, or a slot that it has and doesn't use."""
         if waiter.granted is not None:
-            self._withdraw_slot(waiter)
+            self.give_back(waiter.granted)
         elif waiter in self._held:
             self._take_slot_back(waiter)
         elif waiter in self._waiters:
@@ -429,7 +463,7 @@ class RateLimiter:
                 logger.warning("%s", error)
         if self._has_work():
             with contextlib.suppress(RuntimeError):  # outside a loop the next acquire does it
-                self._start_server(asyncio.get_running_loop())
+                self._start_server()
 
     def _report(self) -> None:
         """Tell those who wait how long it will be, once a tick."""

@@ -29,7 +29,9 @@ What each part is worth, and what was tried and left, is in benchmarks/README.md
 
 from __future__ import annotations
 
+import bisect
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -102,6 +104,8 @@ class Pacing:
     """When `update` was last called. A clock that shows less was set back by a reboot."""
     sent: list[Moment] = field(default_factory=list)
     """When the calls of the last window, or of the last minute, were sent; the latest last."""
+    given: dict[str, list[Moment]] = field(default_factory=dict)
+    """Those of `sent` that nobody knows to be sent yet, by the process that has the slot."""
     not_before: Moment = -math.inf
     """When the next call may be sent: after a cooldown, a probe's wait or the spacing."""
     bucket_full_at: Moment = -math.inf
@@ -181,24 +185,67 @@ class Pacing:
         """The earliest time for the next call; it may lie in the past."""
         return max(self.not_before, self._room_at())
 
-    def send(self, now: float) -> None:
-        """Count one call that is sent at `now` (not before `next_at`)."""
+    def send(self, now: float, owner: str = "") -> None:
+        """Count one call that is sent at `now` (not before `next_at`).
+
+        With `owner` it is a slot given to that process, until `mark_sent` or `withdraw`.
+        """
         last = self.sent[-1] if self.sent else -math.inf
         if self.cooldown_until <= last <= now - self.timings.probe_wait:
             self.cooldowns_in_a_row = 0
         self.sent.append(now)
         oldest = now - max(MINUTE, self.window_seconds) - 1
         self.sent = [at for at in self.sent[-REMEMBERED:] if at >= oldest]
+        recent = {o: [at for at in given if at >= oldest] for o, given in self.given.items()}
+        self.given = {each: slots for each, slots in recent.items() if slots}
+        if owner:
+            self.given.setdefault(owner, []).append(now)
         self.bucket_full_at = max(self.bucket_full_at, now) + self._refill_seconds
         if self.window_calls:
             self._count_kept_call()
         self.not_before = now + self._silence_after(len(self._calls_since_cooldown(now)))
 
-    def withdraw(self, sent_at: float) -> None:
-        """Take back a call that was counted and never sent."""
-        if sent_at in self.sent:
-            self.sent.remove(sent_at)
-            self.bucket_full_at -= self._refill_seconds
+    def mark_sent(self, owner: str, slot_at: float) -> None:
+        """The call of a slot is sent: nobody takes the slot back any more."""
+        slots = self.given.get(owner, [])
+        if slot_at in slots:
+            slots.remove(slot_at)
+        elif slot_at not in self.sent and slot_at > self.updated_at - MINUTE:
+            # The process was silent for so long that its slot was taken back.
+            bisect.insort(self.sent, slot_at)
+            self.bucket_full_at = max(self.bucket_full_at, slot_at) + self._refill_seconds
+
+    def take_back(self, owner: str, but: Collection[float] = ()) -> bool:
+        """Take back the slots that a process has, `but` these. True: there were any."""
+        lost = [at for at in self.given.get(owner, ()) if at not in but]
+        for slot_at in lost:
+            self.withdraw(owner, slot_at)
+        return bool(lost)
+
+    def withdraw(self, owner: str, slot_at: float) -> None:
+        """Take back a slot: its call was counted and is never sent."""
+        slots = self.given.get(owner, [])
+        if slot_at not in slots:
+            return
+        slots.remove(slot_at)
+        if slot_at not in self.sent:
+            return
+        was_last = slot_at == self.sent[-1]
+        self.sent.remove(slot_at)
+        if slot_at in self.burst and len(self.burst) > 1:
+            self.burst.remove(slot_at)
+            self.window_calls = min(self.window_calls, len(self.burst))
+        if slot_at < self.cooldown_until:
+            return  # the cooldown began everything else anew
+        later = -math.inf  # of a bucket that was full before the first call after it
+        for at in self.sent:
+            later = max(later, at) + self._refill_seconds if at > slot_at else later
+        self.bucket_full_at = max(self.bucket_full_at - self._refill_seconds, later)
+        self.calls_kept = max(0, self.calls_kept - 1)
+        if was_last:
+            calls = self._calls_since_cooldown(slot_at)
+            pause_ends = calls[-1] + self._silence_after(len(calls)) if calls else -math.inf
+            self.not_before = max(self.cooldown_until, pause_ends)
 
     def cool_down(self, now: float, retry_after: float | None) -> None:
         """Count a refusal that came at `now`. `retry_after` in seconds; None: it names no time."""
@@ -374,6 +421,7 @@ class Pacing:
         """Move every time."""
         self.sent = [at + seconds for at in self.sent]
         self.burst = [at + seconds for at in self.burst]
+        self.given = {o: [at + seconds for at in slots] for o, slots in self.given.items()}
         self.not_before += seconds
         self.bucket_full_at += seconds
         self.cooldown_until += seconds

@@ -104,6 +104,15 @@ _PACING, _NAMES = TypeAdapter(Pacing), TypeAdapter(list[str])
 
 
 @dataclass(frozen=True)
+class Deployment:
+    """What has a rate limit of its own. `name` is unique for endpoint and deployment; `rpm` is
+    requests a minute, None where nobody knows."""
+
+    name: str
+    rpm: float | None = None
+
+
+@dataclass(frozen=True)
 class Ticket:
     """A place in the queue. `owner` is the process that waits: "machine/process"."""
 
@@ -116,11 +125,6 @@ class Ticket:
     def machine(self) -> str:
         """Whose turn it is; "" in a file, which has one machine."""
         return self.owner.rpartition("/")[0]
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """The next ticket has the least."""
-        return -self.priority, self.id
 
 
 class Queue:
@@ -142,6 +146,8 @@ class Queue:
         self.now: float = rows[3][0][0] if clock is None else clock()
         self.tickets = {ticket.id: ticket for ticket in map(_ticket, rows[0])}
         self.marks: dict[str, float] = dict(map(tuple, rows[1]))
+        if not all(isinstance(mark, float) for mark in self.marks.values()):
+            raise sqlite3.DatabaseError("malformed sign of life")
         self._pacings: dict[str, str] = dict(map(tuple, rows[2]))
         self._locked = locked
         self._last = max(self.tickets, default=0)
@@ -156,10 +162,11 @@ class Queue:
 
     def in_order(self) -> list[Ticket]:
         """All tickets, the next one first."""
-        return sorted(self.tickets.values(), key=lambda ticket: ticket.order)
+        return sorted(self.tickets.values(), key=lambda each: (-each.priority, each.id))
 
-    def pacing(self, name: str, rpm: float | None) -> Pacing:
-        """A copy of a deployment's pacing as of now, with a profile's requests a minute if known.
+    def pacing(self, name: str, own: Deployment | None) -> Pacing:
+        """A copy of a deployment's pacing as of now, with the requests a minute of this process's
+        profile; None: it stays with what others know.
 
         It is a new one where there is none, or one that can't be true.
         """
@@ -171,7 +178,8 @@ class Queue:
             pacing = Pacing()
         if pacing.update(self.now) and self._locked:
             self.save(name, pacing)
-        pacing.set_limit(rpm)
+        if own is not None:
+            pacing.set_limit(own.rpm)
         return pacing
 
     def save(self, name: str, pacing: Pacing) -> None:
@@ -203,8 +211,7 @@ class Queue:
                 self._removed.add(ticket)
 
     def forget(self, owners: set[str]) -> None:
-        """Processes that died wait no longer."""
-        self.remove([each.id for each in self.tickets.values() if each.owner in owners])
+        """Processes that died give no more signs of life."""
         if known := owners & set(self.marks):
             self._writes.append(delete(PROCESSES).where(PROCESSES.c.owner.in_(known)))
 
@@ -247,7 +254,8 @@ class Queue:
             for cursor, statement in zip(cursors, statements, strict=True):
                 compiled = statement.compile(self._sql.engine)
                 cursor.execute(str(compiled), compiled.params)
-            return [cursor.fetchall() for cursor in cursors]
+        # Not before the pipeline's end, which would be a round trip of its own.
+        return [cursor.fetchall() for cursor in cursors]
 
     def _pipeline(self) -> contextlib.AbstractContextManager[Any]:
         """Statements are sent without waiting for the answers to those before."""

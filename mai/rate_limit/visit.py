@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..database import SqlDatabase
 from .pacing import Pacing
-from .queue import Queue, Ticket
+from .queue import Deployment, Queue, Ticket
 
 REPORT_CHANGE = 0.5
 """Seconds by which an expected slot must move to be reported before the next tick."""
 OVERDUE = 0.01
 """Who is given a slot so many seconds late wakes the next one, which may have looked in vain."""
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """What has a rate limit of its own. `name` is unique for endpoint and deployment; `rpm` is
-    requests a minute, None where nobody knows."""
-
-    name: str
-    rpm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,22 +69,26 @@ class SlotWaiter:
 
 @dataclass(frozen=True)
 class Change:
-    """Something that was reported of a deployment, to be written into its pacing."""
+    """Something that was reported of a deployment, to be written into its pacing. `rings`: others
+    may come earlier by it, or later, and hear of it at once."""
 
     deployment: Deployment
     apply: Callable[[Pacing, float], None]
+    rings: bool = True
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """A slot of `waiter`: of which deployment, when by the queue's clock, and until when no
-    deployment of its takes calls."""
+    """A slot of `waiter`: of which deployment, and when by the queue's clock."""
 
     waiter: SlotWaiter
     deployment: Deployment
     slot_at: float
+    free_at: float
+    """Since when the deployment was free for it; before `slot_at` where nobody came for it."""
     rpm: float | None = None
     cooldown_until: float = -math.inf
+    """Until when none of the waiter's deployments takes calls."""
 
 
 class SignsOfLife:
@@ -110,18 +105,25 @@ class SignsOfLife:
         self._looked_at = math.inf
         self._seen: dict[str, tuple[float, float]] = {}
 
-    def look(self, now: float, marks: dict[str, float], owners: Iterable[str]) -> dict[str, float]:
-        """Seconds of silence of each of `owners`, with the times of the signs that they gave last.
+    def look(self, queue: Queue, pacings: Iterable[Pacing]) -> dict[str, float]:
+        """Seconds of silence of each process that waits, or was given a slot by one of `pacings`.
 
-        One that lies ahead of the clock was given before a reboot.
+        A sign of life that lies ahead of the clock was given before a reboot.
         """
+        now, marks = queue.now, dict(queue.marks)
+        given = [each for pacing in pacings for each in pacing.given.items()]
+        for owner, slots in given:
+            if slots:
+                marks[owner] = max(marks.get(owner, -math.inf), *slots)
+        owners = {*marks, *(each.owner for each in queue.tickets.values())}
         step = min(max(0.0, now - self._looked_at), self._longest)
         self._looked_at = now
         seen, self._seen = self._seen, {}
         for owner in owners:
             mark = marks.get(owner, -math.inf)
             before, silence = seen.get(owner, (mark, min(abs(now - mark), self._believed) - step))
-            self._seen[owner] = (mark, silence + step if mark == before else 0.0)
+            is_new = mark != before  # it came since the last look
+            self._seen[owner] = mark, min(step, abs(now - mark)) if is_new else silence + step
         return {owner: silence for owner, (_, silence) in self._seen.items()}
 
 
@@ -131,7 +133,8 @@ class Visit:
 
     `locked` is one that may write: it has the queue for itself. `report` works out everybody's
     slot, not only the next. Slots of the next `lead` seconds are given at once: so long takes a
-    visit. `clock` as for Queue.
+    visit. `unsent` are this process's slots, by deployment, whose calls aren't sent yet. `clock` as
+    for Queue.
     """
 
     owner: str
@@ -139,6 +142,7 @@ class Visit:
     rhythm: Rhythm
     signs: SignsOfLife
     waiters: Sequence[SlotWaiter]
+    unsent: Mapping[str, Collection[float]]
     changes: Sequence[Change]
     locked: bool
     report: bool
@@ -157,111 +161,179 @@ class Visit:
     def make(self, database: SqlDatabase) -> None:
         """Visit the queue, in one transaction. Raises what the database raises."""
         self.granted, self.expected, self.must_lock = [], [], False
+        self.delay, self.slot_in = self.rhythm.look, math.inf
+        self._own = {each.name: each for waiter in self.waiters for each in waiter.deployments}
         with database.transaction() as sql:
             queue = Queue(sql, self.owner, self.clock, self.locked)
             self.now = queue.now
-            owners = {*queue.marks, *(each.owner for each in queue.tickets.values())}
-            silence = self.signs.look(self.now, queue.marks, owners - {self.owner})
-            self._put_in_order(queue, silence)
-            late = self._give_slots(queue, silence, database.shared)
+            pacings = self._bring_up_to_date(queue)
+            silence = self.signs.look(queue, pacings.values())
+            silence.pop(self.owner, None)
+            self._clear_away(queue, pacings, silence)
+            self._line_up(queue)
+            self._work_out_slots(queue, pacings, silence, database.shared)
             if self.locked:
-                self._write_slots(queue, late)
+                self._write_slots(queue)
             elif self.granted:
                 self.granted, self.must_lock = [], True
             if len(self.granted) < len(self.waiters):
                 queue.mark_alive()
             queue.write()
 
-    def _put_in_order(self, queue: Queue, silence: dict[str, float]) -> None:
-        """Drop the dead and what nobody waits for any more; write what was reported; add who is
-        new, and who was taken for dead."""
-        dead = {owner for owner, seconds in silence.items() if seconds >= self.rhythm.dead_after}
-        wanted = {each.ticket.id for each in self.waiters if each.ticket is not None}
-        mine = {each.id for each in queue.tickets.values() if each.owner == self.owner}
-        missing = [each for each in self.waiters if not each.ticket or each.ticket.id not in mine]
-        if not self.locked:
-            self.must_lock = bool(dead or mine - wanted or missing)
-            return
-        for change in self.changes:
+    def _bring_up_to_date(self, queue: Queue) -> dict[str, Pacing]:
+        """Write down what was reported. Gives the pacing of each deployment that is waited for."""
+        for change in self.changes if self.locked else ():
             name = change.deployment.name
-            pacing = queue.pacing(name, change.deployment.rpm)
+            pacing = queue.pacing(name, change.deployment)
             change.apply(pacing, self.now)
             queue.save(name, pacing)
-        queue.remove(mine - wanted)
-        queue.forget(dead)
-        if (self.changes or dead or mine - wanted) and queue.tickets:
+            if change.rings and queue.tickets:
+                queue.ring()
+        names = {name for ticket in queue.tickets.values() for name in ticket.names}
+        return {name: queue.pacing(name, self._own.get(name)) for name in {*names, *self._own}}
+
+    def _clear_away(
+        self, queue: Queue, pacings: dict[str, Pacing], silence: dict[str, float]
+    ) -> None:
+        """Take out tickets for which nobody waits any more, and take back slots that nobody uses:
+        those of the dead, and own ones that came with an answer which this process didn't get."""
+        dead = {owner for owner, seconds in silence.items() if seconds >= self.rhythm.dead_after}
+        # To be back when the next one is dead, should it stay silent.
+        left_to_live = [self.rhythm.dead_after - silence[each] for each in silence.keys() - dead]
+        self.delay = min([self.delay, *left_to_live])
+        wanted = {each.ticket.id for each in self.waiters if each.ticket is not None}
+        tickets = [
+            each.id
+            for each in queue.tickets.values()
+            if each.owner in dead or (each.owner == self.owner and each.id not in wanted)
+        ]
+        free = set()
+        for name, pacing in pacings.items():
+            holders = [each for each, slots in pacing.given.items() if slots]
+            for holder in {*dead, self.owner}.intersection(holders):
+                known = self.unsent.get(name, ()) if holder == self.owner else ()
+                if pacing.take_back(holder, but=known):
+                    free.add(name)
+        if not self.locked:
+            self.must_lock = bool(dead or tickets or free)
+            return
+        queue.remove(tickets)
+        if dead:
+            queue.forget(dead)
+        for name in free:
+            queue.save(name, pacings[name])
+        if queue.tickets and (tickets or free):
             queue.ring()
-        for waiter in missing:
+
+    def _line_up(self, queue: Queue) -> None:
+        """Add tickets for who is new, and who was taken for dead."""
+        there = {each.id for each in queue.tickets.values() if each.owner == self.owner}
+        for waiter in self.waiters:
+            if waiter.ticket is not None and waiter.ticket.id in there:
+                continue
+            if not self.locked:
+                self.must_lock = True
+                return
             names = tuple(each.name for each in waiter.deployments)
             waiter.ticket = queue.add(names, waiter.first, waiter.ticket)
 
-    def _give_slots(self, queue: Queue, silence: dict[str, float], has_bell: bool) -> bool:
-        """Work out the slots in order: those of this process that are due, and seconds to wait.
+    def _work_out_slots(
+        self, queue: Queue, pacings: dict[str, Pacing], silence: dict[str, float], has_bell: bool
+    ) -> None:
+        """Work out the slots in order: those of this process are given if due, else expected.
 
-        Gives whether one of them comes later than others can have expected.
+        `pacings` go along, as if every slot were used. Processes that are silent are passed over.
         """
         waiters = {each.ticket.id: each for each in self.waiters if each.ticket is not None}
-        own = {each.name: each for waiter in self.waiters for each in waiter.deployments}
-        quiet = {o for o, seconds in silence.items() if seconds >= self.rhythm.passed_over_after}
-        tickets = [each for each in queue.in_order() if each.owner not in quiet]
-        rates = {
-            name: own[name].rpm if name in own else None for each in tickets for name in each.names
-        }
-        pacings = {name: queue.pacing(name, rpm) for name, rpm in rates.items()}
-        self.delay, self.slot_in, late = self.rhythm.look, math.inf, False
-        behind: set[str] = set()
-        is_overdue = False
-        for ticket in tickets:
-            name = min(ticket.names, key=lambda each: pacings[each].next_at())
-            possible_at = pacings[name].next_at()
-            slot_at = max(self.now, possible_at)
-            pacings[name].send(slot_at)
+        ahead = _Ahead(set(), False)
+        for ticket in queue.in_order():
+            if silence.get(ticket.owner, 0.0) >= self.rhythm.passed_over_after:
+                continue
+            slot = _next_slot(ticket, pacings, self.now)
             # Ahead of time only where nobody else can be meant.
-            lead = self.lead if behind.isdisjoint(ticket.names) else 0.0
+            has_rivals = not ahead.names.isdisjoint(ticket.names)
+            due_until = self.now + (0.0 if has_rivals else self.lead)
             if (waiter := waiters.get(ticket.id)) is None:
-                behind.update(ticket.names)
-                is_overdue = is_overdue or slot_at <= self.now
-            elif slot_at <= self.now + lead:
-                self.granted.append(Expectation(waiter, own[name], slot_at))
-                late = late or possible_at < self.now - OVERDUE
+                ahead.names.update(ticket.names)
+                ahead.is_due = ahead.is_due or slot.at <= self.now
+            elif slot.at <= due_until:
+                deployment = self._own[slot.name]
+                self.granted.append(Expectation(waiter, deployment, slot.at, slot.free_at))
             else:
-                alone = behind.isdisjoint(ticket.names)
-                is_blocked = is_overdue and waiter.slot_at <= self.now and waiter.expected
-                if alone or not has_bell:
-                    self.slot_in = min(self.slot_in, slot_at - lead - self.now)
-                elif not is_blocked:
-                    self.delay = min(self.delay, slot_at - self.now)
-                if behind and (is_blocked or not has_bell):
-                    self.delay = min(self.delay, self.rhythm.look_again)
-                self._expect(waiter, own[name], slot_at, pacings)
-                # Slots of other deployments may be due before the first that isn't.
-                rest = min(pacings[each].next_at() for each in own) - self.now
-                if not self.report and rest > 0:
-                    self.delay = min(self.delay, rest)
+                self._expect(waiter, slot, pacings)
+                self._plan_next_visit(waiter, slot, ahead, has_rivals, has_bell)
+                if self._is_enough(pacings):
                     break
-        return late
 
-    def _expect(
-        self,
-        waiter: SlotWaiter,
-        deployment: Deployment,
-        slot_at: float,
-        pacings: dict[str, Pacing],
-    ) -> None:
+    def _expect(self, waiter: SlotWaiter, slot: _Slot, pacings: dict[str, Pacing]) -> None:
         """A waiter's slot isn't due yet."""
-        self.report = self.report or abs(slot_at - waiter.slot_at) > REPORT_CHANGE
+        self.report = self.report or abs(slot.at - waiter.slot_at) > REPORT_CHANGE
         ends = min(pacings[each.name].cooldown_until for each in waiter.deployments)
-        rpm = pacings[deployment.name].rpm
-        self.expected.append(Expectation(waiter, deployment, slot_at, rpm, ends))
+        deployment, rpm = self._own[slot.name], pacings[slot.name].rpm
+        self.expected.append(Expectation(waiter, deployment, slot.at, slot.free_at, rpm, ends))
 
-    def _write_slots(self, queue: Queue, late: bool) -> None:
+    def _plan_next_visit(
+        self, waiter: SlotWaiter, slot: _Slot, ahead: _Ahead, has_rivals: bool, has_bell: bool
+    ) -> None:
+        """When to visit the queue for a slot that isn't due yet."""
+        seconds = slot.at - self.now
+        is_held_up = ahead.is_due and waiter.slot_at <= self.now and waiter.expected is not None
+        if not has_rivals:
+            self.slot_in = min(self.slot_in, seconds - self.lead)
+        elif not has_bell:
+            self.slot_in = min(self.slot_in, seconds)
+        elif not is_held_up:
+            # The bell rings when the one before has come late.
+            self.delay = min(self.delay, seconds)
+        if ahead.names and (is_held_up or not has_bell):
+            self.delay = min(self.delay, self.rhythm.look_again)
+
+    def _is_enough(self, pacings: dict[str, Pacing]) -> bool:
+        """Whether no further ticket can have a slot now, and nobody wants to know when it has."""
+        # Slots of other deployments may be due before the first that isn't.
+        rest = min(pacings[name].next_at() for name in self._own) - self.now
+        if self.report or rest <= 0:
+            return False
+        self.delay = min(self.delay, rest)
+        return True
+
+    def _write_slots(self, queue: Queue) -> None:
+        """Write down which slots were given."""
         for slot in self.granted:
             name = slot.deployment.name
-            pacing = queue.pacing(name, slot.deployment.rpm)
-            pacing.send(slot.slot_at)
+            pacing = queue.pacing(name, slot.deployment)
+            pacing.send(slot.slot_at, self.owner)
             queue.save(name, pacing)
             assert slot.waiter.ticket is not None
             queue.remove([slot.waiter.ticket.id])
+        late = any(slot.free_at < self.now - OVERDUE for slot in self.granted)
         behind = [each.owner for each in queue.in_order() if each.owner != self.owner]
         if late and behind:
             queue.ring(behind[0])
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """When a ticket may have a slot of the deployment `name`, which is free since `free_at`."""
+
+    name: str
+    at: float
+    free_at: float
+
+
+def _next_slot(ticket: Ticket, pacings: dict[str, Pacing], now: float) -> _Slot:
+    """The first slot that a ticket may have, of whichever deployment; its pacing counts it."""
+    name = min(ticket.names, key=lambda each: pacings[each].next_at())
+    free_at = pacings[name].next_at()
+    slot = _Slot(name, max(now, free_at), free_at)
+    pacings[name].send(slot.at)
+    return slot
+
+
+@dataclass
+class _Ahead:
+    """Other processes' tickets that come before one: the deployments that they wait for, and
+    whether a slot of theirs is due."""
+
+    names: set[str]
+    is_due: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cutting_proxy import CuttingProxy
 from mai_image.mai.database import DatabaseGone, DatabaseServer
 from mai_image.mai.rate_limit import Deployment, RateLimiter, Rhythm, limiter
 from postgres_engine import PostgresEngine
@@ -40,9 +42,7 @@ def machine(postgres: str) -> Iterator[Callable[..., Machine]]:
 
         def start(name: str, rhythm: Rhythm | None = None, **options: Any) -> Machine:
             found = Machine(options.pop("url", postgres), name, rhythm, **options)
-            stack.callback(found.process.stdout.close)
-            stack.callback(found.process.stdin.close)
-            stack.callback(found.kill)
+            stack.callback(found.close)
             return found
 
         yield start
@@ -108,29 +108,69 @@ def test_tickets_of_a_killed_machine_go_and_the_next_is_served(
     assert tickets(postgres) == []
 
 
-def test_while_the_database_is_stopped_nobody_loses_a_ticket(
+def test_while_the_database_is_stopped_nobody_loses_a_ticket_or_an_unsent_slot(
     own_postgres: PostgresEngine, machine: Callable[..., Machine]
 ) -> None:
     url = own_postgres.new_database()
     machines = [machine(name, RHYTHM, url=url) for name in "abc"]
-    machines[0].tell(ask="first", rpm=600.0)
+    usual = machine("usual", url=url)
+    machines[0].tell(ask="held", rpm=600.0, unsent=True)
     machines[0].until("slot")
-    machines[0].tell(refused=8.0, rpm=600.0)
-
+    machines[0].tell(refused=45.0, rpm=600.0)
     machines[0].until("written")
 
+    def given() -> object:
+        ((text,),) = own_postgres.run_sql(
+            "SELECT pacing FROM mai_image.deployments", url.rpartition("/")[2]
+        )
+        return list(json.loads(str(text))["given"].values())
+
     async def body() -> None:
-        for number, each in enumerate(machines):
+        for number, each in enumerate([*machines, usual]):
             each.tell(ask="later", rpm=600.0)
             await until(lambda number=number: len(tickets(url)) == number + 1)
-        before = tickets(url)
+        before, held = tickets(url), given()
         with own_postgres.frozen():
-            await asyncio.sleep(2.5)  # far longer than a process may be silent
-        assert tickets(url) == before
+            await asyncio.sleep(20.0)  # far longer than a process may be silent
+        assert tickets(url)[:3] == before[:3]
+        assert given() == held
 
     asyncio.run(body())
+    assert usual.until("error")["kind"] == "DatabaseGone"
     slots = sorted((each.until("slot")["at"], each.name) for each in machines)
     assert [name for _, name in slots] == list("abc")
+
+
+def test_over_a_slow_link_no_machine_sends_on_after_a_refusal(
+    postgres: str, postgres_engine: PostgresEngine
+) -> None:
+    proxy, fast = CuttingProxy(postgres_engine.port, delay=0.1), Deployment("deployment", 300.0)
+    slots: list[float] = []
+
+    async def call(limiter: RateLimiter) -> None:
+        await limiter.acquire([fast])
+        slots.append(time.monotonic())
+
+    async def body() -> None:
+        near = RateLimiter(DatabaseServer(postgres), machine="near")
+        await near.acquire([fast])
+        near.cool_down(fast, 3.0)  # from here on a call at a time
+        one, other = (
+            RateLimiter(DatabaseServer(proxy.url(postgres)), machine=name) for name in "ab"
+        )
+        calls = [asyncio.create_task(call(each)) for each in (one, other) for _ in range(40)]
+        await until(lambda: len(slots) > 10)
+        refused_at = time.monotonic()
+        one.cool_down(fast, 30.0)
+        await asyncio.sleep(5.0)
+        for each in calls:
+            each.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        # A second, and what this machine's other work takes.
+        assert max(slots) < refused_at + 2.0
+
+    asyncio.run(body())
+    proxy.close()
 
 
 def test_calls_wait_on_through_a_restart_of_the_database(own_postgres: PostgresEngine) -> None:

@@ -304,8 +304,8 @@ def test_a_limit_that_becomes_known_counts_the_calls_that_went_before():
 
 def test_a_slot_that_was_not_used_can_be_given_back():
     pacing = Pacing(limit=1)
-    pacing.send(5.0)
-    pacing.withdraw(5.0)
+    pacing.send(5.0, "process")
+    pacing.withdraw("process", 5.0)
     assert pacing.next_at() < 6.0
 
 

@@ -1,7 +1,8 @@
 """A machine of a studio: a process with a rate limiter of its own, led by lines of JSON.
 
-It hears {"ask": name, "rpm": 60}, {"refused": seconds, "rpm": 60} and {"end": true} on its input,
-and says {"slot": name, "at": seconds since 1970}, {"written": true} when a refusal is,
+It hears {"ask": name, "rpm": 60} (with "unsent": true the call isn't sent before {"sent": true,
+"rpm": 60}), {"refused": seconds, "rpm": 60} and {"end": true} on its input, and says
+{"slot": name, "at": seconds since 1970}, {"written": true} when what it heard is,
 {"wait": name, "seconds": …} and {"error": name, "text": …}. `Machine` is the other end.
 """
 
@@ -22,7 +23,8 @@ wall_clock = time.time
 
 
 class Machine:
-    """A process that asks for slots; `clock_offset` is how far its clocks are wrong, in seconds."""
+    """A process that asks for slots in a database, or a file; `clock_offset` is how far its clocks
+    are wrong, in seconds."""
 
     def __init__(
         self,
@@ -70,6 +72,13 @@ class Machine:
         self.process.kill()
         self.process.wait()
 
+    def close(self) -> None:
+        """kill -9, and nothing is left of it."""
+        self.kill()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -89,9 +98,9 @@ async def live(options: dict[str, Any]) -> None:
     from mai_image.mai.rate_limit import Deployment, RateLimiter, Rhythm
 
     rhythm = None if options["rhythm"] is None else Rhythm(**options["rhythm"])
-    limiter = RateLimiter(
-        DatabaseServer(options["url"]), machine=options["machine"], rhythm=rhythm, tick=0.2
-    )
+    url = options["url"]
+    where = DatabaseServer(url) if "://" in url else Path(url)
+    limiter = RateLimiter(where, machine=options["machine"], rhythm=rhythm, tick=0.2)
     tasks = set()
 
     async def ask(message: dict[str, Any]) -> None:
@@ -101,7 +110,8 @@ async def live(options: dict[str, Any]) -> None:
 
         deployment = Deployment(message.get("of", "deployment"), message["rpm"])
         try:
-            await limiter.acquire([deployment], hear, first=message.get("first", False))
+            flags = {name: message.get(name, False) for name in ("first", "unsent")}
+            await limiter.acquire([deployment], hear, **flags)
         except Exception as error:  # noqa: BLE001  the parent judges it
             say(error=message["ask"], text=str(error), kind=type(error).__name__)
         else:
@@ -115,6 +125,10 @@ async def live(options: dict[str, Any]) -> None:
             tasks.add(loop.create_task(ask(message)))
         elif "refused" in message:
             limiter.cool_down(Deployment("deployment", message["rpm"]), message["refused"])
+            await limiter.close()
+            say(written=True)
+        elif "sent" in message:
+            limiter.mark_sent(Deployment("deployment", message["rpm"]))
             await limiter.close()
             say(written=True)
         elif "end" in message:
