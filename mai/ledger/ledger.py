@@ -181,7 +181,7 @@ class Ledger:
             self._open(row, call, budget, check_room, joined)
         except DatabaseGone as error:
             if error.in_doubt:
-                self._book_later("withdraw", token, {})
+                self._book_later("withdraw", token, {"key": call.key})
             raise
         with self._lock:
             self._open_rows[token] = row
@@ -197,7 +197,7 @@ class Ledger:
         joined: str,
     ) -> None:
         """The transaction of `open`. Its locks keep others from this budget and this request."""
-        locks = (f"budget {call.profile}", f"request {call.key}")
+        locks = (f"budget {call.profile}", _request_lock(call.key))
         with self._database.transaction(locks=locks) as sql:
             now = self._time(sql)
             row.update(opened_at=now, day=day_of(now))
@@ -276,6 +276,7 @@ class Ledger:
         try:
             self._close(row, outcome, values, opened)
         except StoreError as error:
+            values["closed_at"] = self._time(None)
             data: dict[str, object] = {"outcome": outcome.value, "values": values, "opened": opened}
             if not self._book_later("close", row, data, error):
                 raise
@@ -290,11 +291,12 @@ class Ledger:
         outcome: Outcome,
         values: dict[str, object],
         opened: dict[str, object] | None,
+        locks: Iterable[str] = (),
     ) -> None:
         """The transaction of `close`; `opened` is what to write if the row isn't there."""
         cost_usd = values.get("cost_usd")
         cost = nano(cost_usd) if isinstance(cost_usd, (int, float)) else None
-        with self._database.transaction() as sql:
+        with self._database.transaction(locks=locks) as sql:
             found = _row(sql, CALLS.c.token == row, lock=True)
             if found is None and opened is not None:
                 sql.execute(insert(CALLS).values(**opened))
@@ -354,7 +356,7 @@ class Ledger:
     def _find_job(self, key: str) -> Any:
         unfinished = CALLS.c.outcome.is_(None) & CALLS.c.job_id.is_not(None) & (CALLS.c.key == key)
         query = select(CALLS).where(unfinished).order_by(CALLS.c.id.desc())
-        with self._database.transaction(locks=(f"request {key}",)) as sql:
+        with self._database.transaction(locks=(_request_lock(key),)) as sql:
             found = sql.execute(query.with_for_update()).first()
             if found is None or found.owner in self._life.others(sql)[0]:
                 return None
@@ -436,7 +438,9 @@ class Ledger:
         if entry.kind == "close":
             self._close(entry.token, Outcome(data["outcome"]), data["values"], data["opened"])
         elif entry.kind == "withdraw":
-            self._close(entry.token, Outcome.WITHDRAWN, {}, None)
+            # The server may still be about to commit what opened it, and holds this lock until then.
+            locks = (_request_lock(data["key"]),) if "key" in data else ()
+            self._close(entry.token, Outcome.WITHDRAWN, {}, None, locks)
         elif entry.kind == "job":
             self._set_job(entry.token, data["job_id"])
         else:
@@ -642,8 +646,8 @@ class Ledger:
         living = self._life.others(sql)[0] if found else set()
         return next((row for row in found if row.owner in living), None)
 
-    def _time(self, sql: Connection) -> float:
-        """Seconds since 1970 by the clock that counts here."""
+    def _time(self, sql: Connection | None) -> float:
+        """Seconds since 1970 by the clock that counts here; without a connection as it is known."""
         return self._database.now(sql) if self._now is None else self._now()
 
     def _outcome_of_abandoned(self, sql: Connection, row: Any, arrived: bool) -> Outcome | None:
@@ -692,6 +696,10 @@ class Ledger:
                 }
             )
         )
+
+
+def _request_lock(key: str) -> str:
+    return f"request {key}"
 
 
 def _counts(usage: Usage | None) -> dict[str, object]:

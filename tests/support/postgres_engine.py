@@ -106,6 +106,11 @@ class PostgresEngine:
             self._process.wait(30)
         self._process = None
 
+    def shut_down_smartly(self) -> None:
+        """From now on it lets nobody in, and waits until all have left."""
+        assert self._process is not None
+        self._process.terminate()
+
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Stopped by SIGSTOP, with all its processes: the kernel still takes connections."""
