@@ -13,8 +13,7 @@ import psycopg
 import pytest
 from client_harness import OneProfile, draw, failure, generate, image, outcome, profile_for, quick
 from mai_image.mai.client import Client
-from mai_image.mai.database import DatabaseGone, DatabaseServer
-from mai_image.mai.ledger import Ledger
+from mai_image.mai.database import DatabaseGone
 from postgres_engine import PostgresEngine, binaries
 from scripted_server import Scripted
 
