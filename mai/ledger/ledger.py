@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from ..database import (
     DatabaseGone,
@@ -438,7 +438,7 @@ class Ledger:
         if entry.kind == "close":
             self._close(entry.token, Outcome(data["outcome"]), data["values"], data["opened"])
         elif entry.kind == "withdraw":
-            # The server may still be about to commit what opened it, and holds this lock until then.
+            # The server may still have to commit what opened it, and holds this lock until then.
             locks = (_request_lock(data["key"]),) if "key" in data else ()
             self._close(entry.token, Outcome.WITHDRAWN, {}, None, locks)
         elif entry.kind == "job":
@@ -482,8 +482,8 @@ class Ledger:
     ) -> None:
         """Note that an awaited image is where others find it now (SHARED), or given up (ALONE).
 
-        A call of this machine that another one took for lost has arrived after all: it cost
-        `cost_usd`.
+        A call of this machine that another one took for lost has arrived after all, unless the
+        request was sent again since: it cost `cost_usd`.
         """
         awaited = (CALLS.c.key == key) & (CALLS.c.image == int(ImagePlace.AWAITED))
         lost = awaited & (CALLS.c.recovered == 1) & (CALLS.c.machine == self._buyer["machine"])
@@ -492,7 +492,8 @@ class Ledger:
         with self._database.transaction() as sql:
             query = select(CALLS).where(lost).order_by(CALLS.c.id.desc()).limit(1)
             found = sql.execute(query.with_for_update()).first()
-            if found is not None and place is ImagePlace.SHARED:
+            is_its = found is not None and not _was_sent_later(sql, found)
+            if is_its and place is ImagePlace.SHARED:
                 cost = None if cost_usd is None else nano(cost_usd)
                 self._end(sql, found, Outcome.DELIVERED, cost, values)
             sql.execute(update(CALLS).where(awaited).values(image=int(place)))
@@ -654,13 +655,7 @@ class Ledger:
         """How a call of a dead owner ends; None: its job may still be resumed."""
         if not row.sent:
             return Outcome.WITHDRAWN
-        # An image that is there can only be this call's if no later one asked for the same key.
-        later = select(func.count()).where(
-            (CALLS.c.key == row.key)
-            & (CALLS.c.id > row.id)
-            & (CALLS.c.outcome.is_(None) | (CALLS.c.outcome == Outcome.DELIVERED.value))
-        )
-        if arrived and not sql.execute(later).scalar_one():
+        if arrived and not _was_sent_later(sql, row):
             return Outcome.DELIVERED
         if row.job_id is not None and row.opened_at >= self._time(sql) - JOB_SECONDS:
             return None
@@ -696,6 +691,13 @@ class Ledger:
                 }
             )
         )
+
+
+def _was_sent_later(sql: Connection, row: Any) -> bool:
+    """Whether a later call asked for the same image: one that is there is that one's, then."""
+    later = (CALLS.c.key == row.key) & (CALLS.c.id > row.id) & (CALLS.c.sent == 1)
+    later &= CALLS.c.outcome.is_(None) | (CALLS.c.outcome == Outcome.DELIVERED.value)
+    return sql.execute(select(CALLS.c.id).where(later).limit(1)).first() is not None
 
 
 def _request_lock(key: str) -> str:

@@ -81,5 +81,6 @@ class StudioOfMachines:
         rows = self.rows()
         perhaps = sum(row["outcome"] in DOUBTFUL for row in rows)
         assert not [row for row in rows if row["outcome"] == "in flight"]
-        assert len(self.harness.server.billed) == asyncio.run(self.stored(count)) + perhaps
+        stored = asyncio.run(self.stored(count))
+        assert len(self.harness.server.billed) == stored + perhaps, (stored, perhaps, rows)
         return perhaps
