@@ -293,16 +293,17 @@ class DatabaseServer:
         arguments: dict[str, Any] = {}
 
         def work() -> None:
-            connection, failure = None, None
             try:
                 arguments.update(self._arguments())
                 connection = _impatient_connection().connect(self._url, **arguments)
-                connection.answer_within = answer_within
             except BaseException as error:  # noqa: BLE001  whatever it is, somebody waits for it
-                failure = error
+                if made.set_running_or_notify_cancel():
+                    made.set_exception(error)
+                return
+            connection.answer_within = answer_within
             if made.set_running_or_notify_cancel():
-                made.set_exception(failure) if failure else made.set_result(connection)
-            elif connection is not None:
+                made.set_result(connection)
+            else:
                 connection.close()
 
         try:

@@ -15,7 +15,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -56,6 +56,9 @@ logger = logging.getLogger(__name__)
 
 LONG_READ = 600.0
 """Seconds in which a server may read all calls, for a CSV or for sums by user."""
+
+PAGE_ROWS = 5000
+"""Rows that are read at once for a CSV."""
 
 JOB_SECONDS = 86_400.0
 """How long a job of a service with job ids can be resumed; then its call is perhaps billed."""
@@ -608,9 +611,19 @@ class Ledger:
 
         Open files with newline="".
         """
-        with self._database.transaction(read_only=True, patience=LONG_READ) as sql:
-            rows = list(call_rows(sql, None, since, profile))
-        return write_csv(rows, stream)
+        return write_csv(self._all_rows(since, profile), stream)
+
+    def _all_rows(self, since: str | None, profile: str | None) -> Iterator[dict[str, object]]:
+        """The calls since a day, newest first. Each page is a transaction of its own: a server ends
+        one that is left alone while a million rows are written."""
+        before: object = None
+        while True:
+            with self._database.transaction(read_only=True, patience=LONG_READ) as sql:
+                page = list(call_rows(sql, PAGE_ROWS, since, profile, before))
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            before = page[-1]["id"]
 
     def look_at_server(self) -> ServerFacts | None:
         """What a person wants to know of the server, None for a file. Raises StoreError."""
