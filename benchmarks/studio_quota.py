@@ -17,9 +17,8 @@ import contextlib
 import math
 import statistics
 import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest import mock
@@ -28,6 +27,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"
 
 import psutil
 import simulated_servers
+from cutting_proxy import CuttingProxy
 from postgres_engine import PostgresEngine, binaries
 from shared_queue import PolledBell, SharedQueue
 from simulated_servers import KINDS, bound
@@ -125,29 +125,6 @@ async def machine(name: str, options: argparse.Namespace) -> None:
     writer.close()
 
 
-@contextlib.contextmanager
-def far_away(port: int, seconds: float) -> Iterator[int]:
-    """A port that leads to another one, with so many seconds there and back."""
-    if not seconds:
-        yield port
-        return
-    loop = asyncio.new_event_loop()
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            loop.call_later(seconds / 2, writer.write, data)
-        loop.call_later(seconds / 2, writer.close)
-
-    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(carry(reader, there[1]), carry(there[0], writer))
-
-    server = loop.run_until_complete(asyncio.start_server(connect, "127.0.0.1", 0))
-    threading.Thread(target=loop.run_forever, daemon=True).start()
-    yield server.sockets[0].getsockname()[1]
-    loop.call_soon_threadsafe(loop.stop)
-
-
 @contextlib.asynccontextmanager
 async def machines(options: argparse.Namespace, port: int, url: str) -> AsyncIterator[None]:
     """All of them, as processes; ends when they have."""
@@ -237,14 +214,15 @@ async def run(options: argparse.Namespace, engine: PostgresEngine) -> str:
     service = Service(options.kind, options.quota, options.machines)
     server = await asyncio.start_server(service.serve, "127.0.0.1", 0)
     url = engine.new_database()
-    with far_away(engine.port, options.link / 1000) as port:
-        near = url.replace(f":{engine.port}/", f":{port}/")
-        async with machines(options, server.sockets[0].getsockname()[1], near):
-            await service._go.wait()
-            cpu = seconds_of(engine)
-            count = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
-            database = url.rpartition("/")[2]
-            commits = engine.run_sql(count, database)[0][0]
+    proxy = CuttingProxy(engine.port, options.link / 2000)
+    near = proxy.url(url) if options.link else url
+    async with machines(options, server.sockets[0].getsockname()[1], near):
+        await service._go.wait()
+        cpu = seconds_of(engine)
+        count = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+        database = url.rpartition("/")[2]
+        commits = engine.run_sql(count, database)[0][0]
+    proxy.close()
     cpu = seconds_of(engine) - cpu
     commits = engine.run_sql(count, database)[0][0] - commits  # type: ignore[operator]
     seconds = service.ended_at - service.began_at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # `python -m pytest` puts the clone on the path, where its nodes/ would hide ComfyUI's `nodes`.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,11 @@ def call(server: Scripted) -> HttpAnswer:
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
-@pytest.mark.parametrize("after", [b"", b"\0" * 9, b"garbage", gzip.compress(b"more"), b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "after",
+    [b"", b"\0" * 9, b"garbage", gzip.compress(b"more"), b"\x1f\x8b"],
+    ids=["nothing", "zeros", "garbage", "another file", "half a head"],
+)
 def test_what_follows_the_end_is_not_read(packing: str, after: bytes, server: Scripted) -> None:
     name, pack = PACKINGS[packing]
     server.default = refuse(200, pack(BODY) + after, {"content-encoding": name})
@@ -64,7 +68,9 @@ def test_what_follows_the_end_is_not_read(packing: str, after: bytes, server: Sc
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
-@pytest.mark.parametrize("piece", [bytes(65536), gzip.compress(bytes(65536))])
+@pytest.mark.parametrize(
+    "piece", [bytes(65536), gzip.compress(bytes(65536))], ids=["plain", "packed"]
+)
 def test_an_answer_that_goes_on_without_end_is_delivered_at_once(
     packing: str, piece: bytes, server: Scripted
 ) -> None:

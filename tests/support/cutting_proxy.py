@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import threading
 import time
@@ -52,9 +53,11 @@ class CuttingProxy:
     def _forward(
         self, source: socket.socket, target: socket.socket, is_client: bool, cut: threading.Event
     ) -> None:
+        on_the_way: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+        arrive = threading.Thread(target=_deliver, args=(on_the_way, target), daemon=True)
+        arrive.start()
         with contextlib.suppress(OSError), source, target:
             while data := source.recv(65536):
-                time.sleep(self.delay)
                 if is_client and self.cut_at and self.cut_at in data:
                     self.cut_at = b""
                     self.cuts += 1
@@ -66,4 +69,18 @@ class CuttingProxy:
                     source.shutdown(socket.SHUT_RDWR)
                     target.shutdown(socket.SHUT_RDWR)
                     return
-                target.sendall(data)
+                on_the_way.put((time.monotonic() + self.delay, data))
+            on_the_way.put((time.monotonic() + self.delay, b""))
+            arrive.join()
+
+
+def _deliver(on_the_way: queue.SimpleQueue[tuple[float, bytes]], target: socket.socket) -> None:
+    """Sends each message when it has been on its way for long enough; later ones don't wait for
+    earlier ones to arrive."""
+    while True:
+        due, data = on_the_way.get()
+        if not data:
+            return
+        time.sleep(max(0.0, due - time.monotonic()))
+        with contextlib.suppress(OSError):
+            target.sendall(data)
