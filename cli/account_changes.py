@@ -107,7 +107,7 @@ def account_changes(
         *_gone(profile, account),
         *_new(profile, account),
         *_rates(profile, account),
-        *_retiring(profile, account, today or date.today()),
+        *_retiring(account, today or date.today()),
     ]
 
 
@@ -155,7 +155,7 @@ def _rates(profile: Profile, account: AccountState) -> Iterator[AccountChange]:
         yield AccountChange(text, model, rpm=rpm)
 
 
-def _retiring(profile: Profile, account: AccountState, today: date) -> Iterator[AccountChange]:
+def _retiring(account: AccountState, today: date) -> Iterator[AccountChange]:
     """Models of the account's deployments that end within the notice, or have ended."""
     seen = set()
     for one in account.deployments:

@@ -25,6 +25,7 @@ from ..mai.bulk import (
     Settings,
     format_of,
     is_image_name,
+    names_in,
     read_records,
     size_named,
 )
@@ -97,12 +98,14 @@ def run_batch(arguments: argparse.Namespace) -> int:
     """Check, count, ask, buy, and say what became of it."""
     root, settings = _read_settings(arguments)
     with ExitStack() as stack:
+        stack.enter_context(interruptible(_cancel))
         stream, kind = stack.enter_context(_opened(arguments))
         client = stack.enter_context(open_client(arguments))
         if not arguments.dry_run:
             stack.enter_context(held(root))
         again = arguments.retry_blocked or _is_same(arguments.file, root / ERRORS)
         folder = BatchFolder(root, again=again)
+        folder.refuse_foreign()
         planner = Planner(client, settings, folder)
         plan = planner.read(stream, kind)
         if again and not plan.rows and not arguments.retry_blocked:
@@ -152,7 +155,7 @@ def _read_settings(arguments: argparse.Namespace) -> tuple[Path, Settings]:
         web_grounding=arguments.web_grounding,
         out=template,
         images=Path() if arguments.file == "-" else source.parent,
-        reserved=THUMBNAILS,
+        reserved=(THUMBNAILS, "index*.html", RESULTS, ERRORS),
     )
 
 
@@ -186,7 +189,8 @@ def _opened(arguments: argparse.Namespace) -> Iterator[tuple[BinaryIO, str]]:
         copy.seek(0)
         head = copy.read(4096)
         copy.seek(0)
-        yield copy, arguments.format or format_of(arguments.file, head)
+        names = {"prompt", *names_in(arguments.prompt)} - {"line", "n"}
+        yield copy, arguments.format or format_of(arguments.file, head, names)
 
 
 def _copy(source: Any, target: Any) -> None:
@@ -244,19 +248,23 @@ def _require_consent(plan: Plan, arguments: argparse.Namespace) -> None:
         )
     if plan.usd <= ASK_ABOVE_USD:
         return
-    print(f"Buy {plan.bought:,} images for about ${plan.usd:,.2f}? [y/N] ", end="", flush=True)
+    question = f"Buy {plan.bought:,} images for about ${plan.usd:,.2f}? [y/N] "
+    print(question, end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise KeyboardInterrupt
 
 
+def _cancel() -> None:
+    raise KeyboardInterrupt
+
+
 def _rows(stream: BinaryIO, kind: str, settings: Settings) -> Generator[Row, None, None]:
-    """The rows once more; their files may have changed since they were checked."""
+    """The rows once more. What is wrong with one now, as its image is gone, is told when it is
+    built."""
     check = RowCheck(settings)
     for record in read_records(stream, kind):
         if not isinstance(record, RowMistake):
-            row, _ = check.build(record)
-            if row is not None:
-                yield row
+            yield check.build(record)[0]
 
 
 def _buy(
@@ -283,11 +291,15 @@ def _buy(
 
     display = display_for(plan.images, arguments.quiet)
     run = BatchRun(client, folder, plan, save, display, arguments.max_usd)
-    with interruptible(run):
+    with interruptible(run.interrupt):
         with closing(rows), closing(display):
             end = run.run(images())
-        results, errors = folder.finish(complete=not end.stopped)
-        sheet = write_sheet(folder, results, errors) if pillow else None
+        try:
+            results, errors = folder.finish(complete=not end.stopped)
+            sheet = write_sheet(folder, results, errors) if pillow else None
+        except OSError as error:
+            end.fail(f"lists and contact sheet can't be written: {error.strerror or error}")
+            sheet = None
     return end, sheet
 
 
@@ -359,7 +371,7 @@ def _print_end(
         print(f"{tally.text()}\nresults {folder.root / RESULTS}")
         if sheet is not None:
             print(f"contact sheet {sheet}")
-        else:
+        elif not has_pillow():
             print("no contact sheet: it needs Pillow (`pip install pillow`)")
 
 

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from ..mai.bulk import FACTS, Row, same_file
 from ..mai.disk import hold_folder, replace, write_durable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RESULTS, ERRORS = "results.jsonl", "errors.jsonl"
+RESULTS, ERRORS, SHEET = "results.jsonl", "errors.jsonl", "index.html"
 
 _TYPES = {"image/png": (".png",), "image/jpeg": (".jpg", ".jpeg"), "image/webp": (".webp",)}
 _TEMPORARY_LENGTH = 32
@@ -57,6 +57,7 @@ class BatchFolder:
         self.root = root
         self._again = again
         self._saved: dict[str, _Saved] = {}
+        self._usable: set[str] = set()
         self._old_errors: dict[str, str] = {}
         self._errors: dict[str, dict[str, Any]] = {}
         self._blocked: dict[str, dict[str, Any]] = {}
@@ -69,8 +70,9 @@ class BatchFolder:
 
     def _read(self) -> None:
         for line, facts in _json_lines(self.root / RESULTS):
-            if isinstance(facts.get("file"), str):
-                saved = _Saved(str(facts.get("key")), facts.get("bytes", -1), line)
+            kinds = {"file": str, "key": str, "bytes": int, "line": int, "notes": list}
+            if all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
+                saved = _Saved(facts["key"], facts["bytes"], line)
                 self._saved[same_file(facts["file"])] = saved
         for line, facts in _json_lines(self.root / ERRORS):
             identity = facts.get("id")
@@ -99,6 +101,15 @@ class BatchFolder:
         """Whether the filter has stopped this very request before, in this run or an earlier."""
         return image.mark in self._blocked
 
+    def refuse_foreign(self) -> None:
+        """InputError where a list or a sheet is in the way that no run of a batch has written."""
+        path = self.root / RESULTS
+        if self._saved or (path.is_file() and b"\n" not in path.read_bytes()):
+            return  # of a batch that has saved nothing yet, or was cut off in its first line
+        for name in (RESULTS, ERRORS, SHEET):
+            if os.path.lexists(self.root / name):
+                raise _in_the_way(self.root / name)
+
     def refuse_strange(self, image: BatchImage) -> None:
         """InputError where a file is in the way that no run of a batch has saved."""
         path = self.root / image.file
@@ -107,19 +118,39 @@ class BatchFolder:
                 if os.path.lexists(each):
                     raise _in_the_way(each)
 
+    def refuse_unusable(self, image: BatchImage) -> None:
+        """InputError where the image's folder can't be made: a file has its name, or a link on the
+        way leads out of the batch's folder."""
+        name = image.file.rpartition("/")[0]
+        if name in self._usable:
+            return
+        folder = self.root / name
+        if not folder.resolve().is_relative_to(self.root.resolve()):
+            raise InputError(
+                f"The output {image.file!r} is out of the folder, as a symbolic link leads there.",
+                "Choose another name, or remove the link.",
+            )
+        there = next(filter(os.path.lexists, (folder, *folder.parents)), None)
+        if there is not None and not there.is_dir():
+            raise _in_the_way(there)
+        self._usable.add(name)
+
     def begin(self, folders: Iterable[str]) -> None:
         """Clear what a killed run left half written in these folders, and open both lists."""
         self.root.mkdir(parents=True, exist_ok=True)
-        for name in folders:
+        for name in {"", *folders}:
             for path in (self.root / name).glob("*.tmp"):
                 process, _, digits = path.stem.partition("-")
                 if process.isdigit() and len(digits) == _TEMPORARY_LENGTH:
                     with suppress(OSError):
                         path.unlink()
-        self._write_results()
-        self._write(ERRORS, self._old_errors.values())
-        self._results_file = self._files.enter_context((self.root / RESULTS).open("ab", 0))
-        self._errors_file = self._files.enter_context((self.root / ERRORS).open("ab", 0))
+        try:
+            self._write_results()
+            self._write(ERRORS, self._old_errors.values())
+            self._results_file = self._files.enter_context((self.root / RESULTS).open("ab", 0))
+            self._errors_file = self._files.enter_context((self.root / ERRORS).open("ab", 0))
+        except OSError as error:
+            raise _unusable(self.root, error) from None
 
     def save_image(self, image: BatchImage, data: bytes, media_type: str) -> tuple[str, list[str]]:
         """Write an image whole, unless it is there; gives its path below the folder, and notes.
@@ -146,7 +177,7 @@ class BatchFolder:
         facts = {**facts, "key": image.mark, "bytes": size}
         line = json.dumps(facts, ensure_ascii=False)
         self._saved[same_file(facts["file"])] = _Saved(image.mark, size, line)
-        self._results_file.write(_encoded(line))
+        self._append(self._results_file, line)
 
     def add_error(self, row: Row, n: int, mark: str, error: MaiError) -> None:
         """Note that image `n` of a row failed; a further one of it is added to what is known."""
@@ -178,7 +209,12 @@ class BatchFolder:
         if row.id not in self._errors:
             self._errors[row.id] = known
             if row.id not in self._old_errors:
-                self._errors_file.write(_encoded(_error_line(row.id, known)))
+                self._append(self._errors_file, _error_line(row.id, known))
+
+    def _append(self, file: BinaryIO, line: str) -> None:
+        """A line for a run that is killed: `finish` writes them all, or says why it can't."""
+        with suppress(OSError):
+            file.write(_encoded(line))
 
     def blocked_error(self, image: BatchImage) -> BlockedError:
         """The error of a request that was blocked before, which cost nothing now."""
@@ -253,16 +289,20 @@ def held(root: Path) -> ExitStack:
             "Wait for its end, or name another folder with --out.",
         ) from None
     except OSError as error:
-        raise InputError(
-            f"The folder {root} can't be used: {error.strerror or error}.",
-            "Name another one with --out.",
-        ) from None
+        raise _unusable(root, error) from None
     return stack
 
 
 def _remove_if_empty(root: Path) -> None:
     with suppress(OSError):
         root.rmdir()
+
+
+def _unusable(root: Path, error: OSError) -> InputError:
+    return InputError(
+        f"The folder {root} can't be used: {error.strerror or error}.",
+        "Name another one with --out.",
+    )
 
 
 _KEPT = "The image is kept in the store: run the file again with another --out, which is free."

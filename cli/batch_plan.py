@@ -194,12 +194,13 @@ class Planner:
         for record in read_records(stream, kind):
             row = self._check.check(record)
             self.plan.rows += 1
-            if row is not None:
-                try:
+            try:
+                if row is not None:
                     self._count_row(row)
-                except MaiError as error:
-                    self._note(record.line, error)
-            elif isinstance(record, Record):
+            except MaiError as error:
+                self._note(record.line, error)
+                row = None
+            if row is None and isinstance(record, Record):
                 self._look_at_rest(record)
         self.mistakes = self._check.finish()
         if not self.plan.rows:
@@ -207,25 +208,35 @@ class Planner:
         return self.plan
 
     def _note(self, line: int, error: MaiError) -> None:
-        text = " ".join(f"{error.what} {error.hint}".split())
-        self._check.mistakes.append(RowMistake(line, text))
+        mistake = RowMistake(line, " ".join(f"{error.what} {error.hint}".split()))
+        if mistake not in self._check.mistakes[-10:]:
+            self._check.mistakes.append(mistake)
 
     def _look_at_rest(self, record: Record) -> None:
-        """What else is wrong with a row that has a mistake: its profile, and its images."""
+        """What else is wrong with a row that has a mistake: its profile, its images, its mask."""
         cells = {name: value.strip() for name, value in record.cells.items()}
         try:
             self._client.profiles.get(cells.get("profile") or self._settings.profile)
         except MaiError as error:
             self._note(record.line, error)
         model = cells.get("model", "")
-        for column in IMAGE_COLUMNS:
-            path = self._settings.images / cells.get(column, "")
+        paths = {
+            name: self._settings.images / Path(cells[name]).expanduser()
+            for name in (*IMAGE_COLUMNS, "mask")
+            if cells.get(name)
+        }
+        for column, path in paths.items():
             try:
-                if cells.get(column) and path.is_file():
+                if not path.is_file():
+                    continue
+                if column != "mask":
                     read_reference(path, model if model in CATALOGUE else self._settings.model)
-            except (MaiError, OSError, ValueError) as error:
-                if isinstance(error, MaiError):
-                    self._note(record.line, error)
+                elif "image_1" in paths and paths["image_1"].is_file():
+                    check_mask(path, paths["image_1"])
+            except MaiError as error:
+                self._note(record.line, error)
+            except (OSError, ValueError):  # no name that a file can have: told already
+                continue
 
     def _count_row(self, row: Row) -> None:
         profile = self._client.profiles.get(row.profile)
@@ -241,15 +252,19 @@ class Planner:
         key = bytes.fromhex(image.key)
         if self._folder.has(image):
             plan.there += 1
-        elif is_stored(self._client, image):
+            self._keys.add(key)
+            return
+        self._folder.refuse_unusable(image)
+        if is_stored(self._client, image):
             plan.stored += 1
         elif self._folder.was_blocked(image):
             plan.blocked += 1
-        elif key in self._keys:
-            plan.repeated += 1
         else:
             self._folder.refuse_strange(image)
-            self._add_bought(image, profile)
+            if key in self._keys:
+                plan.repeated += 1
+            else:
+                self._add_bought(image, profile)
         self._keys.add(key)
 
     def _add_bought(self, image: BatchImage, profile: Profile) -> None:

@@ -62,10 +62,12 @@ Save = Callable[[BatchImage, Result], dict[str, Any]]
 
 @dataclass(eq=False)
 class _Call:
-    """An image that is submitted. `reserved` is what it may cost; `phase` as of Progress."""
+    """An image that is submitted. `reserved` is what it may cost, `paid` what it did when it came,
+    also where it can't be saved; `phase` as of Progress."""
 
     image: BatchImage
     reserved: float
+    paid: float = 0.0
     future: Future[Result] | None = None
     progress: Progress | None = None
 
@@ -83,6 +85,11 @@ class BatchEnd:
     stopped: str = ""
     reason: str = ""
     perhaps_billed: list[BatchImage] = field(default_factory=list)
+
+    def fail(self, reason: str) -> None:
+        """Something else went wrong at the end."""
+        self.stopped = self.stopped or "refused"
+        self.reason = f"{self.reason}; {reason}" if self.reason else reason
 
 
 class BatchRun:
@@ -138,9 +145,12 @@ class BatchRun:
                 self._take_all(block=True)
             self._wait_for_withdrawn()
         except _EndNowError:
+            self._stop(*_CANCELLED)  # both may have come between two looks
             self._end.perhaps_billed = [call.image for call in self._calls.values() if call.sent]
         finally:
             self._savers.shutdown(wait=self._interrupts < 2, cancel_futures=True)
+        self._tally.waiting = self._tally.ending = ""
+        self._tally.seconds = None
         return self._end
 
     def _begin(self, image: BatchImage) -> None:
@@ -151,7 +161,7 @@ class BatchRun:
             return
         while image.key in self._calls:  # the same request: it comes out of the store, or fails too
             self._take_all(block=True)
-        stored = is_stored(self._client, image)
+        stored = is_stored(self._client, image) and self._is_whole(image)
         if not stored and (error := self._known_error(image)) is not None:
             self._fail(image, error)
             return
@@ -165,6 +175,13 @@ class BatchRun:
             self._take_all(block=True)
         if not self._end.stopped:
             self._submit(image, price)
+
+    def _is_whole(self, image: BatchImage) -> bool:
+        """Whether what the store has can be had for nothing; a damaged image is bought again. Read
+        where a limit hangs on it."""
+        if self._tally.limit_usd is None:
+            return True
+        return bool(self._client.store.arrived({image.key, image.old_key}))
 
     def _known_error(self, image: BatchImage) -> MaiError | None:
         """Why an image isn't asked for again: nobody pays for the same request twice by himself."""
@@ -210,8 +227,9 @@ class BatchRun:
         """In a saver's thread."""
         try:
             result = future.result()
+            call.paid = _paid(result, call.image)
             facts = self._save(call.image, result)
-            self._settled.put((call, {**facts, "usd": _paid(result, call.image)}))
+            self._settled.put((call, {**facts, "usd": call.paid}))
         except CancelledError as error:
             self._settled.put((call, error))
         except Exception as error:  # noqa: BLE001  whatever it is, the row has failed
@@ -235,9 +253,9 @@ class BatchRun:
         if isinstance(outcome, CancelledError):
             self._withdrawn.append(call.image)
             return
+        self._tally.usd += call.paid
         if isinstance(outcome, dict):
             self._failures_in_row = 0
-            self._tally.usd += outcome["usd"]
             if outcome["from_store"]:
                 self._tally.stored += 1
             else:
@@ -303,7 +321,7 @@ class BatchRun:
         if self._interrupts > 1:
             raise _EndNowError
         if self._interrupts and not self._end.stopped:
-            self._stop("cancelled", "stopped by Ctrl-C or a signal")
+            self._stop(*_CANCELLED)
             if self._calls:
                 self._display.say(
                     "Nothing more is sent. Waiting for what the service has; once more ends at "
@@ -333,17 +351,20 @@ class BatchRun:
         return max(left * pace, (planned or 0.0) * left / max(1, tally.to_buy))
 
 
+_CANCELLED = ("cancelled", "stopped by Ctrl-C or a signal")
+
+
 class _EndNowError(Exception):
     """Ctrl-C came twice."""
 
 
 @contextmanager
-def interruptible(run: BatchRun) -> Iterator[None]:
-    """Ctrl-C, and a signal that ends programs, interrupt the run; what is ignored stays ignored."""
+def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C, and a signal that ends programs, call `interrupt`; what is ignored stays ignored."""
     before: dict[int, Any] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        run.interrupt()
+        interrupt()
 
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):

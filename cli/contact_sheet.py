@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .batch_folder import BatchFolder
+from .batch_folder import SHEET, BatchFolder
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def write_sheet(
 
 
 def _name(number: int) -> str:
-    return "index.html" if number == 1 else f"index_{number}.html"
+    return SHEET if number == 1 else f"index_{number}.html"
 
 
 def _line(facts: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,29 +62,36 @@ def inspect_file(path: Path, store: Path) -> dict[str, Any]:
     media_type = media_type_of(data)
     if not media_type:
         raise ImageError(f"{path} is no PNG, JPEG, WebP or AVIF.", "Give the image itself.")
-    mark, texts = (
-        _avif_texts(data) if media_type == AVIF else (read_mark(data), read_workflow(data))
-    )
+    packet, texts = _avif_texts(data) if media_type == AVIF else (b"", read_workflow(data))
     return {
         "file": str(path),
         "type": media_type,
-        "mark": mark and {
-            "digital_source_type": mark.source_type,
-            "system": mark.system,
-            "version": mark.version,
-            "prompt": mark.prompt,
-        },
-        "manifest": check_manifest(data, media_type),
+        "mark": _find_mark(lambda: mark_of_packet(packet) if packet else read_mark(data)),
+        "manifest": check_manifest(data, media_type, packet),
         "workflow": _find_workflow(texts, path),
         "store": _find_stored(data, store),
+    }
+
+
+def _find_mark(read: Callable[[], Mark | None]) -> dict[str, str] | None:
+    """What the mark says, None where there is none; "error": the file's XMP can't be read."""
+    try:
+        mark = read()
+    except ImageError as error:
+        return {"error": error.what}
+    return None if mark is None else {
+        "digital_source_type": mark.source_type,
+        "system": mark.system,
+        "version": mark.version,
+        "prompt": mark.prompt,
     }  # fmt: skip
 
 
-def check_manifest(data: bytes, media_type: str) -> dict[str, Any]:
+def check_manifest(data: bytes, media_type: str, packet: bytes) -> dict[str, Any]:
     """The "state" of a file's content credentials: "none", "valid", "invalid", "not checked" where
     c2pa-python isn't installed, or "elsewhere"; with who signed it, what is wrong, or where it is.
     """
-    manifest = find_manifest(data)
+    manifest = find_manifest(data, packet)
     if manifest is None:
         return {"state": "none"}
     if not manifest.embedded:
@@ -108,21 +116,21 @@ def check_manifest(data: bytes, media_type: str) -> dict[str, Any]:
     return {"state": "valid", "trusted": state == "Trusted", **found}
 
 
-def _avif_texts(data: bytes) -> tuple[Mark | None, dict[str, str]]:
-    """The mark and the graph of an AVIF, which Pillow reads; ImageError: it isn't there."""
+def _avif_texts(data: bytes) -> tuple[bytes, dict[str, str]]:
+    """The XMP and the graph of an AVIF, which Pillow reads; ImageError: it isn't there."""
     try:
         from PIL import Image
 
         with Image.open(io.BytesIO(data), formats=("AVIF",)) as image:
             packet, exif = image.info.get("xmp"), image.getexif()
-    except (ImportError, KeyError, OSError, ValueError):
+    except (ImportError, LookupError, OSError, RuntimeError, SyntaxError, TypeError, ValueError):
         raise ImageError(
             "This AVIF can't be read: it is damaged, or Pillow 11.3 or newer isn't installed.",
             "Install it: `pip install -U pillow`.",
         ) from None
     named = (value.partition(":") for value in exif.values() if isinstance(value, str))
     texts = {name: text for name, _, text in named if name in ("prompt", "workflow")}
-    return (mark_of_packet(packet) if packet else None), texts
+    return packet or b"", texts
 
 
 def _find_workflow(texts: dict[str, str], path: Path) -> dict[str, Any] | None:
@@ -169,7 +177,9 @@ def _as_text(facts: dict[str, Any]) -> str:
     lines.append(f"manifest  {manifest['state']}" + (f": {_listed(more)}" if more else ""))
     if manifest["state"] == "elsewhere":
         lines.append("          (it is never fetched from there)")
-    nodes = f"{workflow['nodes']} nodes, {workflow['where']}" if workflow else "none"
+    count = workflow and workflow["nodes"]
+    read = f"{count} nodes" if count else "no graph that can be read"
+    nodes = f"{read}, {workflow['where']}" if workflow else "none"
     lines.append(f"workflow  {nodes}")
     lines.append(f"store     {_listed(stored) if stored else 'knows nothing of these bytes'}")
     return "\n".join(lines)

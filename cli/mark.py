@@ -52,7 +52,6 @@ def mark_in_place(path: Path, mark: Mark) -> bool:
 
     ImageError: it can't be read or written, is of another format, or has a manifest.
     """
-    target = path.resolve()
     data = read_image_file(path)
     manifest = find_manifest(data)
     if manifest is not None:
@@ -64,6 +63,7 @@ def mark_in_place(path: Path, mark: Mark) -> bool:
     marked = write_mark(data, mark)
     if marked == data:
         return False
+    target = path.resolve()
     try:
         with temporary_files(target.parent, marked) as (new,):
             shutil.copymode(target, new)
@@ -75,8 +75,10 @@ def mark_in_place(path: Path, mark: Mark) -> bool:
 
 
 def read_image_file(path: Path) -> bytes:
-    """The file's bytes; ImageError: it can't be read."""
+    """The file's bytes; ImageError: it can't be read, or is none, but a pipe or a device."""
     try:
+        if path.exists() and not path.is_dir() and not path.is_file():
+            raise ImageError("It is no file.", "Give the image itself.")
         return path.read_bytes()
     except OSError as error:
         raise ImageError(f"It can't be read: {error.strerror}.", "Check the path.") from None

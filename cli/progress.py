@@ -6,6 +6,7 @@ terminal's line has a bar. Nothing of what rows say reaches the terminal as a co
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -103,6 +104,7 @@ class PlainDisplay:
         self._next = now + (TERMINAL_SECONDS if self._terminal else PLAIN_SECONDS)
         text = tally.text()
         if self._terminal:
+            text = text[: shutil.get_terminal_size().columns - 1]  # a longer one would be two lines
             _write(f"\r{text:{self._width}}")
             self._width = len(text)
         else:

@@ -17,9 +17,9 @@ MAX_BODY_BYTES = 128 * 2**20
 """No limit is published; five PNGs at the largest model's size stay well under this."""
 
 
-def _option(about: str, default: object, repr: bool = True, **argument: object) -> Any:
+def _option(about: str, default: object, **argument: object) -> Any:
     """A field that is an option of the command too: its help, and what argparse wants to know."""
-    return field(default=default, repr=repr, metadata={"help": about, **argument})
+    return field(default=default, metadata={"help": about, **argument})
 
 
 @dataclass(frozen=True)

@@ -257,7 +257,8 @@ class Client:
             validate_request(request)
             request, notes = snap_request(request)
             profile = self.profiles.get(name)
-            self._require_same_sharing()
+            if not self.profiles.still_share(self._shared):
+                raise _sharing_changed()
             PROVIDERS[profile.service].validate(request)
             key = request_key(request, profile.store_identity)
         except Exception as error:  # noqa: BLE001  whatever it is, its caller waits for it
@@ -276,17 +277,6 @@ class Client:
         self._tasks.add(call.task)
         call.task.add_done_callback(self._tasks.discard)
         self._look_after_calls()
-
-    def _require_same_sharing(self) -> None:
-        """ProfileError where [shared] isn't what it was when this client was made.
-
-        Never a private ledger or quota beside the studio's, nor the other way round.
-        """
-        if _shared_by(self.profiles, self._shared) != self._shared:
-            raise ProfileError(
-                "[shared] in profiles.toml was changed since this program began. Nothing was sent.",
-                "Start ComfyUI (or the command) again, or put the old settings back.",
-            )
 
     def _leave_if_cancelled(self, future: Future[Result]) -> None:
         if future.cancelled() and not self._loop.is_closed():
@@ -434,12 +424,12 @@ class Client:
         await self.transport.close()
 
 
-def _shared_by(profiles: Profiles, unknown: Shared | None = None) -> Shared | None:
-    """What the machines share; `unknown` while the file is mistaken, and no profile can be used."""
+def _shared_by(profiles: Profiles) -> Shared | None:
+    """What the machines share; None while the file is mistaken, and no profile can be used."""
     try:
         return profiles.shared()
     except ProfileError:
-        return unknown
+        return None
 
 
 def _server(shared: Shared | None) -> DatabaseServer | None:
@@ -452,6 +442,14 @@ def _server(shared: Shared | None) -> DatabaseServer | None:
 def _set_error(future: Future[Result], error: Exception) -> None:
     if future.set_running_or_notify_cancel():
         future.set_exception(error)
+
+
+def _sharing_changed() -> ProfileError:
+    """Never a private ledger or quota beside the studio's, nor the other way round."""
+    return ProfileError(
+        "[shared] in profiles.toml was changed since this program began. Nothing was sent.",
+        "Start ComfyUI (or the command) again, or put the old settings back.",
+    )
 
 
 def _ending() -> CancelledCall:

@@ -162,16 +162,15 @@ def estimate_usage(model: Model, request: Request) -> Usage:
         text = max(text, PROMPT_TOKENS)
     image_in = 0
     if isinstance(request, Edit):
-        image_in = sum(_patches(image.width, image.height) for image in request.images)
+        image_in = sum(
+            -(-image.width // PATCH_SIDE) * -(-image.height // PATCH_SIDE)
+            for image in request.images
+        )
     return Usage(
         text_in=text + TEXT_OVERHEAD,
         image_in=image_in,
         image_out=-(-pixels // PIXELS_PER_TOKEN),
     )
-
-
-def _patches(width: int, height: int) -> int:
-    return -(-width // PATCH_SIDE) * -(-height // PATCH_SIDE)
 
 
 _SLOW = (2, 4, 6, 8, 10, 12)

@@ -41,10 +41,10 @@ from .jobs import Jobs
 from .ledger import EndedCall, ImagePlace, Ledger, LostElsewhere, NewCall, Outcome
 from .models import CATALOGUE
 from .profiles import Profile
-from .providers import PROVIDERS, Job, round_up, was_not_begun
+from .providers import PROVIDERS, Job, JobProvider, round_up, was_not_begun
 from .rate_limit import CooldownTooLong, Deployment, RateLimiter
 from .store import USAGE, Order, SharedStore, Store
-from .types import Progress, Result, Usage, client_request_id, request_settings
+from .types import Progress, Result, Usage, client_request_id
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ class Pipeline:
         jobs: Jobs,
     ) -> None:
         self._store = store
+        self._shared = store if isinstance(store, SharedStore) else None
         self._ledger = ledger
         self._limiter = limiter
         self._transport = transport
@@ -93,8 +94,8 @@ class Pipeline:
         try:
             while True:
                 kept = await self._admit(call)
-                if kept is not None:
-                    return kept
+                if kept is not None:  # it was paid for before
+                    return replace(kept, from_store=True, cost_usd=0.0)
                 with contextlib.suppress(RowLostError):
                     return await self._resume(call) if call.job_id else await self._buy(call)
         except BaseException as error:
@@ -124,8 +125,10 @@ class Pipeline:
 
     async def _admit(self, call: InFlightCall) -> Result | None:
         """The image if it was paid for before; None when the call has its row in the ledger."""
-        if (kept := await self._look_up_shared(call)) is not None:
-            return kept
+        if self._shared is not None:
+            kept = await self._look_up_shared(call, self._shared)
+            if kept is not None:
+                return kept
         while True:
             try:
                 kept = await self._executors.in_order(lambda: self._look_up_or_open(call))
@@ -134,33 +137,21 @@ class Pipeline:
                 call.joined_row = other.row
                 call.report(Progress("joined", reason=other.owner))
                 await asyncio.sleep(LOOK_ELSEWHERE)
-        if kept is None and (kept := await self._look_up_shared_again(call)) is not None:
-            await self._executors.in_order(lambda: self._give_up_row(call))
+        if kept is None and self._shared is not None:
+            # Another machine may have delivered it between the first look and the call's row. The
+            # ledger is asked first: in the other order neither would see an image that comes then.
+            kept = await self._await_shared(call, self._shared)
+            kept = kept or await self._shared.fetch(call.key)
+            if kept is not None:
+                await self._executors.in_order(lambda: self._give_up_row(call))
         return kept
 
-    async def _look_up_shared(self, call: InFlightCall) -> Result | None:
-        """The image as another machine has bought it; None on a machine that shares none.
-
-        Raises StoreError where it can't be known.
-        """
-        store = self._store
-        if not isinstance(store, SharedStore):
-            return None
+    async def _look_up_shared(self, call: InFlightCall, store: SharedStore) -> Result | None:
+        """The image as another machine has bought it. StoreError: it can't be known."""
         if (kept := await self._executors.in_order(lambda: self._kept(call))) is not None:
             return kept
         found = await store.fetch(call.key, call.key_of_version_0_1)
-        return _free(found or await self._await_shared(call, store))
-
-    async def _look_up_shared_again(self, call: InFlightCall) -> Result | None:
-        """The image that another machine delivered between the first look and the call's row.
-
-        Here the ledger is asked before the object store: in the other order an image that comes
-        between the two would be seen by neither.
-        """
-        store = self._store
-        if not isinstance(store, SharedStore):
-            return None
-        return _free(await self._await_shared(call, store) or await store.fetch(call.key))
+        return found or await self._await_shared(call, store)
 
     async def _await_shared(self, call: InFlightCall, store: SharedStore) -> Result | None:
         """The image that a machine has bought and is bringing; None as soon as none is."""
@@ -204,19 +195,34 @@ class Pipeline:
         if (kept := self._kept(call)) is not None:
             return kept
         # To look for shared images may take long: `keep_up` does it, not this one thread.
-        if call.joined_row and not isinstance(self._store, SharedStore):
+        if call.joined_row and self._shared is None:
             self.recover()
-        if not self._jobs.find(call):
-            try:
-                call.row = self._ledger.open(
-                    _new_call(call), call.profile.budget, self._store.check_room, call.joined_row
-                )
-            except LostElsewhere as lost:
-                raise _error_of_joined(lost.ended) from None
+        has_jobs = isinstance(PROVIDERS[call.profile.service], JobProvider)
+        if not (has_jobs and self._jobs.find(call)):
+            self._open_row(call)
         # Another process may have delivered it between the first look and the row.
         if (kept := self._kept(call)) is not None:
             self._give_up_row(call)
         return kept
+
+    def _open_row(self, call: InFlightCall) -> None:
+        """Write the call down, if budget and disk have room for it. Blocks."""
+        profile = call.profile
+        new = NewCall(
+            key=call.key,
+            profile=profile.name,
+            service=profile.store_service,
+            model=call.request.model,
+            kind=call.request.kind,
+            estimate_usd=estimate_usd(call),
+            why_unbounded=profile.why_unbounded(call.request),
+        )
+        try:
+            call.row = self._ledger.open(
+                new, profile.budget, self._store.check_room, call.joined_row
+            )
+        except LostElsewhere as lost:
+            raise _error_of_joined(lost.ended) from None
 
     def _give_up_row(self, call: InFlightCall) -> None:
         """The image is there: the row that was opened for it counts nothing. Blocks."""
@@ -225,15 +231,14 @@ class Pipeline:
             call.row = None
 
     def _kept(self, call: InFlightCall) -> Result | None:
-        """The image, free, if the store has it, or if the disk refused it before."""
+        """The image, if the store has it, or if the disk refused it before."""
         unsaved = self._unsaved.get(call.key)
         if unsaved is not None:
-            kept: Result | None = self._save(call.key, unsaved)
-        else:
-            kept = self._store.get(call.key)
-            if kept is None and call.key_of_version_0_1 != call.key:
-                kept = self._store.get(call.key_of_version_0_1)
-        return _free(kept)
+            return self._save(call.key, unsaved)
+        kept = self._store.get(call.key)
+        if kept is None and call.key_of_version_0_1 != call.key:
+            kept = self._store.get(call.key_of_version_0_1)
+        return kept
 
     def paid_before(self, calls: Iterable[InFlightCall]) -> set[str]:
         """The keys of calls that needn't be bought. Blocks."""
@@ -506,38 +511,22 @@ def estimate_usd(call: InFlightCall) -> float:
     """What a call counts in a budget until its cost is known: the emulator's nothing."""
     if call.profile.emulated:
         return 0.0
-    usd, step = (
-        CATALOGUE[call.request.model].estimate(call.request),
-        PROVIDERS[call.profile.service].price_step,
-    )
+    usd = CATALOGUE[call.request.model].estimate(call.request)
+    step = PROVIDERS[call.profile.service].price_step
     return round_up(usd, step) if step else usd
 
 
-def _new_call(call: InFlightCall) -> NewCall:
-    return NewCall(
-        key=call.key,
-        profile=call.profile.name,
-        service=call.profile.store_service,
-        model=call.request.model,
-        kind=call.request.kind,
-        estimate_usd=estimate_usd(call),
-        why_unbounded=call.profile.why_unbounded(call.request),
-    )
-
-
-def _free(kept: Result | None) -> Result | None:
-    """An image that was paid for before."""
-    return None if kept is None else replace(kept, from_store=True, cost_usd=0.0)
-
-
 def _order(call: InFlightCall) -> Order:
-    profile = call.profile
+    profile, request = call.profile, call.request
+    settings = {
+        "kind": request.kind,
+        "seed": request.seed,
+        "auto_aspect_ratio": request.auto_aspect_ratio,
+        "web_grounding": request.web_grounding,
+        "background": request.background,
+    }
     return Order(
-        call.request.prompt,
-        profile.store_service,
-        profile.name,
-        profile.keep_prompts,
-        request_settings(call.request),
+        request.prompt, profile.store_service, profile.name, profile.keep_prompts, settings
     )
 
 

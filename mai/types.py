@@ -174,17 +174,6 @@ def request_key(request: Request, identity: str) -> str:
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
-def request_settings(request: Request) -> dict[str, object]:
-    """What a node was set to, as plain values, besides prompt, model, size and references."""
-    return {
-        "kind": request.kind,
-        "seed": request.seed,
-        "auto_aspect_ratio": request.auto_aspect_ratio,
-        "web_grounding": request.web_grounding,
-        "background": request.background,
-    }
-
-
 def client_request_id(key: str) -> str:
     """The id by which Microsoft's support finds a call of this key that brought no answer.
 

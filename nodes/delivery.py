@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -15,7 +14,6 @@ from comfy import model_management
 from ..mai.errors import Billed, InputError, MaiError
 from ..mai.in_flight import FAILED, REFUSES_ALL, UNDER_WAY, OrderedImage, Siblings
 from ..mai.types import Request, Result
-from .inputs import ORDER
 from .results import Batch
 
 if TYPE_CHECKING:
@@ -23,19 +21,6 @@ if TYPE_CHECKING:
 
 LOOK = 0.05
 """Seconds between looks whether the client has accepted what was ordered."""
-
-
-async def find_orders(
-    client: Client, node: str, requests: Sequence[Request], profile: str, delivery: str
-) -> NodeOrders:
-    """What a node ordered before of these requests. MaiError: a mistake in what it is to order."""
-    orders = NodeOrders(client, node, requests, profile, collects=delivery == ORDER)
-    if orders.collects:
-        await asyncio.to_thread(orders.look)
-    else:  # what is wrong is said by the calls themselves
-        with contextlib.suppress(MaiError):
-            await asyncio.to_thread(orders.look)
-    return orders
 
 
 @dataclass
@@ -57,13 +42,17 @@ class NodeOrders:
     found: dict[str, OrderedImage] = field(default_factory=dict)
 
     def look(self) -> None:
-        """See what is there already. Blocks; MaiError: a mistake in a request or a profile."""
-        if not self.collects and self.client.orders.is_empty():
-            return
-        stored = self.client.look_up(self.requests, self.profile)
-        self.keys = [each.key for each in stored]
-        self.kept = {each.key for each in stored if each.kept}
-        self.found = self.client.orders.find(self.node, self.keys)
+        """See what is there already. Blocks; MaiError: a mistake in what is to be ordered."""
+        try:
+            if not self.collects and self.client.orders.is_empty():
+                return
+            stored = self.client.look_up(self.requests, self.profile)
+            self.keys = [each.key for each in stored]
+            self.kept = {each.key for each in stored if each.kept}
+            self.found = self.client.orders.find(self.node, self.keys)
+        except MaiError:
+            if self.collects:
+                raise  # else the calls themselves say what is wrong
 
     def wanted(self) -> list[Request]:
         """The requests whose images are still to come."""

@@ -252,8 +252,17 @@ def within_limits(execute: Callable[P, T]) -> Callable[P, T]:
             numbers[:] = [
                 each for each in found if isinstance(each, (io.Int.Input, io.Float.Input))
             ]
-        for each in numbers:
-            _check_number(each, given.get(each.id))
+        for widget in numbers:
+            value = given.get(widget.id)
+            if not isinstance(value, (int, float)):
+                continue
+            low = -math.inf if widget.min is None else widget.min
+            high = math.inf if widget.max is None else widget.max
+            if not low <= value <= high:
+                raise InputError(
+                    f"{widget.id} is {value:g}, which its widget doesn't allow. Nothing was sent.",
+                    f"It can be from {low:g} to {high:g}: change what is linked to it.",
+                )
 
     if inspect.iscoroutinefunction(execute):
 
@@ -270,15 +279,3 @@ def within_limits(execute: Callable[P, T]) -> Callable[P, T]:
         return execute(*args, **kwargs)
 
     return checked_at_once
-
-
-def _check_number(widget: io.Int.Input | io.Float.Input, value: object) -> None:
-    if value is None or not isinstance(value, (int, float)):
-        return
-    low = -math.inf if widget.min is None else widget.min
-    high = math.inf if widget.max is None else widget.max
-    if not low <= value <= high:
-        raise InputError(
-            f"{widget.id} is {value:g}, which its widget doesn't allow. Nothing was sent.",
-            f"It can be from {low:g} to {high:g}: change what is linked to it.",
-        )

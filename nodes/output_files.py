@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import folder_paths
 
 from ..mai.bulk import path_below
 from ..mai.disk import remove_stale, write_new
 from ..mai.errors import InputError, StoreError
+from .imaging.file_writer import ENDINGS
 
-_MOST_TRIES = 10_000
-"""Names that others took meanwhile, one after the other."""
+_MOST_TRIES = 100_000
+"""Names that are taken, one after the other: core counts none behind %batch_num%."""
+
+
+_ENDS = (*ENDINGS.values(), ".json")
+
+_writing = Lock()
+"""Nodes of one graph may save at the same time: each takes a number of its own, as core's do, also
+for files of another format."""
 
 
 def clean_prefix(prefix: str) -> str:
@@ -58,8 +67,12 @@ class OutputFiles:
         for _ in range(_MOST_TRIES):
             stem = f"{name}_{self.counter:05}_"
             self.counter += 1
+            files = {f"{stem}{end}": data for end, data in contents.items()}
             try:
-                write_new(self.folder, {f"{stem}{end}": data for end, data in contents.items()})
+                with _writing:
+                    if any((self.folder / f"{stem}{end}").exists() for end in _ENDS):
+                        continue
+                    write_new(self.folder, files)
             except FileExistsError:
                 continue
             except OSError as error:

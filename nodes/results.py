@@ -77,7 +77,10 @@ class Batch:
 
 @dataclass
 class Totals:
-    """What the batches of a list's items come to. `longest` are the seconds of the slowest call."""
+    """What the batches of a list's items come to: of emulated ones what they would have cost, too.
+
+    `longest` are the seconds of the slowest call.
+    """
 
     images: int = 0
     from_store: int = 0
@@ -96,8 +99,9 @@ class Totals:
         self.blocked += blocked
         self.failed += len(batch.errors) - blocked
         self.cost_usd += batch.cost_usd
-        self.real_cost_usd += batch.real_cost_usd
         self.emulated = batch.emulated
+        if batch.emulated:
+            self.real_cost_usd += batch.real_cost_usd
         bought = [result.seconds for result in batch.images if not result.from_store]
         self.longest = max([self.longest, *bought])
 

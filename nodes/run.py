@@ -33,7 +33,7 @@ from server import PromptServer
 from ..mai.errors import BlockedError, InputError, MaiError
 from ..mai.in_flight import SENT, Siblings
 from ..mai.types import Progress, Request, Result, request_key
-from .delivery import find_orders
+from .delivery import NodeOrders
 from .inputs import ORDER, SKIP_FAILURES, WAIT
 from .results import Batch, Totals, raise_failures
 
@@ -171,20 +171,22 @@ async def run_requests(
     without the node, and their images are stored.
     """
     run = this_run()
-    progress = run.display_of(node_id).add(len(requests))
+    display = run.display_of(node_id)
+    progress = display.add(len(requests))
     client = shared_client.get()
     from ..mai.profiles import EMULATOR  # not at ComfyUI's start: it would load httpx
 
     most = client.profiles.max_images_per_node(profile)
     run.count_images(len(requests), node_id or "", most, profile)
-    orders = await find_orders(client, node_id or "", requests, profile, delivery)
+    orders = NodeOrders(client, node_id or "", requests, profile, collects=delivery == ORDER)
+    await asyncio.to_thread(orders.look)
     if len(requests) > 1:  # of one alone the ledger says it
         await asyncio.to_thread(client.check_affordable, orders.wanted(), profile)
     siblings = run.siblings[str(profile)]  # over the API it can be anything
     skips = if_blocked == SKIP_FAILURES
-    if delivery == ORDER:
-        unfinished = await orders.place(siblings, _prompt_id() or "")
-        progress.order(orders.counts())
+    if orders.collects:
+        unfinished = await orders.place(siblings, run.prompt_id)
+        display.order(progress, orders.counts())
         if unfinished is not None:
             raise_failures(unfinished, if_blocked)
             return unfinished
@@ -195,7 +197,7 @@ async def run_requests(
         known = orders.told(i) or (_known_block(request, profile) if skips and _blocked else None)
         progress.futures.append(known or submit(request, profile, on_progress))
     batch = Batch(requests, emulated=profile == EMULATOR)
-    for i, outcome in enumerate(await _wait(progress, siblings, skips)):
+    for i, outcome in enumerate(await _wait(display, progress, siblings, skips)):
         if isinstance(outcome, MaiError):
             batch.errors[i] = outcome
         elif isinstance(outcome, BaseException):
@@ -204,7 +206,7 @@ async def run_requests(
     if siblings.refusal is not None and batch.errors:
         batch.put_first(siblings.refusal)
         batch.sent = progress.sent
-    progress.finish(batch)
+    display.finish(progress, batch)
     if skips:
         _remember_blocked(batch, profile)
     await orders.collected(siblings.refusal)
@@ -298,6 +300,7 @@ class PromptRun:
     """What the nodes of one prompt have in common: by profile the calls that end together, and by
     node id the images that were asked for, the items of a list, and what shows their progress."""
 
+    prompt_id: str = ""
     siblings: defaultdict[str, Siblings] = field(default_factory=lambda: defaultdict(Siblings))
     asked: Counter[str] = field(default_factory=Counter)
     items: defaultdict[str, ListItems] = field(default_factory=lambda: defaultdict(ListItems))
@@ -325,7 +328,7 @@ class PromptRun:
         self.asked[node_id] = whole
 
 
-_runs_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[str, PromptRun]] = (
+_runs_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, PromptRun]] = (
     WeakKeyDictionary()
 )
 """By event loop and prompt id. ComfyUI runs each prompt in a loop of its own: what a refusal ended
@@ -334,21 +337,15 @@ stays so for the nodes and list items that begin later, and no longer than the r
 
 def this_run() -> PromptRun:
     """The prompt that runs now; outside of one, a run of its own."""
-    prompt_id = _prompt_id()
-    if prompt_id is None:
-        return PromptRun()
-    of_loop = _runs_by_loop.setdefault(asyncio.get_running_loop(), defaultdict(PromptRun))
-    return of_loop[prompt_id]
-
-
-def _prompt_id() -> str | None:
-    """The id of the prompt whose node runs in this task; None where ComfyUI doesn't say."""
     context = _executing_context()
-    return None if context is None else context.prompt_id
+    if context is None:
+        return PromptRun()
+    of_loop = _runs_by_loop.setdefault(asyncio.get_running_loop(), {})
+    return of_loop.setdefault(context.prompt_id, PromptRun(context.prompt_id))
 
 
 def _executing_context() -> ExecutionContext | None:
-    """Which prompt and node run in this task."""
+    """Which prompt and node run in this task; None where ComfyUI doesn't say."""
     try:
         from comfy_execution.utils import get_executing_context
     except ImportError:
@@ -360,7 +357,7 @@ _waiting_nodes = 0
 
 
 async def _wait(
-    progress: _ItemProgress, siblings: Siblings, skips: bool
+    display: _ProgressDisplay, progress: _ItemProgress, siblings: Siblings, skips: bool
 ) -> list[Result | BaseException]:
     """What each call gave. After a refusal nobody waits, or with `skips` for what is free or sent
     alone."""
@@ -374,11 +371,11 @@ async def _wait(
             await asyncio.wait([finished], timeout=pause)
             if model_management.processing_interrupted():
                 raise model_management.InterruptProcessingException()
-            await progress.show()
+            await display.show()
         return [_outcome(future, siblings.refusal) for future in futures]
     except BaseException:
         # Also where another node failed, and ComfyUI ends those that still wait.
-        progress.cancel()
+        display.cancel()
         raise
     finally:
         _waiting_nodes -= 1
@@ -402,14 +399,16 @@ def _asking_page() -> str | None:
     return client_id if isinstance(client_id, str) and client_id else None
 
 
+@dataclass(eq=False)
 class _ItemProgress:
-    """The calls of one item of a list, or of a node that has no list, within its node's display."""
+    """The calls of one item of a list, or of a node that has no list: what each does now.
 
-    def __init__(self, display: _ProgressDisplay, count: int) -> None:
-        self._display = display
-        self.states: list[Progress | None] = [None] * count
-        self.futures: list[Future[Result]] = []
-        self.ended = False
+    `ended`: all have their outcome, or are ordered for a later run.
+    """
+
+    states: list[Progress | None]
+    futures: list[Future[Result]] = field(default_factory=list)
+    ended: bool = False
 
     @property
     def sent(self) -> int:
@@ -418,23 +417,6 @@ class _ItemProgress:
             state is not None and state.phase in SENT and (future.cancelled() or not future.done())
             for state, future in zip(self.states, self.futures, strict=False)
         )
-
-    async def show(self) -> None:
-        await self._display.show()
-
-    def finish(self, batch: Batch) -> None:
-        """Leave cost and seconds on the node, and how many images did not come."""
-        self.futures, self.ended = [], True  # they hold the images
-        self._display.finish(batch)
-
-    def order(self, counts: Counter[str]) -> None:
-        """Leave on the node how many images are ordered; no other outcome comes in this run."""
-        self.ended = counts["ordered"] > 0
-        self._display.order(counts)
-
-    def cancel(self) -> None:
-        """Put an end to what stands on the node: nothing waits for its turn any more."""
-        self._display.cancel()
 
 
 class _ProgressDisplay:
@@ -451,7 +433,7 @@ class _ProgressDisplay:
 
     def add(self, count: int) -> _ItemProgress:
         """One more item, of `count` images."""
-        item = _ItemProgress(self, count)
+        item = _ItemProgress([None] * count)
         self._items.append(item)
         return item
 
@@ -474,16 +456,15 @@ class _ProgressDisplay:
             await ComfyAPI().execution.set_progress(done, len(states), self._node_id)
         self._shown = (text, done)
 
-    def finish(self, batch: Batch) -> None:
+    def finish(self, item: _ItemProgress, batch: Batch) -> None:
         """Leave the cost so far, the seconds, and what did not come.
 
         Where other items of a list are ordered it says how many, in place of all that.
         """
+        item.futures, item.ended = [], True  # they hold the images
         self._totals.add(batch)
-        if self._node_id is None or self._page is None:
-            return
         if self._orders["ordered"]:
-            self.order(Counter())
+            self._say_orders()
             return
         totals = self._totals
         counts = {
@@ -496,15 +477,19 @@ class _ProgressDisplay:
         parts += [f"{count} {what}" for what, count in counts.items() if count]
         self._say(" · ".join(parts))
 
-    def order(self, counts: Counter[str]) -> None:
-        """Add to what the node orders, and leave it there: "4 ordered · 2 from the store".
-
-        The items of a list are counted together.
-        """
+    def order(self, item: _ItemProgress, counts: Counter[str]) -> None:
+        """Add to what the node orders, all items of a list together, and leave it there."""
+        item.ended = counts["ordered"] > 0
         self._orders.update(counts)
         if self._orders["ordered"]:
-            whats = ("ordered", "from the store", "failed")
-            self._say(" · ".join(f"{self._orders[w]} {w}" for w in whats if self._orders[w]))
+            self._say_orders()
+
+    def _say_orders(self) -> None:
+        """Say what is ordered: "4 ordered · 2 from the store"."""
+        whats = ("ordered", "from the store", "failed")
+        self._say(
+            " · ".join(f"{self._orders[what]} {what}" for what in whats if self._orders[what])
+        )
 
     def cancel(self) -> None:
         """Say that nothing waits any more, and what will be kept."""

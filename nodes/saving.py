@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..mai.errors import ImageError, MaiError
-from ..mai.formats import GENERATED, Mark, find_manifest
-from .disclosure import DISCLOSURES, FROM_INFO, Info, choose_mark, way_of
+from ..mai.errors import ImageError, MaiError, OptionError
+from ..mai.formats import GENERATED, Mark, find_manifest, read_mark
+from .disclosure import DISCLOSURES, FROM_INFO, Info, Way, choose_mark, way_of
 from .imaging.codec import split_batch
 from .imaging.file_writer import (
     ENDINGS,
+    FORMATS,
     HOLDS_WORKFLOW,
     Bytes,
     FileForm,
@@ -56,12 +57,21 @@ class Graph:
         return json.dumps(workflow).encode() if self.is_kept and workflow else b""
 
 
+def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """OptionError for what no list offers: ComfyUI lets anything come over a link."""
+    if value not in choices:
+        raise OptionError(
+            f"MAI Save Image has no {name} {str(value)[:60]!r}.",
+            f"Choose one of {', '.join(choices)}.",
+        )
+
+
 @dataclass(frozen=True)
 class _Encoded:
-    """A file's bytes, and whether they are the service's own, or hold the graph."""
+    """A file's bytes, and whether they are signed by the service, or hold the graph."""
 
     data: bytes = field(repr=False)
-    is_sent: bool = False
+    is_signed: bool = False
     holds_graph: bool = False
 
 
@@ -78,15 +88,17 @@ class Saving:
         disclosure: str,
         graph: Graph,
     ) -> None:
+        _check_choice("format", form.name, tuple(FORMATS))
+        _check_choice("disclosure", disclosure, DISCLOSURES)
         form.check()
         self._pairs = pair_masks(split_batch(images, "images"), mask)
         self._form, self._prefix, self._graph = form, prefix, graph
         self._info = Info.parse(info)
-        self._disclosure = disclosure if disclosure in DISCLOSURES else FROM_INFO
-        way = way_of(graph.prompt, graph.node_id)
-        self._mark = choose_mark(self._disclosure, self._info, way, graph.is_kept)
+        self._disclosure = disclosure
+        self._way = way_of(graph.prompt, graph.node_id)
+        self._mark = choose_mark(self._disclosure, self._info, self._way, graph.is_kept)
         self.files: list[dict[str, Any]] = []
-        self._sent: list[int] = []
+        self._signed: list[int] = []
         self._beside: list[str] = []
 
     @property
@@ -117,20 +129,20 @@ class Saving:
         self.files.append({"filename": name, "subfolder": self._names.subfolder, "type": "output"})
         if SIDECAR in contents:
             self._beside.append(f"{stem}{SIDECAR}")
-        if file.is_sent:
-            self._sent.append(number)
+        if file.is_signed:
+            self._signed.append(number)
 
     def notes(self) -> list[str]:
         """What is worth knowing of the files that were written, as sentences."""
         notes = []
-        numbers = ", ".join(str(number + 1) for number in self._sent)
-        if self._sent and self.count == 1:
+        numbers = ", ".join(str(number + 1) for number in self._signed)
+        if self._signed and self.count == 1:
             notes.append("The image was saved as the service sent it, with content credentials.")
-        elif self._sent:
+        elif self._signed:
             notes.append(f"Saved as the service sent them, with content credentials: {numbers}.")
         if self._beside:
             notes.append(f"The workflow is in {', '.join(self._beside[:3])}.")
-        if self._mark is None and self._disclosure == FROM_INFO and len(self._sent) < self.count:
+        if self._mark is None and self._disclosure == FROM_INFO and len(self._signed) < self.count:
             notes.append("Not marked as AI-generated: connect info, or choose a disclosure.")
         return notes
 
@@ -141,21 +153,26 @@ class Saving:
 
     def _original(self, levels: Bytes) -> _Encoded | None:
         """The file that the service sent of these pixels: whole where it has a manifest, which one
-        byte more would break, else with the mark in it; None where there is none."""
+        byte more would break, else with the mark in it, unless it has one of its own. None: there
+        is none, or nothing can be added to it."""
         data = None if self._originals is None else self._originals.find(levels)
         if data is None:
             return None
         try:
             if find_manifest(data) is not None:
-                return _Encoded(data, is_sent=True)
-            marked = mark_file(data, Said(self._mark_of_whole(), self._graph.texts))
-        except ImageError:  # it says something else of itself: it stays as it is
-            return _Encoded(data, is_sent=True)
+                return _Encoded(data, is_signed=True)
+            own, mark = read_mark(data), self._mark_of_whole()
+            if own is not None and mark is not None and own.source_type != mark.source_type:
+                mark = None
+            marked = mark_file(data, Said(mark, self._graph.texts))
+        except ImageError:
+            return None
         return _Encoded(marked, holds_graph=self._form.name in HOLDS_WORKFLOW)
 
     def _mark_of_whole(self) -> Mark | None:
-        """The mark of an image that is the model's as a whole, also of a masked edit's node."""
+        """The mark of an image that info names: the model's as a whole, also of a masked edit's
+        node, whatever else the graph holds."""
         if self._mark is None or self._disclosure != FROM_INFO:
             return self._mark
-        mark = self._mark
-        return Mark(GENERATED, mark.system, mark.version, mark.prompt)
+        info = replace(self._info, source_type=GENERATED)
+        return choose_mark(self._disclosure, info, Way(), self._graph.is_kept)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Collection
+from fnmatch import fnmatchcase
 
 from ..errors import InputError
 
@@ -23,10 +25,11 @@ def is_image_name(path: str) -> bool:
     return path.lower().endswith(IMAGE_ENDINGS)
 
 
-def path_below(text: str, reserved: str = "") -> str:
+def path_below(text: str, reserved: Collection[str] = ()) -> str:
     """A relative path with "/" that is safe to join to a folder; InputError for any other.
 
-    Characters that a system doesn't take become "_". `reserved` is the folder's own first part.
+    Characters that a system doesn't take become "_". `reserved` are patterns of the folder's own
+    names, which no path begins with.
     """
     if leaves_folder(text):
         raise _outside(text)
@@ -35,9 +38,10 @@ def path_below(text: str, reserved: str = "") -> str:
     path = "/".join(parts)
     if not parts or len(path.encode("utf-8", "replace")) > _LONGEST:
         raise InputError(f"The output {_shown(text)} is no usable name.", "Write a shorter one.")
-    if reserved and parts[0].lower() == reserved:
+    if any(fnmatchcase(parts[0].lower(), pattern) for pattern in reserved):
         raise InputError(
-            f"The folder {reserved} holds the contact sheet's thumbnails.", "Choose another name."
+            f"The name {_shown(parts[0])} is that of the batch's own lists or contact sheet.",
+            "Choose another one.",
         )
     return path
 

@@ -50,12 +50,14 @@ class RowMistake:
 class Record:
     """The texts of one row by the names of its columns, and the line on which it begins.
 
-    `header` is the line on which the names stand, where that is another one.
+    `header` is the line on which the names stand, where that is another one. `first_line` is that
+    of the row in the file whose failed rows this one lists.
     """
 
     line: int
     cells: dict[str, str]
     header: int | None = None
+    first_line: int | None = None
 
 
 def format_of(name: str, head: bytes, columns: Collection[str] = ("prompt",)) -> str:
@@ -69,14 +71,17 @@ def format_of(name: str, head: bytes, columns: Collection[str] = ("prompt",)) ->
             "This is a workbook, not a text file.", "Save it as CSV UTF-8 from the spreadsheet."
         )
     known = _ENDINGS.get(PurePath(name).suffix.lower())
+    text = head.decode(_encoding(head), "replace").lstrip("\ufeff \t\r\n")
+    first = text.partition("\n")[0].lower()
+    if known == "txt" and "\t" in first:  # a table with tabs is "Unicode text" to a spreadsheet
+        names = {cell.strip().strip('"') for cell in first.split("\t")}
+        return "csv" if names & {"id", *columns} else "txt"
     if known is not None:
         return known
-    text = head.decode(_encoding(head), "replace").lstrip("\ufeff \t\r\n")
     if text.startswith("{"):
         return "jsonl"
     if text.startswith("["):
         raise InputError("This is one JSON list.", "Write one JSON object a line (JSONL).")
-    first = text.partition("\n")[0].lower()
     cells = first.replace(";", ",").replace("\t", ",").replace('"', "").split(",")
     return "csv" if any(cell.strip() in columns for cell in cells) else "txt"
 
@@ -111,7 +116,7 @@ class _Lines:
         head = stream.read(_HEAD)
         stream.seek(-len(head), io.SEEK_CUR)
         self.encoding = _encoding(head)
-        errors = "surrogateescape" if self.encoding == "utf-8-sig" else "strict"
+        errors = "surrogateescape" if self.encoding == "utf-8-sig" else "surrogatepass"
         self._text = io.TextIOWrapper(stream, self.encoding, errors, newline="")
         self._again: deque[str] = deque()
         self.number = 0
@@ -245,7 +250,9 @@ def _read_jsonl(lines: _Lines) -> Iterator[Record | RowMistake]:
             yield text
         elif text.strip():
             try:
-                yield Record(line, _object(text))
+                cells, facts = _without_facts(_object(text))
+                first_line = facts.get("line", "")
+                yield Record(line, cells, None, int(first_line) if first_line.isdecimal() else None)
             except (ValueError, RecursionError) as error:
                 yield RowMistake(line, _json_mistake(error))
 
@@ -286,10 +293,10 @@ def _object(text: str) -> dict[str, str]:
         if isinstance(value, (list, _Pairs)) and name.removeprefix("error_") not in FACTS:
             raise ValueError(f"{name[:60]!r} is no text, number or truth value")
         cells[name] = _cell(value)
-        problem = _unreadable(cells[name])
+        problem = _unreadable(name, escaped=True) or _unreadable(cells[name], escaped=True)
         if problem:
             raise ValueError(problem.rstrip("."))
-    return _without_facts(cells)
+    return cells
 
 
 class _Pairs:
@@ -309,24 +316,29 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def _without_facts(cells: dict[str, str]) -> dict[str, str]:
+def _without_facts(cells: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """A row's own cells, and what a list of failed rows says of it."""
     if _MARK not in cells and f"error_{_MARK}" not in cells:
-        return cells
-    for fact in FACTS:
-        cells.pop(f"error_{fact}" if f"error_{fact}" in cells else fact, None)
-    return cells
+        return cells, {}
+    names = {fact: f"error_{fact}" if f"error_{fact}" in cells else fact for fact in FACTS}
+    facts = {fact: cells.pop(name) for fact, name in names.items() if name in cells}
+    return cells, facts
 
 
-def _unreadable(text: str) -> str:
-    """Why a text can't be used; "" where it can."""
+def _unreadable(text: str, *, escaped: bool = False) -> str:
+    """Why a text can't be used; "" where it can. `escaped`: it came out of JSON's escapes."""
     if "\0" in text:
         return "There is a NUL character in this row."
-    for character in text:
-        if "\udc80" <= character <= "\udcff":
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        if not escaped and 0xDC80 <= code <= 0xDCFF:
             return (
-                f"The byte 0x{ord(character) - 0xDC00:02X} isn't UTF-8: save the file as UTF-8 "
-                "(in Excel: CSV UTF-8)."
+                f"The byte 0x{code - 0xDC00:02X} isn't UTF-8: save the file as UTF-8 (in Excel: "
+                "CSV UTF-8)."
             )
+        return "There is half a character in this row: it was cut in two where the text came from."
     return ""
 
 

@@ -41,8 +41,9 @@ SQUARE = Size(1024, 1024)
 
 FILE_NAME_TEMPLATE = "{id}_{n}.png"
 
-_YES = frozenset({"true", "yes", "y", "on", "1"})
-_NO = frozenset({"false", "no", "n", "off", "0"})
+_YES = frozenset({"true", "yes", "y", "on", "1", "wahr", "vrai", "verdadero", "vero"})
+_NO = frozenset({"false", "no", "n", "off", "0", "falsch", "faux", "falso"})
+"""Also as a spreadsheet in German, French, Spanish or Italian writes its truth values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Settings:
     `prompt` is a template: one with {prompt} is filled in with each row's own prompt, another one
     stands for rows without a prompt. `out` is a template below the folder of the images. `images`
     is the folder from which paths of images count, and which none of them leaves where they are
-    `confined`; `reserved` is a name that no output may begin with.
+    `confined`; `reserved` are patterns of names that no output may begin with.
 
     Of the columns in COLUMNS only those in `reads` mean something; the others are for templates
     alone. Without "model" a size is right that any model can make.
@@ -70,7 +71,7 @@ class Settings:
     out: str = FILE_NAME_TEMPLATE
     images: Path = Path()
     confined: bool = False
-    reserved: str = ""
+    reserved: tuple[str, ...] = ()
     reads: frozenset[str] = frozenset(COLUMNS)
 
 
@@ -79,8 +80,8 @@ class Row:
     """One row: `cells` are its own texts; `prompts` and `files` are those of its images, by n.
 
     Image n has seed + n. `model` is "" where the rows' column isn't read, `size` is None where
-    nobody names one. `files` are paths with "/" below
-    the folder of the images.
+    nobody names one. `files` are paths with "/" below the folder of the images. `line` is the
+    row's in its first file, also where it comes out of a list of failed rows.
     """
 
     line: int
@@ -116,6 +117,7 @@ class RowCheck:
         self.mistakes: list[RowMistake] = []
         self._ids: dict[str, int] = {}
         self._outputs: dict[str, int] = {}
+        self._folders: dict[str, int] = {}
         self._unknown: dict[str, int] = {}
         self._used = names_in(settings.prompt) | names_in(settings.out)
 
@@ -126,8 +128,7 @@ class RowCheck:
             return None
         row, found = self.build(record)
         self._note_columns(record)
-        if row is not None:
-            found += self._repeated(row)
+        found += self._repeated(row, record.line)
         self.mistakes += [RowMistake(record.line, text) for text in found]
         return None if found else row
 
@@ -144,11 +145,10 @@ class RowCheck:
         self.mistakes.sort(key=lambda mistake: mistake.line)
         return self.mistakes
 
-    def build(self, record: Record) -> tuple[Row | None, list[str]]:
-        """The row of a record, or None and what is wrong with it by itself, as sentences."""
+    def build(self, record: Record) -> tuple[Row, list[str]]:
+        """The row of a record, and what is wrong with it by itself, as sentences."""
         reader = _RowReader(record, self._settings)
-        row = reader.read()
-        return (None if reader.found else row), reader.found
+        return reader.read(), reader.found
 
     def _note_columns(self, record: Record) -> None:
         for name, value in record.cells.items():
@@ -157,21 +157,35 @@ class RowCheck:
             elif name in ("prompt", "out") and "{" in value:
                 self._used |= names_in(value)
 
-    def _repeated(self, row: Row) -> list[str]:
+    def _repeated(self, row: Row, line: int) -> list[str]:
         found = []
-        first = self._ids.setdefault(row.id, row.line)
-        if first != row.line:
+        first = self._ids.setdefault(row.id, line)
+        if first != line:
             made = "" if row.cells.get("id", "").strip() else ", made from the line's number,"
             found.append(f"The id {row.id[:60]!r}{made} stands on line {first} already.")
             return found  # its outputs are mostly the same too
         for file in row.files:
-            first = self._outputs.setdefault(same_file(file), row.line)
-            if first != row.line:
+            first = self._outputs.setdefault(same_file(file), line)
+            if first != line:
                 found.append(f"The output {file!r} is that of line {first} already.")
+                break
+            if other := self._file_as_folder(line, file):
+                found.append(f"The output {file!r} and that of line {other} can't both be there: "
+                             "one is a folder of the other's name.")  # fmt: skip
                 break
         if len(set(map(same_file, row.files))) < len(row.files):
             found.append(f"Several images of this row have the output {row.files[0]!r}: use {{n}}.")
         return found
+
+    def _file_as_folder(self, line: int, file: str) -> int:
+        """The line of an output whose file is a folder of this one, or the reverse; else 0."""
+        parts = file.split("/")[:-1]
+        folders = ["/".join(parts[: i + 1]) for i, part in enumerate(parts) if is_image_name(part)]
+        for folder in map(same_file, folders):
+            self._folders.setdefault(folder, line)
+            if folder in self._outputs:
+                return self._outputs[folder]
+        return self._folders.get(same_file(file), 0)
 
 
 class _RowReader:
@@ -188,7 +202,7 @@ class _RowReader:
         settings = self._settings
         model = self._model()
         row = Row(
-            line=self._record.line,
+            line=self._record.first_line or self._record.line,
             id=self._text("id") or str(self._record.line),
             cells=self._cells,
             model=model.name if model else "",
@@ -207,9 +221,11 @@ class _RowReader:
         if row.seed + count - 1 > MAX_SEED:
             self.found.append(f"The seeds would go beyond {MAX_SEED}.")
         row = self._filled(row, count)
+        if row.mask is not None and not row.images:
+            self.found.append("A mask needs the image that it is for, in image_1.")
         if model is not None:
             self._validate(row, model)
-        elif "model" not in settings.reads:
+        else:
             self._validate_any(row)
         return row
 
@@ -234,8 +250,6 @@ class _RowReader:
         )
         if row.images:
             self._try(lambda: validate_references(model, len(row.images)))
-        elif row.mask is not None:
-            self.found.append("A mask needs the image that it is for, in image_1.")
         size = row.size or (None if row.images else SQUARE)
         if size is not None and not row.auto_aspect_ratio:
             self._try(lambda: validate_size(model, *size))
@@ -301,8 +315,8 @@ class _RowReader:
             self.found.append(f"The {missing} is missing.")
             return None
         if width:
-            most = 10**6
-            return Size(self._number("width", 0, 0, most), self._number("height", 0, 0, most))
+            size = Size(self._number("width", 0, 1, 10**6), self._number("height", 0, 1, 10**6))
+            return size if size.width and size.height else None
         return self._try(lambda: size_named(text)) if text else self._settings.size
 
     def _images(self) -> Iterator[Path]:

@@ -40,11 +40,14 @@ class Manifest:
     remote: str = ""
 
 
-def find_manifest(data: bytes) -> Manifest | None:
-    """The manifest of a PNG, JPEG, WebP or AVIF, None where it has none; ImageError: damaged."""
+def find_manifest(data: bytes, packet: bytes | None = None) -> Manifest | None:
+    """The manifest of a PNG, JPEG, WebP or AVIF, None where it has none; ImageError: damaged.
+
+    `packet` is the XMP that an AVIF holds as an item, which isn't looked for here.
+    """
     if _is_embedded(data):
         return Manifest(embedded=True)
-    packet = find_packet(data)
+    packet = packet or find_packet(data)
     try:
         remote = "" if packet is None else read_packet(packet).values.get(_PROVENANCE, "")
     except ImageError:  # what can't be read names nothing

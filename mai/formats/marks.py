@@ -12,11 +12,13 @@ from itertools import takewhile
 
 from ..errors import ImageError
 from .parts import (
+    AVIF,
     JPEG,
     MAX_SEGMENT,
     PNG,
     WEBP,
     Part,
+    avif_boxes,
     before_pixels,
     damaged,
     jpeg_segments,
@@ -33,6 +35,9 @@ KEYWORD = b"XML:com.adobe.xmp\0"
 
 _ADOBE = b"http://ns.adobe.com/xap/1.0/\0"
 """With what the APP1 segment of a JPEG's XMP begins."""
+
+_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+"""With what the uuid box begins in which some programs put an AVIF's XMP."""
 
 _APP0, _APP1, _APP1_MARKER = b"\xe0", b"\xe1", b"\xff\xe1"
 
@@ -66,13 +71,16 @@ def write_mark(data: bytes, mark: Mark) -> bytes:
 
 
 def find_packet(data: bytes) -> bytes | None:
-    """The XMP of a PNG, JPEG or WebP, None where it has none; ImageError: a damaged file."""
+    """The XMP of a PNG, JPEG or WebP, None where it has none; ImageError: a damaged file.
+
+    Of an AVIF it is what stands in a box of its own, as c2pa-python writes it.
+    """
     found = _xmp_part(data)
     if found is None:
         return None
     if found.kind == b"iTXt":
         return _text_of(found)
-    return found.content.removeprefix(_ADOBE)
+    return found.content.removeprefix(_ADOBE).removeprefix(_XMP_BOX)
 
 
 def _xmp_part(data: bytes) -> Part | None:
@@ -86,6 +94,9 @@ def _xmp_part(data: bytes) -> Part | None:
                  if each.kind == _APP1 and each.content.startswith(_ADOBE))  # fmt: skip
     elif media_type == WEBP:
         parts = (each for each in webp_chunks(data) if each.kind == b"XMP ")
+    elif media_type == AVIF:
+        parts = (each for each in avif_boxes(data)
+                 if each.kind == b"uuid" and each.content.startswith(_XMP_BOX))  # fmt: skip
     return next(parts, None)
 
 
@@ -146,7 +157,8 @@ def _write_webp(data: bytes, mark: Mark) -> bytes:
     head = _extended_header(chunks)
     body = [data[each.start : each.end] for each in chunks if each.kind not in (b"VP8X", b"XMP ")]
     content = b"".join((b"WEBP", head, *body, webp_chunk(b"XMP ", packet)))
-    return b"RIFF" + struct.pack("<I", len(content)) + content
+    behind = data[8 + int(struct.unpack_from("<I", data, 4)[0]) :]
+    return b"".join((b"RIFF", struct.pack("<I", len(content)), content, behind))
 
 
 def _extended_header(chunks: list[Part]) -> bytes:

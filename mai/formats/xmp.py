@@ -25,7 +25,10 @@ IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 
 MAX_PROMPT = 10_000
-"""Characters of a prompt that are written: each takes 6 bytes at most, and XMP in a JPEG 65,502."""
+"""Characters of a prompt that are written: each takes 5 bytes at most, and XMP in a JPEG 65,502."""
+
+MAX_NAME = 200
+"""Characters of a model's name and of its version that are written."""
 
 MAX_PACKET = 4 * 2**20
 """Bytes of a packet that is read; those of photographs with all their edits have some 100 KB."""
@@ -76,23 +79,29 @@ def build_packet(mark: Mark) -> bytes:
 
 
 def add_to_packet(packet: bytes, mark: Mark) -> bytes:
-    """The packet with the mark, all else as it is; the same bytes where it says the same already.
+    """The packet with what the mark adds to it, all else as it is; the same bytes where it says
+    all of that already. Empty space at its end, of which programs leave some, is used first.
 
     ImageError: it can't be read, or says of another kind of source.
     """
     found = read_packet(packet)
-    if found.mark is not None:
-        if found.mark.source_type == mark.source_type:
-            return packet
+    if found.mark is not None and found.mark.source_type != mark.source_type:
         raise ImageError(
             f"It says already that its source is {found.mark.source_type}.",
             "What a file says of itself is not overwritten: change it with the program that "
             "wrote it.",
         )
+    if not found.values:  # an empty frame
+        return build_packet(mark)
+    if not _properties(mark, found.values):
+        return packet
     if found.end < 0:
         raise ImageError("Its XMP has no place for a mark.", "Save the image anew, without XMP.")
     added = _description(mark, found.about, found.values).encode()
-    return packet[: found.end] + added + packet[found.end :]
+    content, trailer, end = packet[found.end :].rpartition(b"<?xpacket")
+    used = min(len(added), len(content) - len(content.rstrip()))
+    content = content[: len(content) - used]
+    return b"".join((packet[: found.end], added, content, trailer, end))
 
 
 def read_packet(packet: bytes) -> Properties:
@@ -115,13 +124,10 @@ def mark_of_packet(packet: bytes) -> Mark | None:
 
 
 def _description(mark: Mark, about: str = "", known: Mapping[str, str] | None = None) -> str:
-    """The mark's properties, but for those that the file has of its own."""
-    values = {"DigitalSourceType": SOURCE_TYPES + mark.source_type}
-    values |= {name: getattr(mark, key) for key, name in _NAMES.items() if getattr(mark, key)}
+    """The mark's properties as XML, but for those that the file has of its own."""
     lines = [
-        f"  <Iptc4xmpExt:{name}>{escape(_writable(value))}</Iptc4xmpExt:{name}>\n"
-        for name, value in values.items()
-        if f"{IPTC} {name}" not in (known or {})
+        f"  <Iptc4xmpExt:{name}>{escape(value)}</Iptc4xmpExt:{name}>\n"
+        for name, value in _properties(mark, known or {}).items()
     ]
     return (
         f' <rdf:Description xmlns:rdf="{RDF}" rdf:about={quoteattr(about)} '
@@ -129,9 +135,18 @@ def _description(mark: Mark, about: str = "", known: Mapping[str, str] | None = 
     )
 
 
-def _writable(text: str) -> str:
-    """The text without what XML has no way to write, and not longer than is written."""
-    short = text if len(text) <= MAX_PROMPT else f"{text[: MAX_PROMPT - 1]}…"
+def _properties(mark: Mark, known: Mapping[str, str]) -> dict[str, str]:
+    """What the mark says, by IPTC's names, without those of a file's own that are `known`."""
+    values = {"DigitalSourceType": SOURCE_TYPES + mark.source_type}
+    for key, name in _NAMES.items():
+        text = _writable(getattr(mark, key), MAX_PROMPT if key == "prompt" else MAX_NAME)
+        values |= {name: text} if text else {}
+    return {name: value for name, value in values.items() if f"{IPTC} {name}" not in known}
+
+
+def _writable(text: str, most: int) -> str:
+    """The text without what XML has no way to write, cut to `most` characters."""
+    short = text if len(text) <= most else f"{text[: most - 1]}…"
     return "".join(c if _is_of_xml(ord(c)) else "\ufffd" for c in short)
 
 
@@ -178,8 +193,10 @@ class _PacketReader:
     def _end(self, name: str) -> None:
         self._path.pop()
         at = self._parser.CurrentByteIndex
-        # Not of an empty element, which ends where it starts, nor in two bytes a character.
-        if name == f"{RDF} RDF" and self._packet.startswith(b"</", at):
+        # Not of an empty element, behind which another's end may follow, nor in two bytes a
+        # character.
+        tag = self._packet[at : self._packet.find(b">", at)].rstrip()
+        if name == f"{RDF} RDF" and tag.startswith(b"</") and tag.endswith(b"RDF"):
             self.found.end = at
         elif self._is_property():
             self.found.values.setdefault(name, "".join(self._text))

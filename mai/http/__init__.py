@@ -16,7 +16,7 @@ from .messages import (
     identifier,
     retry_after,
 )
-from .redaction import Redactor, redacted_logs
+from .redaction import Redactor
 from .transport import NotSentError, Transport, resolve
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "Transport",
     "header_number",
     "identifier",
-    "redacted_logs",
     "resolve",
     "retry_after",
 ]

@@ -6,11 +6,10 @@ Gateways quote a request's headers in their errors, and a hostile server may wan
 from __future__ import annotations
 
 import base64
-import contextlib
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
-from ..auth import Sealed, redacted_loggers
+from ..auth import Sealed
 
 PLACEHOLDER = "[hidden]"
 
@@ -30,16 +29,6 @@ SHORTEST_BEGINNING = 12
 SLICE = 1 << 20
 """Bytes that are searched at a time: a search holds the interpreter, and other threads wait."""
 
-LOGGERS = (
-    "httpx",
-    "httpcore.connection",
-    "httpcore.http11",
-    "httpcore.http2",
-    "httpcore.proxy",
-    "httpcore.socks",
-)
-"""They record an answer's status line and headers."""
-
 
 class Redactor(Sealed):
     """Replaces the secrets of one request in what comes back by a placeholder.
@@ -56,8 +45,9 @@ class Redactor(Sealed):
     def __init__(self, secrets: Iterable[str], names: Iterable[str] = ()) -> None:
         values = [secret.removeprefix("Bearer ").strip() for secret in secrets]
         words = {word for value in values for word in (value, *value.split())}
-        known = [word for word in words if _length(word) >= SHORTEST_SECRET]
-        encoded = [word for word in known if _length(word) >= SHORTEST_ENCODED]
+        lengths = {word: sum(map(str.isalnum, word)) for word in words}
+        known = [word for word in words if lengths[word] >= SHORTEST_SECRET]
+        encoded = [word for word in known if lengths[word] >= SHORTEST_ENCODED]
         plain = {word.encode() for word in known}
         standard = {form for word in encoded for form in _base64(word)}
         urlsafe = {form.translate(bytes.maketrans(b"+/", b"-_")) for form in standard}
@@ -109,7 +99,8 @@ class Redactor(Sealed):
         if len(data) <= LONGEST_TEXT:
             return self._without_secrets(data)
         for form in self._in_images:
-            if _holds(data, form):
+            ends = range(SLICE, len(data) + SLICE, SLICE)
+            if any(data.find(form, end - SLICE, end + len(form)) >= 0 for end in ends):
                 data = data.replace(form, PLACEHOLDER.encode())
         return data
 
@@ -117,18 +108,6 @@ class Redactor(Sealed):
         for form in self._in_texts:
             data = PLACEHOLDER.encode().join(_split_in_any_case(data, form))
         return data
-
-
-@contextlib.contextmanager
-def redacted_logs(redactor: Redactor) -> Iterator[None]:
-    """While this lasts, what httpx and httpcore log from this task holds no secret."""
-    with redacted_loggers(LOGGERS, redactor.text):
-        yield
-
-
-def _length(word: str) -> int:
-    """The number of a word's letters and digits."""
-    return sum(letter.isalnum() for letter in word)
 
 
 def _percent(secret: str) -> Iterator[bytes]:
@@ -143,11 +122,6 @@ def _base64(secret: str) -> Iterator[bytes]:
     for offset in range(3):
         encoded = base64.b64encode(bytes(offset) + data)
         yield encoded[-(-offset * 8 // 6) : (offset + len(data)) * 8 // 6]
-
-
-def _holds(data: bytes, form: bytes) -> bool:
-    ends = range(SLICE, len(data) + SLICE, SLICE)
-    return any(data.find(form, end - SLICE, end + len(form)) >= 0 for end in ends)
 
 
 def _replace_beginning(data: bytes, secret: bytes) -> bytes:

@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import chain
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from ..auth import (
     Headers,
     Network,
     certificate_folder_mistake,
+    redacted_loggers,
     setting_mistakes,
     unusable_settings,
 )
@@ -37,7 +39,7 @@ from ..errors import (
 )
 from .failures import describe_failure
 from .messages import HttpAnswer, HttpRequest
-from .redaction import Redactor, redacted_logs
+from .redaction import Redactor
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """A 2048 x 2048 PNG of noise is 12.6 MB, 16.8 MB in base64; anything near this is no image."""
@@ -63,6 +65,16 @@ SHORTEST_EXTRA, LONGEST_EXTRA = 1.0, 10.0
 has, within these."""
 
 _NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+_LOGGERS = (
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+    "httpcore.socks",
+)
+"""They record an answer's status line and headers."""
 
 _GZIP_OR_ZLIB = 47
 """zlib's window bits for both formats, told apart by their headers."""
@@ -146,13 +158,13 @@ class Transport:
         self.prepare(target)
         client = self._clients[target.on_loopback, target.network]
         exchange = _Exchange(client, request, headers, target)
-        outcome = await exchange.within(target.timeout)
-        if not isinstance(outcome, HttpAnswer):
-            raise outcome
-        if exchange.is_short(outcome):
-            return exchange.redacted(outcome)
-        answer = outcome
-        return await self._executors.uninterrupted(lambda: exchange.redacted(answer))
+        answer = await exchange.within(target.timeout)
+        if not isinstance(answer, HttpAnswer):
+            raise answer
+        headers_length = sum(len(name) + len(value) for name, value in answer.headers.items())
+        if headers_length + len(answer.body) <= LONGEST_ON_LOOP:
+            return exchange.redacted(answer)
+        return await self._executors.uninterrupted(partial(exchange.redacted, answer))
 
     def _make_client(self, on_loopback: bool, network: Network) -> httpx.AsyncClient:
         address, tls = network.proxy_address, _tls_context(on_loopback, network)
@@ -205,9 +217,11 @@ class _Exchange:
     ) -> None:
         self._client = client
         self._target = target
+        urls = [httpx.URL(target.endpoint), httpx.URL(request.url)]
         self._redactor = Redactor(
             chain(headers.values(), target.network.secrets),  # in no variable that a report shows
-            _names_of(target.endpoint, request.url),
+            # The hosts, with the port and without, as a server may quote them.
+            [name for url in urls for name in (url.netloc.decode("ascii"), url.host) if name],
         )
         self._sent = False
         self._response: httpx.Response | None = None
@@ -218,7 +232,12 @@ class _Exchange:
             # Only `within` ends a call that is out: httpx gives up with the answer in its socket.
             timeout=httpx.Timeout(None, connect=target.connect_timeout),
             extensions={"trace": self._trace},
-            **_content(request),
+            json=request.json,
+            data=request.fields,
+            files=[
+                (file.field_name, (file.file_name, file.data, file.media_type))
+                for file in request.files
+            ],
         )
         self._request.headers.update(headers)
 
@@ -239,9 +258,10 @@ class _Exchange:
         """
         task = asyncio.ensure_future(self._run())
         try:
-            await asyncio.wait({task}, timeout=seconds)
-            extra = max(SHORTEST_EXTRA, min(seconds, LONGEST_EXTRA))
-            await self._read_what_is_there(task, extra)
+            _, overdue = await asyncio.wait({task}, timeout=seconds)
+            if overdue:
+                extra = max(SHORTEST_EXTRA, min(seconds, LONGEST_EXTRA))
+                await self._read_what_is_there(task, extra)
         except asyncio.CancelledError:
             if not task.done():
                 raise
@@ -272,7 +292,7 @@ class _Exchange:
         httpx and h11, which hold the request's headers and what the server said.
         """
         started = time.monotonic()
-        with redacted_logs(self._redactor):
+        with redacted_loggers(_LOGGERS, self._redactor.text):
             try:
                 response = self._response = await self._client.send(self._request, stream=True)
                 self._sent = True
@@ -294,11 +314,6 @@ class _Exchange:
         named = {name.lower(): value for name, value in response.headers.items()}
         seconds = time.monotonic() - started
         return HttpAnswer(response.status_code, named, body, seconds, self._redactor)
-
-    def is_short(self, answer: HttpAnswer) -> bool:
-        """Whether an answer may be searched in the event loop."""
-        headers = sum(len(name) + len(value) for name, value in answer.headers.items())
-        return headers + len(answer.body) <= LONGEST_ON_LOOP
 
     def redacted(self, answer: HttpAnswer) -> HttpAnswer:
         """The answer without the request's secrets."""
@@ -332,24 +347,6 @@ class _Exchange:
             else "The request could not even be sent whole: check the network, then queue again.",
             billed=Billed.PERHAPS if self._sent else Billed.NO,
         )
-
-
-def _content(request: HttpRequest) -> dict[str, Any]:
-    """The body of a request, as httpx takes it."""
-    if request.json is not None:
-        return {"json": request.json}
-    if not request.files:
-        return {}
-    files = [
-        (file.field_name, (file.file_name, file.data, file.media_type)) for file in request.files
-    ]
-    return {"data": dict(request.fields), "files": files}
-
-
-def _names_of(*addresses: str) -> list[str]:
-    """The hosts of addresses, each with its port and without, as a server may quote them."""
-    urls = [httpx.URL(address) for address in addresses]
-    return [name for url in urls for name in (url.netloc.decode("ascii"), url.host) if name]
 
 
 async def _read(chunks: AsyncIterator[bytes], encoding: str) -> bytes | str:

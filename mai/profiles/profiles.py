@@ -171,6 +171,13 @@ class Profiles:
             return None
         return to_shared(contents.shared, self.path.parent, self._password(contents.shared))
 
+    def still_share(self, known: Shared | None) -> bool:
+        """Whether [shared] is what it was; True while a mistake keeps that from being known."""
+        try:
+            return self.shared() == known
+        except ProfileError:
+            return True
+
     def storage_variable(self, name: str) -> str | None:
         """A variable of READ_FOR_STORAGE; KeyError for every other."""
         if name not in environment.READ_FOR_STORAGE:

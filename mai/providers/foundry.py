@@ -71,7 +71,10 @@ class Foundry:
         """
         headers = {CLIENT_REQUEST_ID: client_request_id}
         if isinstance(request, Generate):
-            body = _generation(request, deployment)
+            body: dict[str, object] = {"model": deployment, "prompt": request.prompt}
+            if not request.auto_aspect_ratio:
+                body.update(width=request.width, height=request.height)
+            body.update(_options(request))
             return HttpRequest("POST", endpoint + GENERATIONS, json=body, headers=headers)
         return HttpRequest(
             "POST",
@@ -155,13 +158,6 @@ def _options(request: Request) -> dict[str, bool | str]:
         "background": request.background != OPAQUE and request.background,
     }
     return {name: value for name, value in options.items() if value}
-
-
-def _generation(request: Generate, deployment: str) -> dict[str, object]:
-    body: dict[str, object] = {"model": deployment, "prompt": request.prompt}
-    if not request.auto_aspect_ratio:
-        body.update(width=request.width, height=request.height)
-    return {**body, **_options(request)}
 
 
 def _edit_fields(request: Edit, deployment: str) -> dict[str, str]:

@@ -102,15 +102,15 @@ def size_problems(model: Model, width: int, height: int) -> list[str]:
     Sides that aren't multiples of 16 are no problem: see `snap`. Raises SizeError for a side that
     isn't a whole number.
     """
-    wrong = []
+    wrong, shortest = [], shortest_side(model)
     for name, side in (("width", width), ("height", height)):
         if isinstance(side, bool) or not isinstance(side, int):
             raise SizeError(
                 f"The {name} must be a whole number of pixels, not {side!r}.",
-                f"Give a multiple of {STEP} from {_shortest(model)} up.",
+                f"Give a multiple of {STEP} from {shortest} up.",
             )
-        if side < _shortest(model):
-            wrong.append(f"the {name} is {side}, less than {_shortest(model)}")
+        if side < shortest:
+            wrong.append(f"the {name} is {side}, less than {shortest}")
     if min(width, height) > 0 and width * height > model.max_pixels:
         wrong.append(f"{width * height:,} pixels are more than its {model.max_pixels:,}")
     return wrong
@@ -140,7 +140,8 @@ def nearest_legal(model: Model, width: int, height: int) -> Size:
     width, height = (width if width > 0 else height), (height if height > 0 else width)
     if width < height:
         return nearest_legal(model, height, width).transposed
-    asked = Size(max(width, _shortest(model)), max(height, _shortest(model)))
+    shortest = shortest_side(model)
+    asked = Size(max(width, shortest), max(height, shortest))
 
     def order(size: Size) -> tuple[Fraction, Fraction, int, int]:
         change = max(_apart(size.width, asked.width), _apart(size.height, asked.height))
@@ -236,7 +237,7 @@ def _best_landscape(model: Model, asked: Fraction) -> Size:
 
 def _rows(model: Model) -> Iterator[tuple[int, int]]:
     """Every height of a landscape or square size, with the greatest width that goes with it."""
-    for short in range(_shortest(model), math.isqrt(model.max_pixels) + 1, STEP):
+    for short in range(shortest_side(model), math.isqrt(model.max_pixels) + 1, STEP):
         yield short, model.max_pixels // short // STEP * STEP
 
 
@@ -248,7 +249,8 @@ def _neighbours(short: int, longest: int, ideal: Fraction) -> tuple[Size, Size]:
     return Size(lower, short), Size(upper, short)
 
 
-def _shortest(model: Model) -> int:
+def shortest_side(model: Model) -> int:
+    """The shortest side that the model makes, a multiple of 16."""
     return -(-model.min_side // STEP) * STEP
 
 

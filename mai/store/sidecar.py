@@ -36,8 +36,8 @@ class DamagedImage(Exception):
 @dataclass(frozen=True, slots=True)
 class Order:
     """What an image was ordered with: the prompt, the service as the store knows it, the profile's
-    name, whether the prompt itself may be kept, and the request's settings (see
-    `types.request_settings`), to ask for it again."""
+    name, whether the prompt itself may be kept, and what else the node was set to (kind, seed and
+    options), to ask for it again."""
 
     prompt: str
     service: str

@@ -29,7 +29,7 @@ from ...mai.types import Reference
 from .fast_png import MAX_PIXELS, decode_plain, is_small
 from .png_process import Unavailable, png_process
 from .resample import covering, resample_mask, resample_visible
-from .transparency import no_mask, rounded_mask, write_mask
+from .transparency import rounded_mask, write_mask
 
 PNG_STRATEGY = zlib.Z_RLE
 """Runs of bytes only: faster than zlib's level 1 and most often smaller (benchmarks/README.md)."""
@@ -105,7 +105,8 @@ def decode_batch(files: list[bytes]) -> DecodedBatch:
     first = _open(files[0])
     height, width = first.height, first.width
     batch = torch.from_numpy(np.empty((len(files), height, width, 3), np.float32))
-    mask = no_mask(len(files), height, width)
+    # The zeros take memory only where somebody writes to them: most images have no alpha.
+    mask = torch.from_numpy(np.zeros((len(files), height, width), np.float32))
 
     def place(index: int) -> DecodedImage:
         pixels = first if index == 0 else _open(files[index])
@@ -281,7 +282,8 @@ class _Decoding(NamedTuple):
     def read(self) -> DecodedImage:
         """The image in memory of its own."""
         image = torch.from_numpy(np.empty((self.height, self.width, 3), np.float32))
-        return self.write(image, no_mask(self.height, self.width))
+        mask = torch.from_numpy(np.zeros((self.height, self.width), np.float32))
+        return self.write(image, mask)
 
     def write(self, image: Tensor, mask: Tensor) -> DecodedImage:
         """The image in these tensors [H,W,3] and [H,W]; the mask is left alone without alpha."""
@@ -322,7 +324,8 @@ def _open(data: bytes) -> _Decoding:
     """A file's pixels, upright, uint8 (uint16 for 16-bit greyscale), RGBA where it has alpha."""
     header = inspect(data)
     needed = header.pixel_data(data)
-    plain = header.plain_channels > 0 and not _is_turned(header.exif)
+    turned = bool(header.exif) and _is_turned(header.exif)
+    plain = header.plain_channels > 0 and not turned
     if plain and not is_small(header) and png_process.is_ready():
         size = (header.height, header.width, header.plain_channels)
         return _Decoding(*size, _strips_of_process(needed, header))

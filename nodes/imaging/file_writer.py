@@ -110,7 +110,8 @@ def saved_levels(image: Tensor, mask: Tensor | None, form: FileForm) -> Bytes:
 
 
 def encode_file(levels: Bytes, form: FileForm, said: Said) -> bytes:
-    """The file of pixels [H,W,3 or 4]; a JPEG holds no graph."""
+    """The file of pixels [H,W,3 or 4]; a JPEG holds no graph. ImageError: the format can't hold
+    them."""
     if form.name == "png":
         return mark_file(write_png(levels), said)
     buffer = io.BytesIO()
@@ -119,10 +120,17 @@ def encode_file(levels: Bytes, form: FileForm, said: Said) -> bytes:
     if form.name in HOLDS_WORKFLOW and said.graph:
         options["exif"] = _exif(said.graph)
     if form.name == "webp":
-        options["lossless"] = form.lossless
+        # "exact": colours stay where nothing of them is seen.
+        options |= {"lossless": form.lossless, "exact": form.lossless}
     if form.name == "avif" and said.mark is not None:
         options["xmp"] = build_packet(said.mark)
-    image.save(buffer, form.name.upper(), **options)
+    try:
+        image.save(buffer, form.name.upper(), **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ImageError(
+            f"A {form.name.upper()} of {image.width} x {image.height} can't be written ({error}).",
+            "webp holds 16,383 pixels a side, jpeg 65,500, avif less than 65,536: choose png.",
+        ) from None
     data = buffer.getvalue()
     return data if said.mark is None or form.name == "avif" else write_mark(data, said.mark)
 

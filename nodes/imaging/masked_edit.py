@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,7 +33,6 @@ from .mask import edit_mask, pair_masks, separate_areas
 from .paste import Patch, copy_rgb, cut_patch, paste_edit
 from .regions import frame_around, frame_whole, with_context
 from .resample import clamped, covering, resample_mask, resample_visible, rgb
-from .transparency import no_mask
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class EditPlan:
         edits = [(plan, came) for plan, came in edits if any(edit is not None for edit in came)]
         height, width = self.images[0].image.shape[:2]
         batch = torch.empty((len(edits), height, width, 3))
-        mask = no_mask(len(edits), height, width)
+        mask = torch.from_numpy(np.zeros((len(edits), height, width), np.float32))
         facts, notes = [], decoded.notes
         for index, (plan, edited) in enumerate(edits):
             areas, sentences = finish_image(plan, edited, batch[index], match_color, mask[index])

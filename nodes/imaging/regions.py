@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...mai.models import STEP, Model
-from ...mai.sizes import Size
+from ...mai.sizes import Size, shortest_side
 
 SMALLEST_BOX = 192
 """Pixels: a quarter of the least side that can be sent. Enlarging more than fourfold shows the
@@ -115,13 +115,9 @@ class Area:
 
 def longest_edit(model: Model) -> Size:
     """The most extreme size at which an edit may come back: 1376 x 768 at 1 megapixel."""
-    least = _least_side(model)
+    least = shortest_side(model)
     limit = max(least * least, min(model.edit_pixels, model.max_pixels))
     return Size(limit // least // STEP * STEP, least)
-
-
-def _least_side(model: Model) -> int:
-    return -(-model.min_side // STEP) * STEP
 
 
 def with_context(rect: Rect, image: Size, context: float, model: Model) -> Area:

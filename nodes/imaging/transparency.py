@@ -35,11 +35,6 @@ def write_mask(alpha: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], out: Tenso
     np.take(MASK_OF_ALPHA, alpha, out=out.numpy(), mode="clip")
 
 
-def no_mask(*shape: int) -> Tensor:
-    """A MASK without anything transparent; its memory is taken when somebody writes to it."""
-    return torch.from_numpy(np.zeros(shape, np.float32))
-
-
 def rounded_mask(mask: Tensor) -> Tensor:
     """A MASK [...] of any values in the nearest of those that 8-bit alpha has."""
     alpha = torch.sub(1, mask).mul_(255).round_().clamp_(0, 255).to(torch.uint8)

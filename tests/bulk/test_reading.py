@@ -158,6 +158,28 @@ def test_a_list_of_failed_rows_is_a_list_of_rows() -> None:
     assert cells(line, "jsonl") == [{"id": "a", "code": "SKU-7"}]
 
 
+def test_a_failed_row_keeps_the_line_of_its_first_file() -> None:
+    line = json.dumps({"id": "a", "line": 8, "perhaps_billed": False})
+    assert read(line, "jsonl") == [Record(1, {"id": "a"}, first_line=8)]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"id": "\\ud800"}', '{"\\ud800": "a"}', '{"id": "a\\udc85", "prompt": "fox"}']
+)
+def test_half_a_character_is_a_mistake_wherever_it_stands(line) -> None:
+    ((number, said),) = mistakes(line, "jsonl")
+    assert number == 1
+    assert "half a character" in said
+
+
+def test_half_a_character_of_utf_16_costs_its_own_row_alone() -> None:
+    data = "id\tprompt\na\tfo\ud800x\nb\towl\n".encode("utf-16", "surrogatepass")
+    found = read(data)
+    assert [each.line for each in found] == [2, 3]
+    assert isinstance(found[0], RowMistake)
+    assert found[1] == Record(3, {"id": "b", "prompt": "owl"}, header=1)
+
+
 def test_a_text_file_has_a_prompt_a_line() -> None:
     assert cells("\ufeffa fox, red\r\n\r\n  an owl \n", "txt") == [
         {"prompt": "a fox, red"},
@@ -172,6 +194,10 @@ def test_a_text_file_has_a_prompt_a_line() -> None:
         ("a.tsv", b"", "csv"),
         ("a.jsonl", b"", "jsonl"),
         ("a.txt", b"", "txt"),
+        ("a.txt", "id\tproduct\na\tfox\n".encode("utf-16"), "csv"),  # Excel's "Unicode text"
+        ("a.txt", b"Prompt\tsize\r\n", "csv"),
+        ("a.txt", b"a fox\tand its prompt\n", "txt"),
+        ("a.txt", b"id,prompt\n", "txt"),
         ("-", b'{"prompt": 1}', "jsonl"),
         ("-", b"\xef\xbb\xbfid;prompt\n", "csv"),
         ("-", b"a fox, and a prompt of it\n", "txt"),

@@ -48,7 +48,10 @@ def test_a_size_is_one_column_or_two(size) -> None:
     assert rows_of(f"prompt,size\nfox,{size}\n")[0].size == Size(1024, 768)
 
 
-@pytest.mark.parametrize(("text", "value"), [("true", True), ("No", False), ("1", True)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("No", False), ("1", True), ("WAHR", True), ("FALSCH", False)],
+)
 def test_truth_is_written_in_several_ways(text, value) -> None:
     (row,) = rows_of(f"prompt,model,web_grounding\nfox,MAI-Image-2.6,{text}\n")
     assert row.web_grounding is value
@@ -84,7 +87,14 @@ MISTAKES = [
     ("prompt,out\nfox,con.png\n", "2: 'con.png' can't be a name on every system"),
     ("prompt,out\nfox,fox.png\nowl,fox.png\n", "3: The output 'fox.png' is that of line 2"),
     ("prompt,out\nfox,fox.png\nowl,FOX.jpg\n", "3: The output 'FOX.jpg' is that of line 2"),
-    ("prompt,out\nfox,index_files/a.png\n", "2: The folder index_files holds"),
+    ("prompt,out\nfox,index_files/a.png\n", "2: The name 'index_files' is that of the batch's"),
+    ("prompt,out\nfox,Index_2.html/a.png\n", "2: The name 'Index_2.html' is that of the batch's"),
+    ("prompt,out\nfox,fox.png\nowl,FOX.png/a.png\n", "3: The output 'FOX.png/a.png' and that of"),
+    ("prompt,out\nfox,fox.png/a.png\nowl,fox.jpg\n", "3: The output 'fox.jpg' and that of line 2"),
+    ("id,prompt,size\na,fox,1x1\na,owl,\n", "3: The id 'a' stands on line 2 already"),
+    ("id,prompt,seed\na,fox,1\na,owl,x\n", "3: The id 'a' stands on line 2 already"),
+    ("prompt,out,size\nfox,a.png,1x1\nowl,a.png,\n", "3: The output 'a.png' is that of line 2"),
+    ("prompt,model,mask\nfox,MAI-Image-9,pyproject.toml\n", "2: A mask needs the image"),
     ("prompt\na {colour} fox\n", "2: There is no column 'colour' for {colour}"),
     ("prompt,color\na {colour} fox,red\n", "Did you mean 'color'?"),
     ("prompt\na {prompt} fox\n", "2: There is no column 'prompt'"),
@@ -95,8 +105,17 @@ MISTAKES = [
 @pytest.mark.parametrize(("text", "said"), MISTAKES)
 def test_a_mistake_is_said_with_its_line(text, said, monkeypatch) -> None:
     monkeypatch.chdir(Path(__file__).resolve().parents[2])
-    _, mistakes = check(text, Settings(reserved="index_files"))
+    _, mistakes = check(text, Settings(reserved=("index_files", "index*.html")))
     assert said in mistakes
+
+
+def test_a_side_that_is_no_number_is_one_mistake_and_no_size() -> None:
+    _, mistakes = check("prompt;width;height\nfox;1024,5;1024\n")
+    assert len(mistakes.splitlines()) == 1
+
+
+def test_outputs_in_one_folder_that_is_called_like_an_image_are_apart() -> None:
+    assert len(rows_of("prompt,out\nfox,a.png/1.png\nowl,a.png/2.png\n")) == 2
 
 
 def test_all_mistakes_of_a_row_are_said_at_once() -> None:
@@ -160,8 +179,8 @@ def test_no_name_leads_out_of_the_folder(name) -> None:
     check_ = RowCheck(Settings(out="{x}/{id}.png"))
     from mai_image.mai.bulk import Record
 
-    row, _ = check_.build(Record(1, {"id": name, "prompt": "fox", "x": name}))
-    if row is not None:
+    row, found = check_.build(Record(1, {"id": name, "prompt": "fox", "x": name}))
+    if not found:
         path = PurePosixPath(row.files[0])
         assert not path.is_absolute()
         assert ".." not in path.parts
@@ -171,13 +190,14 @@ def test_no_name_leads_out_of_the_folder(name) -> None:
 def test_three_hundred_rows_with_every_mistake_are_listed_by_line() -> None:
     """Good rows between them stay good."""
     bad = {
-        5: "r5,fox,99x99,,,",
-        17: "r17,,,,,",
+        5: "r4,fox,99x99,,,",
+        17: "r16,,,,,",
         40: "r1,fox,,,,",
-        77: "r77,fox,,x,,",
-        120: "r120,fox,,,../x.png,",
-        200: "r200,fox,,,,nowhere.png",
-        250: 'r250,"fox" red,,,,',
+        77: "r76,fox,,x,,",
+        80: "r4,fox,,,,",  # the id of a row that has a mistake itself
+        120: "r119,fox,,,../x.png,",
+        200: "r199,fox,,,,nowhere.png",
+        250: 'r249,"fox" red,,,,',
     }
     lines = ["id,prompt,size,seed,out,image_1"]
     lines += [bad.get(line, f"r{line - 1},fox {line},,,,") for line in range(2, 302)]

@@ -138,6 +138,52 @@ def test_a_lost_image_and_a_lost_folder_come_from_the_store(run, service, tmp_pa
     assert service.log.billed == 3
 
 
+@pytest.mark.parametrize("name", ["index.html", "results.jsonl", "errors.jsonl"])
+def test_a_list_or_page_that_no_batch_has_written_is_never_replaced(
+    run, service, tmp_path, capsys, name
+) -> None:
+    (tmp_path / "batch").mkdir()
+    (tmp_path / "batch" / name).write_text('{"id": "mine", "file": "mine.png"}\n')
+    assert run(rows(1)) == 2
+    assert f"{name} is there already" in capsys.readouterr().err
+    assert (tmp_path / "batch" / name).read_text() == '{"id": "mine", "file": "mine.png"}\n'
+    assert service.log.billed == 0
+
+
+@pytest.mark.parametrize("left", ["", '{"id": "a", "n": 0, "fi'])
+def test_lists_that_a_batch_left_at_its_beginning_are_gone_on_with(run, tmp_path, left) -> None:
+    (tmp_path / "batch").mkdir()
+    (tmp_path / "batch" / "results.jsonl").write_text(left)
+    (tmp_path / "batch" / "errors.jsonl").write_text("")
+    assert run(rows(1)) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+def test_a_link_or_a_file_on_an_outputs_way_is_a_mistake(run, service, tmp_path, capsys) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "batch").mkdir()
+    (tmp_path / "batch" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "batch" / "file").write_text("mine")
+    assert run("id,prompt,out\na,fox,link/a.png\nb,owl,file/x/b.png\nc,hen,new/c.png\n") == 2
+    said = capsys.readouterr().err
+    assert "line 2: The output 'link/a.png' is out of the folder" in said
+    assert "line 3: The file batch/file is there already" in said
+    assert "2 mistakes" in said
+    assert service.log.billed == 0
+
+
+def test_a_row_whose_image_goes_after_the_check_has_failed(
+    run, service, tmp_path, monkeypatch
+) -> None:
+    for name in "ab":
+        Image.new("RGB", (64, 64), "red").save(tmp_path / f"{name}.png")
+    while_it_begins(monkeypatch, (tmp_path / "a.png").unlink)
+    assert run("id,prompt,image_1,count\na,fox,a.png,2\nb,owl,b.png,\n") == 1
+    (error,) = lines(tmp_path / "batch" / "errors.jsonl")
+    assert (error["id"], error["perhaps_billed"]) == ("a", False)
+    assert images(tmp_path / "batch") == ["b_0.png"]
+
+
 def test_a_changed_row_replaces_its_image_and_no_other(run, service, tmp_path) -> None:
     assert run(rows(3)) == 0
     assert run(rows(3).replace("fox 1", "owl")) == 0
@@ -174,6 +220,8 @@ def test_a_row_with_several_mistakes_says_them_all(run, tmp_path, capsys) -> Non
     for part in ("The seed must be", "broken.png is no whole PNG", "The profile 'nobody'"):
         assert f"line 2: {part}" in said or part in said
     assert "3 mistakes" in said
+    assert run("id,prompt,image_1,profile\na,fox,broken.png,nobody\n") == 2
+    assert "2 mistakes" in capsys.readouterr().err
 
 
 def test_a_line_of_100_mb_is_a_mistake_of_its_line(run, tmp_path, capsys) -> None:
@@ -222,10 +270,15 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(
     ("count", "answer", "code"), [(60, "n\n", 130), (60, "\n", 130), (2, "", 0)]
 )
-def test_a_person_is_asked_above_a_dollar(run, service, monkeypatch, count, answer, code) -> None:
+def test_a_person_is_asked_above_a_dollar(
+    run, service, monkeypatch, capsys, count, answer, code
+) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
-    assert run(rows(count), "--ask") == code
+    assert run(rows(count), "--ask", "--json") == code
     assert service.log.billed == (0 if code else count)
+    said = capsys.readouterr()
+    assert ("[y/N]" in said.err) == (code != 0)
+    assert "[y/N]" not in said.out  # which programs read
 
 
 @pytest.mark.parametrize("affordable", [0, 1, 3])
@@ -250,6 +303,52 @@ def test_what_is_there_is_delivered_whatever_the_limit(run, service) -> None:
     assert run(rows(3)) == 0
     assert run(rows(3), "--max-usd", "0", "--out", "other") == 0
     assert service.log.billed == 3
+
+
+def while_it_begins(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Changes something after the file was checked, before anything is sent."""
+    begun = BatchRun.run
+
+    def run_changed(self: BatchRun, items: Any) -> Any:
+        change()
+        return begun(self, items)
+
+    monkeypatch.setattr(BatchRun, "run", run_changed)
+
+
+def test_what_came_and_cannot_be_saved_counts_against_the_limit(
+    run, service, tmp_path, monkeypatch
+) -> None:
+    while_it_begins(monkeypatch, lambda: (tmp_path / "batch" / "0").write_text("in the way"))
+    limit = estimate("fox 0") * 3.5
+    assert run(rows(9), "--max-usd", f"{limit:.9f}", "--out", "batch/{n}/{id}.png") == 3
+    assert images(tmp_path / "batch") == []
+    assert service.log.billed >= 3
+    assert service.log.billed_usd <= limit
+
+
+def test_lists_that_cannot_be_written_are_told_and_the_sums_with_them(
+    run, tmp_path, monkeypatch, capsys
+) -> None:
+    def block() -> None:
+        (tmp_path / "batch" / "index.html").mkdir()
+
+    while_it_begins(monkeypatch, block)
+    assert run(rows(2)) == 1
+    said = capsys.readouterr()
+    assert "lists and contact sheet can't be written: Is a directory" in said.err
+    assert "2 of 2" in said.out
+    assert "Pillow" not in said.out
+
+
+def test_an_image_that_is_damaged_in_the_store_is_not_bought_beyond_the_limit(
+    run, service, tmp_path
+) -> None:
+    assert run(rows(2)) == 0
+    for path in (tmp_path / "data" / "store").glob("??/*.png"):
+        path.write_bytes(path.read_bytes()[:1000])
+    assert run(rows(2), "--max-usd", "0", "--out", "other") == 3
+    assert service.log.billed == 2
 
 
 @pytest.mark.parametrize("limit", ["-1", "nan", "inf"])
@@ -298,6 +397,20 @@ def test_the_list_of_failed_rows_is_a_file_for_the_next_run(run, service, tmp_pa
     assert images(tmp_path / "batch") == ["a_0.png"]
     assert (tmp_path / "batch" / "errors.jsonl").read_text() == ""
     assert run(None, name="batch/errors.jsonl") == 0
+
+
+def test_a_failed_row_has_the_line_of_its_first_file_when_it_is_run_again(
+    run, service, tmp_path
+) -> None:
+    text = "prompt\nfox\nowl [[fault status=500]]\nhen\nelk [[fault status=500]]\n"
+    out = ("--out", "batch/{line}.png")
+    assert run(text, *out) == 1
+    before = {name: (tmp_path / "batch" / name).read_bytes() for name in images(tmp_path / "batch")}
+    assert list(before) == ["2.png", "4.png"]
+    assert run(None, *out, name="batch/errors.jsonl") == 1
+    assert {n: (tmp_path / "batch" / n).read_bytes() for n in images(tmp_path / "batch")} == before
+    assert [each["line"] for each in lines(tmp_path / "batch" / "errors.jsonl")] == [3, 5]
+    assert [each["line"] for each in lines(tmp_path / "batch" / "results.jsonl")] == [2, 4]
 
 
 @pytest.mark.parametrize("fault", ["status=401", "status=403", "status=404"])

@@ -61,6 +61,14 @@ def test_a_terminal_without_rich_has_one_line_that_changes(monkeypatch) -> None:
     assert stream.getvalue().startswith("\r30 of 100")
 
 
+def test_without_rich_a_line_stays_one_line_in_a_narrow_terminal(monkeypatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("COLUMNS", "40")
+    PlainDisplay().show(TALLY)
+    assert len(stream.getvalue().lstrip("\r")) < 40
+
+
 def test_with_rich_there_is_a_bar_and_no_markup_of_a_row(monkeypatch) -> None:
     pytest.importorskip("rich")
     stream = Terminal()

@@ -6,6 +6,7 @@ The emulator counts what it bills; the ledger must know of every image that was 
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -184,3 +185,32 @@ def test_the_second_ctrl_c_ends_at_once_and_names_what_is_perhaps_billed(
     assert process.returncode == 130
     assert "Perhaps billed" in said
     assert doubtful(tmp_path) >= 2
+
+
+def test_two_ctrl_c_at_once_end_a_job_that_waits_for_its_quota_as_cancelled(
+    start: Start, service: Emulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "data" / "profiles.toml"
+    path.write_text(path.read_text().replace("= 6000", "= 2"))
+    process = start()
+    until(lambda: service.log.billed >= 2, process)
+    process.send_signal(signal.SIGSTOP)  # both come between two looks
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Stopped" in said
+
+
+def test_a_signal_before_anything_is_sent_ends_a_job_as_cancelled(
+    start: Start, service: Emulator, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").unlink()
+    os.mkfifo(tmp_path / "rows.csv")
+    process = start()
+    with (tmp_path / "rows.csv").open("w"):  # opened: it reads
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert service.log.billed == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,15 @@ import pytest
 from mai_image import emulator as emulators
 from mai_image.cli import main
 from mai_image.emulator.images import with_credentials
-from mai_image.mai.formats import GENERATED, Mark, build_packet, find_manifest, read_mark
-from PIL import Image
+from mai_image.mai.formats import (
+    GENERATED,
+    Mark,
+    build_packet,
+    find_manifest,
+    read_mark,
+    read_workflow,
+)
+from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
 KINDS = ("png", "jpeg", "webp")
@@ -86,6 +95,68 @@ def test_what_a_photograph_says_besides_stays(kind: str, tmp_path: Path) -> None
     assert (facts["Make"], facts["Rights"]) == ("Camera", "mine")
 
 
+def test_what_a_mark_lacks_is_added_to_it_once(tmp_path: Path, capsys) -> None:
+    path = image_file(tmp_path / "a.png")
+    for more in ([], ["--model", "MAI-Image-2.7"], ["--model", "MAI-Image-2.6"]):
+        assert main(["mark", str(path), *more]) == 0
+    facts = exif(path)
+    assert facts["AISystemUsed"] == "MAI-Image-2.7"
+    assert path.read_bytes().count(b"<Iptc4xmpExt:DigitalSourceType>") == 1
+    assert path.read_bytes().count(b"<Iptc4xmpExt:AISystemUsed>") == 1
+
+
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_xmp_that_says_nothing_gets_the_mark_where_others_read_it(
+    kind: str, tmp_path: Path
+) -> None:
+    packet = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}"/></x:xmpmeta>'
+    texts = PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", packet)
+    more: dict[str, Any] = {"pnginfo": texts} if kind == "png" else {"xmp": packet.encode()}
+    path = image_file(tmp_path / f"a.{kind}", **more)
+    assert main(["mark", str(path)]) == 0
+    assert read_mark(path.read_bytes()) == Mark(GENERATED)
+    facts = exif(path)
+    assert facts["DigitalSourceType"] == f"{SOURCE}{GENERATED}"
+    assert facts["Validate"] == "OK"
+
+
+def test_space_that_a_program_left_in_its_xmp_is_used_where_there_is_no_other(
+    tmp_path: Path,
+) -> None:
+    start, end = build_packet(Mark("x")).split(b"<rdf:Description", 1)
+    rights = b"<dc:rights>" + b"y" * 62_000 + b"</dc:rights>"
+    about = b'<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/">'
+    whole = start + about + rights + b"</rdf:Description>" + end[end.index(b"</rdf:RDF>") :]
+    packet = whole.replace(b"<?xpacket end", b" " * 3000 + b"<?xpacket end")
+    path = image_file(tmp_path / "a.jpg", xmp=packet)
+    assert main(["mark", str(path), "--model", "MAI-Image-2.7"]) == 0
+    facts = exif(path)
+    assert (facts["AISystemUsed"], len(facts["Rights"])) == ("MAI-Image-2.7", 62_000)
+    assert facts["Validate"] == "OK"
+
+
+def test_what_stands_behind_an_image_stays_there(tmp_path: Path) -> None:
+    for kind in KINDS:
+        path = image_file(tmp_path / f"a.{kind}")
+        path.write_bytes(path.read_bytes() + b"behind it")
+        assert main(["mark", str(path)]) == 0
+        assert path.read_bytes().endswith(b"behind it")
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, capsys) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("Windows has no such pipes")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    for name in ("pipe.png", "loop.png", "."):
+        for command, code in (("mark", 1), ("inspect", 2)):
+            assert main([command, str(tmp_path / name)]) == code
+
+
 def test_what_a_file_says_of_itself_is_not_overwritten(tmp_path: Path, capsys) -> None:
     path = image_file(tmp_path / "a.jpg")
     assert main(["mark", str(path), "--composite"]) == 0
@@ -123,13 +194,24 @@ def test_a_manifest_is_valid_until_one_pixel_changes(kind: str, tmp_path: Path, 
     assert any("ismatch" in reason for reason in broken["reasons"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "avif"])
 def test_nothing_that_a_file_names_is_fetched(kind: str, tmp_path: Path, capsys) -> None:
+    if kind == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
     with credentials.listening() as (address, asked):
         path = tmp_path / f"a.{kind}"
         path.write_bytes(credentials.signed(image_file(path).read_bytes(), kind, address))
         assert inspected(path, capsys)["manifest"] == {"state": "elsewhere", "address": address}
         assert asked == []
+
+
+def test_an_address_in_an_avif_s_own_xmp_is_seen(tmp_path: Path, capsys) -> None:
+    if not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    about = '<rdf:Description xmlns:t="http://purl.org/dc/terms/" t:provenance="http://a/b"/>'
+    packet = f'<rdf:RDF xmlns:rdf="{RDF}">{about}</rdf:RDF>'.encode()
+    path = image_file(tmp_path / "a.avif", xmp=packet)
+    assert inspected(path, capsys)["manifest"] == {"state": "elsewhere", "address": "http://a/b"}
 
 
 def test_a_placeholder_and_garbage_are_no_valid_manifest(tmp_path: Path, capsys) -> None:
@@ -160,6 +242,37 @@ def test_the_workflow_is_found_in_the_file_or_beside_it(tmp_path: Path, capsys) 
     assert inspected(inside, capsys)["workflow"] == {"where": "in the file", "nodes": 3}
     assert inspected(beside, capsys)["workflow"]["nodes"] == 1
     assert inspected(other, capsys)["workflow"] == {"where": "in the file", "nodes": 2}
+
+
+def test_xmp_that_cannot_be_read_hides_nothing_else_of_a_file(tmp_path: Path, capsys) -> None:
+    texts = PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>")
+    texts.add_text("workflow", json.dumps({"nodes": [{}]}))
+    facts = inspected(image_file(tmp_path / "a.png", pnginfo=texts), capsys)
+    assert "document type" in facts["mark"]["error"]
+    assert facts["workflow"] == {"where": "in the file", "nodes": 1}
+    assert facts["manifest"] == {"state": "none"}
+
+
+def test_a_damaged_avif_is_an_error_that_says_so(tmp_path: Path, capsys) -> None:
+    if not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    whole = image_file(tmp_path / "a.avif").read_bytes()
+    path = tmp_path / "b.avif"
+    for at in range(12, 300):
+        path.write_bytes(whole[:at] + bytes((whole[at] ^ 255,)) + whole[at + 1 :])
+        assert main(["inspect", str(path)]) in (0, 2)
+
+
+def test_of_a_thousand_texts_of_one_name_the_first_is_read() -> None:
+    one = b"prompt:one\0"
+    entries = [struct.pack("<HHII", 0x110, 2, len(one), 8 + 2 + 12 * 1000)] + [
+        struct.pack("<HHII", 0x110, 2, 11, 8 + 2 + 12 * 1000 + 11)
+    ] * 999
+    exif_of = b"II*\0" + struct.pack("<IH", 8, 1000) + b"".join(entries) + one + b"prompt:two\0"
+    chunk = b"EXIF" + struct.pack("<I", len(exif_of)) + exif_of
+    webp = b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+    assert read_workflow(webp) == {"prompt": "one"}
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "crc", "xmp"])

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
-from mai_image.mai.auth import Headers, KeyCredential, Secret
-from mai_image.mai.http import HttpRequest, Redactor, Transport, redacted_logs
+from mai_image.mai.auth import Headers, KeyCredential, Secret, redacted_loggers
+from mai_image.mai.http import HttpRequest, Redactor, Transport
 from mai_image.mai.profiles import Profile
 from scripted_server import Scripted, refuse
 
@@ -170,7 +170,7 @@ def test_logs_of_one_exchange_are_redacted_and_others_are_left_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    with redacted_logs(Redactor([KEY])):
+    with redacted_loggers(LOGGERS, Redactor([KEY]).text):
         logging.getLogger("httpx").info("first %s", KEY)
         thread = threading.Thread(target=logging.getLogger("httpx").info, args=("other %s", KEY))
         thread.start()
@@ -188,7 +188,7 @@ def test_the_filter_stays_until_the_last_exchange_ends_however_they_overlap() ->
     during: list[int] = []
 
     async def exchange(seconds: float) -> None:
-        with redacted_logs(Redactor([KEY])):
+        with redacted_loggers(LOGGERS, Redactor([KEY]).text):
             await asyncio.sleep(seconds)
             during.append(len(filters()))
 
@@ -205,7 +205,7 @@ def test_the_filter_stays_until_the_last_exchange_ends_however_they_overlap() ->
 
 
 def test_the_filter_is_taken_off_after_a_failure_too() -> None:
-    with pytest.raises(ZeroDivisionError), redacted_logs(Redactor([KEY])):
+    with pytest.raises(ZeroDivisionError), redacted_loggers(LOGGERS, Redactor([KEY]).text):
         raise ZeroDivisionError
     assert filters() == []
 

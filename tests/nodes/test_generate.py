@@ -162,7 +162,7 @@ def test_a_blocked_image_stops(emulator: Any):
 
 def test_skip_leaves_blocked_images_out_and_keeps_the_rest(emulator: Any):
     output = generate(
-        prompt="a fox [[fault answer=block-result first=1]]", batch_size=3, if_blocked="skip"
+        prompt="a vixen [[fault answer=block-result first=1]]", batch_size=3, if_blocked="skip"
     )
     info = info_of(output)
     assert output.args[0].shape[0] == 2

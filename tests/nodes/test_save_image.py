@@ -23,8 +23,11 @@ from mai_image.mai.errors import ImageError, InputError, StoreError
 from mai_image.mai.formats import (
     COMPOSITE,
     GENERATED,
+    Mark,
+    build_packet,
     find_manifest,
     mark_of_packet,
+    png_chunk,
     read_mark,
     read_workflow,
 )
@@ -34,6 +37,8 @@ from mai_image.nodes.imaging.png_writer import write_png
 from mai_image.nodes.run import shared_client
 from mai_image.nodes.save_image import MAISaveImage
 from PIL import Image, features
+
+import nodes
 
 WORKFLOW = {"nodes": [{"id": 1}], "links": []}
 
@@ -156,6 +161,47 @@ def test_an_image_whose_alpha_is_not_saved_is_no_untouched_one(
     assert pixels(output / "without_00001_.png").shape[2] == 3
 
 
+PACKETS = {
+    "broken": b"<x:xmpmeta",
+    "empty": b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/>',
+    "the same": build_packet(Mark(GENERATED)),
+    "another": build_packet(Mark(COMPOSITE)),
+}
+
+
+@pytest.mark.parametrize("said", PACKETS)
+def test_an_untouched_image_says_what_it_is_whatever_xmp_it_came_with(
+    output: Path, graph: Any, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    graph({"1": MAKE})
+    notes: list[str] = []
+    monkeypatch.setattr(save_image, "show_notes", lambda *given: notes.extend(given[2]))
+    levels = np.random.default_rng(5).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    packet = png_chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + PACKETS[said])
+    sent = write_png(levels).replace(b"\0\0\0\0IEND", packet + b"\0\0\0\0IEND")
+    store = SimpleNamespace(get=lambda key: SimpleNamespace(image=sent))
+    client = SimpleNamespace(get=lambda: SimpleNamespace(store=store))
+    monkeypatch.setattr(save_image, "shared_client", client)
+    image = {"key": "0" * 64, "size_received": [48, 32]}
+    info = {"model": "MAI-Image-2.7", "prompt": "a fox", "images": [image]}
+    save(torch.from_numpy(levels)[None] / 255, info=json.dumps(info))
+    (path,) = output.iterdir()
+    mark = read_mark(path.read_bytes())
+    assert mark is not None
+    assert mark.source_type == (COMPOSITE if said == "another" else GENERATED)
+    assert mark.system == ("" if said == "another" else "MAI-Image-2.7")
+    assert json.loads(read_workflow(path.read_bytes())["workflow"]) == WORKFLOW
+    assert np.array_equal(pixels(path), levels)
+    assert not any("credentials" in note for note in notes)
+
+
+def test_an_info_of_any_length_is_no_error(output: Path) -> None:
+    info = {"model": "MAI-Image-" + "\u65e5" * 90_000, "prompt": "&" * 90_000}
+    for name in ("png", "webp", "jpeg"):
+        save(gradient(), format=name, info=json.dumps(info))
+    assert len([path for path in output.iterdir() if read_mark(path.read_bytes())]) == 3
+
+
 def test_an_info_that_names_what_the_store_lacks_is_no_error(output: Path) -> None:
     info = json.dumps({"model": "MAI-Image-2.7", "images": [{"key": "../" * 20}, {"key": 7}, 3]})
     save(gradient(), info=info)
@@ -218,6 +264,46 @@ def test_the_graph_says_whether_an_image_is_a_composite(
     assert mark.source_type == said
 
 
+@pytest.mark.parametrize(
+    ("kind", "outputs"),
+    [("LoadImageMask", ("MASK",)), ("ImageToMask", ("MASK",)), ("GetImageSize", ("INT", "INT"))],
+)
+def test_a_mask_or_a_size_of_a_loaded_image_makes_no_composite(
+    output: Path, graph: Any, monkeypatch: pytest.MonkeyPatch, kind: str, outputs: tuple[str, ...]
+) -> None:
+    known = SimpleNamespace(RETURN_TYPES=outputs)
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, kind, known)
+    graph({"1": LOAD, "2": MAKE, "3": {"class_type": kind, "inputs": {"image": ["1", 0]}},
+           "4": {"class_type": "Any", "inputs": {"image": ["2", 0], "by": ["3", 0]}},
+           "9": {"class_type": "MAISaveImage", "inputs": {"images": ["4", 0]}}})  # fmt: skip
+    save(gradient())
+    (path,) = output.iterdir()
+    mark = read_mark(path.read_bytes())
+    assert mark is not None
+    assert mark.source_type == GENERATED
+
+
+def test_a_masked_edit_is_a_composite_without_its_info_too(output: Path, graph: Any) -> None:
+    graph({"1": MAKE, "2": {"class_type": "MAIEdit", "inputs": {"mask": ["1", 2]}},
+           "9": {"class_type": "MAISaveImage", "inputs": {"images": ["2", 0]}}})  # fmt: skip
+    save(gradient())
+    (path,) = output.iterdir()
+    mark = read_mark(path.read_bytes())
+    assert mark is not None
+    assert mark.source_type == COMPOSITE
+
+
+def test_of_images_of_two_nodes_only_what_both_share_is_said(output: Path, graph: Any) -> None:
+    other = {"class_type": "MAIGenerate", "inputs": {"prompt": "y", "model": "MAI-Image-2.6"}}
+    graph({"1": MAKE, "2": other,
+           "3": {"class_type": "ImageBatch", "inputs": {"image1": ["1", 0], "image2": ["2", 0]}},
+           "9": {"class_type": "MAISaveImage", "inputs": {"images": ["3", 0]}}})  # fmt: skip
+    save(gradient(), info=INFO)
+    (path,) = output.iterdir()
+    mark = read_mark(path.read_bytes())
+    assert mark == Mark(GENERATED, "MAI-Image-2.6", "2.6", "")
+
+
 def test_neither_prompt_nor_workflow_is_written_where_comfyui_shall_write_no_metadata(
     output: Path, graph: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,8 +351,7 @@ def test_png_and_lossless_webp_keep_every_pixel_with_its_alpha(output: Path) -> 
     wanted = levels[0].numpy()
     assert np.array_equal(pixels(output / "MAI_00001_.png"), wanted)
     written = pixels(output / "MAI_00002_.webp")
-    seen = wanted[..., 3] > 0
-    assert np.array_equal(written[seen], wanted[seen])
+    assert np.array_equal(written, wanted)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 700, 3), (700, 1, 4), (300, 5000, 3)])
@@ -284,6 +369,24 @@ def test_a_format_that_pillow_lacks_is_a_clear_error(
     for name in ("webp", "avif"):
         with pytest.raises(InputError, match=f"can't write {name.upper()}"):
             save(gradient(), format=name)
+    assert list(output.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["webp", "jpeg", "avif"])
+def test_an_image_that_is_too_large_for_a_format_is_a_clear_error(output: Path, name: str) -> None:
+    if name == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow writes no AVIF")
+    with pytest.raises(ImageError, match="70000 x 1 can't be written"):
+        save(torch.zeros(1, 1, 70_000, 3), format=name)
+    assert list(output.iterdir()) == []
+
+
+@pytest.mark.parametrize("linked", [{"format": "gif"}, {"disclosure": "AI"}])
+def test_what_no_list_offers_is_named_with_what_it_offers(
+    output: Path, linked: dict[str, str]
+) -> None:
+    with pytest.raises(InputError, match=r"Choose one of (png, webp|from info, AI-generated)"):
+        save(gradient(), info=INFO, **linked)
     assert list(output.iterdir()) == []
 
 
@@ -333,6 +436,33 @@ def test_counters_go_on_after_every_file_of_that_name(output: Path) -> None:
     assert sorted(path.name for path in output.glob("*.webp")) == [
         "MAI_00043_.webp", "MAI_00044_.webp"
     ]  # fmt: skip
+
+
+def test_nodes_that_save_at_once_take_numbers_of_their_own(output: Path, graph: Any) -> None:
+    graph({"1": MAKE})
+
+    async def at_once() -> None:
+        given = {"filename_prefix": "MAI", "info": INFO}
+        await asyncio.gather(*(MAISaveImage.execute(images=gradient(2), format=name, **given)
+                               for name in ("png", "webp", "jpeg")))  # fmt: skip
+
+    asyncio.run(at_once())
+    stems = [path.stem for path in output.iterdir() if path.suffix != ".json"]
+    assert sorted(stems) == [f"MAI_0000{number}_" for number in range(1, 7)]
+    jpegs = {path.stem for path in output.glob("*.jpg")}
+    assert {path.stem for path in output.glob("*.json")} == jpegs
+
+
+def test_names_that_core_doesn_t_count_are_not_written_to_be_found_taken(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1, 30):
+        (output / f"a0_{number:05}_.png").write_bytes(b"")
+    really, written = os.fsync, []
+    monkeypatch.setattr(files.os, "fsync", lambda file: (written.append(file), really(file)))
+    save(gradient(), filename_prefix="a%batch_num%")
+    assert (output / "a0_00030_.png").read_bytes()
+    assert len(written) == 2  # the file and its folder
 
 
 def test_no_file_is_replaced_if_another_takes_the_name_meanwhile(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mai_image.mai.client import Client
 from mai_image.mai.store import Order
-from mai_image.mai.types import Edit, Generate, Usage, request_settings
+from mai_image.mai.types import Usage
 from mai_image.page.gallery import MOST
 from page_helpers import Ask, result
 from scripted_server import png
@@ -114,18 +114,17 @@ def test_a_lost_index_is_filled_and_searched_again(ask: Ask, client: Client) -> 
 
 
 def test_what_a_node_was_set_to_comes_with_the_image(ask: Ask, client: Client) -> None:
-    asked = Generate("MAI-Image-2.6", "x", 1024, 768, seed=7, web_grounding=True)
-    keep(client, "made", settings=request_settings(asked), asked=(1024, 768))
-    keep(client, "edited", settings=request_settings(Edit("MAI-Image-2.6", "x", (), seed=8)))
-    edited, made = ask("images").json["images"]  # type: ignore[misc]
-    assert made["settings"] == {
+    settings = {
         "kind": "generate",
         "seed": 7,
         "auto_aspect_ratio": False,
         "web_grounding": True,
         "background": "opaque",
-        "size": [1024, 768],
     }
+    keep(client, "made", settings=settings, asked=(1024, 768))
+    keep(client, "edited", settings={**settings, "kind": "edit", "seed": 8})
+    edited, made = ask("images").json["images"]  # type: ignore[misc]
+    assert made["settings"] == {**settings, "size": [1024, 768]}
     assert (edited["settings"]["kind"], edited["settings"]["seed"]) == ("edit", 8)
     assert made["profile_known"] is True
 
