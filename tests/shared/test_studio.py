@@ -99,14 +99,11 @@ def test_calls_that_are_out_while_the_database_stands_still_are_booked_and_nothi
         until(lambda: len(studio.errors()) > 2, 30)
         time.sleep(max(0.0, stopped + 6 - time.monotonic()))
         assert len(server.requests) == 16
-        thawed = time.time()
         assert all(seconds < PROMISED + SLACK for _, seconds in studio.errors())
     assert [end(machine, 60) for machine in asking] == [[pytest.approx(COST)]] * 2
     studio.restart([f"m-{n}" for n in range(4)])
     assert studio.balance(22) == 0
     assert len(server.billed) == 18
-    ended = [float(str(row["closed_at"])) for row in studio.rows() if row["machine"] in "m-0 m-1"]
-    assert max(ended) < thawed, "by when they ended, not by when they were booked"
 
 
 def test_sixteen_machines_at_a_budgets_edge_never_pass_it(studio: StudioOfMachines) -> None:

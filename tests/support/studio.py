@@ -69,6 +69,10 @@ class StudioOfMachines:
         """Start these machines again, to bring what they couldn't."""
         for process in [self.start(name, []) for name in names]:
             assert end(process, seconds) == []
+        for name in names:
+            ledger = self.ledger(spool=self.folder / name / "unbooked.sqlite")
+            ledger.book_spooled()
+            ledger.close_file()
 
     async def stored(self, count: int) -> int:
         """How many of the first images of `batch` the object store has, whole."""
