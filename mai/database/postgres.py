@@ -16,7 +16,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,9 @@ CONNECTIONS = 8
 
 RECYCLE_SECONDS = 300
 """A connection is replaced after so long, which also looks at the schema's version again."""
+
+MIGRATION_SECONDS = 600.0
+"""For so long one statement may take that brings tables up to date: they can have many rows."""
 
 TIME_SECONDS = 30.0
 """For so long this machine counts on by itself after it asked for the server's time."""
@@ -116,6 +120,7 @@ class DatabaseServer:
         self._pid = 0
         self._engine: sqlalchemy.Engine | None = None
         self._gone: tuple[float, DatabaseGone] | None = None
+        self._time: tuple[float, float] | None = None
 
     def __repr__(self) -> str:
         return "<DatabaseServer>"
@@ -173,39 +178,46 @@ class DatabaseServer:
     ) -> Iterator[sqlalchemy.Connection]:
         """A connection with a transaction that has its locks and the schema in the right version.
 
-        A connection that was lost while idle is replaced once: nothing was done on it.
+        A connection that was lost while idle is replaced once: nothing was done on it. One on which
+        no answer came isn't, as the wait for another would be as long again.
         """
         begin = self._begin_text(read_only, locks, seconds)
         for is_last in (False, True):
             with self._pool().connect() as sql:
                 driver = sql.connection.driver_connection
                 assert driver is not None
-                is_used = bool(sql.info.get("parts"))
+                may_replace = not is_last and bool(sql.info.get("parts"))
                 try:
                     driver.answer_within = seconds
                     self._require_version(sql, schema)
+                    driver.answer_within = seconds
                     _run(sql, begin)
+                    may_replace = False
+                    yield sql
+                    return
                 except Exception as error:
-                    if is_last or not is_used or not is_lost(error):
+                    if not is_lost(error):
                         raise
                     sql.invalidate(error)
+                    if not may_replace or NO_ANSWER in str(error):
+                        raise
                     self._pool().dispose()  # what else is idle is lost too
-                    continue
-                yield sql
-                return
 
-    def now(self, sql: sqlalchemy.Connection) -> float:
+    def now(self, sql: sqlalchemy.Connection | None) -> float:
         """Seconds since 1970 by the server's clock.
 
         It is asked every TIME_SECONDS on a connection; between two answers this machine counts on
-        by itself, which saves a slow link a question in each transaction.
+        by itself, which saves a slow link a question in each transaction. None: the server is gone,
+        so this machine counts on from the last answer.
         """
-        found = sql.info.get("time")
-        if found is None or time.monotonic() > found[0] + TIME_SECONDS:
+        asked = self._time if sql is None else sql.info.get("time")
+        if sql is not None and (asked is None or time.monotonic() > asked[0] + TIME_SECONDS):
             begun = time.monotonic()
             server_time = float(sql.exec_driver_sql(_NOW).scalar_one())
-            found = sql.info["time"] = ((begun + time.monotonic()) / 2, server_time)
-        return float(found[1] + time.monotonic() - found[0])
+            asked = self._time = sql.info["time"] = ((begun + time.monotonic()) / 2, server_time)
+        if asked is None:
+            return time.time()
+        return float(asked[1] + time.monotonic() - asked[0])
 
     def look(self, schema: Schema) -> ServerFacts:
         """What a person wants to know of the server; makes or upgrades the schema's tables.
@@ -272,11 +284,41 @@ class DatabaseServer:
             return self._engine
 
     def _connect(self, answer_within: float | None) -> psycopg.Connection[Any]:
+        """A connection within `answer_seconds`: in a thread, as nothing else ends the wait for a
+        name server, a token, or a password on a network drive."""
         _require_driver()
-        kind: Any = _impatient_connection()
-        connection: psycopg.Connection[Any] = kind.connect(self._url, **self._arguments())
-        connection.answer_within = answer_within  # type: ignore[attr-defined]
-        return connection
+        import psycopg
+
+        made: Future[psycopg.Connection[Any]] = Future()
+        arguments: dict[str, Any] = {}
+
+        def work() -> None:
+            try:
+                arguments.update(self._arguments())
+                connection = _impatient_connection().connect(self._url, **arguments)
+            except BaseException as error:  # noqa: BLE001  whatever it is, somebody waits for it
+                if made.set_running_or_notify_cancel():
+                    made.set_exception(error)
+                return
+            connection.answer_within = answer_within
+            if made.set_running_or_notify_cancel():
+                made.set_result(connection)
+            else:
+                connection.close()
+
+        try:
+            threading.Thread(target=work, name="mai-image-connects", daemon=True).start()
+        except RuntimeError:  # at the interpreter's end no thread starts any more
+            work()
+        if not wait([made], self.answer_seconds).done and made.cancel():
+            if arguments:
+                raise psycopg.OperationalError(NO_ANSWER)
+            raise DatabaseGone(
+                "The password, or token, for the studio's database didn't come in time.",
+                "Queue again. If this comes again, `mai-image doctor` says how this machine signs "
+                "in to the database.",
+            )
+        return made.result()
 
     def _arguments(self) -> dict[str, Any]:
         """libpq's parameters beside the URL."""
@@ -318,7 +360,7 @@ class DatabaseServer:
 
     def _migrate(self, sql: sqlalchemy.Connection, schema: Schema) -> None:
         """Make the tables, or what brings them up to date, one machine at a time."""
-        _run(sql, self._begin_text(False, (_MIGRATION,), 30.0))
+        _run(sql, self._begin_text(False, (_MIGRATION,), MIGRATION_SECONDS))
         try:
             if not _schema_is_there(sql, self._schema_name):
                 _run(sql, f'CREATE SCHEMA "{self._schema_name}"')
@@ -326,7 +368,9 @@ class DatabaseServer:
             version = _stored_version(sql, self._schema_name, schema)
             while version < schema.version:
                 if version:
-                    statements: Iterable[str] = schema.server_upgrades[version]
+                    statements = _upgrade(schema, version)
+                    driver: Any = sql.connection.driver_connection
+                    driver.answer_within = MIGRATION_SECONDS
                 else:
                     statements = create_statements(schema, "postgresql")
                 for statement in statements:
@@ -383,7 +427,7 @@ class PostgresDatabase:
         """As SqlDatabase says; see also DatabaseServer.transaction."""
         return self.server.transaction(self._schema, read_only, locks, patience)
 
-    def now(self, sql: sqlalchemy.Connection) -> float:
+    def now(self, sql: sqlalchemy.Connection | None) -> float:
         """Seconds since 1970 by the server's clock."""
         return self.server.now(sql)
 
@@ -472,6 +516,17 @@ def _stored_version(sql: sqlalchemy.Connection, schema_name: str, schema: Schema
             "Update MAI Image on this machine.",
         )
     return version
+
+
+def _upgrade(schema: Schema, version: int) -> Sequence[str]:
+    """The statements that make the next version."""
+    if version not in schema.server_upgrades:
+        raise StoreError(
+            f"{schema.name} in the studio's database has version {version}, and this MAI Image "
+            f"doesn't know how to make {schema.version} of it.",
+            "Use the MAI Image that wrote it, or restore the database from a backup.",
+        )
+    return schema.server_upgrades[version]
 
 
 def _schema_is_there(sql: sqlalchemy.Connection, name: str) -> bool:

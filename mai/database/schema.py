@@ -117,8 +117,9 @@ class SqlDatabase(Protocol):
         """
         ...
 
-    def now(self, sql: sqlalchemy.Connection) -> float:
-        """Seconds since 1970, by the clock that all who share the database go by."""
+    def now(self, sql: sqlalchemy.Connection | None) -> float:
+        """Seconds since 1970, by the clock that all who share the database go by; without a
+        connection as far as it is known here."""
         ...
 
     def verify(self) -> None:

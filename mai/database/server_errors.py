@@ -18,11 +18,13 @@ _UNDONE = {"40001", "40P01", "55P03", "25P03", "57014"}
 _LOST = {"57P01", "57P02", "57P03", "57P05"}
 """The server shuts down, crashed, isn't up yet, or closed an idle session; also all of class 08."""
 
+_READ_ONLY = "only lets itself be read"
+
 _CLOSED = (
     ("28", "doesn't accept this machine's role or password"),
     ("3D000", "isn't there: its server has no database of that name"),
     ("53300", "has no connection left"),
-    ("25006", "only lets itself be read"),
+    ("25006", _READ_ONLY),
     ("53", "is out of disk or memory"),
 )
 """SQLSTATEs, or their first two letters, of a server that answers and can't be used."""
@@ -30,8 +32,11 @@ _CLOSED = (
 _NOT_CONNECTED = (
     ("password authentication failed", _CLOSED[0][1]),
     ("no password supplied", "asks for a password, and none is configured"),
-    ("no pg_hba.conf entry", "doesn't let this machine in"),
+    ("pg_hba.conf", "doesn't let this machine in"),
     ("too many", "has no connection left"),
+    ("connection slots", "has no connection left"),
+    ('role "', _CLOSED[0][1]),
+    ("the database system is", "is starting or stopping"),
     ("root certificate", "can't be verified: the file of certificates can't be read"),
     ("certificate verify failed", "shows a certificate that isn't trusted here"),
     ("server certificate", "shows a certificate of another host"),
@@ -42,6 +47,7 @@ _NOT_CONNECTED = (
     ("could not translate host name", "isn't found by its name"),
     ("not exist", _CLOSED[1][1]),
     ("refused", "doesn't take connections"),
+    ("FATAL", "doesn't let this machine in"),
 )
 """Words in libpq's texts where a connection can't be made: there is no SQLSTATE then."""
 
@@ -68,6 +74,8 @@ def explain(error: Exception) -> Exception:
     if is_lost(error):
         return DatabaseGone(f"The studio's database {_lost_why(state, detail)}.", _HINT, detail)
     closed = next((why for start, why in _CLOSED if state.startswith(start)), None)
+    if "during recovery" in detail:  # a standby: a feature that isn't supported, by its SQLSTATE
+        closed = _READ_ONLY
     if closed is not None:
         return DatabaseGone(f"The studio's database {closed}.", _HINT, detail)
     if state == "42501":

@@ -310,7 +310,7 @@ class SqliteDatabase(Database):
                 # `read` knows what SQLite's own errors mean.
                 raise error.orig or error from None
 
-    def now(self, sql: sqlalchemy.Connection) -> float:
+    def now(self, sql: sqlalchemy.Connection | None) -> float:
         """Seconds since 1970 by this machine's clock."""
         return time.time()
 

@@ -61,4 +61,6 @@ async def _run(executor: ThreadPoolExecutor | None, job: Callable[[], T]) -> T:
         return await asyncio.shield(pending)
     except asyncio.CancelledError:
         await asyncio.wait([pending])
+        if not pending.cancelled():
+            pending.exception()  # nobody waits for it any more: asyncio needn't log it
         raise

@@ -15,12 +15,12 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from ..database import (
     DatabaseGone,
@@ -59,6 +59,9 @@ LONG_READ = 600.0
 
 _KEYS_AT_ONCE = 1000
 """Keys in one statement."""
+
+PAGE_ROWS = 5000
+"""Rows that are read at once for a CSV."""
 
 JOB_SECONDS = 86_400.0
 """How long a job of a service with job ids can be resumed; then its call is perhaps billed."""
@@ -192,7 +195,7 @@ class Ledger:
             self._open(row, call, budget, check_room, joined)
         except DatabaseGone as error:
             if error.in_doubt:
-                self._book_later("withdraw", token, {})
+                self._book_later("withdraw", token, {"key": call.key})
             raise
         with self._lock:
             self._open_rows[token] = row
@@ -208,7 +211,7 @@ class Ledger:
         joined: str,
     ) -> None:
         """The transaction of `open`. Its locks keep others from this budget and this request."""
-        locks = (f"budget {call.profile}", f"request {call.key}")
+        locks = (f"budget {call.profile}", _request_lock(call.key))
         with self._database.transaction(locks=locks) as sql:
             now = self._time(sql)
             row.update(opened_at=now, day=day_of(now))
@@ -287,6 +290,7 @@ class Ledger:
         try:
             self._close(row, outcome, values, opened)
         except StoreError as error:
+            values["closed_at"] = self._time(None)
             data: dict[str, object] = {"outcome": outcome.value, "values": values, "opened": opened}
             if not self._book_later("close", row, data, error):
                 raise
@@ -301,11 +305,12 @@ class Ledger:
         outcome: Outcome,
         values: dict[str, object],
         opened: dict[str, object] | None,
+        locks: Iterable[str] = (),
     ) -> None:
         """The transaction of `close`; `opened` is what to write if the row isn't there."""
         cost_usd = values.get("cost_usd")
         cost = nano(cost_usd) if isinstance(cost_usd, (int, float)) else None
-        with self._database.transaction() as sql:
+        with self._database.transaction(locks=locks) as sql:
             found = _row(sql, CALLS.c.token == row, lock=True)
             if found is None and opened is not None:
                 sql.execute(insert(CALLS).values(**opened))
@@ -365,7 +370,7 @@ class Ledger:
     def _find_job(self, key: str) -> Any:
         unfinished = CALLS.c.outcome.is_(None) & CALLS.c.job_id.is_not(None) & (CALLS.c.key == key)
         query = select(CALLS).where(unfinished).order_by(CALLS.c.id.desc())
-        with self._database.transaction(locks=(f"request {key}",)) as sql:
+        with self._database.transaction(locks=(_request_lock(key),)) as sql:
             found = sql.execute(query.with_for_update()).first()
             if found is None or found.owner in self._life.others(sql)[0]:
                 return None
@@ -447,7 +452,9 @@ class Ledger:
         if entry.kind == "close":
             self._close(entry.token, Outcome(data["outcome"]), data["values"], data["opened"])
         elif entry.kind == "withdraw":
-            self._close(entry.token, Outcome.WITHDRAWN, {}, None)
+            # The server may still have to commit what opened it, and holds this lock until then.
+            locks = (_request_lock(data["key"]),) if "key" in data else ()
+            self._close(entry.token, Outcome.WITHDRAWN, {}, None, locks)
         elif entry.kind == "job":
             self._set_job(entry.token, data["job_id"])
         else:
@@ -502,8 +509,8 @@ class Ledger:
         """Note that an awaited image is where others find it now (SHARED), or that what others
         await or have of a key is given up (ALONE).
 
-        A call of this machine that another one took for lost has arrived after all: it cost
-        `cost_usd`.
+        A call of this machine that another one took for lost has arrived after all, unless the
+        request was sent again since: it cost `cost_usd`.
         """
         placed = (CALLS.c.key == key) & PLACED
         lost = placed & (CALLS.c.image == int(ImagePlace.AWAITED)) & (CALLS.c.recovered == 1)
@@ -513,7 +520,8 @@ class Ledger:
         with self._database.transaction() as sql:
             query = select(CALLS).where(lost).order_by(CALLS.c.id.desc()).limit(1)
             found = sql.execute(query.with_for_update()).first()
-            if found is not None and place is ImagePlace.SHARED:
+            is_its = found is not None and not _was_sent_later(sql, found)
+            if is_its and place is ImagePlace.SHARED:
                 cost = None if cost_usd is None else nano(cost_usd)
                 self._end(sql, found, Outcome.DELIVERED, cost, values)
             sql.execute(update(CALLS).where(placed).values(image=int(place)))
@@ -641,9 +649,19 @@ class Ledger:
 
         Open files with newline="".
         """
-        with self._database.transaction(read_only=True, patience=LONG_READ) as sql:
-            rows = list(call_rows(sql, None, since, profile))
-        return write_csv(rows, stream)
+        return write_csv(self._all_rows(since, profile), stream)
+
+    def _all_rows(self, since: str | None, profile: str | None) -> Iterator[dict[str, object]]:
+        """The calls since a day, newest first. Each page is a transaction of its own: a server ends
+        one that is left alone while a million rows are written."""
+        before: object = None
+        while True:
+            with self._database.transaction(read_only=True, patience=LONG_READ) as sql:
+                page = list(call_rows(sql, PAGE_ROWS, since, profile, before))
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            before = page[-1]["id"]
 
     def look_at_server(self) -> ServerFacts | None:
         """What a person wants to know of the server, None for a file. Raises StoreError."""
@@ -680,21 +698,15 @@ class Ledger:
         living = self._life.others(sql)[0] if found else set()
         return next((row for row in found if row.owner in living), None)
 
-    def _time(self, sql: Connection) -> float:
-        """Seconds since 1970 by the clock that counts here."""
+    def _time(self, sql: Connection | None) -> float:
+        """Seconds since 1970 by the clock that counts here; without a connection as it is known."""
         return self._database.now(sql) if self._now is None else self._now()
 
     def _outcome_of_abandoned(self, sql: Connection, row: Any, arrived: bool) -> Outcome | None:
         """How a call of a dead owner ends; None: its job may still be resumed."""
         if not row.sent:
             return Outcome.WITHDRAWN
-        # An image that is there can only be this call's if no later one asked for the same key.
-        later = select(func.count()).where(
-            (CALLS.c.key == row.key)
-            & (CALLS.c.id > row.id)
-            & (CALLS.c.outcome.is_(None) | (CALLS.c.outcome == Outcome.DELIVERED.value))
-        )
-        if arrived and not sql.execute(later).scalar_one():
+        if arrived and not _was_sent_later(sql, row):
             return Outcome.DELIVERED
         if row.job_id is not None and row.opened_at >= self._time(sql) - JOB_SECONDS:
             return None
@@ -730,6 +742,17 @@ class Ledger:
                 }
             )
         )
+
+
+def _was_sent_later(sql: Connection, row: Any) -> bool:
+    """Whether a later call asked for the same image: one that is there is that one's, then."""
+    later = (CALLS.c.key == row.key) & (CALLS.c.id > row.id) & (CALLS.c.sent == 1)
+    later &= CALLS.c.outcome.is_(None) | (CALLS.c.outcome == Outcome.DELIVERED.value)
+    return sql.execute(select(CALLS.c.id).where(later).limit(1)).first() is not None
+
+
+def _request_lock(key: str) -> str:
+    return f"request {key}"
 
 
 def _counts(usage: Usage | None) -> dict[str, object]:

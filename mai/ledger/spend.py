@@ -237,16 +237,19 @@ def call_rows(
     limit: int | None = None,
     since: str | None = None,
     profile: str | None = None,
+    before: object = None,
 ) -> Iterator[dict[str, object]]:
     """The calls, newest first, as COLUMNS; times in seconds since 1970, None where unknown.
 
-    `since` is the first day, None: all.
+    `since` is the first day, None: all; `before` is the number of the row before which to begin.
     """
     query = select(*(CALLS.c[name] for name in COLUMNS)).order_by(CALLS.c.id.desc()).limit(limit)
     if since is not None:
         query = query.where(CALLS.c.day >= since)
     if profile is not None:
         query = query.where(CALLS.c.profile == profile)
+    if before is not None:
+        query = query.where(CALLS.c.id < before)
     for row in sql.execute(query).mappings():
         yield {**row, "outcome": row["outcome"] or "in flight"}
 

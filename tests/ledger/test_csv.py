@@ -8,6 +8,8 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ledger_helpers import DELIVERED, FREE, call, ledger_at
+from mai_image.mai.ledger import ledger as ledger_module
 from mai_image.mai.ledger.spend import COLUMNS, write_csv
 
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
@@ -46,3 +48,19 @@ def test_a_hidden_formula_becomes_text(text: str) -> None:
     (_, row) = csv.reader(io.StringIO(exported(text), newline=""))
     assert ";" not in row[COLUMNS.index("request_id")]
     assert len(row) == len(COLUMNS)
+
+
+def test_a_csv_of_more_calls_than_are_read_at_once_has_each_of_them_once(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "PAGE_ROWS", 3)
+    ledger = ledger_at(place)
+    for count in (6, 7):
+        for _ in range(count - len(ledger.rows())):
+            ledger.close(ledger.open(call(), FREE), DELIVERED)
+        stream = io.StringIO()
+        assert ledger.export_csv(stream) == count
+        found = [int(row["id"]) for row in csv.DictReader(io.StringIO(stream.getvalue()))]
+        assert found == sorted(found, reverse=True)
+        assert len(set(found)) == count
+    ledger.close_file()

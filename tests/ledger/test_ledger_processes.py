@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from ledger_helpers import (
     DAY,
@@ -28,9 +29,10 @@ from ledger_helpers import (
     say,
     sent,
 )
-from mai_image.mai.errors import BudgetError, RunningElsewhere
+from mai_image.mai.errors import BudgetError, RunningElsewhere, StoreError
 from mai_image.mai.ledger import Ledger, Sum
 from mai_image.mai.ledger.owners import this_owner
+from mai_image.mai.ledger.tables import SCHEMA
 from mai_image.mai.types import Budget
 
 
@@ -340,4 +342,51 @@ def test_the_job_of_a_dead_process_can_be_resumed_and_of_a_living_one_not(place:
     assert ledger.recover() == 1, "the older job, unasked for a day; the newer one is ours now"
     ledger.close(job.row, DELIVERED, cost_usd=0.04)
     assert ledger.find_job(KEY) is None
+    ledger.close_file()
+
+
+@pytest.mark.parametrize("machines", [2, 5])
+def test_one_of_the_machines_that_start_together_brings_the_tables_up_to_date(
+    postgres: str, machines: int
+) -> None:
+    """What is in them stays, and nobody meets tables that are half made."""
+    body = """
+        import dataclasses
+        from mai_image.mai.database import database_at
+        from mai_image.mai.ledger.tables import SCHEMA
+        slow = ["SELECT pg_sleep(1)", "ALTER TABLE calls ADD COLUMN new text DEFAULT 'made'"]
+        made = SCHEMA.version
+        newer = dataclasses.replace(SCHEMA, version=made + 1, server_upgrades={made: slow})
+        ledger = Ledger(DatabaseServer(place), schema=newer)
+        print("ready", flush=True)
+        input()
+        ledger.close(opened(0.04, sys.argv[2] * 64), Outcome.DELIVERED, cost_usd=0.01)
+        print(ledger.spend().total.calls)
+    """
+    old = ledger_at(postgres)
+    old.close(old.open(call(0.04, key="f" * 64), FREE), DELIVERED, cost_usd=0.01)
+    old.close_file()
+    processes = [child(body, postgres, str(number)) for number in range(machines)]
+    for each in processes:
+        assert lines_of(each, 1) == ["ready"]
+    for each in processes:
+        say(each)
+    counts = [int(each.communicate(timeout=60)[0]) for each in processes]
+    assert max(counts) == machines + 1
+    late = ledger_at(postgres)
+    with pytest.raises(StoreError, match="newer MAI Image"):
+        late.spend()
+    late.close_file()
+
+
+def test_tables_of_a_version_that_nobody_knows_are_left_alone(postgres: str) -> None:
+    ledger = ledger_at(postgres)
+    ledger.close(ledger.open(call(), FREE), DELIVERED)
+    run_sql(postgres, "UPDATE versions SET version = 1 WHERE part = 'ledger'")
+    ledger.close_file()
+    with pytest.raises(StoreError, match="has version 1"):
+        ledger.spend()
+    with psycopg.connect(postgres) as sql:
+        sql.execute(f"UPDATE mai_image.versions SET version = {SCHEMA.version}")
+    assert ledger.spend().total.calls == 1
     ledger.close_file()

@@ -250,3 +250,45 @@ def test_an_end_that_can_never_be_booked_keeps_nobody_from_sending(
     assert ledger.open(call(key=OTHER), FREE)
     assert ledger.spend().in_flight.calls == 2
     ledger.close_file()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_was_kept_is_booked_with_the_time_at_which_it_ended_by_the_databases_clock(
+    own_postgres: PostgresEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarts: bool
+) -> None:
+    """Whatever this machine's clock says, before and after."""
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 3600)
+    ledger = shared(own_postgres.url(), tmp_path)
+    row = sent(ledger)
+    own_postgres.kill()
+    before = real()
+    ledger.close(row, DELIVERED, cost_usd=0.03)
+    after = real()
+    time.sleep(1.5)
+    own_postgres.start()
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    booking = shared(own_postgres.url(), tmp_path) if restarts else ledger
+    booking.book_spooled()
+    ended = float(str(only(booking)["closed_at"]))
+    assert before - 0.3 < ended < after + 0.3
+    assert booking.spend().today == Sum(0.03, 1)
+    for each in (ledger, booking):
+        each.close_file()
+
+
+def test_an_opening_that_the_server_has_still_to_commit_is_withdrawn_after_it(
+    postgres: str, proxy: CuttingProxy, tmp_path: Path
+) -> None:
+    """A server that stood still goes on with what it had heard: who withdraws waits for that."""
+    ledger = shared(proxy.url(postgres), tmp_path)
+    ledger.close(ledger.open(call(key=OTHER), FREE), WITHDRAWN)
+    proxy.late = 2.5
+    proxy.cut_at = b"COMMIT\0"
+    with pytest.raises(DatabaseGone):
+        ledger.open(call(), FREE)
+    time.sleep(1.1)
+    assert ledger.book_spooled() == 1
+    time.sleep(2.5)
+    assert [row["outcome"] for row in ledger.rows()] == ["withdrawn", "withdrawn"]
+    ledger.close_file()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
+from ledger_helpers import DELIVERED, KEY, ledger_at, lines_of, run_sql, say, sent
 from ledger_helpers import child as machine
-from ledger_helpers import ledger_at, lines_of, say
-from mai_image.mai.ledger import Sum
+from mai_image.mai.ledger import ImagePlace, Sum
 from postgres_engine import PostgresEngine
 
 
@@ -116,4 +116,24 @@ def test_machines_and_a_database_that_are_killed_leave_books_that_add_up(
     assert spend.spent.total.calls >= count["closed"]
     assert count["sent"] <= spend.total.calls <= count["sent"] + 2 * len(machines)
     assert spend.total == Sum(round(spend.total.calls * 0.01, 9), spend.total.calls)
+    ledger.close_file()
+
+
+def test_an_image_that_was_bought_again_is_not_that_of_the_call_that_was_lost(
+    postgres: str,
+) -> None:
+    """Nor while the call that bought it is still to be closed: the image may be brought sooner."""
+    ledger = ledger_at(postgres, dead_after=0.0, machine="render-1", shares_images=True)
+    lost = machine("sent(); print('sent', flush=True); input()", postgres)
+    assert lines_of(lost, 1) == ["sent"]
+    lost.kill()
+    lost.communicate(timeout=30)
+    run_sql(postgres, "UPDATE calls SET machine = 'render-1', image = 1")
+    assert ledger.recover() == 1
+    again = sent(ledger)
+    ledger.set_image(KEY, ImagePlace.SHARED, 0.03)
+    ledger.close(again, DELIVERED, cost_usd=0.03)
+    ledger.set_image(KEY, ImagePlace.SHARED, 0.03)
+    assert [row["outcome"] for row in ledger.rows()] == ["delivered", "perhaps billed"]
+    assert ledger.spend().total == Sum(0.07, 2)
     ledger.close_file()

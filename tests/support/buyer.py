@@ -1,10 +1,13 @@
 """A process of its own that buys images, and dies by SIGKILL where it is told to.
 
     python buyer.py '{"folder": …, "url": …, "prompts": […], "budget": null, "rpm": 6000,
-                      "die": ["sent", 3], "heard": file}'
+                      "die": ["sent", 3], "heard": file, "go": file, "errors": file}'
 
 It writes the phases that it hears of into the file `heard`, and prints JSON: for every prompt the
-USD that its image cost, or the name of its error.
+USD that its image cost, or the name of its error. Its clock is `clock` seconds ahead. With `go` it
+says that it is ready by a file "ready" in its folder, and begins when the file `go` is there. With
+`errors` it asks again for what a StoreError refused, and writes the error's sentence, and the
+seconds that it took to come, into that file.
 """
 
 from __future__ import annotations
@@ -15,14 +18,16 @@ import os
 import signal
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
-from client_harness import OneProfile, generate, outcome, profile_for, quicken
+from client_harness import OneProfile, Outcome, generate, outcome, profile_for, quicken
 from mai_image.mai.client import Client
 from mai_image.mai.disk import files
-from mai_image.mai.errors import MaiError
+from mai_image.mai.errors import MaiError, StoreError
 from mai_image.mai.http import Transport
 from mai_image.mai.ledger import ledger
 from mai_image.mai.store import objects, store
@@ -136,6 +141,8 @@ def main() -> None:
     logging.disable()
     job = json.loads(sys.argv[1])
     quicken(setattr)
+    known = time.time
+    time.time = lambda: known() + job.get("clock", 0.0)
     transport = None
     if job.get("die"):
         killer = Killer(*job["die"])
@@ -154,8 +161,24 @@ def main() -> None:
             with Path(job["heard"]).open("a", encoding="utf-8") as stream:
                 stream.write(f"{os.getpid()} {progress.phase}\n")
 
-    futures = [client.submit(generate(prompt), on_progress=hear) for prompt in job["prompts"]]
-    found = [outcome(future, job.get("seconds", 20.0)) for future in futures]
+    def ask(prompt: int) -> Outcome:
+        until = time.monotonic() + job.get("seconds", 20.0)
+        while True:
+            begun = time.monotonic()
+            found = outcome(client.submit(generate(prompt), on_progress=hear), until - begun)
+            if not isinstance(found, StoreError) or not job.get("errors"):
+                return found
+            with Path(job["errors"]).open("a", encoding="utf-8") as stream:
+                took = time.monotonic() - begun
+                stream.write(json.dumps([found.what, took]) + "\n")
+            time.sleep(0.2)
+
+    if job.get("go"):
+        (folder / "ready").touch()
+        while not Path(job["go"]).exists():
+            time.sleep(0.01)
+    with ThreadPoolExecutor(len(job["prompts"]) or 1) as threads:
+        found = list(threads.map(ask, job["prompts"]))
     client.close(grace=2)
     ends = [type(each).__name__ if isinstance(each, MaiError) else each.cost_usd for each in found]
     sys.stdout.write(json.dumps(ends))

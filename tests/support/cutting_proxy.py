@@ -14,12 +14,14 @@ class CuttingProxy:
 
     With `cut_at` the next message that holds these bytes goes through, its answer is awaited, and
     then the connection ends before the answer is forwarded: what was asked for is done, and who
-    asked can't know.
+    asked can't know. With `late` the connection ends at once, and the message goes through after
+    so many seconds.
     """
 
     def __init__(self, port: int, delay: float = 0.0) -> None:
         self.delay = delay
         self.cut_at = b""
+        self.late = 0.0
         self.cuts = 0
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -59,6 +61,9 @@ class CuttingProxy:
                 if is_client and self.cut_at and self.cut_at in data:
                     self.cut_at = b""
                     self.cuts += 1
+                    if self.late:
+                        source.shutdown(socket.SHUT_RDWR)
+                        time.sleep(self.late)
                     cut.set()
                 elif not is_client and cut.is_set():
                     source.shutdown(socket.SHUT_RDWR)

@@ -106,6 +106,11 @@ class PostgresEngine:
             self._process.wait(30)
         self._process = None
 
+    def shut_down_smartly(self) -> None:
+        """From now on it lets nobody in, and waits until all have left."""
+        assert self._process is not None
+        self._process.terminate()
+
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Stopped by SIGSTOP, with all its processes: the kernel still takes connections."""
@@ -131,7 +136,7 @@ class PostgresEngine:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _processes(self) -> list[psutil.Process]:
-        if self._process is None:
+        if self._process is None or self._process.poll() is not None:
             return []
         postmaster = psutil.Process(self._process.pid)
         return [postmaster, *postmaster.children(recursive=True)]
