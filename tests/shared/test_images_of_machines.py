@@ -3,58 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from buyer_process import buyer, end
-from client_harness import COST, Harness, batch, draw_after, quick, until
-from mai_image.mai.database import DatabaseServer
-from mai_image.mai.ledger import DOUBTFUL, Ledger
-from mai_image.mai.store import SharedStore
+from buyer_process import end
+from client_harness import COST, Harness, draw_after, quick, until
+from mai_image.mai.ledger import Ledger
 from object_stores import Engine
-
-
-class Studio:
-    """Machines that share what `database` and `engine` hold, and the service that they call."""
-
-    def __init__(self, folder: Path, harness: Harness, database: str, engine: Engine) -> None:
-        self.folder, self.harness, self.engine = folder, harness, engine
-        self.database = database
-
-    def start(self, name: str, prompts: Sequence[int], **job: object) -> subprocess.Popen[str]:
-        """A process of the machine `name` that asks for these images."""
-        folder = self.folder / name
-        folder.mkdir(exist_ok=True)
-        lines = [
-            "[shared]",
-            f'database = "{self.database}"',
-            f'images = "{self.engine.address}"',
-            f'machine = "{name}"',
-        ]
-        (folder / "profiles.toml").write_text("\n".join(lines))
-        return buyer(self.harness, list(prompts), folder=str(folder), seconds=120, **job)
-
-    def ledger(self, **options: object) -> Ledger:
-        """The ledger that they share."""
-        return Ledger(DatabaseServer(self.database), **options)  # type: ignore[arg-type]
-
-    async def stored(self, count: int) -> int:
-        """How many of the first images of `batch` the object store has, whole."""
-        store = SharedStore(self.folder / "looking", 10**9, self.engine.objects())
-        found = [await store.fetch(self.harness.key(each)) for each in batch(count)]
-        return sum(each is not None for each in found)
-
-    def balance(self, count: int) -> None:
-        """Billed = stored + perhaps billed, and nothing is in flight."""
-        ledger = self.ledger()
-        rows = ledger.rows(None)
-        ledger.close_file()
-        perhaps = sum(row["outcome"] in DOUBTFUL for row in rows)
-        assert not [row for row in rows if row["outcome"] == "in flight"]
-        assert len(self.harness.server.billed) == asyncio.run(self.stored(count)) + perhaps
+from studio import StudioOfMachines
 
 
 @pytest.fixture
@@ -63,10 +21,10 @@ def studio(
     monkeypatch: pytest.MonkeyPatch,
     postgres: str,
     engine: Engine,
-) -> Iterator[Studio]:
+) -> Iterator[StudioOfMachines]:
     quick(monkeypatch)
     harness = Harness(tmp_path / "data")
-    yield Studio(tmp_path, harness, postgres, engine)
+    yield StudioOfMachines(tmp_path, harness, postgres, engine)
     harness.close()
 
 
@@ -75,7 +33,9 @@ def costs(found: Sequence[list[object] | None]) -> list[list[float]]:
     return [[float(str(cost)) for cost in each or ["nothing"]] for each in found]
 
 
-def test_what_eight_machines_ask_for_at_once_is_bought_once_and_given_to_all(studio: Studio):
+def test_what_eight_machines_ask_for_at_once_is_bought_once_and_given_to_all(
+    studio: StudioOfMachines,
+):
     machines = [studio.start(f"render-{number}", range(3)) for number in range(8)]
     paid = costs([end(machine, 180) for machine in machines])
     assert [len(each) for each in paid] == [3] * 8
@@ -98,7 +58,7 @@ def test_what_eight_machines_ask_for_at_once_is_bought_once_and_given_to_all(stu
     indirect=["engine"],
 )
 def test_the_image_of_a_machine_that_is_killed_is_had_by_all_once_that_is_back(
-    studio: Studio, step: str, number: int
+    studio: StudioOfMachines, step: str, number: int
 ):
     killed = studio.start("render-1", [0], die=[step, number])
     assert end(killed, 60) is None
@@ -119,7 +79,9 @@ def rows_in_flight(ledger: Ledger) -> bool:
     return any(row["outcome"] == "in flight" for row in ledger.rows(None))
 
 
-def test_an_image_that_comes_while_the_object_store_is_stopped_is_bought_once(studio: Studio):
+def test_an_image_that_comes_while_the_object_store_is_stopped_is_bought_once(
+    studio: StudioOfMachines,
+):
     assert end(studio.start("render-1", []), 60) == []
     assert end(studio.start("render-1", [5]), 60) == [pytest.approx(COST)]  # it knows the store
     gate = threading.Event()
@@ -141,7 +103,7 @@ def test_an_image_that_comes_while_the_object_store_is_stopped_is_bought_once(st
 
 
 @pytest.mark.parametrize("engine", ["azurite"], indirect=True)
-def test_an_image_that_is_damaged_in_the_object_store_is_given_to_nobody(studio: Studio):
+def test_an_image_that_is_damaged_in_the_object_store_is_given_to_nobody(studio: StudioOfMachines):
     assert end(studio.start("render-1", [0]), 60) == [pytest.approx(COST)]
     damage(studio.engine)
     assert end(studio.start("render-2", [0]), 60) == [pytest.approx(COST)]

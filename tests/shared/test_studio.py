@@ -37,7 +37,7 @@ def studio(
 ) -> Iterator[StudioOfMachines]:
     quick(monkeypatch)
     harness = Harness(tmp_path / "data")
-    yield StudioOfMachines(tmp_path, harness, own_postgres.url(), engine)
+    yield StudioOfMachines(tmp_path, harness, own_postgres.url(), engine, ask_again=True)
     harness.close()
 
 

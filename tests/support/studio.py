@@ -17,11 +17,23 @@ from object_stores import Engine
 
 
 class StudioOfMachines:
-    """Machines that share what `database` and `engine` hold, and the service that they call."""
+    """Machines that share what `database` and `engine` hold, and the service that they call.
 
-    def __init__(self, folder: Path, harness: Harness, database: str, engine: Engine) -> None:
+    With `ask_again` they ask again for what a StoreError refused: see buyer.py.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        harness: Harness,
+        database: str,
+        engine: Engine,
+        *,
+        ask_again: bool = False,
+    ) -> None:
         self.folder, self.harness, self.engine = folder, harness, engine
         self.database = database
+        self._ask_again = ask_again
         self.go = folder / "go"
 
     def start(
@@ -37,7 +49,9 @@ class StudioOfMachines:
             f'machine = "{name}"',
         ]
         (folder / "profiles.toml").write_text("\n".join(lines))
-        facts = {"folder": str(folder), "seconds": 120, "errors": str(folder / "errors"), **job}
+        facts = {"folder": str(folder), "seconds": 120, **job}
+        if self._ask_again:
+            facts["errors"] = str(folder / "errors")
         return buyer(self.harness, list(prompts), command, **facts)
 
     def begin(self) -> None:
