@@ -40,8 +40,7 @@ def add_spend_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since",
         metavar="DAY",
-        help="with --by, --json or --csv: only calls since this day (2026-11-20), or of so many "
-        "last days (30d)",
+        help="only calls since this day (2026-11-20), or of so many last days (30d)",
     )
     parser.add_argument("--json", action="store_true", help="print the sums as JSON")
     instead = parser.add_mutually_exclusive_group()
@@ -79,20 +78,15 @@ def run_spend(arguments: argparse.Namespace) -> int:
             print(json.dumps([asdict(call) for call in calls], indent=2))
         elif arguments.doubtful:
             _print_doubtful(ledger.doubtful(arguments.profile))
-        elif arguments.by:
-            found = ledger.spend_by(arguments.by, since, arguments.profile)
-            _write_shares(arguments, since, found)
+        elif arguments.by or (since is not None and not arguments.csv):
+            by = arguments.by or "model"
+            _write_shares(arguments, by, since, ledger.spend_by(by, since, arguments.profile))
         elif arguments.csv:
             with _open(arguments.csv) as stream:
                 count = ledger.export_csv(stream, since, arguments.profile)
             if arguments.csv != TO_TERMINAL:
                 facts = {"file": arguments.csv, "calls": count}
                 _say(arguments, facts, f"{count} calls written to {arguments.csv}")
-        elif since is not None:
-            raise InputError(
-                "`--since` needs what the sums are divided by.",
-                "Write for example `mai-image spend --by machine --since 30d`, or add --csv.",
-            )
         elif arguments.json:
             print(json.dumps(asdict(ledger.spend(arguments.profile)), indent=2))
         else:
@@ -134,16 +128,18 @@ def _open(name: str) -> Iterator[TextIO]:
         yield stream
 
 
-def _write_shares(arguments: argparse.Namespace, since: str | None, found: Sequence[Share]) -> None:
+def _write_shares(
+    arguments: argparse.Namespace, by: str, since: str | None, found: Sequence[Share]
+) -> None:
     """The sums as a table, as JSON or as CSV."""
     if arguments.json:
         rows = [asdict(share) for share in found]
-        print(json.dumps({"by": arguments.by, "since": since, "shares": rows}, indent=2))
+        print(json.dumps({"by": by, "since": since, "shares": rows}, indent=2))
     elif arguments.csv:
         with _open(arguments.csv) as stream:
-            write_shares_csv(arguments.by, found, stream)
+            write_shares_csv(by, found, stream)
     else:
-        _print_shares(arguments.by, found)
+        _print_shares(by, found)
 
 
 def _print_shares(by: str, found: Sequence[Share]) -> None:

@@ -122,9 +122,12 @@ def test_a_day_that_is_none_is_refused(run: Run, since: str, capsys) -> None:
     assert "is no day" in capsys.readouterr().err
 
 
-def test_since_alone_says_what_it_needs(run: Run, capsys) -> None:
-    assert run("spend", "--since", "30d") == 2
-    assert "--by machine" in capsys.readouterr().err
+def test_since_alone_divides_by_model(run: Run, ledger: Ledger, capsys) -> None:
+    assert run("spend", "--since", "30d", "--json") == 0
+    since = capsys.readouterr().out
+    assert run("spend", "--since", "30d", "--json", "--by", "model") == 0
+    assert since == capsys.readouterr().out
+    assert json.loads(since)["shares"]
 
 
 def test_each_answer_can_be_had_as_json(run: Run, ledger: Ledger, tmp_path: Path, capsys) -> None:
