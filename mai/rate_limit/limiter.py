@@ -388,6 +388,8 @@ class RateLimiter:
             self._reported_at = self._worked_out_at = now
         if visit.locked:
             del self._changes[: len(visit.changes)]
+        if self._changes:  # reported during the visit
+            self._visit_at = min(self._visit_at, now + SAY_SENT_WITHIN)
         for waiter in self._waiters:
             waiter.out_seconds, waiter.held_by = 0.0, ""
         for slot in visit.expected:
