@@ -10,6 +10,7 @@ import argparse
 import io
 import json
 import math
+import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -169,7 +170,7 @@ def _split_out(out: str) -> tuple[Path, str]:
     if parts[:plain] == [""]:
         root = "/"
     template = "/".join(parts[plain:])
-    return Path(root or ".").expanduser(), template or Settings().out
+    return Path(os.path.expanduser(root or ".")), template or Settings().out
 
 
 @contextmanager

@@ -138,16 +138,30 @@ def test_a_lost_image_and_a_lost_folder_come_from_the_store(run, service, tmp_pa
     assert service.log.billed == 3
 
 
-@pytest.mark.parametrize("name", ["index.html", "results.jsonl", "errors.jsonl"])
+@pytest.mark.parametrize("end", ["\n", ""])
+@pytest.mark.parametrize("name", ["index.html", "index_2.html", "results.jsonl", "errors.jsonl"])
 def test_a_list_or_page_that_no_batch_has_written_is_never_replaced(
-    run, service, tmp_path, capsys, name
+    run, service, tmp_path, capsys, name, end
 ) -> None:
+    mine = '{"id": "mine", "file": "mine.png"}' + end
     (tmp_path / "batch").mkdir()
-    (tmp_path / "batch" / name).write_text('{"id": "mine", "file": "mine.png"}\n')
+    (tmp_path / "batch" / name).write_text(mine)
     assert run(rows(1)) == 2
     assert f"{name} is there already" in capsys.readouterr().err
-    assert (tmp_path / "batch" / name).read_text() == '{"id": "mine", "file": "mine.png"}\n'
+    assert (tmp_path / "batch" / name).read_text() == mine
     assert service.log.billed == 0
+
+
+def test_a_line_of_the_results_that_no_batch_has_written_is_passed_by(run, tmp_path) -> None:
+    assert run(rows(2)) == 0
+    path = tmp_path / "batch" / "results.jsonl"
+    good = lines(path)
+    for name, value in (("n", "0"), ("usd", "much")):
+        (tmp_path / "batch" / f"{name}.png").touch()
+        odd = {**good[0], "file": f"{name}.png", name: value}
+        path.write_text("\n".join(map(json.dumps, [*good, odd])) + "\n")
+        assert run(rows(2)) == 0
+        assert lines(path) == good
 
 
 @pytest.mark.parametrize("left", ["", '{"id": "a", "n": 0, "fi'])
@@ -163,13 +177,25 @@ def test_a_link_or_a_file_on_an_outputs_way_is_a_mistake(run, service, tmp_path,
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "batch").mkdir()
     (tmp_path / "batch" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "batch" / "loop").symlink_to("loop")
     (tmp_path / "batch" / "file").write_text("mine")
-    assert run("id,prompt,out\na,fox,link/a.png\nb,owl,file/x/b.png\nc,hen,new/c.png\n") == 2
+    text = "id,prompt,out\na,fox,link/a.png\nb,owl,file/x/b.png\nc,hen,new/c.png\n"
+    assert run(f"{text}d,elk,loop/x/d.png\n") == 2
     said = capsys.readouterr().err
+    assert "line 5: The file batch/loop is there already" in said
     assert "line 2: The output 'link/a.png' is out of the folder" in said
     assert "line 3: The file batch/file is there already" in said
-    assert "2 mistakes" in said
+    assert "3 mistakes" in said
     assert service.log.billed == 0
+
+
+def test_a_name_with_a_tilde_that_is_no_home_is_a_files(run, tmp_path, capsys) -> None:
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "~draft.png")
+    out = ("--out", "~drafts/x/{id}.png")
+    assert run("id,prompt,image_1\na,fox,~draft.png\n", *out) == 0
+    assert images(tmp_path / "~drafts" / "x") == ["a.png"]
+    assert run("id,prompt,image_1,mask\na,fox,~none.png,~none.png\n") == 2
+    assert "The file '~none.png' of mask isn't there" in capsys.readouterr().err
 
 
 def test_a_row_whose_image_goes_after_the_check_has_failed(
