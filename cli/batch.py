@@ -110,8 +110,7 @@ def run_batch(arguments: argparse.Namespace) -> int:
         planner = Planner(client, settings, folder)
         plan = planner.read(stream, kind)
         if again and not plan.rows and not arguments.retry_blocked:
-            print("Nothing had failed.")
-            return 0
+            planner.mistakes.clear()  # an empty errors.jsonl says that nothing had failed
         if planner.mistakes:
             _print_mistakes(planner.mistakes, plan)
             return EXIT_INPUT

@@ -407,7 +407,7 @@ def test_two_rows_that_ask_for_the_same_are_paid_once(run, service, tmp_path) ->
     assert images(tmp_path / "batch") == ["a_0.png", "b_0.png"]
 
 
-def test_the_list_of_failed_rows_is_a_file_for_the_next_run(run, service, tmp_path, monkeypatch):
+def test_the_list_of_failed_rows_is_a_file_for_the_next_run(run, service, tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (64, 64), "red").save(tmp_path / "photos" / "a.png")
     service.fault("status=500")
@@ -423,6 +423,11 @@ def test_the_list_of_failed_rows_is_a_file_for_the_next_run(run, service, tmp_pa
     assert images(tmp_path / "batch") == ["a_0.png"]
     assert (tmp_path / "batch" / "errors.jsonl").read_text() == ""
     assert run(None, name="batch/errors.jsonl") == 0
+    capsys.readouterr()
+    assert run(None, "--json", name="batch/errors.jsonl") == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 0
+    assert run(None, "--quiet", name="batch/errors.jsonl") == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_failed_row_has_the_line_of_its_first_file_when_it_is_run_again(
