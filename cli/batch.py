@@ -344,7 +344,7 @@ def _print_end(
 ) -> None:
     tally, lines = end.tally, []
     if end.stopped:
-        lines.append(f"Stopped: {end.reason}.".replace("..", "."))
+        lines.append(f"Stopped: {end.reason.removesuffix('.')}.")
         left = plan.images - tally.done
         lines.append(f"{left:,} images are left: the same command goes on where this one ended.")
     if end.perhaps_billed:

@@ -353,6 +353,14 @@ def test_what_came_and_cannot_be_saved_counts_against_the_limit(
     assert service.log.billed_usd <= limit
 
 
+def test_why_a_job_was_stopped_names_the_path_as_it_is(run, tmp_path, monkeypatch, capsys) -> None:
+    while_it_begins(monkeypatch, lambda: (tmp_path / "batch" / "0").write_text("in the way"))
+    batch = f"../{tmp_path.name}/batch"
+    assert run(rows(12), "--out", batch + "/{n}/{id}.png") == 1
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "Stopped: " in line)
+    assert f"can't be written to {batch}/0/r0" in line
+
+
 def test_lists_that_cannot_be_written_are_told_and_the_sums_with_them(
     run, tmp_path, monkeypatch, capsys
 ) -> None:
