@@ -123,6 +123,31 @@ class Pipeline:
         for key, unsaved in list(self._unsaved.items()):
             self._save(key, unsaved)
 
+    def paid_before(self, calls: Iterable[InFlightCall]) -> set[str]:
+        """The keys of calls that needn't be bought. Blocks."""
+        keys = {call.key: {call.key, call.key_of_version_0_1} for call in calls}
+        there = self._store.arrived(set().union(*keys.values()))
+        return {key for key, both in keys.items() if key in self._unsaved or both & there}
+
+    def note_uploaded(self, key: str, facts: Mapping[str, Any]) -> bool:
+        """The image of a key is where all machines find it. False: the ledger can't be told yet.
+
+        `facts` are its sidecar's. Blocks.
+        """
+        usage = facts.get("usage")
+        try:
+            self._ledger.set_image(
+                key,
+                ImagePlace.SHARED,
+                facts.get("cost_usd"),
+                Usage(*(usage[name] for name in USAGE)) if usage else None,
+                facts.get("request_id"),
+            )
+        except StoreError as error:
+            logger.debug("The ledger hears of a shared image later: %s", error)
+            return False
+        return True
+
     async def _admit(self, call: InFlightCall) -> Result | None:
         """The image if it was paid for before; None when the call has its row in the ledger."""
         if self._shared is not None:
@@ -153,19 +178,6 @@ class Pipeline:
         found = await store.fetch(call.key, call.key_of_version_0_1)
         return found or await self._await_shared(call, store)
 
-    def _note_loss(self, call: InFlightCall) -> None:
-        """Say it where an image is bought again that all machines had before. Blocks."""
-        if (before := self._ledger.shared_before(call.key)) is not None:
-            call.note = (
-                f"bought again: {before.machine} bought this image on {before.day}, and the "
-                "images that machines share have it no more"
-            )
-            logger.warning(
-                "Image %s is %s. If a machine still has it: `mai-image store push` there.",
-                call.key,
-                call.note,
-            )
-
     async def _await_shared(self, call: InFlightCall, store: SharedStore) -> Result | None:
         """The image that a machine has bought and is bringing; None as soon as none is."""
         end = time.monotonic() + AWAIT_SHARED
@@ -183,25 +195,6 @@ class Pipeline:
             call.report(Progress("joined", reason=machine))
             await asyncio.sleep(LOOK_ELSEWHERE)
         return None
-
-    def note_uploaded(self, key: str, facts: Mapping[str, Any]) -> bool:
-        """The image of a key is where all machines find it. False: the ledger can't be told yet.
-
-        `facts` are its sidecar's. Blocks.
-        """
-        usage = facts.get("usage")
-        try:
-            self._ledger.set_image(
-                key,
-                ImagePlace.SHARED,
-                facts.get("cost_usd"),
-                Usage(*(usage[name] for name in USAGE)) if usage else None,
-                facts.get("request_id"),
-            )
-        except StoreError as error:
-            logger.debug("The ledger hears of a shared image later: %s", error)
-            return False
-        return True
 
     def _look_up_or_open(self, call: InFlightCall) -> Result | None:
         """The blocking half of `_admit`. MaiError: the call has no row."""
@@ -253,11 +246,18 @@ class Pipeline:
             kept = self._store.get(call.key_of_version_0_1)
         return kept
 
-    def paid_before(self, calls: Iterable[InFlightCall]) -> set[str]:
-        """The keys of calls that needn't be bought. Blocks."""
-        keys = {call.key: {call.key, call.key_of_version_0_1} for call in calls}
-        there = self._store.arrived(set().union(*keys.values()))
-        return {key for key, both in keys.items() if key in self._unsaved or both & there}
+    def _note_loss(self, call: InFlightCall) -> None:
+        """Say it where an image is bought again that all machines had before. Blocks."""
+        if (before := self._ledger.shared_before(call.key)) is not None:
+            call.note = (
+                f"bought again: {before.machine} bought this image on {before.day}, and the "
+                "images that machines share have it no more"
+            )
+            logger.warning(
+                "Image %s is %s. If a machine still has it: `mai-image store push` there.",
+                call.key,
+                call.note,
+            )
 
     async def _resume(self, call: InFlightCall) -> Result:
         """The image of a job that an earlier run began."""

@@ -484,7 +484,7 @@ class Ledger:
         )
 
     def _find_image(self, key: str, place: ImagePlace) -> Any:
-        """The newest call that delivered the image of a key, if that is in this place."""
+        """Machine and day of the newest call whose image of a key is in this place, or None."""
         mine = (CALLS.c.key == key) & PLACED & (CALLS.c.image == int(place))
         delivered = mine & (CALLS.c.outcome == Outcome.DELIVERED.value)
         query = select(CALLS.c.machine, CALLS.c.day).where(delivered).order_by(CALLS.c.id.desc())
@@ -493,9 +493,9 @@ class Ledger:
 
     def has_shared_images(self) -> bool:
         """Whether any image was ever brought to where other machines find it."""
-        brought = select(CALLS.c.id).where(CALLS.c.image == int(ImagePlace.SHARED)).limit(1)
+        brought = select(CALLS.c.id).where(PLACED & (CALLS.c.image == int(ImagePlace.SHARED)))
         with self._database.transaction(read_only=True) as sql:
-            return sql.execute(brought).first() is not None
+            return sql.execute(brought.limit(1)).first() is not None
 
     @repeat_if_rolled_back
     def set_image(

@@ -192,12 +192,17 @@ class ObjectStore:
         """As `_ask`, for what is small. As long as the store is silent one waits for it, and the
         others hardly: a batch is told at once, and the first answer ends the silence."""
         now, seconds = time.monotonic(), self.small_seconds
-        if self._silent and now < self._patient_at:
+        is_brief = self._silent and now < self._patient_at
+        if is_brief:
             seconds = min(seconds, _BRIEF_SECONDS)
         elif self._silent:
             self._patient_at = now + seconds + _SILENT_SECONDS
         try:
             found = await self._ask(action, seconds)
+        except asyncio.CancelledError:
+            if not is_brief:
+                self._patient_at = now  # the next one waits in its place
+            raise
         except StoreError:
             if not self._silent:
                 self._silent, self._patient_at = True, time.monotonic() + _SILENT_SECONDS

@@ -44,6 +44,9 @@ is to be told again."""
 LOOK_AGAIN_SECONDS = 3600.0
 """Between looks whether the object store still has an image that is given here again and again."""
 
+LOOKED_FOR_AT_ONCE = 32
+"""Images that are looked for before those are brought that were bought meanwhile."""
+
 LONGEST_PAUSE = 10.0
 """Seconds between tries to reach an object store that doesn't answer."""
 
@@ -212,22 +215,34 @@ class SharedStore(Store):
             if await asyncio.wait_for(self.bring(), seconds):
                 logger.warning("%d images are noted as shared later", self.waiting())
         except (asyncio.TimeoutError, StoreError, ConfigurationError, OSError) as error:
-            logger.warning("%d images go to the object store later: %s", self.waiting(), error)
+            if count := self.waiting():
+                logger.warning("%d images go to the object store later: %s", count, error)
 
     async def bring(self) -> int:
-        """Bring all that waits; gives how many still do. StoreError: the object store fails."""
-        await self._find_lost()
+        """Bring all that waits; gives how many still do. StoreError: the object store fails.
+
+        First what was bought, as other machines may wait for it; then what is lost there.
+        """
+        left = await self._bring_noted()
+        if await self._find_lost():
+            left = await self._bring_noted()
+        return left
+
+    async def _bring_noted(self) -> int:
+        """Bring what is noted in `uploads`; gives how many still wait."""
         keys = await in_thread(self._uploads.keys)
         brought = 0
         for begin in range(0, len(keys), AT_ONCE):
             brought += sum(await asyncio.gather(*map(self._bring_one, keys[begin:][:AT_ONCE])))
         return len(keys) - brought
 
-    async def _find_lost(self) -> None:
+    async def _find_lost(self) -> bool:
         """Note of the images that were given here those that the object store has no more.
 
-        Where that can't be known, the next time that one is given is soon enough.
+        Looks for some of them, and has the others looked for after what is bought meanwhile. False:
+        none is lost. Where that can't be known, the next time that one is given is soon enough.
         """
+        lost: list[str] = []
 
         async def look(key: str) -> None:
             with contextlib.suppress(MaiError):
@@ -240,17 +255,21 @@ class SharedStore(Store):
                         self.images.objects,
                     )
                     await in_thread(partial(self._note, key))
+                    lost.append(key)
                 self._looked_for[key] = time.monotonic() + LOOK_AGAIN_SECONDS
             self._given.pop(key, None)
 
-        given = list(self._given)
+        given = list(self._given)[:LOOKED_FOR_AT_ONCE]
         try:
             if given:
                 await self.images.identify()  # a folder that isn't mounted has lost nothing
         except MaiError:
             self._given.clear()
-            return
+            return False
         await do_each(given, look)
+        if self._given:
+            self._noted.set()
+        return bool(lost)
 
     async def _bring_one(self, key: str) -> bool:
         image = await in_thread(partial(self.stored, key))

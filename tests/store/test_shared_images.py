@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 import pytest
 from faulty_server import FAULTS, FaultyServer
 from mai_image.mai.errors import StoreError, UnreadableError
-from mai_image.mai.store import ObjectStore, Order, SharedStore, prune, push
+from mai_image.mai.store import ObjectStore, Order, SharedStore, objects, prune, push
+from mai_image.mai.store.objects import StoredObject
+from mai_image.mai.store.shared import LOOKED_FOR_AT_ONCE
 from mai_image.mai.types import Result
 from object_stores import Engine
 from slow_link import SlowLink
@@ -291,6 +293,53 @@ def test_an_object_store_that_is_gone_has_lost_nothing(engine: Engine, here: Sha
     assert here.waiting() == 0
 
 
+@pytest.mark.parametrize("engine", ["folder"], indirect=True)
+def test_what_was_bought_is_brought_before_what_was_given_is_looked_for(
+    here: SharedStore, monkeypatch: pytest.MonkeyPatch
+):
+    sell(here)
+    find, waiting = ObjectStore.find, []
+
+    async def note_and_find(objects: ObjectStore, name: str) -> StoredObject | None:
+        waiting.append(here.waiting())
+        return await find(objects, name)
+
+    monkeypatch.setattr(ObjectStore, "find", note_and_find)
+    put(here, "a cat")
+    run(here.bring())
+    assert waiting == [0]
+
+
+@pytest.mark.parametrize("engine", ["folder"], indirect=True)
+def test_what_is_bought_does_not_wait_until_all_that_was_given_is_looked_for(
+    here: SharedStore, monkeypatch: pytest.MonkeyPatch
+):
+    given = [put(here, name) for name in range(LOOKED_FOR_AT_ONCE + 1)]
+    run(here.bring())
+    assert [name for name in given if here.get(name) is None] == []
+    find, looked_for, before = ObjectStore.find, [], []
+
+    async def buy_and_find(objects: ObjectStore, name: str) -> StoredObject | None:
+        looked_for.append(name)
+        if len(looked_for) == 1:
+            await asyncio.to_thread(put, here, "a cat")
+        return await find(objects, name)
+
+    def on_uploaded(name: str, facts: object) -> bool:
+        before.append(len(looked_for))
+        return True
+
+    async def bring_all() -> None:
+        here.start(on_uploaded)
+        while len(looked_for) < len(given) or here.waiting():
+            await asyncio.sleep(0.02)
+        await here.end(1.0)
+
+    monkeypatch.setattr(ObjectStore, "find", buy_and_find)
+    run(asyncio.wait_for(bring_all(), 60))
+    assert before == [LOOKED_FOR_AT_ONCE]
+
+
 def test_an_image_that_waits_for_the_object_store_is_not_evicted(engine: Engine, tmp_path: Path):
     store = SharedStore(tmp_path / "here", 5_000, engine.objects())
     waiting = [put(store, name, image(bytes(1000))) for name in range(8)]
@@ -480,6 +529,30 @@ def test_a_link_of_200_ms_is_slow_and_no_more(
     bought = sell(machine(far, tmp_path / "here"))
     assert run(machine(far, tmp_path / "there").fetch(FOX)) == bought
     link.close()
+
+
+@pytest.mark.parametrize("engine", ["azurite", "moto"], indirect=True)
+def test_who_stops_waiting_for_a_silent_store_leaves_the_wait_to_the_next(
+    engine: Engine, here: SharedStore, there: SharedStore, monkeypatch: pytest.MonkeyPatch
+):
+    async def ask_three_times() -> Result | None:
+        engine.stop()
+        monkeypatch.setattr(objects, "_SILENT_SECONDS", 0.0)
+        monkeypatch.setattr(ObjectStore, "small_seconds", 0.2)
+        with pytest.raises(StoreError):
+            await there.fetch(FOX)
+        monkeypatch.setattr(ObjectStore, "small_seconds", 30.0)
+        second = asyncio.ensure_future(there.fetch(FOX))
+        await asyncio.sleep(0.1)
+        second.cancel()
+        await asyncio.wait([second])
+        third = asyncio.ensure_future(there.fetch(FOX))
+        await asyncio.wait([third], timeout=1.0)  # longer than a brief look-up
+        engine.resume()
+        return await third
+
+    bought = sell(here)
+    assert run(ask_three_times()) == bought
 
 
 @pytest.mark.usefixtures("impatient")
