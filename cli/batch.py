@@ -10,6 +10,7 @@ import argparse
 import io
 import json
 import math
+import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -109,8 +110,7 @@ def run_batch(arguments: argparse.Namespace) -> int:
         planner = Planner(client, settings, folder)
         plan = planner.read(stream, kind)
         if again and not plan.rows and not arguments.retry_blocked:
-            print("Nothing had failed.")
-            return 0
+            planner.mistakes.clear()  # an empty errors.jsonl says that nothing had failed
         if planner.mistakes:
             _print_mistakes(planner.mistakes, plan)
             return EXIT_INPUT
@@ -169,7 +169,7 @@ def _split_out(out: str) -> tuple[Path, str]:
     if parts[:plain] == [""]:
         root = "/"
     template = "/".join(parts[plain:])
-    return Path(root or ".").expanduser(), template or Settings().out
+    return Path(os.path.expanduser(root or ".")), template or Settings().out
 
 
 @contextmanager
@@ -344,7 +344,7 @@ def _print_end(
 ) -> None:
     tally, lines = end.tally, []
     if end.stopped:
-        lines.append(f"Stopped: {end.reason}.".replace("..", "."))
+        lines.append(f"Stopped: {end.reason.removesuffix('.')}.")
         left = plan.images - tally.done
         lines.append(f"{left:,} images are left: the same command goes on where this one ended.")
     if end.perhaps_billed:

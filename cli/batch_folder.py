@@ -30,6 +30,15 @@ logger = logging.getLogger(__name__)
 
 RESULTS, ERRORS, SHEET = "results.jsonl", "errors.jsonl", "index.html"
 
+_BEGINNING = b'{"id": '
+"""What each line of results.jsonl begins with."""
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "file": str, "key": str, "bytes": int, "line": int, "n": int,
+    "usd": (int, float, type(None)), "notes": list,
+}  # fmt: skip
+"""What each line of results.jsonl has at least."""
+
 _TYPES = {"image/png": (".png",), "image/jpeg": (".jpg", ".jpeg"), "image/webp": (".webp",)}
 _TEMPORARY_LENGTH = 32
 """Hex digits in the name of a file that is being written: PROCESS-DIGITS.tmp."""
@@ -70,8 +79,7 @@ class BatchFolder:
 
     def _read(self) -> None:
         for line, facts in _json_lines(self.root / RESULTS):
-            kinds = {"file": str, "key": str, "bytes": int, "line": int, "notes": list}
-            if all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
+            if all(isinstance(facts.get(name), kind) for name, kind in _KINDS.items()):
                 saved = _Saved(facts["key"], facts["bytes"], line)
                 self._saved[same_file(facts["file"])] = saved
         for line, facts in _json_lines(self.root / ERRORS):
@@ -103,10 +111,10 @@ class BatchFolder:
 
     def refuse_foreign(self) -> None:
         """InputError where a list or a sheet is in the way that no run of a batch has written."""
-        path = self.root / RESULTS
-        if self._saved or (path.is_file() and b"\n" not in path.read_bytes()):
-            return  # of a batch that has saved nothing yet, or was cut off in its first line
-        for name in (RESULTS, ERRORS, SHEET):
+        if self._saved or _is_begun(self.root / RESULTS):
+            return
+        pages = sorted(path.name for path in self.root.glob("index_[0-9]*.html"))
+        for name in (RESULTS, ERRORS, SHEET, *pages):
             if os.path.lexists(self.root / name):
                 raise _in_the_way(self.root / name)
 
@@ -125,14 +133,14 @@ class BatchFolder:
         if name in self._usable:
             return
         folder = self.root / name
+        there = next(filter(os.path.lexists, (folder, *folder.parents)), None)
+        if there is not None and not there.is_dir():  # nor is a link that leads to itself
+            raise _in_the_way(there)
         if not folder.resolve().is_relative_to(self.root.resolve()):
             raise InputError(
                 f"The output {image.file!r} is out of the folder, as a symbolic link leads there.",
                 "Choose another name, or remove the link.",
             )
-        there = next(filter(os.path.lexists, (folder, *folder.parents)), None)
-        if there is not None and not there.is_dir():
-            raise _in_the_way(there)
         self._usable.add(name)
 
     def begin(self, folders: Iterable[str]) -> None:
@@ -361,6 +369,17 @@ def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 continue
             if isinstance(facts, dict):
                 yield line, facts
+
+
+def _is_begun(path: Path) -> bool:
+    """Whether results.jsonl is that of a batch that has saved nothing yet: empty, or cut off in its
+    first line."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False
+    is_whole = b"\n" in data or any(_json_lines(path))
+    return not is_whole and _BEGINNING.startswith(data[: len(_BEGINNING)])
 
 
 def _encoded(line: str) -> bytes:

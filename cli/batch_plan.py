@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
@@ -221,7 +222,7 @@ class Planner:
             self._note(record.line, error)
         model = cells.get("model", "")
         paths = {
-            name: self._settings.images / Path(cells[name]).expanduser()
+            name: self._settings.images / os.path.expanduser(cells[name])
             for name in (*IMAGE_COLUMNS, "mask")
             if cells.get(name)
         }

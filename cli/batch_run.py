@@ -230,8 +230,6 @@ class BatchRun:
             call.paid = _paid(result, call.image)
             facts = self._save(call.image, result)
             self._settled.put((call, {**facts, "usd": call.paid}))
-        except CancelledError as error:
-            self._settled.put((call, error))
         except Exception as error:  # noqa: BLE001  whatever it is, the row has failed
             self._settled.put((call, error))
 

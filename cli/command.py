@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,7 +32,7 @@ def locate_folder(arguments: argparse.Namespace) -> tuple[Path, str]:
     ProfileError: the environment names a ComfyUI that isn't there.
     """
     if arguments.folder is not None:
-        return arguments.folder.expanduser().absolute(), "as --folder says"
+        return Path(os.path.expanduser(arguments.folder)).absolute(), "as --folder says"
     return usual_folder(PACK)
 
 

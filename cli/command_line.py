@@ -66,11 +66,7 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
         print(f"mai-image: {in_options(str(error))}", file=sys.stderr)
         return EXIT_INPUT if isinstance(error, InputError) else EXIT_FAILED
     except OSError as error:
-        what = f"{error.filename or 'A file'} can't be used: {error.strerror or error}."
-        print(
-            f"mai-image: {what}\nCheck the path, and that you may read or write there.",
-            file=sys.stderr,
-        )
+        print(f"mai-image: {_about_file(error)}", file=sys.stderr)
         return EXIT_FAILED
     except (KeyboardInterrupt, EOFError):
         print(
@@ -79,6 +75,11 @@ def main(argv: Sequence[str] | None = None, *, poll_seconds: float = POLL) -> in
             file=sys.stderr,
         )
         return EXIT_CANCELLED
+
+
+def _about_file(error: OSError) -> str:
+    what = f"{error.filename or 'A file'} can't be used: {error.strerror or error}."
+    return f"{what}\nCheck the path, and that you may read or write there."
 
 
 def _log(*, verbose: bool) -> None:

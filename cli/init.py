@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -263,7 +264,7 @@ def _network_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """The profile's own way to the service; paths as the file finds them from anywhere."""
     paths = {"ca_file": arguments.ca_file, "client_certificate": arguments.client_certificate}
     given = {
-        name: str(Path(path).expanduser().absolute()) if path else None
+        name: str(Path(os.path.expanduser(path)).absolute()) if path else None
         for name, path in paths.items()
     }
     return {"proxy": Secret(arguments.proxy) if arguments.proxy else None, **given}
@@ -388,7 +389,7 @@ def _parse_key(kind: str, text: str) -> Settings:
             raise InputError("There is no key.", "Type it, or pipe it in: --key-stdin < FILE.")
     elif kind == "key_file":
         # The profile must find the file wherever this command was run.
-        source = str(Path(text).expanduser().absolute())
+        source = str(Path(os.path.expanduser(text)).absolute())
     elif not text.isidentifier() or not text.isascii() or quote_unless_key(text) != repr(text):
         raise InputError(
             "This isn't a variable's name.",

@@ -151,7 +151,7 @@ def _print_shares(by: str, found: Sequence[Share]) -> None:
 
 
 def _settle(ledger: Ledger, number: str, verdict: str) -> PerhapsBilled:
-    if not number.isdecimal() or verdict not in ("billed", "free"):
+    if not number.isdecimal() or len(number) > 18 or verdict not in ("billed", "free"):
         raise InputError(
             f"`--settle {number} {verdict}` isn't a number and a verdict.",
             "Write for example `mai-image spend --settle 12 billed` or `--settle 12 free`.",

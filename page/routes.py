@@ -256,7 +256,8 @@ class Private:
                 return _error(error.what, 400, error.hint)
             except MaiError as error:
                 logger.warning("The page could not be answered: %s", error)
-                from ..mai.database import DatabaseGone  # whose error it can be has it loaded
+                # Not at the top: it needs SQLAlchemy, which is loaded where a database can be gone.
+                from ..mai.database import DatabaseGone
 
                 gone = isinstance(error, DatabaseGone)
                 return _error(error.what if gone else UNREADABLE, 503)

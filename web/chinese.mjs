@@ -756,4 +756,8 @@ export default {
   "A {1} of {2} x {3} can't be written ({4}).": "无法写入 {2} x {3} 的 {1}（{4}）。",
   "webp holds 16,383 pixels a side, jpeg 65,500, avif less than 65,536: choose png.": "webp 每边最多 16,383 像素，jpeg 65,500，avif 少于 65,536：请选择 png。",
   "MAI Save Image has no {1} {2}.": "MAI Save Image 没有 {1} {2}。",
+  "The password, or token, for the studio's database didn't come in time.": "工作室数据库的密码或令牌未能及时送达。",
+  "If this comes again, `mai-image doctor` says how this machine signs in to the database.": "如果再次出现，`mai-image doctor` 会说明此机器如何登录数据库。",
+  "{1} in the studio's database has version {2}, and this MAI Image doesn't know how to make {3} of it.": "工作室数据库中的 {1} 是版本 {2}，而此 MAI Image 不知道如何将它变为 {3}。",
+  "Use the MAI Image that wrote it, or restore the database from a backup.": "请使用写入它的 MAI Image，或从备份恢复数据库。",
 };

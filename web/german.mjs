@@ -756,4 +756,8 @@ export default {
   "A {1} of {2} x {3} can't be written ({4}).": "Ein {1} von {2} x {3} kann nicht geschrieben werden ({4}).",
   "webp holds 16,383 pixels a side, jpeg 65,500, avif less than 65,536: choose png.": "webp fasst 16.383 Pixel je Seite, jpeg 65.500, avif weniger als 65.536: png wählen.",
   "MAI Save Image has no {1} {2}.": "MAI Save Image kennt {1} {2} nicht.",
+  "The password, or token, for the studio's database didn't come in time.": "Das Passwort oder Token für die Datenbank des Studios kam nicht rechtzeitig.",
+  "If this comes again, `mai-image doctor` says how this machine signs in to the database.": "Wenn das wiederkommt: `mai-image doctor` sagt, wie dieser Rechner sich bei der Datenbank anmeldet.",
+  "{1} in the studio's database has version {2}, and this MAI Image doesn't know how to make {3} of it.": "{1} in der Datenbank des Studios hat die Version {2}, und dieses MAI Image weiß nicht, wie daraus {3} wird.",
+  "Use the MAI Image that wrote it, or restore the database from a backup.": "Das MAI Image verwenden, das sie geschrieben hat, oder die Datenbank aus einer Sicherung wiederherstellen.",
 };

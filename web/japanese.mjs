@@ -756,4 +756,8 @@ export default {
   "A {1} of {2} x {3} can't be written ({4}).": "{2} x {3} の {1} は書き込めません（{4}）。",
   "webp holds 16,383 pixels a side, jpeg 65,500, avif less than 65,536: choose png.": "一辺は webp が 16,383 ピクセル、jpeg が 65,500、avif が 65,536 未満までです。png を選んでください。",
   "MAI Save Image has no {1} {2}.": "MAI Save Image に {1} {2} はありません。",
+  "The password, or token, for the studio's database didn't come in time.": "スタジオのデータベースのパスワードまたはトークンが時間内に届きませんでした。",
+  "If this comes again, `mai-image doctor` says how this machine signs in to the database.": "繰り返す場合は、`mai-image doctor` でこのマシンがデータベースにどうサインインしているか分かります。",
+  "{1} in the studio's database has version {2}, and this MAI Image doesn't know how to make {3} of it.": "スタジオのデータベースの {1} はバージョン {2} で、この MAI Image はそれを {3} にする方法を知りません。",
+  "Use the MAI Image that wrote it, or restore the database from a backup.": "それを書き込んだ MAI Image を使うか、バックアップからデータベースを復元してください。",
 };

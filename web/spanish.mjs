@@ -756,4 +756,8 @@ export default {
   "A {1} of {2} x {3} can't be written ({4}).": "No se puede escribir un {1} de {2} x {3} ({4}).",
   "webp holds 16,383 pixels a side, jpeg 65,500, avif less than 65,536: choose png.": "webp admite 16.383 píxeles por lado, jpeg 65.500 y avif menos de 65.536: elige png.",
   "MAI Save Image has no {1} {2}.": "MAI Save Image no tiene {1} {2}.",
+  "The password, or token, for the studio's database didn't come in time.": "La contraseña o el token de la base de datos del estudio no llegó a tiempo.",
+  "If this comes again, `mai-image doctor` says how this machine signs in to the database.": "Si vuelve a ocurrir, `mai-image doctor` dice cómo esta máquina inicia sesión en la base de datos.",
+  "{1} in the studio's database has version {2}, and this MAI Image doesn't know how to make {3} of it.": "{1} en la base de datos del estudio tiene la versión {2}, y este MAI Image no sabe convertirla en {3}.",
+  "Use the MAI Image that wrote it, or restore the database from a backup.": "Use el MAI Image que la escribió o restaure la base de datos desde una copia de seguridad.",
 };

@@ -6,6 +6,7 @@ of a model as far as the file alone shows it; images are named, not read.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -337,7 +338,7 @@ class _RowReader:
         if self._settings.confined and not self._is_inside(text):
             self.found.append(f"The file {text[:200]!r} of {column} is out of the list's folder.")
             return None
-        path = self._settings.images / Path(text).expanduser()
+        path = self._settings.images / os.path.expanduser(text)
         try:
             is_file = path.is_file()
         except (OSError, ValueError):

@@ -54,7 +54,7 @@ def usual_folder(
     """
     named = (reader(environ)(COMFYUI_PATH) or "").strip()
     if named:
-        root = Path(named).expanduser()
+        root = Path(os.path.expanduser(named))
         if not _is_comfyui(root):
             raise ProfileError(
                 f"{COMFYUI_PATH} is {named}, but no ComfyUI (main.py, nodes.py) is there.",

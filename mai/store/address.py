@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -82,7 +83,7 @@ def require_tls(url: str, named: str) -> None:
 
 
 def _folder(text: str) -> Address:
-    path = Path(text.strip()).expanduser()
+    path = Path(os.path.expanduser(text.strip()))
     if not path.is_absolute():
         raise ConfigurationError("[shared] images is no address and no whole path.", _FORMS)
     return Address("folder", str(path))

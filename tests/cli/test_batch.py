@@ -138,16 +138,30 @@ def test_a_lost_image_and_a_lost_folder_come_from_the_store(run, service, tmp_pa
     assert service.log.billed == 3
 
 
-@pytest.mark.parametrize("name", ["index.html", "results.jsonl", "errors.jsonl"])
+@pytest.mark.parametrize("end", ["\n", ""])
+@pytest.mark.parametrize("name", ["index.html", "index_2.html", "results.jsonl", "errors.jsonl"])
 def test_a_list_or_page_that_no_batch_has_written_is_never_replaced(
-    run, service, tmp_path, capsys, name
+    run, service, tmp_path, capsys, name, end
 ) -> None:
+    mine = '{"id": "mine", "file": "mine.png"}' + end
     (tmp_path / "batch").mkdir()
-    (tmp_path / "batch" / name).write_text('{"id": "mine", "file": "mine.png"}\n')
+    (tmp_path / "batch" / name).write_text(mine)
     assert run(rows(1)) == 2
     assert f"{name} is there already" in capsys.readouterr().err
-    assert (tmp_path / "batch" / name).read_text() == '{"id": "mine", "file": "mine.png"}\n'
+    assert (tmp_path / "batch" / name).read_text() == mine
     assert service.log.billed == 0
+
+
+def test_a_line_of_the_results_that_no_batch_has_written_is_passed_by(run, tmp_path) -> None:
+    assert run(rows(2)) == 0
+    path = tmp_path / "batch" / "results.jsonl"
+    good = lines(path)
+    for name, value in (("n", "0"), ("usd", "much")):
+        (tmp_path / "batch" / f"{name}.png").touch()
+        odd = {**good[0], "file": f"{name}.png", name: value}
+        path.write_text("\n".join(map(json.dumps, [*good, odd])) + "\n")
+        assert run(rows(2)) == 0
+        assert lines(path) == good
 
 
 @pytest.mark.parametrize("left", ["", '{"id": "a", "n": 0, "fi'])
@@ -163,13 +177,25 @@ def test_a_link_or_a_file_on_an_outputs_way_is_a_mistake(run, service, tmp_path,
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "batch").mkdir()
     (tmp_path / "batch" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "batch" / "loop").symlink_to("loop")
     (tmp_path / "batch" / "file").write_text("mine")
-    assert run("id,prompt,out\na,fox,link/a.png\nb,owl,file/x/b.png\nc,hen,new/c.png\n") == 2
+    text = "id,prompt,out\na,fox,link/a.png\nb,owl,file/x/b.png\nc,hen,new/c.png\n"
+    assert run(f"{text}d,elk,loop/x/d.png\n") == 2
     said = capsys.readouterr().err
+    assert "line 5: The file batch/loop is there already" in said
     assert "line 2: The output 'link/a.png' is out of the folder" in said
     assert "line 3: The file batch/file is there already" in said
-    assert "2 mistakes" in said
+    assert "3 mistakes" in said
     assert service.log.billed == 0
+
+
+def test_a_name_with_a_tilde_that_is_no_home_is_a_files(run, tmp_path, capsys) -> None:
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "~draft.png")
+    out = ("--out", "~drafts/x/{id}.png")
+    assert run("id,prompt,image_1\na,fox,~draft.png\n", *out) == 0
+    assert images(tmp_path / "~drafts" / "x") == ["a.png"]
+    assert run("id,prompt,image_1,mask\na,fox,~none.png,~none.png\n") == 2
+    assert "The file '~none.png' of mask isn't there" in capsys.readouterr().err
 
 
 def test_a_row_whose_image_goes_after_the_check_has_failed(
@@ -327,6 +353,14 @@ def test_what_came_and_cannot_be_saved_counts_against_the_limit(
     assert service.log.billed_usd <= limit
 
 
+def test_why_a_job_was_stopped_names_the_path_as_it_is(run, tmp_path, monkeypatch, capsys) -> None:
+    while_it_begins(monkeypatch, lambda: (tmp_path / "batch" / "0").write_text("in the way"))
+    batch = f"../{tmp_path.name}/batch"
+    assert run(rows(12), "--out", batch + "/{n}/{id}.png") == 1
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "Stopped: " in line)
+    assert f"can't be written to {batch}/0/r0" in line
+
+
 def test_lists_that_cannot_be_written_are_told_and_the_sums_with_them(
     run, tmp_path, monkeypatch, capsys
 ) -> None:
@@ -381,7 +415,7 @@ def test_two_rows_that_ask_for_the_same_are_paid_once(run, service, tmp_path) ->
     assert images(tmp_path / "batch") == ["a_0.png", "b_0.png"]
 
 
-def test_the_list_of_failed_rows_is_a_file_for_the_next_run(run, service, tmp_path, monkeypatch):
+def test_the_list_of_failed_rows_is_a_file_for_the_next_run(run, service, tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (64, 64), "red").save(tmp_path / "photos" / "a.png")
     service.fault("status=500")
@@ -397,6 +431,11 @@ def test_the_list_of_failed_rows_is_a_file_for_the_next_run(run, service, tmp_pa
     assert images(tmp_path / "batch") == ["a_0.png"]
     assert (tmp_path / "batch" / "errors.jsonl").read_text() == ""
     assert run(None, name="batch/errors.jsonl") == 0
+    capsys.readouterr()
+    assert run(None, "--json", name="batch/errors.jsonl") == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 0
+    assert run(None, "--quiet", name="batch/errors.jsonl") == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_failed_row_has_the_line_of_its_first_file_when_it_is_run_again(

@@ -5,6 +5,7 @@ The emulator counts what it bills; the ledger must know of every image that was 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -209,8 +210,16 @@ def test_a_signal_before_anything_is_sent_ends_a_job_as_cancelled(
     (tmp_path / "rows.csv").unlink()
     os.mkfifo(tmp_path / "rows.csv")
     process = start()
-    with (tmp_path / "rows.csv").open("w"):  # opened: it reads
-        process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
+    writers: list[int] = []
+
+    def is_read() -> bool:
+        with contextlib.suppress(OSError):  # nobody has opened it yet
+            writers.append(os.open(tmp_path / "rows.csv", os.O_WRONLY | os.O_NONBLOCK))
+        return bool(writers)
+
+    until(is_read, process)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    os.close(writers.pop())
     assert process.returncode == 130, said
     assert service.log.billed == 0

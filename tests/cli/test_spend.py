@@ -79,7 +79,11 @@ def test_settle_closes_one_as_the_invoice_says(
     assert run("spend", "--settle", "3", verdict) == 2, "it is settled already"
 
 
-@pytest.mark.parametrize("words", [["1", "billed"], ["99", "free"], ["x", "free"], ["2", "paid"]])
+@pytest.mark.parametrize(
+    "words",
+    [["1", "billed"], ["99", "free"], ["x", "free"], ["2", "paid"], ["9" * 5000, "free"]],
+    ids=["delivered", "unknown", "no number", "no verdict", "too long"],
+)
 def test_settle_refuses_what_is_not_doubtful(run: Run, ledger: Ledger, capsys, words) -> None:
     assert run("spend", "--settle", *words) == 2
     assert ledger.spend().total.usd == pytest.approx(0.15)

@@ -29,9 +29,10 @@ def test_comfyui_path_comes_first(tmp_path: Path) -> None:
     assert folder == other / "user" / "__mai"
 
 
-def test_a_comfyui_path_without_a_comfyui_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["nowhere", "~nobody-of-that-name"])
+def test_a_comfyui_path_without_a_comfyui_is_an_error(name: str) -> None:
     with pytest.raises(ProfileError, match="no ComfyUI"):
-        usual_folder([], {"COMFYUI_PATH": str(tmp_path)})
+        usual_folder([], {"COMFYUI_PATH": name})
 
 
 def test_elsewhere_the_users_own_folder_is_used(tmp_path: Path) -> None:

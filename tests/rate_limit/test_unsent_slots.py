@@ -137,7 +137,7 @@ def test_of_a_killed_process_only_the_unsent_slot_returns(
         began = time.monotonic()
         if is_sent:
             while time.monotonic() < began + 4.0:
-                assert lives.until("wait")["seconds"] > 50.0
+                assert lives.until("wait")["seconds"] > 20.0  # of 61
         else:
             assert lives.until("slot")["slot"] == "next"
     finally:

@@ -56,6 +56,7 @@ def test_everything_without_a_scheme_is_a_folder(tmp_path: Path) -> None:
         ("az://acc/box", "can't begin with az://"),
         ("file:///mnt/mai", "can't begin with file://"),
         ("images", "no whole path"),
+        ("~nobody-of-that-name/images", "no whole path"),
         ("https://[::1", "is no address"),
     ],
 )

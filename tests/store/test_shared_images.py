@@ -391,7 +391,7 @@ def test_while_the_object_store_is_silent_only_the_first_look_up_waits_for_it(
         engine.resume()
         assert await here.fetch(FOX) is None
 
-    run(asyncio.wait_for(one_after_another(), 15))
+    run(asyncio.wait_for(one_after_another(), 20))  # six that wait would take 24 s
 
 
 # The commands

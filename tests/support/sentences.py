@@ -86,7 +86,9 @@ A request for a change is short.
 What is to be forgotten is named by its run.
 password authentication failed
 no password supplied
-no pg_hba.conf entry
+connection slots
+role "
+the database system is
 too many
 root certificate
 certificate verify failed
