@@ -210,8 +210,9 @@ class Pacing:
         slots = self.given.get(owner, [])
         if slot_at in slots:
             slots.remove(slot_at)
-        elif slot_at not in self.sent and slot_at > self.updated_at - MINUTE:
-            # The process was silent for so long that its slot was taken back.
+        elif slot_at not in self.sent and abs(slot_at - self.updated_at) < MINUTE:
+            # The process was silent for so long that its slot was taken back. A time that lies
+            # further away is of before the clock was set.
             bisect.insort(self.sent, slot_at)
             self.bucket_full_at = max(self.bucket_full_at, slot_at) + self._refill_seconds
 

@@ -88,7 +88,7 @@ def test_a_token_stands_in_no_record_once_the_loggers_are_guarded(
     logger = logging.getLogger(name)
     keep_tokens_out(LOGGERS)
     keep_tokens_out(LOGGERS)
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger=name)
     logger.warning("got %s and %r", f"client_secret={OPAQUE}", {"assertion": OPAQUE})
     logger.warning("odd %d", JWT)
     try:

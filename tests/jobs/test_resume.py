@@ -18,8 +18,8 @@ def orders(buyer) -> int:
 
 
 def test_a_job_that_takes_too_long_is_taken_up_by_the_next_run(buyer) -> None:
-    buyer.configure(timeout=1)
-    prompt = "a fox [[job processing=1.6]]"
+    buyer.configure(timeout=2)
+    prompt = "a fox [[job processing=2.6]]"
     error = buyer.fail(prompt)
     assert isinstance(error, PendingError)
     assert "processing" in error.what
@@ -104,8 +104,8 @@ def test_a_job_of_a_living_process_is_waited_for_and_bought_once(buyer) -> None:
 
 
 def test_a_job_that_a_living_process_gave_up_can_be_taken_up_by_another(buyer) -> None:
-    buyer.configure(timeout=1)
-    prompt = "a fox [[job processing=1.3]]"
+    buyer.configure(timeout=2)
+    prompt = "a fox [[job processing=2.3]]"
     assert isinstance(buyer.fail(prompt), PendingError)
     process = child(buyer, prompt)
     try:
@@ -158,8 +158,8 @@ def test_a_key_that_is_refused_for_a_poll_leaves_the_job_open(buyer) -> None:
 
 def test_a_job_is_asked_for_with_the_account_that_bought_it(buyer) -> None:
     """The other profile's key isn't accepted: it must not be the one that polls."""
-    buyer.configure(timeout=1)
-    prompt = "a fox [[job processing=1.3]]"
+    buyer.configure(timeout=2)
+    prompt = "a fox [[job processing=2.3]]"
     assert isinstance(buyer.fail(prompt), PendingError)
     other = profile_text(buyer.service, buyer.gateway.url, name="other", key="wrong")
     buyer.configure(timeout=20, more=other)
@@ -168,7 +168,7 @@ def test_a_job_is_asked_for_with_the_account_that_bought_it(buyer) -> None:
 
 
 def test_an_open_job_counts_in_the_budget(buyer) -> None:
-    buyer.configure(timeout=1, more="[profiles.test.budget]\nday = 0.06\n")
+    buyer.configure(timeout=2, more="[profiles.test.budget]\nday = 0.06\n")
     assert isinstance(buyer.fail("a fox [[job processing=60]]"), PendingError)
     assert isinstance(buyer.fail("another fox"), BudgetError)
 
