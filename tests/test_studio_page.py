@@ -114,15 +114,20 @@ def test_the_role_has_what_the_ledger_needs_and_no_more(
         postgres_engine.run_sql("DROP OWNED BY mai", database)
 
 
+def start_azurite(folder: Path, certificates: Path) -> Azurite:
+    """An object store that speaks TLS; where there is none, the test is skipped."""
+    try:
+        return Azurite(folder, certificates)
+    except Missing as reason:
+        pytest.skip(f"no azurite: {reason}")
+
+
 @needs_openssl
 def test_azurite_with_the_certificates_is_trusted_by_ca_file_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificates = make_certificates(tmp_path)
-    try:
-        azurite = Azurite(tmp_path, certificates)
-    except Missing as reason:
-        pytest.skip(f"no azurite: {reason}")
+    azurite = start_azurite(tmp_path, certificates)
     for name, value in azurite.variables.items():
         monkeypatch.setenv(name, value)
     try:
@@ -145,10 +150,7 @@ def test_what_compose_starts_works_together_and_doctor_says_so(
 ) -> None:
     """The certificates, the database with its role and password, and the images; without Docker."""
     certificates = make_certificates(tmp_path)
-    try:
-        azurite = Azurite(tmp_path, certificates)
-    except Missing as reason:
-        pytest.skip(f"no azurite: {reason}")
+    azurite = start_azurite(tmp_path, certificates)
     try:
         database = start_database(certificates)
         try:

@@ -74,7 +74,9 @@ class SharedStore(Store):
         """Whether the image of a key was brought for all, and not given up since. Blocks."""
         self._on_uploaded: OnUploaded = lambda key, facts: True
         self._given: dict[str, None] = {}
+        """Keys of images that were given here, to be looked for in the object store."""
         self._looked_for: dict[str, float] = {}
+        """By key: when to look for it again, by `time.monotonic()`."""
         self._uploads = Uploads(folder / "uploads")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
