@@ -190,6 +190,7 @@ class BatchFolder:
     def add_error(self, row: Row, n: int, mark: str, error: MaiError) -> None:
         """Note that image `n` of a row failed; a further one of it is added to what is known."""
         perhaps_billed = error.billed is not Billed.NO
+        message = in_options(str(error))
         code = error.code or type(error).__name__
         known = self._errors.get(row.id)
         if known is not None:
@@ -199,7 +200,7 @@ class BatchFolder:
             known = {
                 "line": row.line,
                 "code": code,
-                "message": in_options(str(error)),
+                "message": message,
                 "perhaps_billed": perhaps_billed,
                 "n": [n],
                 "key": [],
@@ -208,11 +209,7 @@ class BatchFolder:
             }
         if isinstance(error, BlockedError):
             known["key"].append(mark)
-            blocked = {
-                "code": code,
-                "message": in_options(str(error)),
-                "perhaps_billed": perhaps_billed,
-            }
+            blocked = {"code": code, "message": message, "perhaps_billed": perhaps_billed}
             self._blocked.setdefault(mark, blocked)
         if row.id not in self._errors:
             self._errors[row.id] = known
