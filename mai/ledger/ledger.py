@@ -174,7 +174,8 @@ class Ledger:
         flight is RunningElsewhere. What was spent + what is in flight + this estimate must be
         within the budget's day and month, else BudgetError with the sums. `check_room` hears how
         many calls are in flight with this one, and may raise. `joined` is the row of the same
-        request that this call waited for: LostElsewhere if that one was perhaps billed.
+        request that this call waited for: LostElsewhere if that one was perhaps billed, and still
+        RunningElsewhere until `recover` has closed the row of a process that died.
         """
         self.book_spooled()
         row: dict[str, object] = {
@@ -216,7 +217,7 @@ class Ledger:
             now = self._time(sql)
             row.update(opened_at=now, day=day_of(now))
             self._require_open_rows(sql)
-            other = self._row_of_another(sql, call.key)
+            other = self._row_of_another(sql, call.key, joined)
             if other is not None:
                 raise RunningElsewhere(_describe(other), other.token)
             ended = _ended(_row(sql, CALLS.c.token == joined)) if joined else None
@@ -686,17 +687,24 @@ class Ledger:
                 "the new file.",
             )
 
-    def _row_of_another(self, sql: Connection, key: str) -> Any:
-        """The row of the same request that another living process has in flight."""
+    def _row_of_another(self, sql: Connection, key: str, joined: str) -> Any:
+        """The row of the same request that another living process has in flight.
+
+        Or the row `joined` that a dead one had sent: how it ended is known once it is recovered.
+        """
+        columns = (CALLS.c.token, CALLS.c.opened_at, CALLS.c.owner, CALLS.c.sent)
         others = (
-            select(CALLS.c.token, CALLS.c.opened_at, CALLS.c.owner, OWNERS.c.machine, OWNERS.c.pid)
+            select(*columns, OWNERS.c.machine, OWNERS.c.pid)
             .join_from(CALLS, OWNERS, CALLS.c.owner == OWNERS.c.token)
             .where(CALLS.c.outcome.is_(None) & (CALLS.c.key == key))
             .where(OWNERS.c.token != this_owner().token)
         )
         found = sql.execute(others).all()
         living = self._life.others(sql)[0] if found else set()
-        return next((row for row in found if row.owner in living), None)
+        return next(
+            (row for row in found if row.owner in living or (row.token == joined and row.sent)),
+            None,
+        )
 
     def _time(self, sql: Connection | None) -> float:
         """Seconds since 1970 by the clock that counts here; without a connection as it is known."""

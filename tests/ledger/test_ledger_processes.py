@@ -30,7 +30,7 @@ from ledger_helpers import (
     sent,
 )
 from mai_image.mai.errors import BudgetError, RunningElsewhere, StoreError
-from mai_image.mai.ledger import Ledger, Sum
+from mai_image.mai.ledger import Ledger, LostElsewhere, Sum
 from mai_image.mai.ledger.owners import this_owner
 from mai_image.mai.ledger.tables import SCHEMA
 from mai_image.mai.types import Budget
@@ -318,6 +318,27 @@ def test_the_same_request_in_another_living_process_is_told(place: str) -> None:
     assert ledger.open(call(), FREE)
     assert ledger.open(call(), FREE), "our own call is not elsewhere"
     kill(process)
+    ledger.close_file()
+
+
+def test_whoever_waited_for_a_call_of_a_process_that_died_waits_until_it_is_recovered(
+    place: str,
+) -> None:
+    """Bought at once, it would be bought twice and nobody told."""
+    body = """
+        print(sent(), opened(key="b" * 64), sep="\\n", flush=True)
+        input()
+    """
+    process = child(body, place)
+    ledger = ledger_at(place)
+    sent, unsent = lines_of(process, 2)
+    kill(process)
+    with pytest.raises(RunningElsewhere):
+        ledger.open(call(), FREE, joined=sent)
+    assert ledger.open(call(key="b" * 64), FREE, joined=unsent), "that one was never sent"
+    assert ledger.recover() == 1
+    with pytest.raises(LostElsewhere):
+        ledger.open(call(), FREE, joined=sent)
     ledger.close_file()
 
 
