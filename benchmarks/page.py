@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..demo import browser
 from ..demo.find import ROOT, ComfyUI, NotUsable, locate
-from ..demo.launch import Server
+from ..demo.launch import ComfyUIServer
 
 AIM = 50.0
 """Milliseconds."""
@@ -34,12 +34,12 @@ def loads(comfyui: ComfyUI, count: int) -> list[list[float]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         servers = [
             stack.enter_context(
-                Server(comfyui, output=folder, packages=PACKAGES, with_pack=with_pack)
+                ComfyUIServer(comfyui, output=folder, packages=PACKAGES, with_pack=with_pack)
             )
             for with_pack in (True, False, False)
         ]
         urls = [server.url for server in servers]
-        printed = browser.run("load.mjs", str(count), *urls, timeout=60 + 20.0 * count)
+        printed = browser.run_script("load.mjs", str(count), *urls, timeout=60 + 20.0 * count)
     taken: list[list[float]] = json.loads(printed)
     return taken
 

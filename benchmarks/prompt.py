@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ..demo.client import Client, Graph
+from ..demo.client import ComfyUIClient, Graph
 from ..demo.find import ROOT, ComfyUI, NotUsable, locate
-from ..demo.launch import Server
+from ..demo.launch import ComfyUIServer
 from ..demo.service import environ_for
 from . import batch, measure
 
@@ -69,7 +69,7 @@ def _node(kind: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": kind, "inputs": inputs}
 
 
-def run(server: Server, graph: Graph) -> Taken:
+def run(server: ComfyUIServer, graph: Graph) -> Taken:
     """Run a prompt to its end."""
     before = measure.status("VmRSS", server.pid)
     measure.forget_most(server.pid)
@@ -80,7 +80,7 @@ def run(server: Server, graph: Graph) -> Taken:
 
 
 async def _run(url: str, graph: Graph) -> Any:
-    async with Client(url) as client:
+    async with ComfyUIClient(url) as client:
         return await client.run(graph, SECONDS)
 
 
@@ -92,7 +92,7 @@ def report(comfyui: ComfyUI, plan: Sequence[tuple[int, int]]) -> str:
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(batch, "SIDE", SIDE),
         batch.server() as url,
-        Server(
+        ComfyUIServer(
             comfyui,
             output=Path(folder),
             packages=ROOT / ".venv" / "comfyui-packages",

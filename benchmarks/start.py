@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..demo.find import ROOT, ComfyUI, NotUsable, locate
-from ..demo.launch import Server
+from ..demo.launch import ComfyUIServer
 
 AIM = 60.0
 """Milliseconds."""
@@ -94,7 +94,7 @@ def whole(comfyui: ComfyUI, repeat: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(2 * repeat):
             with_pack = number % 4 in (0, 3)  # with, without, without, with, …
-            server = Server(
+            server = ComfyUIServer(
                 comfyui,
                 output=Path(folder),
                 packages=ROOT / ".venv" / "comfyui-packages",

@@ -22,8 +22,8 @@ from . import browser, service
 from . import graph as workflows
 from .comfyui import run
 from .find import ROOT, ComfyUI, NotUsable, locate
-from .graph import Graph, Outcome
-from .launch import Server, link_folder
+from .graph import Graph, GraphRun
+from .launch import ComfyUIServer, link_folder
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def _service(stack: ExitStack, options: argparse.Namespace) -> Mapping[str, str 
 
 def _in_comfyui(graph: Graph, comfyui: ComfyUI, options: argparse.Namespace) -> None:
     with ExitStack() as stack:
-        server = Server(
+        server = ComfyUIServer(
             comfyui,
             output=options.output,
             packages=PACKAGES,
@@ -158,7 +158,7 @@ def _in_comfyui(graph: Graph, comfyui: ComfyUI, options: argparse.Namespace) -> 
             line("kept", f"ComfyUI is left running: {server.url} (process {server.pid})")
 
 
-def _show_page(server: Server, options: argparse.Namespace) -> None:
+def _show_page(server: ComfyUIServer, options: argparse.Namespace) -> None:
     """End with the page open where somebody sits at a desktop, else with a picture of it."""
     if sys.stdin.isatty() and sys.stdout.isatty() and webbrowser.open(server.url):
         line("page", f"{server.url} (opened in your browser)")
@@ -167,7 +167,7 @@ def _show_page(server: Server, options: argparse.Namespace) -> None:
         return
     file = options.output / "demo" / "page.png"
     try:
-        browser.run("picture.mjs", server.url, str(TEMPLATE), str(file))
+        browser.run_script("picture.mjs", server.url, str(TEMPLATE), str(file))
     except (browser.Missing, AssertionError) as error:
         logger.debug("no picture of the page", exc_info=error)
         line("page", "python3 tasks.py demo --keep leaves ComfyUI running and says where it is")
@@ -175,7 +175,7 @@ def _show_page(server: Server, options: argparse.Namespace) -> None:
         line("page", f"{_short(file)}; with --keep ComfyUI is left running")
 
 
-def _in_process(graph: Graph, options: argparse.Namespace) -> Outcome:
+def _in_process(graph: Graph, options: argparse.Namespace) -> GraphRun:
     from . import inprocess
 
     folder = Path(tempfile.mkdtemp(prefix="mai-demo-"))
@@ -203,7 +203,7 @@ def _change_environ(changes: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def _report(outcome: Outcome, *, live: bool) -> None:
+def _report(outcome: GraphRun, *, live: bool) -> None:
     from PIL import Image
 
     if not outcome.files:

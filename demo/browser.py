@@ -21,7 +21,7 @@ class Missing(Exception):
     """What is not on this machine, and how it could be."""
 
 
-def run(script: str, *arguments: str, timeout: float = 900.0) -> str:
+def run_script(script: str, *arguments: str, timeout: float = 900.0) -> str:
     """Run a script of tests/browser with Node; gives what it printed.
 
     Missing where a tool isn't there, AssertionError with its last words where it failed.

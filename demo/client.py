@@ -75,7 +75,7 @@ class Finished:
         return "".join(self.outputs[node_id]["text"])
 
 
-class Client:
+class ComfyUIClient:
     """One connection to a running ComfyUI; an asynchronous context manager."""
 
     def __init__(self, url: str) -> None:
@@ -84,7 +84,7 @@ class Client:
         self._id = uuid.uuid4().hex
         self._changed = asyncio.Condition()
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> ComfyUIClient:
         self._session = aiohttp.ClientSession(self._url, trust_env=False)
         self._socket = await self._session.ws_connect(f"/ws?clientId={self._id}", max_msg_size=0)
         self._listener = asyncio.ensure_future(self._listen())

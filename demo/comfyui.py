@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from .client import Client, Finished, Refused
+from .client import ComfyUIClient, Finished, Refused
 from .find import NotUsable
-from .graph import Graph, Outcome, Ran, title
-from .launch import Server
+from .graph import Graph, GraphRun, Ran, title
+from .launch import ComfyUIServer
 
 
-async def run(server: Server, graph: Graph) -> Outcome:
+async def run(server: ComfyUIServer, graph: Graph) -> GraphRun:
     """Queue the workflow and wait; NotUsable with ComfyUI's own words where it fails."""
-    async with Client(server.url) as client:
+    async with ComfyUIClient(server.url) as client:
         try:
             finished = await client.run(graph)
         except Refused as error:
@@ -19,7 +19,7 @@ async def run(server: Server, graph: Graph) -> Outcome:
         raise NotUsable(f"The workflow was not finished ({finished.status}). {finished.error}")
     texts = [text for output in finished.outputs.values() for text in output.get("text", ())]
     files = [server.output / subfolder / name for subfolder, name in finished.files()]
-    return Outcome(_ran(graph, finished), tuple(files), tuple(texts), finished.seconds)
+    return GraphRun(_ran(graph, finished), tuple(files), tuple(texts), finished.seconds)
 
 
 def _ran(graph: Graph, finished: Finished) -> tuple[Ran, ...]:

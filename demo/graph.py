@@ -25,7 +25,7 @@ class Ran:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GraphRun:
     """What a run of a graph gave: the nodes in the order of their end, saved files, shown texts."""
 
     ran: tuple[Ran, ...]

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .graph import Graph, Outcome, Ran, links, order, title
+from .graph import Graph, GraphRun, Ran, links, order, title
 
 
 class NodeFailed(Exception):
@@ -25,7 +25,7 @@ class PreviewAny:
         return {"ui": {"text": (str(source),)}}
 
 
-def run(graph: Graph, *, inputs: Path, output: Path, user: Path) -> Outcome:
+def run(graph: Graph, *, inputs: Path, output: Path, user: Path) -> GraphRun:
     """Run every node once, in order; NodeFailed as soon as one fails.
 
     `inputs` is where LoadImage looks, `output` where SaveImage writes, `user` the user directory.
@@ -54,7 +54,7 @@ async def _pack_nodes() -> dict[str, type]:
     return {node.GET_SCHEMA().node_id: node for node in await extension.get_node_list()}
 
 
-async def _run(graph: Graph, core: dict[str, type], output: Path) -> Outcome:
+async def _run(graph: Graph, core: dict[str, type], output: Path) -> GraphRun:
     classes = {"PreviewAny": PreviewAny, **core, **await _pack_nodes()}
     results: dict[str, tuple[Any, ...]] = {}
     ran: list[Ran] = []
@@ -73,7 +73,7 @@ async def _run(graph: Graph, core: dict[str, type], output: Path) -> Outcome:
     images = [image for ui in shown for image in ui.get("images", ())]
     texts = tuple(text for ui in shown for text in ui.get("text", ()))
     files = tuple(output / image["subfolder"] / image["filename"] for image in images)
-    return Outcome(tuple(ran), files, texts, time.monotonic() - began)
+    return GraphRun(tuple(ran), files, texts, time.monotonic() - began)
 
 
 def _arguments(node: dict[str, Any], results: dict[str, tuple[Any, ...]]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ runpy.run_path(main, run_name="__main__")
 """
 
 
-class Server:
+class ComfyUIServer:
     """One ComfyUI process. Use as a context manager, or call start() and stop().
 
     `environ` is added to (None: taken from) this process's environment, `inputs` are files that
@@ -96,7 +96,7 @@ class Server:
             raise NotUsable("ComfyUI is not running.")
         return self._process.pid
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> ComfyUIServer:
         self.start()
         return self
 

@@ -16,7 +16,7 @@ from typing_extensions import override
 from ..mai.errors import name_command
 from ..mai.own_models import read_own_models
 from ..page import routes
-from ..page.access import Server
+from ..page.access import ServerOptions
 from .crop import MAICrop
 from .edit import MAIEdit
 from .generate import MAIGenerate
@@ -40,7 +40,7 @@ class MAIExtension(ComfyExtension):
         name_command(command_line_here())
         for mistake in read_own_models(data_path() / "profiles.toml"):
             logger.warning("profiles.toml has a mistake: %s", mistake)
-        server = Server(args.listen, args.multi_user)
+        server = ServerOptions(args.listen, args.multi_user)
         routes.register(PromptServer.instance.routes, shared_client.get, server, read_list)
 
     @override

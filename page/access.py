@@ -36,7 +36,7 @@ REMOTE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerOptions:
     """How ComfyUI was started: its --listen addresses, separated by commas, and --multi-user."""
 
     listen: str
@@ -84,7 +84,9 @@ class Authority:
         )
 
 
-def reason_to_refuse(request: web.Request, server: Server, settings: PageSettings) -> str | None:
+def reason_to_refuse(
+    request: web.Request, server: ServerOptions, settings: PageSettings
+) -> str | None:
     """Why this request gets no answer, as a sentence; None if it may have one.
 
     The name by which the browser calls is checked in any case: a name of another site that leads
@@ -107,7 +109,7 @@ def reason_to_refuse(request: web.Request, server: Server, settings: PageSetting
 
 
 def reason_to_refuse_change(
-    request: web.Request, server: Server, settings: PageSettings
+    request: web.Request, server: ServerOptions, settings: PageSettings
 ) -> str | None:
     """The same for a request that changes something.
 
@@ -122,7 +124,7 @@ def reason_to_refuse_change(
     return reason_to_refuse(request, server, settings)
 
 
-def shows_prompts(server: Server, settings: PageSettings) -> bool:
+def shows_prompts(server: ServerOptions, settings: PageSettings) -> bool:
     """Whether images are shown with their prompts."""
     if settings.show_prompts is not None:
         return settings.show_prompts

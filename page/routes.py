@@ -25,7 +25,7 @@ from ..mai.errors import InputError, MaiError
 from ..mai.sizes import Size
 from ..mai.types import OPAQUE
 from . import access, gallery, lists, orders, prices, settlement
-from .access import Server
+from .access import ServerOptions
 from .lists import ListReader
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 def register(
     routes: web.RouteTableDef,
     client: Callable[[], Client],
-    server: Server,
+    server: ServerOptions,
     read_list: ListReader = lists.no_lists,
 ) -> None:
     """Add the routes; `client` is asked for when the first request needs it, in a worker.
@@ -142,7 +142,7 @@ async def module(request: web.Request) -> web.StreamResponse:
 class Private:
     """The answers that are for the user of this machine, unless the administrator allows more."""
 
-    def __init__(self, client: Callable[[], Client], server: Server) -> None:
+    def __init__(self, client: Callable[[], Client], server: ServerOptions) -> None:
         self._get_client = client
         self._server = server
         self._thumbnails: gallery.Thumbnails | None = None
@@ -241,7 +241,7 @@ class Private:
         self,
         answer: Callable[[Client, web.Request], Awaitable[web.Response]],
         reason_to_refuse: Callable[
-            [web.Request, Server, PageSettings], str | None
+            [web.Request, ServerOptions, PageSettings], str | None
         ] = access.reason_to_refuse,
     ) -> Handler:
         """What answers those who may ask; the others, and failures, get a sentence."""

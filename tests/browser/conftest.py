@@ -11,7 +11,7 @@ import pytest
 from mai_image import emulator
 from mai_image.demo import browser
 from mai_image.demo.find import ROOT, NotUsable, locate
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 from mai_image.demo.service import environ_for
 
 HERE = Path(__file__).resolve().parent
@@ -40,21 +40,21 @@ def _why_not() -> str | None:
 @pytest.fixture(scope="session", params=front_ends.versions())
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+) -> Iterator[ComfyUIServer]:
     """A running ComfyUI with nothing but this pack; its profile "default" is an emulator."""
     with emulated_on(request.param, tmp_path_factory) as with_page:
         yield with_page
 
 
 @pytest.fixture(scope="session")
-def with_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def with_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUIServer]:
     """The same, with the first of the pages alone."""
     with emulated_on(front_ends.versions()[0], tmp_path_factory) as with_page:
         yield with_page
 
 
 @contextmanager
-def emulated_on(version: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def emulated_on(version: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUIServer]:
     """A ComfyUI with that page and an emulator; skips the test where the page can't be had."""
     comfyui = locate()
     assert comfyui is not None
@@ -69,14 +69,14 @@ def emulated_on(version: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="session")
-def without_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def without_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUIServer]:
     """A running ComfyUI whose only profile is the built-in emulator."""
     with server_for(NO_ACCOUNT, tmp_path_factory) as running:
         yield running
 
 
 @pytest.fixture
-def of_a_new_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def of_a_new_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUIServer]:
     """The same for one test alone, which may connect an account."""
     with server_for(NO_ACCOUNT, tmp_path_factory) as running:
         yield running
@@ -86,11 +86,11 @@ def server_for(
     environ: Mapping[str, str | None],
     tmp_path_factory: pytest.TempPathFactory,
     front_end: Path | None = None,
-) -> Server:
+) -> ComfyUIServer:
     """A ComfyUI with nothing but this pack and a user folder of its own; to be started."""
     comfyui = locate()
     assert comfyui is not None
-    return Server(
+    return ComfyUIServer(
         comfyui,
         output=tmp_path_factory.mktemp("output"),
         packages=ROOT / ".venv" / "comfyui-packages",

@@ -23,9 +23,9 @@ from typing import Any
 from mai_image import emulator
 from mai_image.demo import browser
 from mai_image.demo import graph as workflows
-from mai_image.demo.client import Client
+from mai_image.demo.client import ComfyUIClient
 from mai_image.demo.find import ROOT, ComfyUI, locate
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 from mai_image.demo.service import environ_for
 from make_help_images import mask_a_part
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -67,7 +67,7 @@ def make(comfyui: ComfyUI, output: Path, names: list[str]) -> None:
     mask_a_part(EXAMPLES / "Text to 4K (Azure MAI).jpg", masked)
     with (
         emulator.start(options=options) as service,
-        Server(
+        ComfyUIServer(
             comfyui,
             output=output,
             packages=ROOT / ".venv" / "comfyui-packages",
@@ -76,12 +76,12 @@ def make(comfyui: ComfyUI, output: Path, names: list[str]) -> None:
         ) as server,
     ):
         if not names:
-            browser.run("make_blueprints.mjs", server.url)
-        browser.run("make_workflows.mjs", server.url, *names)
+            browser.run_script("make_blueprints.mjs", server.url)
+        browser.run_script("make_workflows.mjs", server.url, *names)
         every = sorted(path.stem for path in EXAMPLES.glob("*.json"))
         asyncio.run(note_core_nodes(server.url, every))
         wanted = names or every
-        said = browser.run("make_images.mjs", server.url, str(output), *wanted, timeout=900)
+        said = browser.run_script("make_images.mjs", server.url, str(output), *wanted, timeout=900)
         sys.stdout.write(said)
         if not names:
             make_animations(server.url, output, masked.name)
@@ -166,7 +166,7 @@ def prefix_of(name: str) -> str:
 
 def make_animations(url: str, output: Path, masked: str) -> None:
     """Put the frames that the page gave together, each shown as long as it says."""
-    printed = browser.run("make_animations.mjs", url, str(output), masked)
+    printed = browser.run_script("make_animations.mjs", url, str(output), masked)
     for name, milliseconds in json.loads(printed).items():
         frames = [Image.open(output / f"{name}-{i}.png") for i in range(len(milliseconds))]
         first, *rest = [frame.convert("RGB") for frame in frames]
@@ -176,14 +176,14 @@ def make_animations(url: str, output: Path, masked: str) -> None:
         )
 
 
-async def make_before_and_after(server: Server) -> None:
+async def make_before_and_after(server: ComfyUIServer) -> None:
     """The photograph of INPAINT and what became of it, side by side; bought already."""
     save = {"images": [PHOTOGRAPH, 0], "filename_prefix": "before"}
     graph = workflows.load(EXAMPLES / "api" / f"{INPAINT}.json")
     for node in graph.values():
         if node["class_type"].endswith("SaveImage"):
             node["inputs"]["filename_prefix"] = "after"
-    async with Client(server.url) as client:
+    async with ComfyUIClient(server.url) as client:
         finished = await client.run(graph | {"before": {"class_type": "SaveImage", "inputs": save}})
     files = sorted(finished.files(), key=lambda file: not file[1].startswith("before"))
     sheet = Image.new("RGB", (2 * HALF[0] + GAP, HALF[1]), "white")
@@ -208,7 +208,7 @@ async def note_core_nodes(url: str, names: list[str]) -> None:
     """Keep the inputs and outputs of every core node that the examples use."""
     twins = [json.loads((EXAMPLES / "api" / f"{name}.json").read_text("utf-8")) for name in names]
     types = {node["class_type"] for twin in twins for node in twin.values()}
-    async with Client(url) as client:
+    async with ComfyUIClient(url) as client:
         info = await client.get("/object_info")
     noted = {name: _facts(info[name]) for name in sorted(types) if not name.startswith("MAI")}
     CORE_NODES.write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")

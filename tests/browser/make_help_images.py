@@ -14,7 +14,7 @@ from pathlib import Path
 from mai_image import emulator
 from mai_image.demo import browser
 from mai_image.demo.find import ROOT, ComfyUI, locate
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 from mai_image.demo.service import environ_for
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -40,7 +40,7 @@ def make(comfyui: ComfyUI, folder: Path) -> None:
     masked = mask_a_part(PHOTOGRAPH, folder / "photograph.png")
     with (
         emulator.start(options=emulator.Options(latency=1.0)) as service,
-        Server(
+        ComfyUIServer(
             comfyui,
             output=folder / "output",
             packages=ROOT / ".venv" / "comfyui-packages",
@@ -49,7 +49,7 @@ def make(comfyui: ComfyUI, folder: Path) -> None:
         ) as server,
     ):
         arguments = (server.url, str(IMAGES), masked.name, *sys.argv[1:])
-        sys.stdout.write(browser.run("help_images.mjs", *arguments))
+        sys.stdout.write(browser.run_script("help_images.mjs", *arguments))
 
 
 def mask_a_part(photograph: Path, file: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from mai_image.demo import browser
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +27,14 @@ def axe() -> Path:
 )
 def seen(
     request: pytest.FixtureRequest,
-    server: Server,
+    server: ComfyUIServer,
     axe: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
     """What access.mjs saw."""
     folder = tmp_path_factory.mktemp("access")
     facts: dict[str, Any] = json.loads(
-        browser.run("access.mjs", server.url, *request.param, str(folder), str(axe))
+        browser.run_script("access.mjs", server.url, *request.param, str(folder), str(axe))
     )
     return facts
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from mai_image.demo import browser
 from mai_image.demo.find import ROOT
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 
 INSIDE = {
     "MAIGenerate": "default",
@@ -28,22 +28,26 @@ Seen = dict[str, Any]
 @pytest.fixture(scope="module", params=["canvas", "vue"])
 def new(
     request: pytest.FixtureRequest,
-    without_account: Server,
+    without_account: ComfyUIServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Seen:
     """What account.mjs saw."""
     folder = str(tmp_path_factory.mktemp("account"))
-    seen: Seen = json.loads(browser.run("account.mjs", without_account.url, request.param, folder))
+    seen: Seen = json.loads(
+        browser.run_script("account.mjs", without_account.url, request.param, folder)
+    )
     return seen
 
 
 @pytest.fixture(scope="module", params=["canvas", "vue"])
 def seen(
-    request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, server: ComfyUIServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Seen:
     """What settings.mjs saw."""
     folder = str(tmp_path_factory.mktemp("settings"))
-    printed: Seen = json.loads(browser.run("settings.mjs", server.url, request.param, folder))
+    printed: Seen = json.loads(
+        browser.run_script("settings.mjs", server.url, request.param, folder)
+    )
     return printed
 
 

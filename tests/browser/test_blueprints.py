@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from mai_image.demo import browser
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -25,9 +25,9 @@ Seen = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def used(server: Server) -> dict[str, Seen]:
+def used(server: ComfyUIServer) -> dict[str, Seen]:
     """name -> what use_blueprints.mjs saw."""
-    seen: dict[str, Seen] = json.loads(browser.run("use_blueprints.mjs", server.url, *NAMES))
+    seen: dict[str, Seen] = json.loads(browser.run_script("use_blueprints.mjs", server.url, *NAMES))
     return seen
 
 
@@ -57,7 +57,7 @@ def test_the_model_chosen_on_the_node_reaches_every_node_inside(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_and_gives_an_image_of_the_size_that_it_promises(
-    server: Server, used: dict[str, Seen], name: str
+    server: ComfyUIServer, used: dict[str, Seen], name: str
 ) -> None:
     assert used[name]["error"] == ""
     (saved,) = (image for image in used[name]["images"] if image["type"] == "output")

@@ -45,7 +45,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     account, renderer, size = request.param
     server = request.getfixturevalue("with_account" if account == "account" else "without_account")
     arguments = (server.url, renderer, folder, size, account, *NAMES)
-    seen: Seen = json.loads(browser.run("look.mjs", *arguments, timeout=900))
+    seen: Seen = json.loads(browser.run_script("look.mjs", *arguments, timeout=900))
     return seen
 
 

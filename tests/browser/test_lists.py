@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 from mai_image.demo import browser
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 
 
 @pytest.fixture(scope="module", params=["canvas", "vue"])
 def seen(
-    request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, server: ComfyUIServer, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """What lists.mjs saw."""
     folder = tmp_path_factory.mktemp("lists")
     facts: dict[str, Any] = json.loads(
-        browser.run("lists.mjs", server.url, request.param, str(folder))
+        browser.run_script("lists.mjs", server.url, request.param, str(folder))
     )
     return facts
 

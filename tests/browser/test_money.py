@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 from mai_image.demo import browser
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 
 
 @pytest.fixture(scope="module", params=["canvas", "vue"])
 def seen(
-    request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, server: ComfyUIServer, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """What money.mjs saw."""
     folder = tmp_path_factory.mktemp("money")
     facts: dict[str, Any] = json.loads(
-        browser.run("money.mjs", server.url, request.param, str(folder))
+        browser.run_script("money.mjs", server.url, request.param, str(folder))
     )
     return facts
 
@@ -84,7 +84,7 @@ def test_a_saved_workflow_gives_the_notice_no_room(seen: dict[str, Any]) -> None
     assert saved < shown
 
 
-def test_the_pages_own_message_begins_in_words(seen: dict[str, Any], server: Server) -> None:
+def test_the_pages_own_message_begins_in_words(seen: dict[str, Any], server: ComfyUIServer) -> None:
     """A later page (1.58.1) says one sentence of its own for every error; the node has ours."""
     ours = "Blocked: The content filter blocked the prompt"
     later = "This node threw an error during execution."

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from mai_image.demo import browser
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 from mai_image.mai.models import CATALOGUE
 from mai_image.mai.sizes import nearest_legal, plan_size, ratio_of
 
@@ -21,19 +21,19 @@ GENERATE = ["", "MAI-Image-2.7", 160, 1024, 7, "fixed", 1, "default", False, Fal
 
 @pytest.fixture(scope="module", params=["canvas", "vue"])
 def seen(
-    request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, server: ComfyUIServer, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """What drive.mjs saw."""
     folder = tmp_path_factory.mktemp("page")
-    printed = browser.run("drive.mjs", server.url, request.param, str(folder))
+    printed = browser.run_script("drive.mjs", server.url, request.param, str(folder))
     facts: dict[str, Any] = json.loads(printed)
     return {**facts, "folder": folder, "renderer": request.param}
 
 
 @pytest.fixture(scope="module")
-def blocked(server: Server) -> dict[str, Any]:
+def blocked(server: ComfyUIServer) -> dict[str, Any]:
     """What blocked.mjs saw."""
-    facts: dict[str, Any] = json.loads(browser.run("blocked.mjs", server.url))
+    facts: dict[str, Any] = json.loads(browser.run_script("blocked.mjs", server.url))
     return facts
 
 

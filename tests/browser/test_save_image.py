@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from mai_image.demo import browser
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 
 GRAPH = ["MAIGenerate", "MAISaveImage"]
 
 
 @pytest.fixture(scope="module")
-def dropped(server: Server) -> dict[str, Any]:
+def dropped(server: ComfyUIServer) -> dict[str, Any]:
     """What save_image.mjs saw."""
-    facts: dict[str, Any] = json.loads(browser.run("save_image.mjs", server.url))
+    facts: dict[str, Any] = json.loads(browser.run_script("save_image.mjs", server.url))
     return facts
 
 

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from mai_image.demo import browser
 from mai_image.demo.find import ROOT
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 
 RENDERERS = pytest.mark.parametrize("renderer", ["canvas", "vue"])
 
 
 @pytest.fixture(scope="module", params=["canvas", "vue"])
 def seen(
-    request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, server: ComfyUIServer, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """What sidebar.mjs saw."""
     folder = tmp_path_factory.mktemp("sidebar")
     facts: dict[str, Any] = json.loads(
-        browser.run("sidebar.mjs", server.url, request.param, str(folder))
+        browser.run_script("sidebar.mjs", server.url, request.param, str(folder))
     )
     return {**facts, "renderer": request.param}
 
@@ -95,10 +95,12 @@ def test_a_call_is_settled_by_two_steps_of_the_keyboard(seen: dict[str, Any]) ->
 
 @RENDERERS
 def test_without_an_account_the_tab_shows_the_way_in(
-    renderer: str, of_a_new_user: Server, tmp_path: Path
+    renderer: str, of_a_new_user: ComfyUIServer, tmp_path: Path
 ) -> None:
     profiles = of_a_new_user.user / "__mai" / "profiles.toml"
-    printed = browser.run("start.mjs", of_a_new_user.url, renderer, str(tmp_path), str(profiles))
+    printed = browser.run_script(
+        "start.mjs", of_a_new_user.url, renderer, str(tmp_path), str(profiles)
+    )
     seen = json.loads(printed)
     assert "Try it without an account Connect an account" in seen["empty"]
     assert seen["before"] == ["not yet", *["later"] * 4]

@@ -13,7 +13,7 @@ import pytest
 from mai_image import emulator
 from mai_image.demo import browser
 from mai_image.demo.find import ROOT, locate
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 from mai_image.demo.service import environ_for
 from mai_image.mai.client import Client
 from mai_image.mai.profiles import Profiles
@@ -59,7 +59,7 @@ def packages(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def studio(own_postgres: PostgresEngine, packages: Path, tmp_path: Path) -> Iterator[Server]:
+def studio(own_postgres: PostgresEngine, packages: Path, tmp_path: Path) -> Iterator[ComfyUIServer]:
     """A ComfyUI as one machine; another one has bought two images, and it one."""
     with emulator.start() as service:
 
@@ -78,7 +78,7 @@ def studio(own_postgres: PostgresEngine, packages: Path, tmp_path: Path) -> Iter
         comfyui = locate()
         assert comfyui is not None
         of_profile = {"AZURE_ENDPOINT": None, "AZURE_API_KEY": None, "PYTHONPATH": str(packages)}
-        with Server(
+        with ComfyUIServer(
             comfyui,
             output=tmp_path / "output",
             packages=ROOT / ".venv" / "comfyui-packages",
@@ -96,7 +96,7 @@ def buy(folder: Path, *prompts: str) -> None:
 
 
 def test_the_tab_shows_the_sums_of_the_studio_and_of_this_machine(
-    studio: Server, own_postgres: PostgresEngine, tmp_path: Path
+    studio: ComfyUIServer, own_postgres: PostgresEngine, tmp_path: Path
 ) -> None:
     seen = look(studio, "there", tmp_path)
     assert "Today, the studio $0.07 · calls: 3" in seen["sums"]
@@ -109,7 +109,9 @@ def test_the_tab_shows_the_sums_of_the_studio_and_of_this_machine(
     assert gone["images"] == 2
 
 
-def look(server: Server, database: str, folder: Path) -> dict[str, Any]:
+def look(server: ComfyUIServer, database: str, folder: Path) -> dict[str, Any]:
     """What studio.mjs saw."""
-    seen: dict[str, Any] = json.loads(browser.run("studio.mjs", server.url, database, str(folder)))
+    seen: dict[str, Any] = json.loads(
+        browser.run_script("studio.mjs", server.url, database, str(folder))
+    )
     return seen

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from mai_image.demo import browser
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 
 SAYS = {
     "zh": {
@@ -34,12 +34,12 @@ MODULES = {"zh": "chinese", "ja": "japanese"}
 
 @pytest.fixture(scope="module", params=[("canvas", "zh"), ("vue", "ja")], ids="-".join)
 def seen(
-    request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, server: ComfyUIServer, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """What translated.mjs saw, and what it should have read."""
     renderer, language = request.param
     folder = tmp_path_factory.mktemp("translated")
-    printed = browser.run("translated.mjs", server.url, renderer, language, str(folder))
+    printed = browser.run_script("translated.mjs", server.url, renderer, language, str(folder))
     return {**json.loads(printed), "says": SAYS[language], "module": MODULES[language]}
 
 
@@ -105,7 +105,7 @@ GERMAN = {
 def says() -> dict[str, Any]:
     """What says.mjs found: the English texts, and the German ones, which stay as they are."""
     texts = {"de": [*ENGLISH.values(), *GERMAN.values()]}
-    found: dict[str, Any] = json.loads(browser.run("says.mjs", json.dumps(texts)))
+    found: dict[str, Any] = json.loads(browser.run_script("says.mjs", json.dumps(texts)))
     return found
 
 

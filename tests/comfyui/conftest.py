@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from mai_image import emulator
 from mai_image.demo.find import ROOT, ComfyUI, NotUsable, locate
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 from mai_image.demo.service import environ_for
 
 HERE = Path(__file__).resolve().parent
@@ -73,9 +73,9 @@ def server(
     comfyui: ComfyUI,
     session_service: emulator.Emulator,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Server]:
+) -> Iterator[ComfyUIServer]:
     """The running ComfyUI. Its store outlives a test: use the fixture `prompt` for fresh images."""
-    with Server(
+    with ComfyUIServer(
         comfyui,
         output=tmp_path_factory.mktemp("output"),
         packages=ROOT / ".venv" / "comfyui-packages",
@@ -95,16 +95,16 @@ def slow() -> Iterator[emulator.Emulator]:
 @pytest.fixture
 def boot(
     comfyui: ComfyUI, slow: emulator.Emulator, tmp_path: Path
-) -> Iterator[Callable[..., Server]]:
+) -> Iterator[Callable[..., ComfyUIServer]]:
     """Starts a ComfyUI on the one user folder of the test; as often as it is called."""
-    servers: list[Server] = []
+    servers: list[ComfyUIServer] = []
 
-    def start(more: str = "") -> Server:
+    def start(more: str = "") -> ComfyUIServer:
         folder = tmp_path / "user" / "__mai"
         folder.mkdir(parents=True, exist_ok=True)
         text = PROFILES.format(url=slow.url, more=more)
         (folder / "profiles.toml").write_text(text, encoding="utf-8")
-        server = Server(
+        server = ComfyUIServer(
             comfyui,
             output=tmp_path / "output",
             packages=ROOT / ".venv" / "comfyui-packages",

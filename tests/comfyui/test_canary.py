@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 from canary import KEY, error_body, files_that_show_it, shows
 from client_harness import draw, prompt_of
-from mai_image.demo.client import Client, Finished, Graph, Refused
+from mai_image.demo.client import ComfyUIClient, Finished, Graph, Refused
 from mai_image.demo.find import ROOT, ComfyUI
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 from mai_image.demo.service import environ_for
 from PIL import Image
 from scripted_server import Connection, ReceivedRequest, Scripted
@@ -54,7 +54,7 @@ def answer(connection: Connection, request: ReceivedRequest) -> None:
         draw(connection, request)
 
 
-class Talkative(Server):
+class Talkative(ComfyUIServer):
     """A ComfyUI that logs all it can."""
 
     def _command(self) -> list[str]:
@@ -71,7 +71,7 @@ def hostile() -> Iterator[Scripted]:
 @pytest.fixture(scope="module")
 def talkative(
     comfyui: ComfyUI, hostile: Scripted, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+) -> Iterator[ComfyUIServer]:
     folder = tmp_path_factory.mktemp("canary")
     (folder / "user" / "__mai").mkdir(parents=True)
     profiles = folder / "user" / "__mai" / "profiles.toml"
@@ -87,11 +87,11 @@ def talkative(
         yield running
 
 
-def run(server: Server, graph: Graph) -> tuple[Finished, str]:
+def run(server: ComfyUIServer, graph: Graph) -> tuple[Finished, str]:
     """How a prompt ended, and all that was said of it over the API and the websocket."""
 
     async def scenario() -> tuple[Finished, str]:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             finished = await client.run(graph)
             history = await client.get("/history")
             return finished, json.dumps([history, [event.data for event in client.events]])
@@ -108,7 +108,7 @@ def graph_of(node: dict[str, Any], save: Any) -> Graph:
 
 
 def test_a_good_run_leaves_the_key_nowhere(
-    talkative: Server, hostile: Scripted, generate: Any, save: Any
+    talkative: ComfyUIServer, hostile: Scripted, generate: Any, save: Any
 ) -> None:
     finished, said = run(talkative, graph_of(generate("good", profile="canary"), save))
     assert (finished.status, finished.error) == ("success", "")
@@ -123,7 +123,7 @@ def test_a_good_run_leaves_the_key_nowhere(
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
 def test_a_failed_run_leaves_the_key_nowhere(
-    status: int, talkative: Server, generate: Any, save: Any
+    status: int, talkative: ComfyUIServer, generate: Any, save: Any
 ) -> None:
     finished, said = run(talkative, graph_of(generate(f"bad {status}", profile="canary"), save))
     assert finished.status == "error"
@@ -134,7 +134,7 @@ def test_a_failed_run_leaves_the_key_nowhere(
 
 @pytest.mark.parametrize("name", [*HOSTILE_NAMES, *NO_TEXTS], ids=lambda name: ascii(name)[:20])
 def test_a_hostile_name_in_a_prompt_is_only_not_configured(
-    name: Any, talkative: Server, hostile: Scripted, generate: Any, save: Any
+    name: Any, talkative: ComfyUIServer, hostile: Scripted, generate: Any, save: Any
 ) -> None:
     """ComfyUI turns what is no text into one, or refuses the prompt; a name of ours it never is."""
     before = len(hostile.requests)
@@ -150,7 +150,7 @@ def test_a_hostile_name_in_a_prompt_is_only_not_configured(
 
 
 def test_an_input_that_the_node_does_not_know_changes_nothing(
-    talkative: Server, hostile: Scripted, generate: Any, save: Any
+    talkative: ComfyUIServer, hostile: Scripted, generate: Any, save: Any
 ) -> None:
     other = Scripted()
     places = ("endpoint", "url", "base_url", "api_key", "header", "headers", "proxy", "path")
@@ -184,7 +184,7 @@ ASKED = (
 )
 
 
-def test_no_route_of_comfyui_leads_to_the_key_or_its_file(talkative: Server) -> None:
+def test_no_route_of_comfyui_leads_to_the_key_or_its_file(talkative: ComfyUIServer) -> None:
     async def ask() -> dict[str, str]:
         async with aiohttp.ClientSession(talkative.url, trust_env=False) as session:
             found = {}
@@ -198,7 +198,7 @@ def test_no_route_of_comfyui_leads_to_the_key_or_its_file(talkative: Server) -> 
     assert [path for path, text in said.items() if shows(text) or "key_env" in text] == []
 
 
-def test_neither_the_log_nor_any_file_holds_the_key(talkative: Server) -> None:
+def test_neither_the_log_nor_any_file_holds_the_key(talkative: ComfyUIServer) -> None:
     """Last in this file: it looks at what all tests before it have left."""
     log = talkative.log()
     assert "httpcore" in log or "receive_response_headers" in log or "HTTP Request: POST" in log

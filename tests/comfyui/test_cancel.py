@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from mai_image import emulator
-from mai_image.demo.client import Client, Event, Finished, Graph
-from mai_image.demo.launch import Server
+from mai_image.demo.client import ComfyUIClient, Event, Finished, Graph
+from mai_image.demo.launch import ComfyUIServer
 
 AT_MOST = 0.5
 """Seconds from the cancel to the prompt's end, as promised to the user."""
@@ -18,12 +18,12 @@ SLOW = "[[latency 5]]"
 
 
 def interrupted(
-    server: Server, graph: Graph, when: Callable[[], bool]
+    server: ComfyUIServer, graph: Graph, when: Callable[[], bool]
 ) -> tuple[Finished, float, list[Event]]:
     """Run `graph` and cancel as soon as `when` says so: (its end, how long that took, events)."""
 
     async def scenario() -> tuple[Finished, float, list[Event]]:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             prompt_id = await client.queue(graph)
             deadline = time.monotonic() + 30
             while not when():
@@ -37,7 +37,7 @@ def interrupted(
 
 
 def test_a_cancel_ends_the_wait_of_the_last_node(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any
 ) -> None:
     graph = {
         "1": generate(f"{prompt} {SLOW}"),
@@ -49,7 +49,7 @@ def test_a_cancel_ends_the_wait_of_the_last_node(
 
 
 def test_a_cancel_ends_two_nodes_that_run_side_by_side(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, save: Any
 ) -> None:
     graph = {
         "1": generate(f"{prompt}, left {SLOW}"),
@@ -64,13 +64,13 @@ def test_a_cancel_ends_two_nodes_that_run_side_by_side(
 
 
 def test_after_a_cancel_the_next_prompt_runs_as_if_nothing_had_been(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, save: Any
 ) -> None:
     slow = {"1": generate(f"{prompt} {SLOW}"), "2": save("1")}
     interrupted(server, slow, lambda: len(service.log.entries) == 1)
 
     async def scenario() -> Finished:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             return await client.run({"1": generate(f"{prompt}, again"), "2": save("1")})
 
     finished = asyncio.run(scenario())
@@ -79,10 +79,10 @@ def test_after_a_cancel_the_next_prompt_runs_as_if_nothing_had_been(
 
 
 def test_the_page_is_told_what_a_node_waits_for(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, save: Any
 ) -> None:
     async def scenario() -> tuple[list[str], list[dict[str, Any]]]:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             node = generate(f"{prompt} [[latency 1]]", batch_size=2)
             await client.run({"1": node, "2": save("1")})
             states = [event.data for event in client.events if event.type == "progress_state"]

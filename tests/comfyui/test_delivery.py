@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from mai_image import emulator
-from mai_image.demo.client import Client, Finished, Graph
-from mai_image.demo.launch import Server
+from mai_image.demo.client import ComfyUIClient, Finished, Graph
+from mai_image.demo.launch import ComfyUIServer
 
 ORDER = {"delivery": "order and go on"}
 
@@ -24,28 +24,28 @@ requests_a_minute = {rpm}
 """
 
 
-def run(server: Server, graph: Graph) -> tuple[Finished, str]:
+def run(server: ComfyUIServer, graph: Graph) -> tuple[Finished, str]:
     """How a prompt ended, and the last text on its node 1."""
 
     async def scenario() -> tuple[Finished, str]:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             finished = await client.run(graph)
             return finished, (client.texts("1") or [""])[-1]
 
     return asyncio.run(scenario())
 
 
-def orders(server: Server) -> Any:
+def orders(server: ComfyUIServer) -> Any:
     """What the sidebar lists."""
 
     async def ask() -> Any:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             return (await client.get("/mai-image/status"))["orders"]
 
     return asyncio.run(ask())
 
 
-def settled(server: Server) -> Any:
+def settled(server: ComfyUIServer) -> Any:
     """What the sidebar lists when nothing is under way any more."""
     return until(lambda: orders(server), lambda found: not any(one["under_way"] for one in found))
 
@@ -63,7 +63,7 @@ def counts(order: Any) -> tuple[int, int, int, int]:
 
 
 def test_an_order_ends_at_once_and_is_collected_free(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, save: Any
 ) -> None:
     node = generate(f"{prompt} [[latency 3]]", batch_size=4, **ORDER)
     info = {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}}
@@ -89,7 +89,7 @@ def test_an_order_ends_at_once_and_is_collected_free(
 
 
 def test_another_prompt_runs_while_an_order_is_under_way(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, save: Any
 ) -> None:
     run(server, {"1": generate(f"{prompt} [[latency 5]]", **ORDER), "2": save("1")})
     finished, _ = run(server, {"1": generate(f"{prompt}, at once"), "2": save("1")})
@@ -101,7 +101,7 @@ def test_another_prompt_runs_while_an_order_is_under_way(
 
 
 def test_of_four_that_are_ordered_one_is_blocked(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, save: Any
 ) -> None:
     node = generate(f"{prompt} [[fault answer=block-result first=1]]", batch_size=4, **ORDER)
     graph = {"1": node, "2": save("1")}
@@ -123,7 +123,7 @@ def test_of_four_that_are_ordered_one_is_blocked(
 
 
 def test_with_skip_the_others_are_collected(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, save: Any
 ) -> None:
     text = f"{prompt} [[fault answer=block-result first=1]]"
     graph = {"1": generate(text, batch_size=4, if_blocked="skip", **ORDER), "2": save("1")}
@@ -135,7 +135,7 @@ def test_with_skip_the_others_are_collected(
 
 
 def test_an_interrupt_and_a_cleared_queue_withdraw_no_order(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, save: Any
 ) -> None:
     graph = {
         "1": generate(f"{prompt} [[latency 3]]", batch_size=2, **ORDER),
@@ -145,7 +145,7 @@ def test_an_interrupt_and_a_cleared_queue_withdraw_no_order(
     }
 
     async def scenario() -> Finished:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             prompt_id = await client.queue(graph)
             while len(service.log.entries) < 3:
                 await asyncio.sleep(0.02)
@@ -163,7 +163,7 @@ def test_an_interrupt_and_a_cleared_queue_withdraw_no_order(
 
 
 def test_two_nodes_that_order_the_same_image_pay_for_it_once(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, save: Any
 ) -> None:
     node = generate(prompt, **ORDER)
     graph = {"1": node, "2": save("1"), "3": node, "4": save("3")}
@@ -176,7 +176,7 @@ def test_two_nodes_that_order_the_same_image_pay_for_it_once(
 
 
 def test_the_items_of_a_list_are_ordered_in_one_sentence(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, save: Any
 ) -> None:
     edit = {"prompt": f"{prompt}, in snow", "model": "MAI-Image-2.6", "seed": 0, "batch_size": 1,
             "images.image_1": ["3", 0], "profile": "default", **ORDER}  # fmt: skip
@@ -196,8 +196,8 @@ def test_the_items_of_a_list_are_ordered_in_one_sentence(
     assert service.log.billed == 6
 
 
-def start_with(boot: Any, url: str, rpm: int) -> Server:
-    started: Server = boot(TWO_A_MINUTE.format(url=url, rpm=rpm))
+def start_with(boot: Any, url: str, rpm: int) -> ComfyUIServer:
+    started: ComfyUIServer = boot(TWO_A_MINUTE.format(url=url, rpm=rpm))
     return started
 
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pytest
 from mai_image import emulator
 from mai_image.demo import graph as workflows
-from mai_image.demo.client import Client, Finished
-from mai_image.demo.launch import PACK, Server
+from mai_image.demo.client import ComfyUIClient, Finished
+from mai_image.demo.launch import PACK, ComfyUIServer
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -61,7 +61,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
-def first_runs(server: Server, session_service: emulator.Emulator) -> Runs:
+def first_runs(server: ComfyUIServer, session_service: emulator.Emulator) -> Runs:
     """name -> how its first run ended, what the service billed for it in USD, its requests."""
     runs = {}
     for name in NAMES:
@@ -72,18 +72,18 @@ def first_runs(server: Server, session_service: emulator.Emulator) -> Runs:
     return runs
 
 
-def run(server: Server, name: str, **more: Node) -> Finished:
+def run(server: ComfyUIServer, name: str, **more: Node) -> Finished:
     """Run an example, with `more` nodes in it."""
 
     async def scenario() -> Finished:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             return await client.run(workflows.load(EXAMPLES / "api" / f"{name}.json") | more)
 
     return asyncio.run(scenario())
 
 
 def before_and_after(
-    server: Server, name: str, source: str, save: Callable[[str], Node]
+    server: ComfyUIServer, name: str, source: str, save: Callable[[str], Node]
 ) -> tuple[Pixels, Pixels]:
     """The image of the node `source` and the one that the example saves, as [H,W,3] bytes."""
     images = {}
@@ -95,7 +95,7 @@ def before_and_after(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_saves_images_of_the_sizes_that_it_promises(
-    server: Server, first_runs: Runs, name: str
+    server: ComfyUIServer, first_runs: Runs, name: str
 ) -> None:
     finished, _, _ = first_runs[name]
     assert (finished.status, finished.error) == ("success", "")
@@ -122,7 +122,7 @@ def test_its_note_says_what_the_first_run_costs(first_runs: Runs, name: str) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_second_run_buys_nothing(
-    server: Server, first_runs: Runs, service: emulator.Emulator, name: str
+    server: ComfyUIServer, first_runs: Runs, service: emulator.Emulator, name: str
 ) -> None:
     assert first_runs[name][1] > 0
     assert run(server, name).status == "success"
@@ -130,7 +130,7 @@ def test_a_second_run_buys_nothing(
 
 
 def test_outside_the_mask_the_large_photograph_keeps_every_pixel(
-    server: Server, first_runs: Runs, save: Callable[[str], Node]
+    server: ComfyUIServer, first_runs: Runs, save: Callable[[str], Node]
 ) -> None:
     before, after = before_and_after(server, INPAINT, "2", save)
     twin = workflows.load(EXAMPLES / "api" / f"{INPAINT}.json")
@@ -145,7 +145,7 @@ def test_outside_the_mask_the_large_photograph_keeps_every_pixel(
 
 
 def test_the_outpainted_image_holds_the_old_one_untouched(
-    server: Server, first_runs: Runs, save: Callable[[str], Node]
+    server: ComfyUIServer, first_runs: Runs, save: Callable[[str], Node]
 ) -> None:
     before, after = before_and_after(server, OUTPAINT, "1", save)
     pad = workflows.load(EXAMPLES / "api" / f"{OUTPAINT}.json")["2"]["inputs"]
@@ -155,9 +155,9 @@ def test_the_outpainted_image_holds_the_old_one_untouched(
     assert after.shape[1] * 9 == after.shape[0] * 16
 
 
-def test_the_templates_dialog_offers_each_with_its_thumbnail(server: Server) -> None:
+def test_the_templates_dialog_offers_each_with_its_thumbnail(server: ComfyUIServer) -> None:
     async def offered() -> tuple[Any, list[int]]:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             templates = await client.get("/workflow_templates")
             paths = [f"/api/workflow_templates/{PACK}/{name}.jpg" for name in NAMES]
             return templates, [await client.status(path) for path in paths]
@@ -167,11 +167,13 @@ def test_the_templates_dialog_offers_each_with_its_thumbnail(server: Server) -> 
     assert thumbnails == [200] * len(NAMES)
 
 
-def test_the_core_nodes_still_have_the_inputs_that_tests_compare_with(server: Server) -> None:
+def test_the_core_nodes_still_have_the_inputs_that_tests_compare_with(
+    server: ComfyUIServer,
+) -> None:
     """tests/core_nodes.json stands for ComfyUI where there is none."""
 
     async def announced() -> Any:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             return await client.get("/object_info")
 
     info = asyncio.run(announced())

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from mai_image import emulator
-from mai_image.demo.client import Client, Finished, Graph
+from mai_image.demo.client import ComfyUIClient, Finished, Graph
 from mai_image.demo.find import ROOT
-from mai_image.demo.launch import Server
+from mai_image.demo.launch import ComfyUIServer
 from PIL import Image
 
 PALETTE = ROOT / "example_workflows" / "inputs" / "mai_palette.png"
@@ -21,9 +21,9 @@ LEFT, TOP, SIDE = 300, 200, 60
 Pixels = npt.NDArray[np.uint8]
 
 
-def run(server: Server, graph: Graph) -> tuple[Finished, list[Pixels]]:
+def run(server: ComfyUIServer, graph: Graph) -> tuple[Finished, list[Pixels]]:
     async def scenario() -> tuple[Finished, list[Pixels]]:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             finished = await client.run(graph)
             files = [await client.image(*file) for file in finished.files()]
             return finished, [np.asarray(Image.open(io.BytesIO(file))) for file in files]
@@ -66,7 +66,7 @@ def inside(grow: int) -> tuple[slice, slice]:
 
 
 def test_a_masked_edit_changes_nothing_outside_the_grown_mask(
-    server: Server, service: emulator.Emulator, prompt: str, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, save: Any
 ) -> None:
     edit = {
         "images.image_1": ["1", 0],
@@ -87,7 +87,9 @@ def test_a_masked_edit_changes_nothing_outside_the_grown_mask(
     assert service.log.billed == 1
 
 
-def test_crop_and_stitch_without_an_edit_give_the_image_back(server: Server, save: Any) -> None:
+def test_crop_and_stitch_without_an_edit_give_the_image_back(
+    server: ComfyUIServer, save: Any
+) -> None:
     crop = {
         "image": ["1", 0],
         "mask": ["4", 0],
@@ -111,7 +113,7 @@ def test_crop_and_stitch_without_an_edit_give_the_image_back(server: Server, sav
 
 
 def test_an_outpainted_image_keeps_the_old_one_as_it_was(
-    server: Server, service: emulator.Emulator, prompt: str, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, save: Any
 ) -> None:
     pad = {"image": ["1", 0], "left": 200, "top": 0, "right": 100, "bottom": 60, "feathering": 40}
     edit = {

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from mai_image import emulator
-from mai_image.demo.client import Client, Finished, Graph
-from mai_image.demo.launch import Server
+from mai_image.demo.client import ComfyUIClient, Finished, Graph
+from mai_image.demo.launch import ComfyUIServer
 from mai_image.mai.ledger import Ledger
 
 
@@ -26,19 +26,19 @@ def uncertain(tmp_path: Path) -> int:
     return len(ledger.spend().perhaps_billed)
 
 
-def run(server: Server, graph: Graph) -> Finished:
+def run(server: ComfyUIServer, graph: Graph) -> Finished:
     async def scenario() -> Finished:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             return await client.run(graph)
 
     return asyncio.run(scenario())
 
 
-def run_until(server: Server, graph: Graph, ready: Callable[[], bool]) -> None:
+def run_until(server: ComfyUIServer, graph: Graph, ready: Callable[[], bool]) -> None:
     """Queue a graph and return as soon as `ready` says so."""
 
     async def scenario() -> None:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             await client.queue(graph)
             deadline = time.monotonic() + 30
             while not ready():
@@ -110,7 +110,7 @@ def test_two_comfyuis_on_one_user_folder_buy_the_same_batch_once(
     graph = batch_of_8(generate, save, prompt)
 
     async def both() -> list[Finished]:
-        async with Client(servers[0].url) as one, Client(servers[1].url) as two:
+        async with ComfyUIClient(servers[0].url) as one, ComfyUIClient(servers[1].url) as two:
             return list(await asyncio.gather(one.run(graph), two.run(graph)))
 
     assert [finished.status for finished in asyncio.run(both())] == ["success", "success"]
@@ -128,7 +128,7 @@ def test_two_comfyuis_together_never_pass_the_budget(
     ]
 
     async def both() -> list[Finished]:
-        async with Client(servers[0].url) as one, Client(servers[1].url) as two:
+        async with ComfyUIClient(servers[0].url) as one, ComfyUIClient(servers[1].url) as two:
             return list(await asyncio.gather(one.run(graphs[0]), two.run(graphs[1])))
 
     ended = asyncio.run(both())

@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
-from mai_image.demo.client import Client, Finished, Graph
-from mai_image.demo.launch import Server
+from mai_image.demo.client import ComfyUIClient, Finished, Graph
+from mai_image.demo.launch import ComfyUIServer
 
 
 async def until_done(session: aiohttp.ClientSession, prompt_id: str) -> None:
@@ -23,12 +23,12 @@ async def until_done(session: aiohttp.ClientSession, prompt_id: str) -> None:
 
 
 def test_costs_are_told_to_the_page_that_asked_and_to_no_other(
-    server: Server, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, prompt: str, generate: Any, save: Any
 ) -> None:
     graph: Graph = {"1": generate(prompt), "2": save("1")}
 
     async def scenario() -> tuple[Finished, list[str], list[str]]:
-        async with Client(server.url) as asking, Client(server.url) as other:
+        async with ComfyUIClient(server.url) as asking, ComfyUIClient(server.url) as other:
             finished = await asking.run(graph)
             await asyncio.sleep(0.5)
             return finished, asking.texts("1"), other.texts("1")
@@ -40,12 +40,12 @@ def test_costs_are_told_to_the_page_that_asked_and_to_no_other(
 
 
 def test_costs_of_a_prompt_without_a_page_are_told_to_none(
-    server: Server, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, prompt: str, generate: Any, save: Any
 ) -> None:
     body = {"prompt": {"1": generate(prompt), "2": save("1")}}
 
     async def scenario() -> list[str]:
-        async with Client(server.url) as other, aiohttp.ClientSession(server.url) as session:
+        async with ComfyUIClient(server.url) as other, aiohttp.ClientSession(server.url) as session:
             async with session.post("/prompt", json=body) as answer:
                 queued = await answer.json()
             await until_done(session, queued["prompt_id"])
@@ -56,11 +56,11 @@ def test_costs_of_a_prompt_without_a_page_are_told_to_none(
 
 
 @pytest.fixture
-def port(server: Server, prompt: str, generate: Any, save: Any) -> int:
+def port(server: ComfyUIServer, prompt: str, generate: Any, save: Any) -> int:
     """Where the built-in emulator of the running ComfyUI listens, which its first use starts."""
 
     async def use() -> Finished:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             node = generate(f"{prompt} [[fault status=500]] blockprompt", profile="emulator")
             return await client.run({"1": node, "2": save("1")})
 

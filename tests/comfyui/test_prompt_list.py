@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 from mai_image import emulator
-from mai_image.demo.client import Client, Finished, Graph, Refused
-from mai_image.demo.launch import Server
+from mai_image.demo.client import ComfyUIClient, Finished, Graph, Refused
+from mai_image.demo.launch import ComfyUIServer
 from PIL import Image
 
 TEXT = "the text below"
@@ -25,7 +25,7 @@ def prompt(prompt: str) -> str:
 
 
 @pytest.fixture
-def folder(server: Server) -> Path:
+def folder(server: ComfyUIServer) -> Path:
     """ComfyUI's input folder."""
     return server.base / "input"
 
@@ -51,15 +51,15 @@ def listed(generate: Callable[..., Any]) -> Callable[..., Graph]:
     return graph
 
 
-def run(server: Server, *graphs: Graph) -> list[Finished]:
+def run(server: ComfyUIServer, *graphs: Graph) -> list[Finished]:
     async def scenario() -> list[Finished]:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             return [await client.run(graph) for graph in graphs]
 
     return asyncio.run(scenario())
 
 
-def refusal(server: Server, graph: Graph) -> str:
+def refusal(server: ComfyUIServer, graph: Graph) -> str:
     with pytest.raises(Refused) as caught:
         run(server, graph)
     return str(caught.value)
@@ -76,7 +76,7 @@ def csv(folder: Path, name: str, *lines: str) -> str:
 
 
 def test_100_rows_run_in_two_runs_and_rows_that_fail_cost_no_other(
-    server: Server,
+    server: ComfyUIServer,
     service: emulator.Emulator,
     folder: Path,
     listed: Callable[..., Graph],
@@ -108,7 +108,7 @@ def test_100_rows_run_in_two_runs_and_rows_that_fail_cost_no_other(
 
 
 def test_the_next_run_buys_only_what_failed_and_then_nothing(
-    server: Server,
+    server: ComfyUIServer,
     service: emulator.Emulator,
     listed: Callable[..., Graph],
     prompt: str,
@@ -123,7 +123,7 @@ def test_the_next_run_buys_only_what_failed_and_then_nothing(
 
 
 def test_a_changed_file_is_noticed_by_the_next_run(
-    server: Server,
+    server: ComfyUIServer,
     service: emulator.Emulator,
     folder: Path,
     listed: Callable[..., Graph],
@@ -139,10 +139,10 @@ def test_a_changed_file_is_noticed_by_the_next_run(
 
 
 def test_without_a_page_the_node_says_what_to_type_for_the_next_rows(
-    server: Server, listed: Callable[..., Graph], prompt: str
+    server: ComfyUIServer, listed: Callable[..., Graph], prompt: str
 ) -> None:
     async def scenario() -> list[str]:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             text = "id,model,prompt\n" + "".join(f"{i},any,{prompt}\n" for i in range(5))
             await client.run(listed(text=text, rows=2, start=3))
             return client.texts("1")
@@ -153,7 +153,7 @@ def test_without_a_page_the_node_says_what_to_type_for_the_next_rows(
 
 
 def test_all_mistakes_are_listed_with_their_lines_before_anything_runs(
-    server: Server,
+    server: ComfyUIServer,
     service: emulator.Emulator,
     folder: Path,
     listed: Callable[..., Graph],
@@ -179,13 +179,13 @@ def test_all_mistakes_are_listed_with_their_lines_before_anything_runs(
 
 @pytest.mark.parametrize("file", ["../../../etc/passwd", "/etc/passwd", "no such.csv", "a\0b", ""])
 def test_a_list_outside_of_the_input_folder_is_refused(
-    server: Server, listed: Callable[..., Graph], file: str
+    server: ComfyUIServer, listed: Callable[..., Graph], file: str
 ) -> None:
     assert "input folder" in refusal(server, listed(file))
 
 
 def test_formulas_are_only_texts_and_names_stay_in_the_output_folder(
-    server: Server, listed: Callable[..., Graph], prompt: str
+    server: ComfyUIServer, listed: Callable[..., Graph], prompt: str
 ) -> None:
     text = f'id,prompt\n"=cmd|\' /C calc\'!A0","=HYPERLINK(1) {prompt}"\n%date%/con.,+1 {prompt}\n'
     assert "can't be a name on every system" in refusal(server, listed(text=text))
@@ -197,7 +197,7 @@ def test_formulas_are_only_texts_and_names_stay_in_the_output_folder(
 
 
 def test_a_line_of_100_mb_is_a_mistake_of_that_line_alone(
-    server: Server, folder: Path, listed: Callable[..., Graph], prompt: str
+    server: ComfyUIServer, folder: Path, listed: Callable[..., Graph], prompt: str
 ) -> None:
     path = folder / "huge.csv"
     with path.open("w", encoding="utf-8") as file:
@@ -212,7 +212,7 @@ def test_a_line_of_100_mb_is_a_mistake_of_that_line_alone(
 
 
 def test_edits_take_image_1_and_a_row_without_one_is_skipped_alone(
-    server: Server, service: emulator.Emulator, folder: Path, prompt: str
+    server: ComfyUIServer, service: emulator.Emulator, folder: Path, prompt: str
 ) -> None:
     (folder / "shots").mkdir(exist_ok=True)
     for i, colour in enumerate(("red", "green")):
@@ -251,7 +251,7 @@ def test_edits_take_image_1_and_a_row_without_one_is_skipped_alone(
 
 
 def test_a_wrong_key_is_not_tried_for_every_row_and_ends_the_run(
-    server: Server, service: emulator.Emulator, listed: Callable[..., Graph], prompt: str
+    server: ComfyUIServer, service: emulator.Emulator, listed: Callable[..., Graph], prompt: str
 ) -> None:
     text = "\n".join(f"{prompt} {i} [[fault status=401]]" for i in range(64))
     (finished,) = run(server, listed(text=text))
@@ -260,7 +260,7 @@ def test_a_wrong_key_is_not_tried_for_every_row_and_ends_the_run(
 
 
 def test_a_refusal_costs_no_row_that_came(
-    server: Server, service: emulator.Emulator, listed: Callable[..., Graph], prompt: str
+    server: ComfyUIServer, service: emulator.Emulator, listed: Callable[..., Graph], prompt: str
 ) -> None:
     """What is sent is waited for, and what the store has is free, in spite of a 403."""
     run(server, listed(text=f"{prompt} stored", rows=1))
@@ -272,10 +272,10 @@ def test_a_refusal_costs_no_row_that_came(
 
 
 def test_a_list_that_is_uploaded_can_be_chosen_at_once(
-    server: Server, listed: Callable[..., Graph], prompt: str
+    server: ComfyUIServer, listed: Callable[..., Graph], prompt: str
 ) -> None:
     async def scenario() -> tuple[Finished, list[str]]:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             form = aiohttp.FormData()
             form.add_field("image", f"{prompt} a\n{prompt} b\n".encode(), filename="sent.txt")
             async with client._session.post("/upload/image", data=form) as answer:

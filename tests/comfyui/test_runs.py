@@ -15,22 +15,22 @@ import pytest
 from mai_image import emulator
 from mai_image.demo import graph as workflows
 from mai_image.demo.__main__ import WORKFLOW
-from mai_image.demo.client import Client, Finished, Graph
-from mai_image.demo.launch import PACK, Server
+from mai_image.demo.client import ComfyUIClient, Finished, Graph
+from mai_image.demo.launch import PACK, ComfyUIServer
 from PIL import Image
 
 NODES = ("MAIGenerate", "MAIEdit", "MAISizeHelper")
 
 
-def run(server: Server, graph: Graph) -> Finished:
+def run(server: ComfyUIServer, graph: Graph) -> Finished:
     async def scenario() -> Finished:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             return await client.run(graph)
 
     return asyncio.run(scenario())
 
 
-def pixels(server: Server, finished: Finished) -> list[Any]:
+def pixels(server: ComfyUIServer, finished: Finished) -> list[Any]:
     files = [server.output / subfolder / name for subfolder, name in finished.files()]
     return [np.asarray(Image.open(file)) for file in files]
 
@@ -53,9 +53,9 @@ def sent_again(service: emulator.Emulator, body: dict[str, Any]) -> Any:
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
-def test_the_pack_loads_and_every_node_is_announced(server: Server) -> None:
+def test_the_pack_loads_and_every_node_is_announced(server: ComfyUIServer) -> None:
     async def announced() -> Any:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             return await client.get("/object_info")
 
     info = asyncio.run(announced())
@@ -65,7 +65,7 @@ def test_the_pack_loads_and_every_node_is_announced(server: Server) -> None:
 
 
 def test_the_demo_graph_saves_two_images_of_the_wanted_size(
-    server: Server, service: emulator.Emulator
+    server: ComfyUIServer, service: emulator.Emulator
 ) -> None:
     finished = run(server, workflows.load(WORKFLOW))
     assert (finished.status, finished.error) == ("success", "")
@@ -78,7 +78,7 @@ def test_the_demo_graph_saves_two_images_of_the_wanted_size(
 
 
 def test_a_png_saved_after_generate_has_exactly_the_pixels_that_the_service_sent(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, save: Any
 ) -> None:
     finished = run(server, {"1": generate(prompt, width=1024, height=768), "2": save("1")})
     (saved,) = pixels(server, finished)
@@ -87,7 +87,7 @@ def test_a_png_saved_after_generate_has_exactly_the_pixels_that_the_service_sent
 
 
 def test_two_prompts_one_after_the_other_both_reach_the_service(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, save: Any
 ) -> None:
     for seed in (1, 2):
         finished = run(server, {"1": generate(prompt, seed=seed), "2": save("1")})
@@ -96,7 +96,7 @@ def test_two_prompts_one_after_the_other_both_reach_the_service(
 
 
 def test_a_batch_is_sent_side_by_side(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, save: Any
 ) -> None:
     graph = {"1": generate(f"{prompt} [[latency 1]]", batch_size=4), "2": save("1")}
     finished = run(server, graph)
@@ -115,7 +115,7 @@ def test_a_batch_is_sent_side_by_side(
     ],
 )
 def test_a_wrong_size_is_refused_with_the_nearest_and_never_sent(
-    server: Server,
+    server: ComfyUIServer,
     service: emulator.Emulator,
     prompt: str,
     generate: Any,
@@ -133,7 +133,7 @@ def test_a_wrong_size_is_refused_with_the_nearest_and_never_sent(
 
 
 def test_an_error_names_a_command_that_works_on_this_machine(
-    server: Server, prompt: str, generate: Any, save: Any
+    server: ComfyUIServer, prompt: str, generate: Any, save: Any
 ) -> None:
     refused = generate(f"{prompt} [[fault status=400]]")
     error = run(server, {"1": refused, "2": save("1")}).error

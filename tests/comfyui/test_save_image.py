@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from mai_image import emulator
-from mai_image.demo.client import Client, Refused
-from mai_image.demo.launch import Server
+from mai_image.demo.client import ComfyUIClient, Refused
+from mai_image.demo.launch import ComfyUIServer
 from PIL import Image
 
 Node = dict[str, Any]
@@ -36,11 +36,11 @@ def save(source: str, prefix: str, **inputs: Any) -> Node:
     return node("MAISaveImage", **given)
 
 
-def run(server: Server, graph: dict[str, Node]) -> list[Path]:
+def run(server: ComfyUIServer, graph: dict[str, Node]) -> list[Path]:
     """What a graph saves, in the order of its files' names."""
 
     async def scenario() -> list[Path]:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             finished = await client.run(graph)
             assert (finished.status, finished.error) == ("success", "")
             return sorted(server.output / folder / name for folder, name in finished.files())
@@ -82,7 +82,7 @@ def with_credentials(prompt: str) -> str:
 
 
 def test_an_untouched_image_keeps_the_bytes_and_the_manifest_that_were_sent(
-    server: Server, service: emulator.Emulator, with_credentials: str, generate: Any
+    server: ComfyUIServer, service: emulator.Emulator, with_credentials: str, generate: Any
 ) -> None:
     made = generate(with_credentials, model="MAI-Image-2.7", width=WIDTH, height=HEIGHT)
     (file,) = run(server, {"1": made, "2": save("1", "untouched/sent", info=["1", 1])})
@@ -95,7 +95,7 @@ def test_an_untouched_image_keeps_the_bytes_and_the_manifest_that_were_sent(
 
 
 def test_an_upscaled_image_has_the_mark_and_the_workflow(
-    server: Server, prompt: str, generate: Any
+    server: ComfyUIServer, prompt: str, generate: Any
 ) -> None:
     made = generate(prompt, model="MAI-Image-2.7")
     upscaled = node("ImageScaleBy", image=["1", 0], upscale_method="lanczos", scale_by=1.5)
@@ -112,7 +112,7 @@ def test_an_upscaled_image_has_the_mark_and_the_workflow(
 
 @pytest.mark.parametrize("format", ["webp", "jpeg", "avif"])
 def test_the_mark_and_the_workflow_are_in_other_formats_too(
-    server: Server, prompt: str, generate: Any, format: str
+    server: ComfyUIServer, prompt: str, generate: Any, format: str
 ) -> None:
     made = generate(prompt)
     (file,) = run(
@@ -127,7 +127,9 @@ def test_the_mark_and_the_workflow_are_in_other_formats_too(
         assert json.loads(texts[0x0110].removeprefix("prompt:"))["1"]["inputs"]["prompt"] == prompt
 
 
-def test_a_masked_edit_is_a_composite_by_itself(server: Server, prompt: str, generate: Any) -> None:
+def test_a_masked_edit_is_a_composite_by_itself(
+    server: ComfyUIServer, prompt: str, generate: Any
+) -> None:
     masked = node(
         "MAIEdit",
         **{"images.image_1": ["1", 0], "prompt": prompt, "model": "MAI-Image-2.7", "seed": 0,
@@ -146,7 +148,7 @@ def test_a_masked_edit_is_a_composite_by_itself(server: Server, prompt: str, gen
 
 
 def test_files_that_leave_the_house_say_nothing_of_the_graph(
-    server: Server, prompt: str, generate: Any
+    server: ComfyUIServer, prompt: str, generate: Any
 ) -> None:
     (file,) = run(
         server,
@@ -157,7 +159,9 @@ def test_files_that_leave_the_house_say_nothing_of_the_graph(
     assert [each.name for each in file.parent.iterdir()] == [file.name]
 
 
-def test_counters_go_on_from_core_s_own_files(server: Server, prompt: str, generate: Any) -> None:
+def test_counters_go_on_from_core_s_own_files(
+    server: ComfyUIServer, prompt: str, generate: Any
+) -> None:
     core = node("SaveImage", images=["1", 0], filename_prefix="beside/core")
     made = generate(prompt, batch_size=2)
     first = run(server, {"1": made, "2": core})
@@ -171,10 +175,10 @@ def test_counters_go_on_from_core_s_own_files(server: Server, prompt: str, gener
 
 @pytest.mark.parametrize("prefix", ["../out", "/tmp/out", "a/../../out", "x" * 300, "nul/a", ""])
 def test_a_name_that_leads_out_or_can_t_be_written_is_refused_before_anything_is_bought(
-    server: Server, service: emulator.Emulator, prompt: str, generate: Any, prefix: str
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, generate: Any, prefix: str
 ) -> None:
     async def scenario() -> None:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             await client.queue({"1": generate(prompt), "2": save("1", prefix)})
 
     with pytest.raises(Refused):
@@ -182,7 +186,9 @@ def test_a_name_that_leads_out_or_can_t_be_written_is_refused_before_anything_is
     assert not service.log.entries
 
 
-def test_a_transparent_image_keeps_its_alpha(server: Server, prompt: str, generate: Any) -> None:
+def test_a_transparent_image_keeps_its_alpha(
+    server: ComfyUIServer, prompt: str, generate: Any
+) -> None:
     made = generate(prompt, model="MAI-Image-2.7", background="transparent")
     (file,) = run(server, {"1": made, "2": save("1", "alpha/a", format="webp", lossless=True,
                                                 mask=["1", 2], info=["1", 1])})  # fmt: skip

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from mai_image import emulator
-from mai_image.demo.client import Client
-from mai_image.demo.launch import Server
+from mai_image.demo.client import ComfyUIClient
+from mai_image.demo.launch import ComfyUIServer
 from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
@@ -27,11 +27,11 @@ def node(kind: str, **inputs: Any) -> Node:
     return {"class_type": kind, "inputs": inputs}
 
 
-def saved(server: Server, graph: dict[str, Node]) -> list[Pixels]:
+def saved(server: ComfyUIServer, graph: dict[str, Node]) -> list[Pixels]:
     """What a graph saves, in the order of its nodes' ids."""
 
     async def scenario() -> list[Pixels]:
-        async with Client(server.url) as client:
+        async with ComfyUIClient(server.url) as client:
             finished = await client.run(graph)
             assert (finished.status, finished.error) == ("success", "")
             files = sorted(finished.files(), key=lambda file: file[1])
@@ -69,7 +69,7 @@ def transparent(prompt: str, generate: Any) -> Node:
 
 
 def test_join_image_with_alpha_and_save_image_write_the_service_s_own_pixels(
-    server: Server, service: emulator.Emulator, prompt: str, transparent: Node
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, transparent: Node
 ) -> None:
     graph = {
         "1": transparent,
@@ -84,7 +84,7 @@ def test_join_image_with_alpha_and_save_image_write_the_service_s_own_pixels(
 
 
 def test_invert_mask_and_image_composite_masked_show_the_service_s_own_alpha(
-    server: Server, service: emulator.Emulator, prompt: str, transparent: Node
+    server: ComfyUIServer, service: emulator.Emulator, prompt: str, transparent: Node
 ) -> None:
     graph = {
         "1": transparent,

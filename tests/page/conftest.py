@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from mai_image.mai.client import Client
 from mai_image.mai.profiles import Profiles
 from mai_image.page import routes
-from mai_image.page.access import Server
+from mai_image.page.access import ServerOptions
 from page_helpers import Answer, Ask
 
 PROFILES = """
@@ -45,7 +45,7 @@ def client(folder: Path) -> Iterator[Client]:
 def ask(client: Client) -> Ask:
     """GET a path: ask("status", listen="0.0.0.0", headers={…})."""
 
-    async def get(path: str, server: Server, headers: Mapping[str, str]) -> Answer:
+    async def get(path: str, server: ServerOptions, headers: Mapping[str, str]) -> Answer:
         table = web.RouteTableDef()
         routes.register(table, lambda: client, server)
         app = web.Application()
@@ -65,6 +65,6 @@ def ask(client: Client) -> Ask:
         multi_user: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        return asyncio.run(get(path, Server(listen, multi_user), headers or {}))
+        return asyncio.run(get(path, ServerOptions(listen, multi_user), headers or {}))
 
     return asked

@@ -16,7 +16,7 @@ from mai_image.mai.client import Client
 from mai_image.mai.store import Order
 from mai_image.mai.types import Generate, request_key
 from mai_image.page import routes
-from mai_image.page.access import Server
+from mai_image.page.access import ServerOptions
 from mai_image.page.lists import ListSettings
 from mai_image.page.prices import quote
 from page_helpers import result
@@ -55,7 +55,7 @@ def send(
 
     async def ask() -> tuple[int, dict[str, Any]]:
         table = web.RouteTableDef()
-        routes.register(table, lambda: client, Server(listen), read_list)
+        routes.register(table, lambda: client, ServerOptions(listen), read_list)
         app = web.Application(client_max_size=10**8)
         app.add_routes(table)
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -15,7 +15,7 @@ from mai_image.mai.errors import BlockedError
 from mai_image.mai.in_flight import Siblings
 from mai_image.mai.types import Generate, Result
 from mai_image.page import routes
-from mai_image.page.access import Server
+from mai_image.page.access import ServerOptions
 from page_helpers import Ask
 
 HOST = "127.0.0.1:8188"
@@ -42,7 +42,7 @@ def send(
 
     async def ask() -> tuple[int, dict[str, object]]:
         table = web.RouteTableDef()
-        routes.register(table, lambda: client, Server(listen))
+        routes.register(table, lambda: client, ServerOptions(listen))
         app = web.Application()
         app.add_routes(table)
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from mai_image.mai.client import Client
 from mai_image.page import routes
-from mai_image.page.access import Server
+from mai_image.page.access import ServerOptions
 
 pytestmark = pytest.mark.skipif(
     shutil.which("nginx") is None, reason="no nginx on this machine: it comes as the package nginx"
@@ -52,7 +52,7 @@ BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/201001
 async def proxied(client: Client, folder: Path, lines: str) -> AsyncIterator[str]:
     """ComfyUI's part on loopback, and the address of an nginx before it."""
     table, app = web.RouteTableDef(), web.Application()
-    routes.register(table, lambda: client, Server("127.0.0.1"))
+    routes.register(table, lambda: client, ServerOptions("127.0.0.1"))
     app.add_routes(table)
     async with TestServer(app) as server:
         with socket.socket() as probe:

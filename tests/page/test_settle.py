@@ -13,7 +13,7 @@ from mai_image.mai.client import Client
 from mai_image.mai.ledger import NewCall, Outcome
 from mai_image.mai.types import Budget
 from mai_image.page import routes
-from mai_image.page.access import Server
+from mai_image.page.access import ServerOptions
 
 HOST = "127.0.0.1:8188"
 OWN = {"Host": HOST, "Origin": f"http://{HOST}", "Content-Type": "application/json"}
@@ -41,7 +41,7 @@ def send(
 
     async def ask() -> tuple[int, dict[str, object]]:
         table = web.RouteTableDef()
-        routes.register(table, lambda: client, Server(listen))
+        routes.register(table, lambda: client, ServerOptions(listen))
         app = web.Application()
         app.add_routes(table)
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -19,7 +19,7 @@ from mai_image.mai.profiles import (
     usual_folder,
 )
 from mai_image.page import routes
-from mai_image.page.access import Server
+from mai_image.page.access import ServerOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +39,7 @@ def paths(router: web.UrlDispatcher) -> set[str]:
 
 def page_routes() -> set[str]:
     definitions, app = web.RouteTableDef(), web.Application()
-    routes.register(definitions, lambda: pytest.fail("nobody asked"), Server("127.0.0.1"))
+    routes.register(definitions, lambda: pytest.fail("nobody asked"), ServerOptions("127.0.0.1"))
     app.add_routes(definitions)
     return paths(app.router)
 

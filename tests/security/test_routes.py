@@ -15,7 +15,7 @@ from canary import KEY, WAYS, shows
 from client_harness import generate, outcome
 from mai_image.mai.client import Client
 from mai_image.page import routes
-from mai_image.page.access import Server
+from mai_image.page.access import ServerOptions
 from scripted_server import Scripted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ def application(tmp_path: Path, server: Scripted) -> web.Application:
     client = Client(tmp_path, WAYS[0].profiles(tmp_path, server.url))
     outcome(client.submit(generate(0)))
     table = web.RouteTableDef()
-    routes.register(table, lambda: client, Server("127.0.0.1"))
+    routes.register(table, lambda: client, ServerOptions("127.0.0.1"))
     application = web.Application()
     application.add_routes(table)
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from mai_image.mai.client import Client
 from mai_image.mai.profiles import Profiles
 from mai_image.page import routes
-from mai_image.page.access import Server
+from mai_image.page.access import ServerOptions
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="mai-fuzz-page-")
 
@@ -34,7 +34,7 @@ class PageServer:
         folder = Path(_FOLDER.name)
         client = Client(folder, Profiles(folder, {}))
         table = web.RouteTableDef()
-        routes.register(table, lambda: client, Server("127.0.0.1"))
+        routes.register(table, lambda: client, ServerOptions("127.0.0.1"))
         app = web.Application()
         app.add_routes(table)
         runner = web.AppRunner(app)
