@@ -131,13 +131,16 @@ def _push(client: Client, arguments: argparse.Namespace) -> dict[str, object]:
         _shared(client)
     done = "would be brought" if arguments.dry_run else "brought"
     facts: dict[str, object] = {}
+    shared: set[str] = set()
     if isinstance(client.store, SharedStore):
         store = client.store
         images = _do(client, lambda report: push(store, dry_run=arguments.dry_run, report=report))
-        facts["images"] = asdict(images)
+        shared = set(store.keys()) - set(images.damaged)
+        damaged = len(images.damaged)
+        facts["images"] = {**asdict(images), "damaged": damaged}
         print(f"{images.brought} images {done}, {images.there} were there")
-        if images.damaged:
-            print(f"{images.damaged} images of this machine are damaged and stay where they are")
+        if damaged:
+            print(f"{damaged} images of this machine are damaged and stay where they are")
     file = locate_folder(arguments)[0] / LEDGER_FILE
     if client.ledger.shared and file.is_file():
         own = Ledger(file)
@@ -147,8 +150,8 @@ def _push(client: Client, arguments: argparse.Namespace) -> dict[str, object]:
         print(f"{calls.brought} calls of the ledger {done}, {calls.there} were there")
         if calls.in_flight:
             print(f"{calls.in_flight} calls are in flight in {file.name} and stay there")
-    if isinstance(client.store, SharedStore) and not arguments.dry_run:
-        client.ledger.set_shared(client.store.keys())
+    if not arguments.dry_run:
+        client.ledger.set_shared(list(shared))
     return facts
 
 

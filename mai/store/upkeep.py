@@ -40,11 +40,12 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What this machine has: brought now, there already, and damaged here, by number of images."""
+    """What this machine has: images brought now and there already, and the keys of those that are
+    damaged here."""
 
     brought: int
     there: int
-    damaged: int
+    damaged: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -123,23 +124,24 @@ async def push(
     """
     await store.images.identify(begin=not dry_run)
     there = await _sizes(store.images)
-    counts = {"brought": 0, "there": 0, "damaged": 0}
+    counts = {"brought": 0, "there": 0}
+    damaged: list[str] = []
     keys = await in_thread(store.keys)
 
     async def bring(key: str) -> None:
         image = await in_thread(partial(store.stored, key))
         if image is None:
-            counts["damaged"] += 1
+            damaged.append(key)
         elif _is_there(there, image.data_name, image.data) and image.sidecar_name in there:
             counts["there"] += 1
         else:
             if not dry_run:
                 await store.images.put(image)
             counts["brought"] += 1
-        report(sum(counts.values()), len(keys))
+        report(sum(counts.values()) + len(damaged), len(keys))
 
     await do_each(keys, bring)
-    return Pushed(**counts)
+    return Pushed(**counts, damaged=tuple(sorted(damaged)))
 
 
 async def check_images(images: SharedImages) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from mai_image.cli import main
+from mai_image.mai.database import DatabaseServer
 from mai_image.mai.ledger import Ledger, NewCall, Outcome
 from mai_image.mai.store import Store
 from mai_image.mai.types import Budget
@@ -90,6 +91,26 @@ def test_push_brings_the_ledger_too_and_counts_nothing_twice(
     assert "0 calls of the ledger brought, 1 were there" in said
     assert main(["--folder", str(machine.folder), "spend", "--by", "machine"]) == 0
     assert "render-1" in capsys.readouterr().out
+
+
+def test_push_says_of_no_damaged_image_that_it_is_shared(
+    tmp_path: Path, images: Path, postgres: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path / "render-1", images, postgres)
+    machine.bought("fox", "cat")
+    (path,) = machine.folder.glob(f"store/??/{key('cat')}.png")
+    path.write_bytes(b"")
+    ledger = Ledger(machine.folder / "ledger.sqlite")
+    for name in ("fox", "cat"):
+        call = NewCall(key(name), "work", "foundry", "MAI-Image-2.6", "generate", 0.05)
+        ledger.close(ledger.open(call, Budget()), Outcome.DELIVERED, cost_usd=0.04)
+    ledger.close_file()
+    assert machine.run("push") == 0
+    assert "1 images of this machine are damaged" in capsys.readouterr().out
+    studio = Ledger(DatabaseServer(postgres))
+    assert studio.shared_before(key("fox")) is not None
+    assert studio.shared_before(key("cat")) is None
+    studio.close_file()
 
 
 def test_prune_deletes_what_is_old_and_only_says_so_in_a_dry_run(

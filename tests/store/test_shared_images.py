@@ -403,7 +403,7 @@ def test_push_brings_all_that_this_machine_has_and_nothing_twice(
     for name in range(20):
         put(here, name)
     first = run(push(here))
-    assert (first.brought, first.there, first.damaged) == (20, 0, 0)
+    assert (first.brought, first.there, first.damaged) == (20, 0, ())
     second = run(push(here))
     assert (second.brought, second.there) == (0, 20)
     assert run(there.fetch(key(7))) is not None
@@ -420,7 +420,7 @@ def test_push_repairs_what_is_missing_or_too_short(engine: Engine, here: SharedS
 def test_push_says_what_is_damaged_here(here: SharedStore):
     put(here, "fox")
     (here.folder / FOX[:2] / f"{FOX}.png").write_bytes(b"")
-    assert run(push(here)).damaged == 1
+    assert run(push(here)).damaged == (FOX,)
 
 
 def test_a_dry_run_changes_nothing(engine: Engine, here: SharedStore, tmp_path: Path):
