@@ -22,7 +22,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from .auth import Headers
-from .disk import Executors
+from .disk import Executors, within
 from .errors import (
     AnswerError,
     CallTimeoutError,
@@ -360,21 +360,10 @@ class _Wait:
         return answer.body
 
     async def _exchange(self, request: HttpRequest, headers: Headers, seconds: float) -> HttpAnswer:
-        """One exchange that costs nothing, for at most so many seconds (asyncio.TimeoutError).
-
-        asyncio.wait_for loses a cancel that comes in the moment of the answer (up to Python 3.11):
-        the job would be followed on while the program wants to end.
-        """
+        """One exchange that costs nothing, for at most so many seconds (asyncio.TimeoutError)."""
         exchange = self._jobs.transport.exchange(request, headers, self._profile)
-        task = asyncio.ensure_future(exchange)
         try:
-            done, _ = await asyncio.wait({task}, timeout=seconds)
-        finally:
-            task.cancel()
-        if not done:
-            raise asyncio.TimeoutError
-        try:
-            return task.result()
+            return await within(seconds, exchange)
         except NotSentError as error:
             raise ConnectError(f"No connection ({error}).") from error.__cause__
 

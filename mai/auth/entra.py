@@ -26,6 +26,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from ..disk import within
 from ..errors import CredentialError
 from .network_settings import hide_passwords, setting_mistakes
 from .secrets import Redact, Sealed, Secret, hide_tokens, keep_tokens_out, redacted_loggers
@@ -302,7 +303,7 @@ class EntraCredential(Sealed):
         if isinstance(request, str):
             return request
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(request), wait)
+            return await within(wait, asyncio.wrap_future(request))
         except asyncio.TimeoutError:
             return self._given_up(request, wait)
 

@@ -5,12 +5,13 @@ names several files at once, uses the steps below it: `temporary_files`, `replac
 `write_new` never replaces a file, and lets everybody read what it writes; all other files are the
 user's only (0600). The functions raise OSError. `hold_folder` keeps a second program out of a
 folder that one works in, `lock_folder` for a moment; `holder` says which process keeps a SQLite
-file. `Executors` has the threads in which all this runs, so that no event loop waits for a disk.
+file. `Executors` has the threads in which all this runs, so that no event loop waits for a disk;
+`within` bounds how long it waits for anything.
 """
 
 from __future__ import annotations
 
-from .executors import Executors, in_thread
+from .executors import Executors, in_thread, within
 from .files import (
     STALE_SECONDS,
     create_private,
@@ -42,6 +43,7 @@ __all__ = [
     "replace",
     "sync_folder",
     "temporary_files",
+    "within",
     "write_durable",
     "write_new",
 ]

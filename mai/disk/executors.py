@@ -1,9 +1,10 @@
-"""Where blocking work runs, so that the client's event loop waits for no disk and no decoder."""
+"""Where blocking work runs, so that the client's event loop waits for no disk and no decoder; and
+how long it waits for anything."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -50,6 +51,26 @@ class Executors:
 async def in_thread(job: Callable[[], T]) -> T:
     """Run a job in a thread of the event loop's own pool."""
     return await _run(None, job)
+
+
+async def within(seconds: float, work: Awaitable[T]) -> T:
+    """The outcome of `work`; asyncio.TimeoutError after so many seconds, and it is cancelled.
+
+    asyncio.wait_for loses a cancel that comes in the moment of the outcome (up to Python 3.11):
+    what should end would go on.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+        if not done:
+            raise asyncio.TimeoutError
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # nobody may wait for it any more: asyncio needn't log it
 
 
 async def _run(executor: ThreadPoolExecutor | None, job: Callable[[], T]) -> T:

@@ -508,7 +508,7 @@ class Ledger:
         request_id: str | None = None,
     ) -> None:
         """Note that an awaited image is where others find it now (SHARED), or that what others
-        await or have of a key is given up (ALONE).
+        await or have of a key is given up (ALONE), but for what is still in flight.
 
         A call of this machine that another one took for lost has arrived after all, unless the
         request was sent again since: it cost `cost_usd`.
@@ -525,6 +525,8 @@ class Ledger:
             if is_its and place is ImagePlace.SHARED:
                 cost = None if cost_usd is None else nano(cost_usd)
                 self._end(sql, found, Outcome.DELIVERED, cost, values)
+            if place is ImagePlace.ALONE:
+                placed &= CALLS.c.outcome.is_not(None)
             sql.execute(update(CALLS).where(placed).values(image=int(place)))
 
     def set_shared(self, keys: Sequence[str]) -> None:

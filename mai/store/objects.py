@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..disk import in_thread
+from ..disk import in_thread, within
 from ..errors import ConfigurationError, MaiError, StoreError
 from .address import Address, parse_address, require_tls
 
@@ -217,8 +217,8 @@ class ObjectStore:
                 self._backend = await in_thread(self._open)
             backend = self._backend
             if self._token is not None and self._needs_token():
-                await asyncio.wait_for(self._token(), self.large_seconds)
-            return await asyncio.wait_for(action(backend), seconds)
+                await within(self.large_seconds, self._token())
+            return await within(seconds, action(backend))
         except MaiError as error:
             if isinstance(error, (ConfigurationError, StoreError)):
                 raise

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..disk import in_thread
+from ..disk import in_thread, within
 from ..errors import ConfigurationError, MaiError, StoreError, UnreadableError
 from ..types import Result
 from .objects import ObjectStore, do_each
@@ -214,7 +214,7 @@ class SharedStore(Store):
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         try:
-            if await asyncio.wait_for(self.bring(), seconds):
+            if await within(seconds, self.bring()):
                 logger.warning("%d images are noted as shared later", self.waiting())
         except (asyncio.TimeoutError, StoreError, ConfigurationError, OSError) as error:
             if count := self.waiting():
@@ -302,7 +302,7 @@ class SharedStore(Store):
                 failures += 1
                 pause = min(2.0 ** (failures - 1), LONGEST_PAUSE)
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._noted.wait(), pause)
+                await within(pause, self._noted.wait())
 
     def _wake(self) -> None:
         """From any thread: something waits."""

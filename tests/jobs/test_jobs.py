@@ -46,7 +46,7 @@ def test_an_edit_sends_its_image_and_gets_another(buyer) -> None:
 
 
 def test_progress_names_each_state(buyer) -> None:
-    buyer.buy("a fox [[job queued=0.1 processing=0.1]]")
+    buyer.buy("a fox [[job queued=0.3 processing=1]]")
     phases = list(dict.fromkeys(progress.phase for progress in buyer.seen))
     assert [phase for phase in phases if phase != "waiting"] == ["sent", "queued", "processing"]
 

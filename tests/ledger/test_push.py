@@ -108,6 +108,16 @@ def test_an_image_that_is_given_up_is_awaited_no_longer(postgres: str) -> None:
     assert one.awaited_from(key("a")) is None
 
 
+def test_an_image_that_is_in_flight_is_awaited_although_older_ones_are_given_up(
+    postgres: str,
+) -> None:
+    one = Ledger(DatabaseServer(postgres), machine="one", shares_images=True)
+    row = one.open(call(key=key("a")), Budget())
+    one.set_image(key("a"), ImagePlace.ALONE)
+    one.close(row, Outcome.DELIVERED, cost_usd=0.04)
+    assert one.awaited_from(key("a")) == "one"
+
+
 def test_who_shared_an_image_is_known_until_it_is_given_up(postgres: str) -> None:
     one = Ledger(DatabaseServer(postgres), machine="one", shares_images=True)
     other = Ledger(DatabaseServer(postgres), machine="other", shares_images=True)

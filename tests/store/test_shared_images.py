@@ -213,6 +213,23 @@ def test_with_buy_without_store_a_store_that_is_gone_has_nothing(
     assert "may be bought a second time" in caplog.text
 
 
+@pytest.mark.parametrize("engine", ["folder"], indirect=True)
+@pytest.mark.parametrize("steps", range(8))
+def test_the_end_comes_also_in_the_moment_in_which_an_image_is_noted(here: SharedStore, steps: int):
+    async def work() -> None:
+        here.start(lambda key, facts: True)
+        await asyncio.sleep(0.05)  # it has nothing to bring, and waits
+        await asyncio.to_thread(put, here, "fox")
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        ending = asyncio.ensure_future(here.end(5))
+        done, _ = await asyncio.wait({ending}, timeout=10)
+        assert done, "it goes on for ever"
+
+    run(work())
+    assert here.waiting() == 0
+
+
 @pytest.mark.usefixtures("impatient")
 def test_what_is_bought_meanwhile_waits_and_is_brought_after_a_restart(
     engine: Engine, tmp_path: Path, there: SharedStore
