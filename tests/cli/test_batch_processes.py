@@ -218,6 +218,7 @@ def test_a_signal_before_anything_is_sent_ends_a_job_as_cancelled(
         return bool(writers)
 
     until(is_read, process)
+    time.sleep(0.5)  # it waits in read() now: Python misses a signal in the microsecond before
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     os.close(writers.pop())
