@@ -82,6 +82,10 @@ OPTION_NAMES = {
 
 NETWORK_SETTINGS = ("proxy", "ca_file", "client_certificate")
 
+NOT_FROM_ACCOUNT = ("service", "endpoint", "key_env", "key_file", "tier", "rpm", "budget_day",
+                    "budget_month", "media_host", "deployment", *NETWORK_SETTINGS)  # fmt: skip
+"""Options of settings that --refresh doesn't change."""
+
 MOST = 100_000
 """The largest budget in USD and the most requests a minute that profiles.toml takes."""
 
@@ -125,6 +129,7 @@ def run_init(arguments: argparse.Namespace) -> int:
     folder, reason = locate_folder(arguments)
     path, name = folder / FILE_NAME, arguments.name or "main"
     if arguments.refresh:
+        _refuse_settings(arguments)
         return run_refresh(arguments, folder)
     _refuse_to_replace(path, arguments.force)
     print(f"folder: {folder} ({reason})")
@@ -208,6 +213,17 @@ def _notes_on(folder: Path, name: str, settings: Settings) -> Iterator[str]:
         shown = " `az cognitiveservices account keys list` shows the resource's keys."
         where = shown if settings["service"] == "foundry" else ""
         yield f"{credential['name']} isn't set here; set it where ComfyUI is started.{where}"
+
+
+def _refuse_settings(arguments: argparse.Namespace) -> None:
+    """InputError: --refresh came with a setting, which it wouldn't change."""
+    given = [name for name in NOT_FROM_ACCOUNT if getattr(arguments, name) not in (None, [])]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(
+            f"--refresh takes over what the account has; it doesn't change {options}.",
+            "Leave it out, and edit profiles.toml.",
+        )
 
 
 def _refuse_to_replace(path: Path, force: bool) -> None:

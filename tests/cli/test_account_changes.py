@@ -148,6 +148,20 @@ def test_refresh_takes_the_changes_over_and_keeps_comments_and_order(
     assert "quota" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--rpm", "6"], "--rpm"),
+        (["--deployment", "a", "--budget-day", "5"], "--budget-day, --depl"),
+    ],
+)
+def test_refresh_refuses_settings_that_it_wouldnt_change(run, path, capsys, words, named) -> None:
+    before = path.read_bytes()
+    assert run("init", "--refresh", *words) == 2
+    assert named in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
 def test_rates_that_differ_are_written_by_model(run, service, path) -> None:
     resource(service).deployments["MAI-Image-2.7"].rpm = 2.5
     assert run("init", "--refresh") == 0
