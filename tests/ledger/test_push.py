@@ -112,7 +112,7 @@ def test_an_image_that_is_in_flight_is_awaited_although_older_ones_are_given_up(
     postgres: str,
 ) -> None:
     one = Ledger(DatabaseServer(postgres), machine="one", shares_images=True)
-    row = one.open(call(key=key("a")), Budget())
+    row = one.open(call("a"), NO_LIMIT)
     one.set_image(key("a"), ImagePlace.ALONE)
     one.close(row, Outcome.DELIVERED, cost_usd=0.04)
     assert one.awaited_from(key("a")) == "one"
