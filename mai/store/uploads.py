@@ -19,18 +19,24 @@ class Uploads:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._announced: set[str] = set()
+        """By this process, which lives: whatever the clocks say, these aren't stale."""
 
     def add(self, key: str) -> None:
         """On the disk when this returns."""
+        self._announced.add(key)
         make_folder(self._folder)
         write_durable(self._folder / key, b"")
 
     def remove(self, key: str) -> None:
         """The object store has the image."""
         remove(self._folder / key)
+        self._announced.discard(key)
 
     def remove_if_stale(self, key: str) -> None:
         """There is no image: whoever announced it died before it was written."""
+        if key in self._announced:
+            return
         with contextlib.suppress(FileNotFoundError):
             if (self._folder / key).stat().st_mtime < time.time() - STALE_SECONDS:
                 self.remove(key)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 from faulty_server import FAULTS, FaultyServer
 from mai_image.mai.errors import StoreError, UnreadableError
-from mai_image.mai.store import ObjectStore, Order, SharedStore, objects, prune, push
+from mai_image.mai.store import ObjectStore, Order, SharedStore, Store, objects, prune, push
 from mai_image.mai.store.objects import StoredObject
 from mai_image.mai.store.shared import LOOKED_FOR_AT_ONCE
 from mai_image.mai.types import Result
@@ -211,6 +211,23 @@ def test_with_buy_without_store_a_store_that_is_gone_has_nothing(
     with caplog.at_level(logging.WARNING):
         assert run(store.fetch(FOX)) is None
     assert "may be bought a second time" in caplog.text
+
+
+@pytest.mark.parametrize("engine", ["folder"], indirect=True)
+def test_an_image_is_brought_although_the_clock_was_set_while_it_was_written(
+    here: SharedStore, there: SharedStore, monkeypatch: pytest.MonkeyPatch
+):
+    known, write = time.time, Store.put
+
+    def written_later(self: Store, *image: Any) -> None:
+        monkeypatch.setattr(time, "time", lambda: known() + 25 * 3600)
+        run(here.bring())  # it is announced, and not there yet
+        write(self, *image)
+
+    monkeypatch.setattr(Store, "put", written_later)
+    put(here, "fox")
+    run(here.bring())
+    assert run(there.fetch(FOX)) is not None
 
 
 @pytest.mark.parametrize("engine", ["folder"], indirect=True)

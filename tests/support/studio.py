@@ -106,5 +106,6 @@ class StudioOfMachines:
         stored = asyncio.run(self.stored(count))
         unsent = stored + len(doubtful) - len(self.harness.server.billed)
         most = sum(row["machine"] == killed for row in doubtful) - 1 if killed else 0
-        assert 0 <= unsent <= most, (stored, unsent, rows)
+        ends = [(row["machine"], str(row["key"])[:6], row["outcome"]) for row in rows]
+        assert 0 <= unsent <= most, (stored, unsent, ends)
         return len(doubtful) - unsent
