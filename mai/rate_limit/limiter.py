@@ -252,6 +252,8 @@ class RateLimiter:
         if self._server is not None and not self._server.done():
             self._look()
             await asyncio.wait([self._server], timeout=self._rhythm.look)
+            self._server.cancel()
+            await asyncio.wait([self._server])
 
     def _start_server(self, within: float = 0.0) -> None:
         """Have a task of this loop visit the queue, `within` so many seconds; 0.0: at once."""
@@ -369,6 +371,7 @@ class RateLimiter:
         except RuntimeError:  # at the interpreter's end no thread starts any more
             self._make(visit)
             return
+        future.add_done_callback(_look_at_error)
         while not (await asyncio.wait({future}, timeout=RETRY_LOCKED))[0]:
             if visit.has_begun:
                 self._shut_out(None)
@@ -531,3 +534,9 @@ class RateLimiter:
         self._waiters.clear()
         self._changes.clear()
         self._unclean = False
+
+
+def _look_at_error(future: asyncio.Future[None]) -> None:
+    """So that asyncio doesn't log the error of a visit for which nobody waits any more."""
+    if not future.cancelled():
+        future.exception()

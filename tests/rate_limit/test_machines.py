@@ -226,6 +226,27 @@ def test_a_database_that_is_gone_ends_the_wait_and_gives_no_slot(
     asyncio.run(body())
 
 
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_the_end_leaves_no_task_behind_while_the_database_is_gone(
+    own_postgres: PostgresEngine, how: str
+) -> None:
+    async def body() -> None:
+        one = RateLimiter(DatabaseServer(own_postgres.url()), machine="one", rhythm=RHYTHM)
+        await one.acquire([FAST])
+        with contextlib.ExitStack() as stack:
+            if how == "stopped":
+                stack.enter_context(own_postgres.frozen())
+            else:
+                own_postgres.kill()
+            one.cool_down(FAST, 60.0)
+            await asyncio.sleep(0.1)
+            assert len(asyncio.all_tasks()) == 2
+            await one.close()
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(body())
+
+
 def test_the_event_loop_goes_on_while_the_database_is_stopped(own_postgres: PostgresEngine) -> None:
     url = own_postgres.new_database()
     longest = 0.0
