@@ -82,9 +82,9 @@ OPTION_NAMES = {
 
 NETWORK_SETTINGS = ("proxy", "ca_file", "client_certificate")
 
-NOT_FROM_ACCOUNT = ("service", "endpoint", "key_env", "key_file", "tier", "rpm", "budget_day",
+NOT_FOR_REFRESH = ("service", "endpoint", "key_env", "key_file", "tier", "rpm", "budget_day",
                     "budget_month", "media_host", "deployment", *NETWORK_SETTINGS)  # fmt: skip
-"""Options of settings that --refresh doesn't change."""
+"""Options of settings, which --refresh takes from the account or leaves as they are."""
 
 MOST = 100_000
 """The largest budget in USD and the most requests a minute that profiles.toml takes."""
@@ -216,13 +216,13 @@ def _notes_on(folder: Path, name: str, settings: Settings) -> Iterator[str]:
 
 
 def _refuse_settings(arguments: argparse.Namespace) -> None:
-    """InputError: --refresh came with a setting, which it wouldn't change."""
-    given = [name for name in NOT_FROM_ACCOUNT if getattr(arguments, name) not in (None, [])]
+    """InputError: --refresh came with a setting, which it wouldn't use."""
+    given = [name for name in NOT_FOR_REFRESH if getattr(arguments, name) not in (None, [])]
     if given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError(
-            f"--refresh takes over what the account has; it doesn't change {options}.",
-            "Leave it out, and edit profiles.toml.",
+            f"--refresh takes what has changed from the account, not from {options}.",
+            "Edit profiles.toml to change a setting yourself.",
         )
 
 

@@ -11,7 +11,7 @@ file. `Executors` has the threads in which all this runs, so that no event loop 
 
 from __future__ import annotations
 
-from .executors import Executors, in_thread, within
+from .executors import Executors, ignore_error, in_thread, within
 from .files import (
     STALE_SECONDS,
     create_private,
@@ -34,6 +34,7 @@ __all__ = [
     "create_private",
     "hold_folder",
     "holder",
+    "ignore_error",
     "in_thread",
     "lock_folder",
     "make_folder",

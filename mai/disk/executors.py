@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -69,8 +69,13 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # nobody may wait for it any more: asyncio needn't log it
+        ignore_error(task)
+
+
+def ignore_error(ended: asyncio.Future[Any]) -> None:
+    """Keep asyncio from logging the error of a future that has ended and nobody waits for."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 async def _run(executor: ThreadPoolExecutor | None, job: Callable[[], T]) -> T:
@@ -82,6 +87,5 @@ async def _run(executor: ThreadPoolExecutor | None, job: Callable[[], T]) -> T:
         return await asyncio.shield(pending)
     except asyncio.CancelledError:
         await asyncio.wait([pending])
-        if not pending.cancelled():
-            pending.exception()  # nobody waits for it any more: asyncio needn't log it
+        ignore_error(pending)
         raise

@@ -39,6 +39,7 @@ from ..database import (
     RolledBackError,
     database_at,
 )
+from ..disk import ignore_error
 from ..errors import StoreError
 from .bell import Bell
 from .pacing import LEAD_MAX, LIMIT_MAX, LIMIT_MIN, Pacing
@@ -371,7 +372,7 @@ class RateLimiter:
         except RuntimeError:  # at the interpreter's end no thread starts any more
             self._make(visit)
             return
-        future.add_done_callback(_look_at_error)
+        future.add_done_callback(ignore_error)  # the wait may be ended before it is
         while not (await asyncio.wait({future}, timeout=RETRY_LOCKED))[0]:
             if visit.has_begun:
                 self._shut_out(None)
@@ -534,9 +535,3 @@ class RateLimiter:
         self._waiters.clear()
         self._changes.clear()
         self._unclean = False
-
-
-def _look_at_error(future: asyncio.Future[None]) -> None:
-    """So that asyncio doesn't log the error of a visit for which nobody waits any more."""
-    if not future.cancelled():
-        future.exception()

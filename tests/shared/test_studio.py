@@ -1,6 +1,7 @@
 """Whole machines on one database and one object store, and all that can happen to them.
 
-In every case: billed = stored + perhaps billed.
+In every case: billed = stored + perhaps billed; a machine that is killed can have marked calls that
+it was about to send.
 """
 
 from __future__ import annotations
